@@ -1,0 +1,44 @@
+# snn-asr: `make` lists what there is to make. Everything runs in .venv, which is made once.
+PYTHON ?= python3
+WORKERS ?= 2
+DEMO ?= results/demo
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+INSTALL := -c constraints.txt -e '.[demo,test,dev]'
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+install: $(STAMP) ## Make the Python environment in .venv
+
+# uv installs in a quarter of pip's time; it knows nothing of pip's settings (mirrors), so pip stands behind it.
+$(STAMP): pyproject.toml constraints.txt
+	@echo "Installing into $(VENV) (half a minute with uv, three minutes with pip) ..." >&2
+	@uv venv --quiet --seed --allow-existing --python '>=3.10,<3.14' $(VENV) 2>/dev/null || $(PYTHON) -m venv $(VENV)
+	@command -v uv >/dev/null || $(BIN)/python -m pip install --quiet uv || true
+	@PATH="$$PATH:$(CURDIR)/$(BIN)" uv pip install --quiet --python $(BIN)/python $(INSTALL) \
+		|| $(BIN)/python -m pip install --quiet $(INSTALL)
+	@touch $@
+
+# Every step goes on where an interrupted one stopped, or finds its work done.
+demo: $(STAMP) ## Speak a corpus, train a spiking network and its twins on it, decode, compare (in results/demo)
+	$(BIN)/snn-asr prepare demo --output-folder $(DEMO)/corpus
+	$(BIN)/snn-asr compare Demo --encoders improved_v2,gru,lstm \
+		--data-folder $(DEMO)/corpus --output-folder $(DEMO)/runs > $(DEMO)/comparison.txt
+	$(BIN)/snn-asr decode $(DEMO)/runs/improved_v2*/model $(DEMO)/corpus/audio/librispeech/test-demo \
+		--output-folder $(DEMO)/transcripts > /dev/null
+	@cat $(DEMO)/comparison.txt
+
+test: $(STAMP) ## Run the fast tests (no GPU, no network)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS)
+
+lint: $(STAMP) ## Check the style
+	$(BIN)/ruff check .
+
+clean: ## Remove the environment, builds and caches (never results/)
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

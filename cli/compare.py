@@ -1,0 +1,53 @@
+"""``snn-asr compare``: encoders trained from one recipe, or finished runs, in one table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from snn_asr.cli.options import parse_overrides
+
+
+def compare(
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            help="A recipe, with keys of it or its encoder blocks, or the folders of finished runs.",
+            metavar="RECIPE [KEY=VALUE]... | RUN_FOLDER...",
+        ),
+    ],
+    encoders: Annotated[str, typer.Option(help="Encoders to train, with commas.")] = "improved_v2,gru,lstm",
+    seeds: Annotated[int, typer.Option(help="Runs an encoder, counting up from the recipe's seed.", min=1)] = 1,
+    data_folder: Annotated[Path | None, typer.Option(help="As for 'snn-asr train'.")] = None,
+    output_folder: Annotated[Path | None, typer.Option(help="One run folder an encoder and seed is made here.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    baseline: Annotated[str | None, typer.Option(help="The row to compare with; else gru, else lstm.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+) -> None:
+    """Show error rate, parameters and multiplications side by side. Runs that are finished are not repeated."""
+    from snn_asr import comparison, report
+    from snn_asr.errors import UsageError
+
+    words = [each for each in targets if "=" not in each]
+    overrides = parse_overrides(each for each in targets if "=" in each)
+    if all((Path(each) / "run.json").is_file() for each in words):
+        if overrides:
+            raise UsageError("finished runs take no key=value", targets[-1], "name a recipe to train")
+        folders = [Path(each) for each in words]
+    elif len(words) != 1:
+        raise UsageError("give one recipe, or only folders of finished runs", " ".join(words))
+    elif output_folder is None:
+        raise UsageError("training needs a place for the runs", "--output-folder", "give a folder")
+    else:
+        from snn_asr.training import train_encoders
+
+        names = [each.strip() for each in encoders.split(",") if each.strip()]
+        folders = train_encoders(words[0], names, seeds, data_folder, output_folder, device, overrides)
+    rows = comparison.compare_runs(folders, baseline)
+    if as_json:
+        typer.echo(json.dumps(comparison.to_json(rows), indent=2))
+    else:
+        report.print_table(report.comparison_table(rows, comparison.read_run(folders[0]).metrics["unit"]))

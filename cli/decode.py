@@ -1,0 +1,57 @@
+"""``snn-asr decode``: files and folders of audio to transcripts."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def decode(
+    model: Annotated[str, typer.Argument(help="A model folder, or the run folder around it.")],
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="Files, folders (recursive), globs, - for a list on stdin.")
+    ],
+    output_folder: Annotated[
+        Path | None, typer.Option(help="Write transcripts here, the tree mirrored, instead of to stdout.")
+    ] = None,
+    formats: Annotated[
+        str, typer.Option("--format", help="txt, json, trn, ctm, srt, vtt; several with commas.")
+    ] = "txt",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Transcribe audio. Files that fail are reported, the rest is written (exit code 3)."""
+    from snn_asr.errors import PartialFailure, UsageError, unknown_name
+    from snn_asr.writers import FORMATS, render
+
+    chosen = [each.strip() for each in formats.split(",") if each.strip()]
+    for each in chosen:
+        if each not in FORMATS:
+            raise unknown_name("format", each, FORMATS, "--format")
+    if len(chosen) != 1 and output_folder is None:
+        raise UsageError("several formats need a place", "--format", "give --output-folder")
+
+    from snn_asr.batch_decoding import decode_files
+    from snn_asr.devices import choose_device
+    from snn_asr.inputs import find_inputs
+    from snn_asr.recognizer import Recognizer
+
+    found = find_inputs(inputs, sys.stdin if "-" in inputs else ())
+    recognizer = Recognizer(model, choose_device(device))
+
+    def show(hypothesis) -> None:
+        plain = chosen == ["txt"] and len(found) > 1
+        text = render(hypothesis, chosen[0], recognizer.tokens.kind)
+        typer.echo(f"{hypothesis.id}\t{text}" if plain else text, nl=False)
+
+    def failed(_, message: str) -> None:
+        typer.echo(f"failed: {message}", err=True)
+
+    outcome = decode_files(recognizer, found, chosen, output_folder, show, failed)
+    typer.echo(outcome.line(), err=True)
+    if outcome.errors:
+        raise PartialFailure(
+            f"{len(outcome.errors)} of {len(found)} inputs failed", todo="see the lines above; the rest is written"
+        )

@@ -1,0 +1,120 @@
+"""The ``snn-asr`` program: its commands, and the one place where an error becomes a line and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from typer.main import get_command
+
+import snn_asr
+from snn_asr.errors import SnnAsrError
+
+# In the order of work, which is the order of --help. Each is cli/<name>.py with a function (or an app) of that name.
+COMMANDS = ("recipes", "prepare", "train", "decode", "score", "compare", "profile", "stream", "doctor")
+INTERRUPTED = 130
+BROKEN_PIPE = 141  # 128 + SIGPIPE, what the shell reports for any filter whose reader went away
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; an error has then been printed as one line on stderr."""
+    words, debug = _take_debug(arguments)
+    _log_to_stderr(debug)
+    try:
+        code = _invoke(words or ["--help"])
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
+        return BROKEN_PIPE
+    except (Exception, KeyboardInterrupt) as error:
+        if debug:
+            traceback.print_exc()
+        message, code = _explain(error)
+        print(f"snn-asr: {message}", file=sys.stderr)
+        return code
+
+
+def build_command():
+    """The command ``snn-asr`` with all its commands. Cheap: each imports what it needs only when it runs."""
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, callback=_options, help=snn_asr.__doc__)
+    for name in COMMANDS:
+        if importlib.util.find_spec(f"snn_asr.cli.{name}") is None:
+            continue
+        command = getattr(importlib.import_module(f"snn_asr.cli.{name}"), name)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    group = get_command(app)
+    group.commands = {name: group.commands[name] for name in COMMANDS if name in group.commands}  # Typer puts apps last
+    return group
+
+
+def _invoke(words: list[str]) -> int:
+    """Parse and run, without Typer's own handling of errors, so that ``run`` handles them all."""
+    command = build_command()
+    try:
+        with command.make_context("snn-asr", words) as context:
+            command.invoke(context)
+    except typer.Exit as leave:
+        return leave.exit_code
+    return 0
+
+
+def _take_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
+    """The arguments without ``--debug``, which may stand before or after the command, and whether it was there."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    options, rest = list(arguments[:end]), list(arguments[end:])
+    return [word for word in options if word != "--debug"] + rest, "--debug" in options
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"snn-asr {snn_asr.__version__}")
+        raise typer.Exit()
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """The help's entries; --debug itself is taken out before parsing, since parsing may fail too."""
+
+
+def _explain(error: BaseException) -> tuple[str, int]:
+    """The line for the user (without the program's name) and the exit code."""
+    if isinstance(error, SnnAsrError):
+        return _one_line(str(error)), error.exit_code
+    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+        return "interrupted", INTERRUPTED
+    if hasattr(error, "format_message"):  # Click's errors: their base class moved into Typer with its version 0.26
+        context = getattr(error, "ctx", None)
+        hint = f"; see '{context.command_path} --help'" if context else ""
+        return _one_line(error.format_message()).rstrip(".") + hint, error.exit_code
+    kind = type(error).__name__
+    return _one_line(f"unexpected error: {kind}: {error}; run again with --debug for the traceback"), 1
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _log_to_stderr(debug: bool) -> None:
+    """What snn_asr logs (which backend runs, what is skipped) goes to stderr; of libraries only warnings."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("snn_asr").setLevel(logging.DEBUG if debug else logging.INFO)

@@ -1,0 +1,33 @@
+"""What several commands share: reading ``key=value`` words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from snn_asr.errors import UsageError
+
+
+def parse_overrides(words: Iterable[str] | None) -> dict[str, object]:
+    """``["bits=4", "learning_rate=1e-3"]`` as ``{"bits": 4, "learning_rate": 0.001}``: values are YAML 1.2.
+
+    Raises UsageError for a word that is not ``key=value``, a key given twice, or a value that is not YAML.
+    """
+    overrides: dict[str, object] = {}
+    for word in words or ():
+        key, equals, value = word.partition("=")
+        if not equals or not key.isidentifier():
+            raise UsageError("not of the form key=value", f"'{word}'", "write for example bits=4")
+        if key in overrides:
+            raise UsageError(f"key '{key}' is given twice", f"'{word}'", "give it once")
+        overrides[key] = _parse_value(value, word)
+    return overrides
+
+
+def _parse_value(value: str, word: str) -> object:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe", pure=True).load(value)
+    except (YAMLError, ValueError) as error:
+        raise UsageError("the value is not YAML", f"'{word}'", "put text with special characters in quotes") from error

@@ -1,0 +1,33 @@
+"""``snn-asr train``: a recipe and prepared data to a run folder with a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from snn_asr.cli.options import parse_overrides
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name, folder or file. Recipes are code.")],
+    output_folder: Annotated[Path, typer.Option(help="The run folder: log, checkpoint, model, test results.")],
+    data_folder: Annotated[
+        Path | None, typer.Option(help="Manifests from 'snn-asr prepare', or the corpus as distributed.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    seed: Annotated[int | None, typer.Option(help="Instead of the recipe's seed.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on with an interrupted run, or begin anew.")] = True,
+    options: Annotated[
+        list[str] | None, typer.Argument(help="Keys of the recipe or its encoder block.", metavar="[KEY=VALUE]...")
+    ] = None,
+) -> None:
+    """Train a recipe, then decode and score its test set with the best epoch's model."""
+    from snn_asr import training
+
+    overrides = parse_overrides(options)
+    folder = training.train(
+        recipe, data_folder, output_folder, device=device, seed=seed, resume=resume, overrides=overrides
+    )
+    typer.echo(folder / "model")

@@ -1,0 +1,197 @@
+"""CTC training of an acoustic model: SpeechBrain's Brain, with checkpoints that are whole or absent.
+
+SpeechBrain's own checkpointer writes its meta file first and keeps no state of the random generators; here one file,
+renamed into place, holds everything after each epoch, so that a run killed and resumed gives the same weights.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import speechbrain
+import torch
+from speechbrain.nnet.schedulers import WarmCoolDecayLRSchedule
+from torch import Tensor
+from torch.nn import functional
+
+from snn_asr.dataset import Batch, BucketedBatches, SpeechDataset
+from snn_asr.decoding import BLANK, greedy
+from snn_asr.encoders import directions
+from snn_asr.errors import DivergenceError
+from snn_asr.files import append_json_line, atomic_path
+from snn_asr.model import AcousticModel
+from snn_asr.operations import OperationCount, count_batch, record_layers
+from snn_asr.progress import TrainingProgress
+from snn_asr.scoring import ErrorCounts, align
+from snn_asr.tokens import Tokens
+
+TRAIN, VALID = speechbrain.Stage.TRAIN, speechbrain.Stage.VALID
+
+
+class CtcBrain(speechbrain.Brain):
+    """Trains ``model`` on CTC; keeps the weights with the lowest development error.
+
+    ``recipe`` holds learning_rate, optimizer, epochs, patience, warmup_epochs, cooldown_epochs, max_grad_norm,
+    spectrogram_drops and, for encoders that have it, activity_penalty.
+    """
+
+    def __init__(
+        self, model: AcousticModel, tokens: Tokens, recipe: dict[str, Any], device: str, folder: Path,
+        train_set: SpeechDataset, batches: BucketedBatches,
+    ) -> None:
+        optimizer = recipe["optimizer"]
+        super().__init__(
+            modules={"model": model},
+            opt_class=lambda parameters: optimizer(parameters, lr=recipe["learning_rate"]),
+            hparams={"device": device, "max_grad_norm": recipe["max_grad_norm"], "noprogressbar": True},
+        )
+        self.model, self.tokens, self.recipe, self.folder = model, tokens, recipe, folder
+        self.train_set, self.batches = train_set, batches
+        self.penalty = recipe.get("activity_penalty", 0.0)
+        self.progress = TrainingProgress(recipe["epochs"], f"{tokens.unit} error")
+        self.epoch = 0
+        self.best: dict[str, Any] = {"epoch": 0, "error_rate": math.inf, "loss": math.inf, "weights": None}
+        self.training_seconds = 0.0
+        steps = recipe["epochs"] * len(batches)
+        share = steps / recipe["epochs"]
+        self.schedule = WarmCoolDecayLRSchedule(
+            recipe["learning_rate"], max(1, int(share * recipe["warmup_epochs"])),
+            max(1, int(share * recipe["cooldown_epochs"])), steps, decay_factor=1.0,
+        )
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    def epochs(self) -> Iterator[int]:
+        """The epochs still to do; ends when the development error has not improved for ``patience`` epochs."""
+        while self.epoch < self.recipe["epochs"] and self.epoch - self.best["epoch"] < self.recipe["patience"]:
+            yield self.epoch + 1
+
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        if self.checkpoint.is_file():
+            self._restore()
+
+    def on_stage_start(self, stage, epoch=None) -> None:
+        self._loss_sum, self._loss_count = 0.0, 0
+        if stage == TRAIN:
+            self._started = time.monotonic()
+            self.train_set.set_epoch(epoch)
+            self.batches.set_epoch(epoch)
+            self.progress.start_epoch(epoch, len(self.batches))
+        else:
+            self._counts, self._operations = ErrorCounts(), OperationCount()
+
+    def compute_forward(self, batch: Batch, stage):
+        batch = batch.to(self.device)
+        frames = self.model.normalization.apply(batch.frames)
+        if stage == TRAIN:
+            for drop in self.recipe["spectrogram_drops"]:
+                frames = drop(frames)
+        with record_layers(self.model.encoder) as records:
+            logits, lengths, _ = self.model.from_normalized(frames, batch.lengths)
+        return logits, lengths, list(records)
+
+    def compute_objectives(self, predictions, batch: Batch, stage) -> Tensor:
+        logits, lengths, records = predictions
+        batch = batch.to(self.device)
+        loss = functional.ctc_loss(
+            logits.log_softmax(dim=-1).transpose(0, 1), batch.targets, lengths, batch.target_lengths, blank=BLANK,
+            zero_infinity=stage != TRAIN,  # training targets were checked; a short development utterance may stay
+        )
+        self._loss_sum += float(loss.detach()) * len(batch.utterances)
+        self._loss_count += len(batch.utterances)
+        if stage != TRAIN:
+            count_batch(records, logits.shape[-1], self._operations)
+            for utterance, emissions in zip(batch.utterances, greedy(logits, lengths), strict=True):
+                text = self.tokens.decode(each.token for each in emissions)
+                self._counts += align(self.tokens.transcript(utterance).split(), text.split()).counts
+        elif self.penalty:
+            active = [each for each in records if hasattr(each.layer, "activity")]
+            loss = loss + self.penalty * sum(each.layer.activity(each.y, each.lengths) for each in active)
+        return loss
+
+    def on_fit_batch_start(self, batch, should_step) -> None:
+        self.schedule(self.optimizer, self.optimizer_step + 1)
+
+    def on_fit_batch_end(self, batch, outputs, loss, should_step) -> None:
+        self.progress.advance(self._loss_sum / self._loss_count, self.optimizer.param_groups[0]["lr"])
+
+    def check_loss_isfinite(self, loss: Tensor) -> None:
+        if not torch.isfinite(loss):
+            raise DivergenceError(
+                f"training diverged in epoch {self.epoch + 1}: the loss is {float(loss)}", self.folder,
+                "lower learning_rate or recurrent_gain, or lengthen warmup_epochs",
+            )
+
+    def on_stage_end(self, stage, stage_loss, epoch=None) -> None:
+        loss = self._loss_sum / max(self._loss_count, 1)
+        if stage == TRAIN:
+            self._train_loss = loss
+            return
+        self.training_seconds += time.monotonic() - self._started
+        error_rate = self._counts.error_rate
+        error_rate = math.inf if error_rate is None else error_rate
+        self.epoch = epoch
+        if (error_rate, loss) < (self.best["error_rate"], self.best["loss"]):
+            weights = {name: each.detach().cpu().clone() for name, each in self.model.state_dict().items()}
+            self.best = {"epoch": epoch, "error_rate": error_rate, "loss": loss, "weights": weights}
+        self._save()
+        row = {
+            "epoch": epoch, "train_loss": self._train_loss, "dev_loss": loss, "dev_error_rate": error_rate,
+            "learning_rate": self.optimizer.param_groups[0]["lr"], "density": self._operations.density,
+            "ranges": self._ranges(), "best_epoch": self.best["epoch"],
+            "seconds": round(time.monotonic() - self._started, 3),
+        }
+        append_json_line(self.folder / "log.jsonl", row)
+        self.progress.end_epoch(row)
+
+    def restore_best(self) -> None:
+        """Give the model the weights of the best epoch."""
+        self.model.load_state_dict(self.best["weights"])
+
+    def _ranges(self) -> list[float]:
+        leaves = (each for layer in self.model.encoder.layers for each in directions(layer))
+        return [each.tracker.value() for each in leaves if getattr(each, "tracker", None) is not None]
+
+    def _save(self) -> None:
+        state = {
+            "epoch": self.epoch, "best": self.best, "training_seconds": self.training_seconds,
+            "optimizer_step": self.optimizer_step, "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(), "torch_random": torch.get_rng_state(),
+            "python_random": _packed(random.getstate()),
+        }
+        if self.device != "cpu" and torch.cuda.is_available():
+            state["cuda_random"] = torch.cuda.get_rng_state(self.device)
+        with atomic_path(self.checkpoint) as temporary:
+            torch.save(state, temporary)
+
+    def _restore(self) -> None:
+        state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        self.epoch, self.best, self.training_seconds = state["epoch"], state["best"], state["training_seconds"]
+        self.optimizer_step = state["optimizer_step"]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["torch_random"])
+        random.setstate(_unpacked(state["python_random"]))
+        if "cuda_random" in state and torch.cuda.is_available():
+            torch.cuda.set_rng_state(state["cuda_random"], self.device)
+
+
+def _packed(state: tuple) -> list:
+    """Python's generator state in types a weights-only checkpoint may hold."""
+    version, numbers, gauss = state
+    return [version, list(numbers), gauss]
+
+
+def _unpacked(state: list) -> tuple:
+    version, numbers, gauss = state
+    return version, tuple(numbers), gauss
+
+

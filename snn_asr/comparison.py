@@ -1,0 +1,135 @@
+"""Finished runs side by side: error rate with interval, paired bootstrap against a baseline, size, operations, time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from snn_asr.errors import DataError, unknown_name
+from snn_asr.files import read_json
+from snn_asr.model import find_model
+from snn_asr.scoring import ErrorCounts, bootstrap_interval, paired_bootstrap, score
+
+BASELINES = ("gru", "lstm")  # taken in this order where none is named
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What comparing needs of one run folder."""
+
+    encoder: str
+    overrides: dict[str, Any]
+    metrics: dict[str, Any]
+    counts: dict[str, ErrorCounts]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: all seeds of one encoder with the same overrides.
+
+    Rates are for each second of speech; density is one number a layer.
+
+    ``interval`` and ``p_value`` cover the choice of test utterances, with the seeds as given; ratios say how many
+    times fewer MACs than the baseline's (None without one).
+    """
+
+    encoder: str
+    seeds: list[int]
+    error_rate: float
+    interval: tuple[float, float]
+    error_rates: list[float]
+    parameters: int
+    core_parameters: int
+    macs_per_second: float
+    acs_per_second: float
+    core_macs_per_second: float
+    macs_ratio_to_baseline: float | None
+    core_macs_ratio_to_baseline: float | None
+    density: list[float]
+    p_value: float | None
+    training_seconds: float
+
+
+def read_run(folder: str | Path) -> FinishedRun:
+    """Read a run folder. Raises DataError where training has not finished there."""
+    folder = Path(folder)
+    if not (folder / "test.json").is_file():
+        raise DataError("not a finished run", folder, "finish it with 'snn-asr train' first")
+    metrics = read_json(find_model(folder) / "metrics.json")
+    test = read_json(folder / "test.json")
+    references = {name: each["reference"] for name, each in test.items()}
+    hypotheses = {name: each["hypothesis"] for name, each in test.items()}
+    counts = score(references, hypotheses, metrics["unit"], resamples=1).utterances
+    run = read_json(folder / "run.json")
+    return FinishedRun(run["encoder"], run["overrides"], metrics, dict(sorted(counts.items())))
+
+
+def group_runs(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
+    """Runs that differ in the seed alone, under the encoder's name and the overrides that set groups of it apart."""
+    groups: dict[str, list[FinishedRun]] = {}
+    for run in runs:
+        others = [each.overrides for each in runs if each.encoder == run.encoder]
+        differing = [
+            f"{key}={value}" for key, value in run.overrides.items() if any(each.get(key) != value for each in others)
+        ]
+        groups.setdefault(" ".join([run.encoder, *differing]), []).append(run)
+    return groups
+
+
+def compare_runs(folders: Sequence[str | Path], baseline: str | None = None) -> list[Row]:
+    """One row a group of runs, in the order given. Without ``baseline`` it is the GRU, or the LSTM, if there is one.
+
+    Raises DataError where the runs were not tested on the same utterances, UsageError for an unknown baseline.
+    """
+    groups = group_runs([read_run(folder) for folder in folders])
+    if baseline is None:
+        baseline = next((each for each in BASELINES if each in groups), None)
+    elif baseline not in groups:
+        raise unknown_name("baseline", baseline, groups, "--baseline")
+    rows = [_row(label, runs) for label, runs in groups.items()]
+    if baseline is None:
+        return rows
+    reference = next(row for row in rows if row.encoder == baseline)
+    return [_against(row, groups[row.encoder], reference, groups[baseline]) for row in rows]
+
+
+def _row(label: str, runs: list[FinishedRun]) -> Row:
+    counts = [run.counts for run in runs]
+    operations = [run.metrics["test"]["operations"] for run in runs]
+    rates = [run.metrics["test"]["error_rate"] for run in runs]
+
+    def mean(key: str) -> float:
+        return fmean(each[key] for each in operations)
+
+    return Row(
+        encoder=label, seeds=[run.metrics["seed"] for run in runs], error_rate=fmean(rates),
+        interval=bootstrap_interval(counts), error_rates=rates, parameters=runs[0].metrics["parameters"],
+        core_parameters=runs[0].metrics["core_parameters"], macs_per_second=mean("macs_per_second"),
+        acs_per_second=mean("acs_per_second"), core_macs_per_second=mean("core_macs_per_second"),
+        macs_ratio_to_baseline=None, core_macs_ratio_to_baseline=None,
+        density=[fmean(layer) for layer in zip(*(each["density"] for each in operations), strict=True)],
+        p_value=None, training_seconds=fmean(run.metrics["training_seconds"] for run in runs),
+    )
+
+
+def _against(row: Row, runs: list[FinishedRun], baseline: Row, baseline_runs: list[FinishedRun]) -> Row:
+    p_value = None
+    if row.encoder != baseline.encoder:
+        p_value = paired_bootstrap([run.counts for run in runs], [run.counts for run in baseline_runs]).p_value
+    return Row(**{
+        **vars(row), "p_value": p_value,
+        "macs_ratio_to_baseline": _ratio(baseline.macs_per_second, row.macs_per_second),
+        "core_macs_ratio_to_baseline": _ratio(baseline.core_macs_per_second, row.core_macs_per_second),
+    })
+
+
+def _ratio(baseline: float, value: float) -> float | None:
+    """How many times fewer; None where nothing is left to divide by."""
+    return baseline / value if value else None
+
+
+def to_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    return [asdict(row) for row in rows]

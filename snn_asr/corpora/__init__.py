@@ -1,0 +1,93 @@
+"""Corpora: one module each, with ``prepare(data_folder, output_folder, **options) -> summary`` writing manifests.
+
+A preparation ends with ``mark_prepared``, so that doing it twice with the same options does nothing:
+
+    options = {"seed": seed, "source": ...}
+    if not already_prepared(output_folder, options):
+        discard_prepared(output_folder)
+        ...                                  # write manifests *.json and audio/**
+        mark_prepared(output_folder, options)
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import pkgutil
+from pathlib import Path
+
+from snn_asr.errors import DataError, unknown_name
+from snn_asr.files import read_json, write_json
+
+MARK_NAME = "prepared.json"
+
+
+def discover() -> dict[str, str]:
+    """Corpora found on disk beside this file: name to module name (nothing is imported)."""
+    modules = pkgutil.iter_modules(__path__)
+    return {module.name: f"{__name__}.{module.name}" for module in modules if not module.name.startswith("_")}
+
+
+def prepare(name: str, data_folder: str | Path | None, output_folder: str | Path, **options: object) -> dict:
+    """Prepare the corpus ``name`` (upper or lower case) and return its summary.
+
+    Raises UsageError for an unknown corpus or option, and what the corpus itself raises.
+    """
+    modules = discover()
+    if name.lower() not in modules:
+        raise unknown_name("corpus", name, modules)
+    function = importlib.import_module(modules[name.lower()]).prepare
+    valid = [key for key in inspect.signature(function).parameters if key not in ("data_folder", "output_folder")]
+    for key in options:
+        if key not in valid:
+            raise unknown_name("option", key, valid, f"corpus {name}")
+    return function(data_folder, output_folder, **options)
+
+
+def already_prepared(output_folder: str | Path, options: dict) -> bool:
+    """Whether ``output_folder`` holds a finished preparation with exactly these options, all its files in place."""
+    mark = _read_mark(Path(output_folder))
+    if mark is None or mark["options"] != json.loads(json.dumps(options)):
+        return False
+    return mark["files"].items() <= _written_files(Path(output_folder)).items()
+
+
+def mark_prepared(output_folder: str | Path, options: dict) -> None:
+    """Record that the preparation with ``options`` (JSON values) is complete; the last thing a preparation does."""
+    output_folder = Path(output_folder)
+    write_json(output_folder / MARK_NAME, {"options": options, "files": _written_files(output_folder)})
+
+
+def discard_prepared(output_folder: str | Path) -> None:
+    """Remove what an earlier preparation recorded as its own, the mark first: an interrupted one is never complete."""
+    output_folder = Path(output_folder)
+    mark = _read_mark(output_folder)
+    (output_folder / MARK_NAME).unlink(missing_ok=True)
+    present = _written_files(output_folder)
+    for name in mark["files"] if mark else ():
+        if name in present:
+            (output_folder / name).unlink()
+
+
+def _read_mark(output_folder: Path) -> dict | None:
+    """The mark, or None where there is none or it is not one of ours (the preparation is then done anew)."""
+    path = output_folder / MARK_NAME
+    if not path.is_file():
+        return None
+    try:
+        mark = read_json(path)
+    except DataError:
+        return None
+    complete = isinstance(mark, dict) and isinstance(mark.get("files"), dict) and "options" in mark
+    return mark if complete else None
+
+
+def _written_files(output_folder: Path) -> dict[str, int]:
+    """Relative path to size in bytes of the manifests and the audio of a preparation."""
+    paths = [*output_folder.glob("*.json"), *(output_folder / "audio").rglob("*")]
+    return {
+        path.relative_to(output_folder).as_posix(): path.stat().st_size
+        for path in sorted(paths)
+        if path.is_file() and path.name != MARK_NAME
+    }

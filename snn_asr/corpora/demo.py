@@ -1,0 +1,201 @@
+"""The demo corpus: digits, spelled words and commands spoken by espeak-ng's voices, with phones, noise and rooms.
+
+Needs the extra ``demo`` and no download. The same utterances are written in LibriSpeech's layout and in TIMIT's:
+
+    audio/librispeech/{train,dev,test}-demo/<speaker>/<chapter>/<speaker>-<chapter>-<number>.flac, .trans.txt
+    audio/timit/{TRAIN,TEST}/DR?/<speaker>/SX<number>.{WAV,PHN,WRD,TXT}     development lies in TEST, as in TIMIT
+    train.json, dev.json, test.json                                         manifests, pointing at the FLAC files
+
+No speaker and no sentence is in two splits. A seed gives one corpus, byte for byte, with one version of espeak-ng,
+numpy and libsndfile: every utterance is spoken by a process of its own and has its own random generators.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from snn_asr.audio import resample, write_audio
+from snn_asr.corpora import _espeak, already_prepared, discard_prepared, mark_prepared
+from snn_asr.corpora._demo_phones import Segment, fit, segments, word_bounds
+from snn_asr.corpora._demo_room import degrade
+from snn_asr.corpora._demo_sentences import KINDS, Sentence, draw
+from snn_asr.corpora._demo_speakers import SPLITS, Speaker, speakers
+from snn_asr.errors import UsageError
+from snn_asr.files import read_json, write_text
+from snn_asr.manifest import Utterance, write_manifest
+
+SAMPLE_RATE = 16000
+_SPOKEN = {"a": "eigh"}  # the letter: espeak-ng would read "a" as the article
+_RATE_WORDS_PER_MINUTE, _PITCH, _PITCH_RANGE = (165, 205), (40, 60), (35, 65)  # espeak-ng's scales
+_SILENCE_SECONDS = (0.08, 0.2)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One utterance to be made: who says what, and its number in its split."""
+
+    speaker: Speaker
+    sentence: Sentence
+    number: int
+
+    @property
+    def name(self) -> str:
+        """Id in LibriSpeech's manner: speaker-chapter-number; the chapter is the kind of sentence."""
+        return f"{self.speaker.number}-{self.chapter}-{self.number:04d}"
+
+    @property
+    def chapter(self) -> str:
+        return str(1 + KINDS.index(self.sentence.kind))
+
+    @property
+    def librispeech_folder(self) -> Path:
+        return Path("audio", "librispeech", f"{self.speaker.split}-demo", self.speaker.number, self.chapter)
+
+    @property
+    def timit_folder(self) -> Path:
+        part = "TRAIN" if self.speaker.split == "train" else "TEST"
+        return Path("audio", "timit", part, self.speaker.region, self.speaker.code)
+
+
+def prepare(
+    data_folder: str | Path | None,
+    output_folder: str | Path,
+    seed: int = 0,
+    train: int = 1200,
+    dev: int = 100,
+    test: int = 150,
+) -> dict:
+    """Synthesise the corpus into ``output_folder``; ``train``, ``dev`` and ``test`` are numbers of utterances.
+
+    ``data_folder`` is not used. Doing it again with the same options does nothing. Returns, for every split,
+    utterances, hours, speakers and words. Raises UsageError where espeak-ng is not installed or an option is out of
+    range, DataError where espeak-ng fails or a file cannot be written.
+    """
+    counts = {"train": train, "dev": dev, "test": test}
+    for option, value, least in (("seed", seed, 0), *((split, count, 1) for split, count in counts.items())):
+        if value < least:
+            raise UsageError(f"{option}={value}", "corpus demo", f"choose {least} or more")
+    output_folder = Path(output_folder)
+    options = {"corpus": "demo", "seed": seed, **counts}
+    if not already_prepared(output_folder, options):
+        _espeak.installation()
+        discard_prepared(output_folder)
+        items = {split: plan(split, count, seed) for split, count in counts.items()}
+        _remove_leftovers(output_folder)
+        utterances = _make_all([item for split in SPLITS for item in items[split]], seed, output_folder)
+        for split in SPLITS:
+            _write_transcripts(items[split], output_folder)
+            write_manifest(output_folder / f"{split}.json", [utterances[item.name] for item in items[split]])
+        mark_prepared(output_folder, options)
+    return _summary(output_folder)
+
+
+def plan(split: str, count: int, seed: int) -> list[Item]:
+    """The utterances of a split: its speakers take turns."""
+    voices = speakers(split)
+    sentences = draw(random.Random(f"{seed} {split}"), count, held_out=split != "train")
+    return [Item(voices[number % len(voices)], sentence, number) for number, sentence in enumerate(sentences)]
+
+
+def render(item: Item, seed: int) -> tuple[numpy.ndarray, list[Segment]]:
+    """Speak one item without noise: (samples,) float64 at 16 kHz, digital zeros in h#, and its segments."""
+    generator = random.Random(f"{seed} {item.name}")
+    speech = _espeak.synthesise(
+        [_SPOKEN.get(word, word) for word in item.sentence.words],
+        item.speaker.voice,
+        rate=generator.randint(*_RATE_WORDS_PER_MINUTE),
+        pitch=generator.randint(*_PITCH),
+        pitch_range=generator.randint(*_PITCH_RANGE),
+    )
+    lead, trail = (round(generator.uniform(*_SILENCE_SECONDS) * SAMPLE_RATE) for _ in range(2))
+    at_source = segments(speech, item.speaker.accent)
+    spoken = numpy.array(speech.samples[at_source[0].start : at_source[-1].end], dtype=numpy.float64) / 32768
+    # In double precision, so that rounding to 16 bits hides what differs between processors.
+    heard = resample(torch.from_numpy(spoken), item.speaker.source_rate, SAMPLE_RATE).numpy()
+    samples = numpy.concatenate([numpy.zeros(lead), heard, numpy.zeros(trail)])
+    return samples, fit(at_source, SAMPLE_RATE / item.speaker.source_rate, lead, len(samples))
+
+
+def _make_all(items: list[Item], seed: int, output_folder: Path) -> dict[str, Utterance]:
+    """Make and write every item, as many at once as there are processors. Stops soon when interrupted."""
+    console = Console(stderr=True)
+    executor = ThreadPoolExecutor(max_workers=_processors())
+    try:
+        made = executor.map(lambda item: _make(item, seed, output_folder), items)
+        shown = track(
+            made, "Speaking the demo corpus", len(items), console=console, disable=not console.is_terminal, transient=True
+        )
+        return {utterance.id: utterance for utterance in shown}
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _make(item: Item, seed: int, output_folder: Path) -> Utterance:
+    clean, marks = render(item, seed)
+    mixer = numpy.random.default_rng([seed, SPLITS.index(item.speaker.split), item.number])
+    samples = torch.from_numpy(degrade(clean, SAMPLE_RATE, mixer))
+    path = output_folder / item.librispeech_folder / f"{item.name}.flac"
+    write_audio(path, samples, SAMPLE_RATE)
+    _write_timit(item, samples, marks, output_folder)
+    phones = tuple((mark.label, mark.end / SAMPLE_RATE) for mark in marks)
+    return Utterance(item.name, path, len(samples) / SAMPLE_RATE, item.speaker.number, item.sentence.text, phones)
+
+
+def _write_timit(item: Item, samples: torch.Tensor, marks: list[Segment], output_folder: Path) -> None:
+    stem = output_folder / item.timit_folder / f"SX{item.number}"
+    write_audio(stem.with_suffix(".WAV"), samples, SAMPLE_RATE)
+    rows = [(mark.start, mark.end, mark.label) for mark in marks]
+    write_text(stem.with_suffix(".PHN"), _lines(rows))
+    write_text(stem.with_suffix(".WRD"), _lines(word_bounds(marks, item.sentence.words)))
+    write_text(stem.with_suffix(".TXT"), f"0 {len(samples)} {item.sentence.text.capitalize()}.\n")
+
+
+def _lines(rows: list[tuple[int, int, str]]) -> str:
+    return "".join(f"{start} {end} {label}\n" for start, end, label in rows)
+
+
+def _write_transcripts(items: list[Item], output_folder: Path) -> None:
+    """LibriSpeech's .trans.txt: one a chapter, upper-case."""
+    chapters: dict[Path, list[str]] = {}
+    for item in items:
+        path = item.librispeech_folder / f"{item.speaker.number}-{item.chapter}.trans.txt"
+        chapters.setdefault(path, []).append(f"{item.name} {item.sentence.text.upper()}\n")
+    for path, lines in chapters.items():
+        write_text(output_folder / path, "".join(lines))
+
+
+def _remove_leftovers(output_folder: Path) -> None:
+    """Remove what an interrupted preparation left: files in the folders of this corpus' own speakers."""
+    for speaker in (speaker for split in SPLITS for speaker in speakers(split)):
+        for folder in (f"librispeech/{speaker.split}-demo/{speaker.number}", f"timit/*/{speaker.region}/{speaker.code}"):
+            for path in output_folder.glob(f"audio/{folder}/**/*"):
+                if path.is_file():
+                    path.unlink()
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _summary(output_folder: Path) -> dict:
+    return {split: dict(_split_summary(output_folder / f"{split}.json")) for split in SPLITS}
+
+
+def _split_summary(path: Path) -> Iterator[tuple[str, object]]:
+    entries = read_json(path).values()
+    yield "utterances", len(entries)
+    yield "hours", round(sum(entry["duration"] for entry in entries) / 3600, 3)
+    yield "speakers", len({entry["speaker"] for entry in entries})
+    yield "words", sum(len(entry["text"].split()) for entry in entries)

@@ -1,0 +1,68 @@
+"""A model on a data set: transcripts, error rate with its interval, and the operations it took."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from snn_asr.decoding import greedy
+from snn_asr.manifest import Utterance
+from snn_asr.model import AcousticModel
+from snn_asr.operations import OperationCount, count_batch, record_layers
+from snn_asr.scoring import Score, score
+from snn_asr.tokens import Tokens
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    utterances: dict[str, Utterance]
+    references: dict[str, str]
+    hypotheses: dict[str, str]
+    score: Score
+    operations: OperationCount
+
+    def summary(self) -> dict[str, Any]:
+        """JSON values: error counts, interval, operations for each second of speech."""
+        total = self.score.total
+        seconds = sum(each.duration for each in self.utterances.values())
+        return {
+            "error_rate": total.error_rate, "interval": self.score.interval, "insertions": total.insertions,
+            "deletions": total.deletions, "substitutions": total.substitutions,
+            "reference_length": total.reference_length, "utterances": len(self.references),
+            "operations": self.operations.per_second(seconds),
+        }
+
+    def transcripts(self) -> dict[str, dict[str, str]]:
+        return {
+            name: {"speaker": self.utterances[name].speaker, "reference": text, "hypothesis": self.hypotheses[name]}
+            for name, text in self.references.items()
+        }
+
+    def line(self) -> str:
+        """One line for people."""
+        total, interval = self.score.total, self.score.interval
+        bounds = f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else ""
+        return (
+            f"test {self.score.unit} error {total.error_rate:.2f} %{bounds} ({total.insertions} insertions, "
+            f"{total.deletions} deletions, {total.substitutions} substitutions in {total.reference_length})"
+        )
+
+
+@torch.no_grad()
+def evaluate(model: AcousticModel, tokens: Tokens, loader: DataLoader, device: str) -> Evaluation:
+    """Decode everything in ``loader`` greedily with ``model`` in evaluation mode, and score it."""
+    model.eval()
+    utterances, hypotheses, operations = {}, {}, OperationCount()
+    for batch in loader:
+        batch = batch.to(device)
+        with record_layers(model.encoder) as records:
+            logits, lengths, _ = model(batch.frames, batch.lengths)
+        count_batch(records, logits.shape[-1], operations)
+        for utterance, emissions in zip(batch.utterances, greedy(logits, lengths), strict=True):
+            utterances[utterance.id] = utterance
+            hypotheses[utterance.id] = tokens.decode(each.token for each in emissions)
+    references = {name: tokens.transcript(each) for name, each in utterances.items()}
+    return Evaluation(utterances, references, hypotheses, score(references, hypotheses, tokens.unit), operations)

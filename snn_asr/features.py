@@ -1,0 +1,295 @@
+"""Log-mel or MFCC frames, their deltas, global normalisation and frame stacking.
+
+A frame is the same number bit for bit whether its utterance is computed whole or in chunks of any size: everything is
+computed in float64, in blocks of fixed shape counted from the start of the utterance, and rounded to float32 once.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields
+
+import torch
+from torchaudio.compliance import kaldi
+from torchaudio.functional import compute_deltas, create_dct
+
+from snn_asr.errors import DataError, UsageError, unknown_name
+
+BLOCK_FRAMES = 16  # a live frame costs one block (0.2 ms); larger blocks make whole files only a little faster
+DELTA_WINDOW_FRAMES = 5
+DELTA_LOOK_AHEAD_FRAMES = 4  # two orders of deltas, each looking half a window ahead
+_PREEMPHASIS = 0.97
+_CEPSTRAL_LIFTER = 22.0
+_ENERGY_FLOOR = torch.finfo(torch.float32).eps  # Kaldi's; about the noise of 16-bit samples, so log-mel >= -15.95
+_DEVIATION_FLOOR = 0.01
+
+
+@dataclass(frozen=True)
+class FeatureSettings:
+    """What a frame is. Raises UsageError for a value that cannot work.
+
+    ``high_hz`` None or 0 means the Nyquist frequency; ``coefficients`` counts for ``kind`` "mfcc" alone; ``stack``
+    neighbouring frames make one input of the encoder.
+    """
+
+    kind: str = "fbank"
+    sample_rate: int = 16000
+    mels: int = 40
+    coefficients: int = 13
+    deltas: bool = False
+    window_milliseconds: float = 25
+    hop_milliseconds: float = 10
+    low_hz: float = 20
+    high_hz: float | None = None
+    stack: int = 3
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("fbank", "mfcc"):
+            raise unknown_name("kind of features", str(self.kind), ("fbank", "mfcc"))
+        for name in ("sample_rate", "mels", "coefficients", "stack"):
+            if type(getattr(self, name)) is not int:
+                raise _invalid(name, getattr(self, name), "a whole number")
+        for name in ("window_milliseconds", "hop_milliseconds", "low_hz", "high_hz"):
+            missing = name == "high_hz" and self.high_hz is None
+            if not missing and not isinstance(getattr(self, name), (int, float)):
+                raise _invalid(name, getattr(self, name), "a number")
+        self._check_ranges()
+
+    def _check_ranges(self) -> None:
+        nyquist_hz = self.sample_rate / 2
+        rules = (
+            ("deltas", isinstance(self.deltas, bool), "true or false"),
+            ("sample_rate", self.sample_rate >= 4000, "4000 or more"),
+            ("mels", self.mels >= 4, "4 or more"),
+            ("coefficients", 1 <= self.coefficients <= self.mels or self.kind != "mfcc", f"1 to {self.mels} (mels)"),
+            ("window_milliseconds", 5 <= self.window_milliseconds <= 1000, "5 to 1000"),
+            ("hop_milliseconds", 1 <= self.hop_milliseconds <= self.window_milliseconds, "1 to window_milliseconds"),
+            ("low_hz", 0 <= self.low_hz < nyquist_hz, f"0 to {nyquist_hz:g}"),
+            ("high_hz", self.low_hz < (self.high_hz or nyquist_hz) <= nyquist_hz, f"low_hz to {nyquist_hz:g}"),
+            ("stack", self.stack >= 1, "1 or more"),
+        )
+        for name, valid, expected in rules:
+            if not valid:
+                raise _invalid(name, getattr(self, name), expected)
+
+    @property
+    def window_samples(self) -> int:
+        return int(self.sample_rate * self.window_milliseconds / 1000)
+
+    @property
+    def hop_samples(self) -> int:
+        return int(self.sample_rate * self.hop_milliseconds / 1000)
+
+    @property
+    def base_size(self) -> int:
+        """Features of a frame without deltas."""
+        return self.mels if self.kind == "fbank" else self.coefficients
+
+    @property
+    def size(self) -> int:
+        """Features of a frame, F."""
+        return self.base_size * (3 if self.deltas else 1)
+
+    @property
+    def stacked_size(self) -> int:
+        """Features of a stacked frame: the encoder's input size."""
+        return self.size * self.stack
+
+    @property
+    def stacked_seconds(self) -> float:
+        """Time from one stacked frame to the next."""
+        return self.stack * self.hop_samples / self.sample_rate
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> FeatureSettings:
+        """Raises UsageError for an unknown key or an invalid value."""
+        valid = [field.name for field in fields(cls)]
+        for name in values:
+            if name not in valid:
+                raise unknown_name("key", name, valid, "features")
+        return cls(**values)
+
+
+class FeatureExtractor:
+    """Frames of a waveform: ``extractor(samples (N,)) -> (T, F) float32``, neither normalised nor stacked.
+
+    The numbers are those of Kaldi's ``compute-fbank-feats`` and ``compute-mfcc-feats`` (Povey window, DC offset
+    removed, pre-emphasis 0.97, ``snip_edges``, no dither) for samples in [-1, 1]. torchaudio computes the same in
+    float64, but builds its tables again in every call, which costs a live stream three times as much.
+    """
+
+    def __init__(self, settings: FeatureSettings) -> None:
+        self.settings = settings
+        self._fft_size = 2 ** (settings.window_samples - 1).bit_length()
+        self._block_samples = (BLOCK_FRAMES - 1) * settings.hop_samples + settings.window_samples
+        window = torch.hann_window(settings.window_samples, periodic=False, dtype=torch.float64)
+        self._window = window.pow(0.85)
+        high_hz = float(settings.high_hz or 0)
+        filters, _ = kaldi.get_mel_banks(
+            settings.mels, self._fft_size, settings.sample_rate, float(settings.low_hz), high_hz, 100.0, -500.0, 1.0
+        )
+        self._filters = torch.nn.functional.pad(filters, (0, 1)).double().T  # (bins, mels); none reaches Nyquist
+        self._cosines = _cepstral_matrix(settings) if settings.kind == "mfcc" else None
+
+    def __call__(self, samples: torch.Tensor) -> torch.Tensor:
+        frames = self.base_frames(samples)
+        return add_deltas(frames) if self.settings.deltas else frames
+
+    def frame_count(self, samples: int) -> int:
+        """Whole windows that fit in so many samples: 0 where there is less than one."""
+        return max(0, 1 + (samples - self.settings.window_samples) // self.settings.hop_samples)
+
+    def base_frames(self, samples: torch.Tensor) -> torch.Tensor:
+        """(N,) to (T, base size) float32, without deltas."""
+        count = self.frame_count(len(samples))
+        frames = torch.empty(count, self.settings.base_size)
+        for first in range(0, count, BLOCK_FRAMES):
+            start = first * self.settings.hop_samples
+            piece = samples[start : start + self._block_samples]
+            block = torch.zeros(self._block_samples, dtype=torch.float64)
+            block[: len(piece)] = piece
+            frames[first : first + BLOCK_FRAMES] = self._block(block)[: count - first]
+        return frames
+
+    def _block(self, samples: torch.Tensor) -> torch.Tensor:
+        """(block samples,) to (BLOCK_FRAMES, base size), float64."""
+        frames = samples.unfold(0, self.settings.window_samples, self.settings.hop_samples)
+        frames = frames - frames.mean(dim=1, keepdim=True)
+        before = torch.cat((frames[:, :1], frames[:, :-1]), dim=1)
+        spectrum = torch.fft.rfft((frames - _PREEMPHASIS * before) * self._window, n=self._fft_size)
+        energies = (spectrum.abs().square() @ self._filters).clamp(min=_ENERGY_FLOOR).log()
+        return energies if self._cosines is None else energies @ self._cosines
+
+
+class FeatureStream:
+    """Frames of a waveform that arrives in chunks; together they equal ``extractor(whole waveform)`` exactly."""
+
+    def __init__(self, extractor: FeatureExtractor) -> None:
+        self._extractor = extractor
+        self._reset()
+
+    def accept(self, samples: torch.Tensor) -> torch.Tensor:
+        """Take samples (n,), return the frames (t, F) that have become final (with deltas, 4 frames late)."""
+        self._samples = torch.cat((self._samples, samples))
+        return self._finished_frames(self._new_base_frames(), DELTA_LOOK_AHEAD_FRAMES)
+
+    def finish(self) -> torch.Tensor:
+        """The last frames (t, F) of the waveform; the stream is then ready for another."""
+        frames = self._finished_frames(self._new_base_frames(), 0)
+        self._reset()
+        return frames
+
+    def _reset(self) -> None:
+        self._samples = torch.empty(0)  # from the start of the block that is being filled
+        self._taken = 0  # frames of that block that were handed on
+        self._context = torch.empty(0, self._extractor.settings.base_size)  # frames the deltas still need
+        self._past = 0  # frames at the start of the context whose deltas were returned
+
+    def _new_base_frames(self) -> torch.Tensor:
+        count = self._extractor.frame_count(len(self._samples))
+        if count == self._taken:
+            return torch.empty(0, self._extractor.settings.base_size)
+        frames = self._extractor.base_frames(self._samples)[self._taken :]
+        complete = count - count % BLOCK_FRAMES
+        self._samples = self._samples[complete * self._extractor.settings.hop_samples :]
+        self._taken = count - complete
+        return frames
+
+    def _finished_frames(self, frames: torch.Tensor, look_ahead_frames: int) -> torch.Tensor:
+        if not self._extractor.settings.deltas:
+            return frames
+        self._context = torch.cat((self._context, frames))
+        end = max(self._past, len(self._context) - look_ahead_frames)
+        if end == self._past:
+            return torch.empty(0, self._extractor.settings.size)
+        finished = add_deltas(self._context)[self._past : end]
+        keep = max(0, end - DELTA_LOOK_AHEAD_FRAMES)
+        self._context, self._past = self._context[keep:], end - keep
+        return finished
+
+
+def add_deltas(frames: torch.Tensor) -> torch.Tensor:
+    """(T, F) to (T, 3F): the frames, their slopes over 5 frames, and the slopes of these; edges are repeated."""
+    orders = [frames]
+    for _ in range(2):
+        if len(frames):
+            # Sums of small multiples of float32 numbers are exact in float64, whatever the length of the sequence.
+            frames = compute_deltas(frames.double().T, DELTA_WINDOW_FRAMES, mode="replicate").T.float()
+        orders.append(frames)
+    return torch.cat(orders, dim=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Normalization:
+    """Mean and standard deviation of every feature, (F,) float32: ``apply`` gives (frames - mean) / deviation."""
+
+    mean: torch.Tensor
+    deviation: torch.Tensor
+
+    def apply(self, frames: torch.Tensor) -> torch.Tensor:
+        """(..., F) to (..., F)."""
+        return (frames - self.mean.to(frames.device)) / self.deviation.to(frames.device)
+
+    def to_dict(self) -> dict:
+        return {"mean": self.mean.tolist(), "deviation": self.deviation.tolist()}
+
+    @classmethod
+    def from_dict(cls, values: dict) -> Normalization:
+        """The inverse of ``to_dict``, exact through JSON. Raises DataError where the values cannot be that."""
+        try:
+            mean, deviation = (torch.tensor(values[name], dtype=torch.float32) for name in ("mean", "deviation"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError("normalisation needs lists of numbers 'mean' and 'deviation'") from error
+        whole = mean.dim() == 1 and mean.shape == deviation.shape
+        if not whole or not torch.isfinite(mean).all() or not ((deviation > 0) & torch.isfinite(deviation)).all():
+            raise DataError("normalisation needs finite means and as many positive deviations")
+        return cls(mean, deviation)
+
+
+class NormalizationAccumulator:
+    """Gathers, in float64, the mean and the standard deviation of all frames of many utterances."""
+
+    def __init__(self) -> None:
+        self._count: int = 0
+        self._sum: torch.Tensor | float = 0.0
+        self._squares: torch.Tensor | float = 0.0
+
+    def update(self, frames: torch.Tensor) -> None:
+        """Add the frames (T, F) of one utterance."""
+        frames = frames.double()
+        self._count += len(frames)
+        self._sum = self._sum + frames.sum(dim=0)
+        self._squares = self._squares + frames.square().sum(dim=0)
+
+    def finish(self) -> Normalization:
+        """Raises DataError where there was no frame at all. Deviations under 0.01 (a constant feature) become 0.01."""
+        if self._count == 0:
+            raise DataError("no frames to normalise with", todo="check that the training audio is not empty")
+        mean = self._sum / self._count
+        variance = (self._squares / self._count - mean.square()).clamp(min=_DEVIATION_FLOOR**2)
+        return Normalization(mean.float(), variance.sqrt().float())
+
+
+def stack_frames(frames: torch.Tensor, stack: int) -> torch.Tensor:
+    """(..., T, F) to (..., T // stack, stack * F): neighbours side by side; an incomplete last group is dropped."""
+    count = stacked_length(frames.shape[-2], stack)
+    return frames[..., : count * stack, :].reshape(*frames.shape[:-2], count, stack * frames.shape[-1])
+
+
+def stacked_length(lengths: int | torch.Tensor, stack: int) -> int | torch.Tensor:
+    """Frames left by ``stack_frames`` of so many frames (a number or a tensor of numbers)."""
+    return lengths // stack
+
+
+def _cepstral_matrix(settings: FeatureSettings) -> torch.Tensor:
+    """(mels, coefficients): orthonormal cosine transform with Kaldi's liftering 1 + (L / 2) sin(pi i / L), L = 22."""
+    cosines = create_dct(settings.coefficients, settings.mels, "ortho").double()
+    index = torch.arange(settings.coefficients, dtype=torch.float64)
+    return cosines * (1 + _CEPSTRAL_LIFTER / 2 * torch.sin(math.pi * index / _CEPSTRAL_LIFTER))
+
+
+def _invalid(name: str, value: object, expected: str) -> UsageError:
+    return UsageError(f"{name}: {value!r}", "features", f"must be {expected}")

@@ -1,0 +1,160 @@
+"""Manifests: JSON objects from utterance id to wav, duration (seconds), speaker, text and, where known, phones.
+
+    {"fsdd-train-0001": {"wav": "audio/train/0001.flac", "duration": 2.31, "speaker": "theo", "text": "three one four",
+                         "phones": [["th", 0.12], ["r", 0.2]]}}
+
+Relative paths start at the manifest's folder. ``phones`` holds (label, end in seconds), in order.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from snn_asr.errors import DataError
+from snn_asr.files import read_json, sha256, write_json
+
+REQUIRED_SPLITS = ("train", "dev", "test")
+_SHOWN_PROBLEMS = 20
+_TEXT_KEYS = ("wav", "speaker", "text")
+_PREPARE = "prepare the data with `snn-asr prepare`"
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One recording with its transcript. ``duration`` and the ends of ``phones`` are in seconds."""
+
+    id: str
+    wav: Path
+    duration: float
+    speaker: str
+    text: str
+    phones: tuple[tuple[str, float], ...] | None = None
+
+
+def read_manifest(path: str | Path) -> dict[str, Utterance]:
+    """Utterances by id, in the order of the file.
+
+    Raises one DataError that lists everything wrong: keys missing or of a wrong type, durations that are not
+    positive, phones not in order, audio files that do not exist, or no utterance at all.
+    """
+    path = Path(path)
+    entries = read_json(path)
+    if not isinstance(entries, dict):
+        raise DataError("not a manifest: expected an object from utterance id to utterance", path, _PREPARE)
+    if not entries:
+        raise DataError("no utterances", path, _PREPARE)
+    problems = [f"{name}: {problem}" for name, entry in entries.items() for problem in _problems(entry, path.parent)]
+    if problems:
+        shown = problems[:_SHOWN_PROBLEMS]
+        if len(problems) > len(shown):
+            shown.append(f"and {len(problems) - len(shown)} more")
+        raise DataError(f"{len(problems)} problem(s): {'; '.join(shown)}", path, _PREPARE)
+    return {name: _utterance(name, entry, path.parent) for name, entry in entries.items()}
+
+
+def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
+    """Write a manifest; audio under the manifest's folder is written relative to it, other audio absolute.
+
+    Raises DataError where two utterances have the same id.
+    """
+    path = Path(path)
+    entries: dict[str, dict] = {}
+    for utterance in utterances:
+        if utterance.id in entries:
+            raise DataError(f"utterance id '{utterance.id}' occurs twice", path, "make the ids unique")
+        entries[utterance.id] = _entry(utterance, path.parent)
+    write_json(path, entries)
+
+
+def fingerprint(path: str | Path) -> str:
+    """SHA-256 of the manifest's content: two runs with the same fingerprints saw the same data."""
+    return sha256(path)
+
+
+def check_disjoint(manifests: dict[str, dict[str, Utterance]]) -> None:
+    """Raise DataError where an utterance id or a recording occurs in two of the named splits."""
+    owners: dict[str | Path, str] = {}
+    for split, utterances in manifests.items():
+        for utterance in utterances.values():
+            for key in (f"utterance '{utterance.id}'", Path(os.path.abspath(utterance.wav))):
+                other = owners.setdefault(key, split)
+                if other != split:
+                    raise DataError(f"{key} occurs in both {other} and {split}", todo="make the splits disjoint")
+
+
+def find_manifests(folder: str | Path) -> dict[str, Path]:
+    """Split name to manifest: train, dev, test, then every other manifest (*.json) by name.
+
+    Raises DataError where one of the three is missing.
+    """
+    folder = Path(folder)
+    missing = [f"{split}.json" for split in REQUIRED_SPLITS if not (folder / f"{split}.json").is_file()]
+    if missing:
+        raise DataError(f"no {', '.join(missing)}", folder, _PREPARE)
+    found = {split: folder / f"{split}.json" for split in REQUIRED_SPLITS}
+    others = (path for path in sorted(folder.glob("*.json")) if path.stem not in found and path.name != "prepared.json")
+    return found | {path.stem: path for path in others}
+
+
+def _problems(entry: object, folder: Path) -> Iterator[str]:
+    if not isinstance(entry, dict):
+        yield f"expected an object, found {type(entry).__name__}"
+        return
+    for key in (*_TEXT_KEYS, "duration"):
+        if key not in entry:
+            yield f"no key '{key}'"
+        elif key in _TEXT_KEYS and not isinstance(entry[key], str):
+            yield f"{key} must be a text, found {type(entry[key]).__name__}"
+    if "duration" in entry and not _is_time(entry["duration"]):
+        yield f"duration must be a positive number of seconds, found {entry['duration']!r}"
+    if isinstance(entry.get("wav"), str) and not (folder / entry["wav"]).is_file():
+        yield f"no audio file {folder / entry['wav']}"
+    if entry.get("phones") is not None:
+        yield from _phone_problems(entry["phones"])
+
+
+def _phone_problems(phones: object) -> Iterator[str]:
+    if not isinstance(phones, list):
+        yield f"phones must be a list, found {type(phones).__name__}"
+        return
+    before = 0.0
+    for index, phone in enumerate(phones):
+        if not (isinstance(phone, list) and len(phone) == 2 and isinstance(phone[0], str) and _is_time(phone[1])):
+            yield f"phone {index} must be [label, end in seconds], found {phone!r}"
+        elif phone[1] <= before:
+            yield f"phone {index} ends at {phone[1]} s, not after the one before ({before} s)"
+        else:
+            before = phone[1]
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+
+
+def _utterance(name: str, entry: dict, folder: Path) -> Utterance:
+    phones = entry.get("phones")
+    return Utterance(
+        id=name,
+        wav=folder / entry["wav"],
+        duration=float(entry["duration"]),
+        speaker=entry["speaker"],
+        text=entry["text"],
+        phones=None if phones is None else tuple((label, float(end)) for label, end in phones),
+    )
+
+
+def _entry(utterance: Utterance, folder: Path) -> dict:
+    wav, folder = Path(os.path.abspath(utterance.wav)), Path(os.path.abspath(folder))
+    entry: dict[str, object] = {
+        "wav": wav.relative_to(folder).as_posix() if wav.is_relative_to(folder) else str(wav),
+        "duration": utterance.duration,
+        "speaker": utterance.speaker,
+        "text": utterance.text,
+    }
+    if utterance.phones is not None:
+        entry["phones"] = [list(phone) for phone in utterance.phones]
+    return entry

@@ -1,0 +1,135 @@
+"""The acoustic model (normalised frames, stacked, encoded, one linear head) and its folder on disk.
+
+    config.json  weights.safetensors  normalization.json  tokens.json  metrics.json  recipe.yaml  checksums.json
+
+Loading reads JSON and safetensors only: no YAML, no pickle, no code. ``recipe.yaml`` is there to be read by people.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from snn_asr import __version__, encoders
+from snn_asr.errors import DataError, SnnAsrError
+from snn_asr.features import FeatureSettings, Normalization, stack_frames, stacked_length
+from snn_asr.files import read_json, sha256, write_bytes, write_json, write_text
+from snn_asr.tokens import Tokens
+
+FORMAT = 1
+CONFIG, WEIGHTS, CHECKSUMS = "config.json", "weights.safetensors", "checksums.json"
+CHECKED = (CONFIG, WEIGHTS, "normalization.json", "tokens.json", "metrics.json", "recipe.yaml")
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """All that is needed to build the network again."""
+
+    features: FeatureSettings
+    encoder: str
+    hidden_size: int
+    num_layers: int
+    encoder_options: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**vars(self), "features": self.features.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ModelSettings:
+        return cls(**{**values, "features": FeatureSettings.from_dict(values["features"])})
+
+
+class AcousticModel(nn.Module):
+    """Frames to logits. ``classes`` counts the CTC blank, class 0."""
+
+    def __init__(self, settings: ModelSettings, normalization: Normalization, classes: int) -> None:
+        super().__init__()
+        self.settings, self.normalization = settings, normalization
+        self.encoder = encoders.build(
+            settings.encoder, settings.features.stacked_size, settings.hidden_size, settings.num_layers,
+            **settings.encoder_options,
+        )
+        self.head = nn.Linear(self.encoder.output_size, classes)
+
+    def forward(self, frames: Tensor, lengths: Tensor, state: list | None = None) -> tuple[Tensor, Tensor, list]:
+        """Frames (B, T, F) as the extractor gives them, lengths (B,) frames.
+
+        Returns logits (B, T // stack, classes), their lengths, and the state to go on from. Chunks are cut at
+        multiples of ``stack`` frames.
+        """
+        return self.from_normalized(self.normalization.apply(frames), lengths, state)
+
+    def from_normalized(self, frames: Tensor, lengths: Tensor, state: list | None = None):
+        """As ``forward`` for frames that are normalised already (and perhaps augmented)."""
+        stack = self.settings.features.stack
+        lengths = stacked_length(lengths, stack)
+        encoded, state = self.encoder(stack_frames(frames, stack), lengths, state)
+        return self.head(encoded), lengths, state
+
+    def parameter_count(self) -> int:
+        return sum(each.numel() for each in self.parameters())
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    model: AcousticModel
+    tokens: Tokens
+    metrics: dict[str, Any]
+    fingerprint: str
+
+
+def save_model(
+    folder: str | Path, model: AcousticModel, tokens: Tokens, metrics: dict[str, Any], recipe_text: str
+) -> None:
+    """Write a model folder; the checksums last, so that a folder without them is known to be unfinished."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CHECKSUMS).unlink(missing_ok=True)
+    write_json(folder / CONFIG, {"format": FORMAT, "snn_asr": __version__, "model": model.settings.to_dict()})
+    weights = {name: each.detach().cpu().contiguous() for name, each in model.state_dict().items()}
+    write_bytes(folder / WEIGHTS, safetensors.torch.save(weights))
+    write_json(folder / "normalization.json", model.normalization.to_dict())
+    write_json(folder / "tokens.json", tokens.to_dict())
+    write_json(folder / "metrics.json", metrics)
+    write_text(folder / "recipe.yaml", recipe_text)
+    write_json(folder / CHECKSUMS, {name: sha256(folder / name) for name in CHECKED})
+
+
+def find_model(path: str | Path) -> Path:
+    """The model folder at ``path``: itself, or ``model`` within a run folder. Raises DataError where there is none."""
+    for folder in (Path(path), Path(path) / "model"):
+        if (folder / CHECKSUMS).is_file():
+            return folder
+    raise DataError("no finished model here", path, "give the output folder of a finished 'snn-asr train'")
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> LoadedModel:
+    """Load a model folder (or the run folder around it) in evaluation mode.
+
+    Raises DataError where a file is missing, changed since it was written, or does not fit the others.
+    """
+    folder = find_model(path)
+    checksums = read_json(folder / CHECKSUMS)
+    for name in CHECKED:
+        if not (folder / name).is_file() or not isinstance(checksums, dict) or checksums.get(name) != sha256(
+            folder / name
+        ):
+            raise DataError("missing, or not as training wrote it", folder / name, "copy the model folder again")
+    config = read_json(folder / CONFIG)
+    if config.get("format") != FORMAT:
+        raise DataError(f"model format {config.get('format')} is not {FORMAT}", folder, "use a matching snn-asr")
+    try:
+        tokens = Tokens.from_dict(read_json(folder / "tokens.json"))
+        normalization = Normalization.from_dict(read_json(folder / "normalization.json"))
+        model = AcousticModel(ModelSettings.from_dict(config["model"]), normalization, tokens.size)
+        model.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
+    except (KeyError, TypeError, RuntimeError, safetensors.SafetensorError, SnnAsrError) as error:
+        raise DataError(f"cannot be loaded ({str(error).splitlines()[0]})", folder, "train it again") from error
+    metrics = read_json(folder / "metrics.json")
+    return LoadedModel(model.to(device).eval(), tokens, metrics, sha256(folder / CHECKSUMS))

@@ -1,0 +1,144 @@
+"""What inference costs: multiply-accumulates (MACs), accumulates (ACs) and the density of what is sent.
+
+A product with a zero input costs nothing; a product with a binary input is an addition (AC). Per layer with G gates,
+H units and D inputs, over the valid frames of an utterance:
+
+    effective MACs = G H · nnz(x)  +  G H · nnz(y[0 .. T-2])         the last output is fed back to no frame
+    dense MACs     = G H · D T     +  G H · H T
+
+The definitions are NeuroBench's (effective synaptic operations). Batch normalisation folds into the weights after
+training and is not charged. Padding never counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from snn_asr.encoders import Encoder, directions
+from snn_asr.kernels import valid_frames
+
+INPUT, CORE, HEAD = "input", "core", "head"
+
+
+@dataclass
+class Products:
+    """Multiplications of one kind of product: dense, and those that a zero input leaves to do."""
+
+    dense: int = 0
+    macs: int = 0
+    acs: int = 0
+
+    def add(self, fan_out: int, inputs: int, nonzero: int, binary: bool) -> None:
+        self.dense += fan_out * inputs
+        if binary:
+            self.acs += fan_out * nonzero
+        else:
+            self.macs += fan_out * nonzero
+
+
+@dataclass
+class OperationCount:
+    """Totals over everything counted. ``core`` is recurrent and inter-layer products alone.
+
+    ``nonzero`` and ``outputs`` count the outputs of each layer; ``element_wise`` the products within units.
+    """
+
+    products: dict[str, Products] = field(default_factory=lambda: {each: Products() for each in (INPUT, CORE, HEAD)})
+    element_wise: int = 0
+    frames: int = 0
+    nonzero: list[int] = field(default_factory=list)
+    outputs: list[int] = field(default_factory=list)
+
+    @property
+    def macs(self) -> int:
+        return sum(each.macs for each in self.products.values())
+
+    @property
+    def acs(self) -> int:
+        return sum(each.acs for each in self.products.values())
+
+    @property
+    def dense(self) -> int:
+        return sum(each.dense for each in self.products.values())
+
+    @property
+    def density(self) -> list[float]:
+        """Share of non-zero outputs, one number a layer."""
+        return [nonzero / max(total, 1) for nonzero, total in zip(self.nonzero, self.outputs, strict=True)]
+
+    def per_second(self, seconds: float) -> dict[str, object]:
+        """JSON values: rates for each second of speech, and the density of each layer."""
+        seconds = max(seconds, 1e-9)
+        core = self.products[CORE]
+        return {
+            "seconds": seconds,
+            "frames": self.frames,
+            "macs_per_second": self.macs / seconds,
+            "acs_per_second": self.acs / seconds,
+            "dense_macs_per_second": self.dense / seconds,
+            "core_macs_per_second": core.macs / seconds,
+            "core_acs_per_second": core.acs / seconds,
+            "element_wise_per_second": self.element_wise / seconds,
+            "density": self.density,
+            "products": {name: asdict(each) for name, each in self.products.items()},
+        }
+
+
+class Record(NamedTuple):
+    """One layer of one forward: ``index`` is its place in the stack, shared by the two directions of a layer."""
+
+    index: int
+    layer: nn.Module
+    x: Tensor
+    lengths: Tensor
+    y: Tensor
+
+
+@contextmanager
+def record_layers(encoder: Encoder) -> Iterator[list[Record]]:
+    """Within the block, the list holds the records of the encoder's last forward, in the order of the layers."""
+    records: list[Record] = []
+
+    def keep(index: int):
+        return lambda layer, given, result: records.append(Record(index, layer, given[0], given[1], result[0]))
+
+    handles = [encoder.register_forward_pre_hook(lambda *_: records.clear())]
+    for index, layer in enumerate(encoder.layers):
+        handles += [each.register_forward_hook(keep(index)) for each in directions(layer)]
+    try:
+        yield records
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def count_batch(records: list[Record], classes: int, total: OperationCount) -> None:
+    """Add one recorded forward to ``total``; ``classes`` is the number of the head's outputs."""
+    layers = records[-1].index + 1
+    total.nonzero = total.nonzero or [0] * layers
+    total.outputs = total.outputs or [0] * layers
+    total.frames += int(records[-1].lengths.sum())
+    for record in records:
+        layer, frames = record.layer, int(record.lengths.sum())
+        input_weight, recurrent_weight = layer.core_weights()
+        products = total.products[CORE if record.index else INPUT]
+        binary = record.index > 0 and all(each.layer.binary for each in records if each.index == record.index - 1)
+        products.add(len(input_weight), record.x.shape[-1] * frames, _nonzero(record.x, record.lengths), binary)
+        back = _nonzero(record.y, record.lengths - 1)
+        total.products[CORE].add(len(recurrent_weight), layer.output_size * frames, back, layer.binary)
+        sent = _nonzero(record.y, record.lengths)
+        total.element_wise += layer.unit_products * layer.output_size * frames
+        total.nonzero[record.index] += sent
+        total.outputs[record.index] += layer.output_size * frames
+        if record.index == layers - 1:
+            total.products[HEAD].add(classes, layer.output_size * frames, sent, layer.binary)
+
+
+def _nonzero(x: Tensor, lengths: Tensor) -> int:
+    """Non-zero elements of x (B, T, D) within the lengths (negative ones count as 0)."""
+    return int(((x != 0) & valid_frames(lengths, x.shape[1]).unsqueeze(-1)).sum())

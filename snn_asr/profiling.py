@@ -1,0 +1,67 @@
+"""What a model costs on given audio: operations, sparsity, footprint, and time on this machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from snn_asr.operations import OperationCount, count_batch, record_layers
+from snn_asr.recognizer import Recognizer
+
+
+def profile(recognizer: Recognizer, paths: Sequence[Path]) -> dict[str, Any]:
+    """JSON values; files are recognised one by one, as on a device, after one warm-up.
+
+    ``real_time_factor`` is processing time by duration, features included, reading excluded.
+    Raises DataError for audio that cannot be read.
+    """
+    model, operations = recognizer.model, OperationCount()
+    waveforms = [recognizer.samples(path) for path in paths]
+    seconds = sum(map(len, waveforms)) / model.settings.features.sample_rate
+    recognizer.transcribe(waveforms[0])
+    started = time.perf_counter()
+    for samples in waveforms:
+        recognizer.transcribe(samples)
+    wall_seconds = time.perf_counter() - started
+    with record_layers(model.encoder) as records:
+        for samples in waveforms:
+            recognizer.transcribe(samples)
+            if records:
+                count_batch(records, recognizer.tokens.size, operations)
+    weights = [each for each in model.parameters() if each.dim() > 1]
+    zeros = sum(int((each == 0).sum()) for each in weights)
+    tensors = [*model.parameters(), *model.buffers()]
+    return {
+        "encoder": model.settings.encoder,
+        "files": len(paths),
+        **operations.per_second(seconds),
+        "parameters": model.parameter_count(),
+        "core_parameters": model.encoder.core_parameters(),
+        "footprint_bytes": sum(each.numel() * each.element_size() for each in tensors),
+        "connection_sparsity": zeros / sum(each.numel() for each in weights),
+        "activation_sparsity": 1 - sum(operations.nonzero) / max(sum(operations.outputs), 1),
+        "real_time_factor": wall_seconds / seconds if seconds else None,
+        "device": recognizer.device,
+    }
+
+
+def describe(result: dict[str, Any]) -> str:
+    """The same for people, a line a figure."""
+    factor = result["real_time_factor"]
+    density = ", ".join(f"{each:.3f}" for each in result["density"])
+    lines = [
+        f"encoder              {result['encoder']}, {result['parameters']:,} parameters "
+        f"({result['core_parameters']:,} in the core), {result['footprint_bytes'] / 1e6:.2f} MB",
+        f"audio                {result['files']} files, {result['seconds']:.1f} s, {result['frames']} frames",
+        f"MACs a second        {result['macs_per_second'] / 1e6:.2f} million "
+        f"(dense {result['dense_macs_per_second'] / 1e6:.2f} million)",
+        f"  in the core        {result['core_macs_per_second'] / 1e6:.2f} million",
+        f"ACs a second         {result['acs_per_second'] / 1e6:.2f} million",
+        f"element-wise         {result['element_wise_per_second'] / 1e6:.2f} million multiplications a second",
+        f"density by layer     {density} (activation sparsity {result['activation_sparsity']:.3f})",
+        f"connection sparsity  {result['connection_sparsity']:.3f}",
+        f"real-time factor     {factor:.4f} on {result['device']}" if factor else "real-time factor     no audio",
+    ]
+    return "\n".join(lines)

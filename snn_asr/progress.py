@@ -1,0 +1,46 @@
+"""Progress on stderr: a rich bar on a terminal, one line an epoch everywhere."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class TrainingProgress:
+    """Shows the running loss and learning rate of an epoch, then its result and the density of each layer."""
+
+    def __init__(self, epochs: int, measure: str) -> None:
+        self.epochs, self.measure = epochs, measure
+        self.console = Console(stderr=True)
+        self._bar: Progress | None = None
+
+    def start_epoch(self, epoch: int, batches: int) -> None:
+        if not sys.stderr.isatty():
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, TextColumn("{task.fields[state]}"), console=self.console, transient=True)
+        self._bar.start()
+        self._task = self._bar.add_task(f"epoch {epoch}/{self.epochs}", total=batches, state="")
+
+    def advance(self, loss: float, learning_rate: float) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, advance=1, state=f"loss {loss:.3f} · learning rate {learning_rate:.1e}")
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def end_epoch(self, row: dict) -> None:
+        """``row`` is the epoch's line of log.jsonl."""
+        self.close()
+        density = " ".join(f"{each:.2f}" for each in row["density"])
+        best = " (best)" if row["best_epoch"] == row["epoch"] else ""
+        print(
+            f"epoch {row['epoch']}/{self.epochs}: loss {row['train_loss']:.3f}, dev loss {row['dev_loss']:.3f}, "
+            f"dev {self.measure} {row['dev_error_rate']:.2f} %{best}, learning rate {row['learning_rate']:.1e}, "
+            f"density {density}, {row['seconds']:.0f} s",
+            file=sys.stderr, flush=True,
+        )

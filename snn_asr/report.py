@@ -1,0 +1,45 @@
+"""Tables for people, printed on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from snn_asr.comparison import Row
+
+PLAIN_WIDTH = 200  # of a table that goes to a file or a pipe
+
+
+def comparison_table(rows: Sequence[Row], unit: str) -> Table:
+    """One line a row; "fewer" is how many times fewer MACs than the baseline, the core's in brackets."""
+    table = Table(title="Test results; operations for each second of speech")
+    columns = (
+        "encoder", "seeds", f"{unit} error %", "95 % interval", "p", "parameters", "core parameters", "MMAC/s",
+        "MAC/s fewer (core)", "MAC → AC/s", "density", "training s",
+    )
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right")
+    for row in rows:
+        table.add_row(
+            row.encoder, str(len(row.seeds)), f"{row.error_rate:.2f}", "{:.2f} to {:.2f}".format(*row.interval),
+            "" if row.p_value is None else f"{row.p_value:.4f}", f"{row.parameters:,}", f"{row.core_parameters:,}",
+            f"{row.macs_per_second / 1e6:.2f}",
+            f"{_times(row.macs_ratio_to_baseline)} ({_times(row.core_macs_ratio_to_baseline)})",
+            f"{row.acs_per_second / 1e6:.2f}M" if row.acs_per_second else "0",
+            " ".join(f"{each:.3f}" for each in row.density), f"{row.training_seconds:.0f}",
+        )
+    return table
+
+
+def print_table(table: Table) -> None:
+    """On stdout; as wide as needed where that is not a terminal."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PLAIN_WIDTH)
+    console.print(table)
+
+
+def _times(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.1f}×"

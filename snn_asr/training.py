@@ -1,0 +1,190 @@
+"""From a recipe and prepared data to a run folder: the trained model, its log, and the test set decoded and scored.
+
+    run/  run.json  log.jsonl  checkpoint.pt  test.json  model/
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from snn_asr import __version__, corpora, recipe
+from snn_asr.brain import CtcBrain
+from snn_asr.dataset import BucketedBatches, SpeechDataset, collate, evaluation_loader, require_alignable
+from snn_asr.devices import choose_device
+from snn_asr.errors import InterruptedRun, UsageError
+from snn_asr.evaluation import evaluate
+from snn_asr.features import FeatureExtractor
+from snn_asr.files import read_json, write_json
+from snn_asr.manifest import REQUIRED_SPLITS, check_disjoint, find_manifests, fingerprint, read_manifest
+from snn_asr.model import AcousticModel, ModelSettings, save_model
+from snn_asr.tokens import build_tokens
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What identifies a run: the same identity means the same result (on the same machine)."""
+
+    recipe_text: str
+    data_folder: Path
+    output_folder: Path
+    device: str
+    identity: str
+    encoder: str
+    overrides: dict[str, object]
+
+    @property
+    def finished(self) -> bool:
+        return (self.output_folder / "test.json").is_file() and (self.output_folder / "model").is_dir()
+
+
+def train(
+    name: str | Path, data_folder: Path | None, output_folder: Path, *, device: str = "auto",
+    seed: int | None = None, resume: bool = True, overrides: Mapping[str, object] | None = None,
+) -> Path:
+    """Train a recipe; returns the run folder. A finished run of the same identity is left as it is.
+
+    Raises UsageError for wrong keys, or where the folder holds a run with other options; DataError for data that
+    cannot be trained on; DivergenceError; InterruptedRun after a keyboard interrupt (finished epochs are saved).
+    """
+    overrides = dict(overrides or {}) | ({"seed": seed} if seed is not None else {})
+    settings = recipe.load(name, overrides)
+    data_folder = _prepared(settings, data_folder, output_folder)
+    run = _identify(name, settings, overrides, data_folder, output_folder, choose_device(device))
+    _claim(run, resume)
+    if run.finished:
+        log.info("%s: already trained, nothing to do", output_folder)
+        return output_folder
+    _seed_everything(settings["seed"])
+    manifests = {split: read_manifest(path) for split, path in find_manifests(data_folder).items()
+                 if split in REQUIRED_SPLITS}
+    check_disjoint(manifests)
+    train_utterances = list(manifests["train"].values())
+    kind, options = settings["tokens"], settings["token_options"]
+    tokens = build_tokens(kind, (each.text for each in train_utterances), **options)
+    extractor = FeatureExtractor(settings["features"])
+    train_set = SpeechDataset(train_utterances, tokens, extractor, settings["speeds"], settings["seed"])
+    require_alignable(train_set, data_folder / "train.json")
+    dev_set, test_set = (SpeechDataset(manifests[each].values(), tokens, extractor) for each in ("dev", "test"))
+    model_settings = ModelSettings(
+        settings["features"], settings["encoder"], settings["hidden_size"], settings["num_layers"],
+        settings["encoder_options"],
+    )
+    model = AcousticModel(model_settings, train_set.normalization(), tokens.size).to(run.device)
+    brain = _fit(model, tokens, settings, run, train_set, dev_set)
+    _finish(brain, settings, run, test_set)
+    return output_folder
+
+
+def train_encoders(
+    name: str | Path, encoders: Sequence[str], seeds: int, data_folder: Path | None, output_folder: Path,
+    device: str, overrides: Mapping[str, object],
+) -> list[Path]:
+    """Train one recipe with several encoders and seeds, one after another; returns the run folders.
+
+    An override goes to every encoder whose block, or the recipe, knows its key. Raises UsageError where none does.
+    """
+    plans = [(encoder, {"encoder": encoder, **_known(name, encoder, overrides)}) for encoder in encoders]
+    for key in overrides:
+        if all(key not in known for _, known in plans):
+            recipe.load(name, {"encoder": encoders[0], **overrides})  # names the key and its nearest
+    if data_folder is None or not (data_folder / "train.json").is_file():
+        settings = recipe.load(name, plans[0][1])
+        data_folder = _prepared(settings, data_folder, output_folder)
+    folders = []
+    for encoder, known in plans:
+        first = recipe.load(name, known)["seed"]
+        for seed in range(first, first + seeds):
+            folder = output_folder / f"{encoder}-seed{seed}"
+            log.info("%s, seed %d", encoder, seed)
+            folders.append(train(name, data_folder, folder, device=device, seed=seed, overrides=known))
+    return folders
+
+
+def _known(name: str | Path, encoder: str, overrides: Mapping[str, object]) -> dict[str, object]:
+    keys = recipe.keys(name, encoder)
+    return {key: value for key, value in overrides.items() if key in keys}
+
+
+def _fit(model, tokens, settings: dict[str, Any], run: Run, train_set, dev_set) -> CtcBrain:
+    batches = BucketedBatches(train_set, settings["batch_frames"], settings["seed"])
+    brain = CtcBrain(model, tokens, settings, run.device, run.output_folder, train_set, batches)
+    loader = torch.utils.data.DataLoader(train_set, batch_sampler=batches, collate_fn=collate)
+    try:
+        brain.fit(brain.epochs(), loader, evaluation_loader(dev_set, settings["batch_frames"]))
+    except KeyboardInterrupt as error:
+        raise InterruptedRun(
+            f"interrupted after {brain.epoch} of {settings['epochs']} epochs", run.output_folder,
+            "run the same command again to go on",
+        ) from error
+    finally:
+        brain.progress.close()
+    return brain
+
+
+def _finish(brain: CtcBrain, settings: dict[str, Any], run: Run, test_set: SpeechDataset) -> None:
+    """Write the model folder from the best epoch, decode and score the test set."""
+    brain.restore_best()
+    model, tokens = brain.model, brain.tokens
+    report = evaluate(model, tokens, evaluation_loader(test_set, settings["batch_frames"]), run.device)
+    metrics = {
+        "encoder": settings["encoder"], "seed": settings["seed"], "unit": tokens.unit,
+        "epochs": brain.epoch, "best_epoch": brain.best["epoch"], "dev_error_rate": brain.best["error_rate"],
+        "training_seconds": round(brain.training_seconds, 2), "device": run.device,
+        "threads": torch.get_num_threads(), "snn_asr": __version__, "torch": torch.__version__,
+        "parameters": model.parameter_count(), "core_parameters": model.encoder.core_parameters(),
+        "test": report.summary(),
+    }
+    save_model(run.output_folder / "model", model, tokens, metrics, run.recipe_text)
+    write_json(run.output_folder / "test.json", report.transcripts())
+    log.info("%s: %s", run.output_folder, report.line())
+
+
+def _prepared(settings: dict[str, Any], data_folder: Path | None, output_folder: Path) -> Path:
+    """A folder of manifests: ``data_folder`` itself, or what the recipe's corpus prepares from it."""
+    if data_folder is not None and (data_folder / "train.json").is_file():
+        return data_folder
+    prepared = output_folder / "data"
+    corpora.prepare(settings["corpus"], data_folder, prepared)
+    return prepared
+
+
+def _identify(name, settings, overrides, data_folder: Path, output_folder: Path, device: str) -> Run:
+    changed = {key: value for key, value in sorted(overrides.items()) if key not in ("encoder", "seed")}
+    text = recipe.text(name, overrides)
+    data = [fingerprint(path) for split, path in find_manifests(data_folder).items() if split in REQUIRED_SPLITS]
+    identity = hashlib.sha256(json.dumps([__version__, text, data, device]).encode()).hexdigest()
+    return Run(text, data_folder, output_folder, device, identity, settings["encoder"], changed)
+
+
+def _claim(run: Run, resume: bool) -> None:
+    """Take the output folder for this run: go on with its own state, refuse another run's, or clear it."""
+    mark = run.output_folder / "run.json"
+    if not resume:
+        for name in ("run.json", "checkpoint.pt", "log.jsonl", "test.json"):
+            (run.output_folder / name).unlink(missing_ok=True)
+    elif mark.is_file() and read_json(mark).get("identity") != run.identity:
+        raise UsageError(
+            "holds a run with another recipe, options, data or version", run.output_folder,
+            "choose another --output-folder, or replace it with --no-resume",
+        )
+    write_json(mark, {
+        "encoder": run.encoder, "overrides": run.overrides, "data_folder": str(run.data_folder),
+        "identity": run.identity,
+    })
+
+
+def _seed_everything(seed: int) -> None:
+    random.seed(seed)
+    torch.manual_seed(seed)
+

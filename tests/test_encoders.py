@@ -1,0 +1,139 @@
+"""The encoder contract, for every registered name: padding, batch order, chunks, state, sizes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from snn_asr import encoders
+from snn_asr.errors import UsageError
+from snn_asr.layers import GatedLayer
+
+NAMES = sorted(encoders.ENCODERS)
+PUBLISHED = {"lstm": 3_718_000, "gru": 2_788_500, "improved_v2": 1_859_000, "ligru": 1_859_000}
+
+
+def exact(name: str) -> bool:
+    """Spiking layers promise equality bit for bit; torch's own kernels round differently with the batch."""
+    return name in ("improved_v2", "ligru")
+
+
+def trained(name: str, bidirectional: bool = False, **options) -> encoders.Encoder:
+    """An encoder in evaluation mode, with statistics and ranges from two training batches."""
+    torch.manual_seed(0)
+    encoder = encoders.build(name, 9, 16, 2, bidirectional=bidirectional, **options)
+    for _ in range(2):
+        encoder(torch.randn(4, 12, 9), torch.tensor([12, 12, 7, 3]))
+    return encoder.eval()
+
+
+def assert_same(name: str, got: torch.Tensor, wanted: torch.Tensor) -> None:
+    if exact(name):
+        assert torch.equal(got, wanted)
+    else:
+        torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("bidirectional", [False, True])
+@torch.no_grad()
+def test_alone_in_a_batch_or_padded_with_anything_a_row_is_the_same(name, bidirectional):
+    encoder = trained(name, bidirectional)
+    x, lengths = torch.randn(5, 40, 9), torch.tensor([40, 17, 1, 0, 33])
+    x[1, 17:] = 1e3  # what stands in the padding must not matter
+    together, _ = encoder(x, lengths)
+    order = torch.tensor([3, 0, 4, 2, 1])
+    shuffled, _ = encoder(x[order], lengths[order])
+    assert_same(name, shuffled, together[order])
+    for row, length in enumerate(lengths.tolist()):
+        alone, _ = encoder(x[row : row + 1, :length], lengths[row : row + 1])
+        assert_same(name, together[row, :length], alone[0])
+        assert not together[row, length:].any()
+
+
+@settings(max_examples=20, deadline=None)
+@given(cuts=st.lists(st.integers(0, 30), max_size=6), name=st.sampled_from(NAMES))
+@torch.no_grad()
+def test_chunks_with_the_state_are_the_whole(cuts, name):
+    encoder = trained(name)
+    x, lengths = torch.randn(2, 30, 9), torch.tensor([30, 22])
+    whole, final = encoder(x, lengths)
+    state, pieces, bounds = None, [], [0, *sorted(cuts), 30]
+    for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+        piece, state = encoder(x[:, start:end], (lengths - start).clamp(0, end - start), state)
+        pieces.append(piece)
+    assert_same(name, torch.cat(pieces, dim=1), whole)
+    for got, wanted in zip(tensors(state), tensors(final), strict=True):
+        assert_same(name, got, wanted)
+
+
+def tensors(state) -> list[torch.Tensor]:
+    if isinstance(state, torch.Tensor):
+        return [state]
+    return [tensor for each in state for tensor in tensors(each)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_training_ignores_padding_too(name):
+    """Statistics, gradients and ranges come from valid frames only."""
+    results = []
+    for padding in (0.0, 1e4):
+        torch.manual_seed(1)
+        encoder = encoders.build(name, 9, 16, 2, dropout=0.0)
+        x, lengths = torch.randn(3, 15, 9), torch.tensor([15, 4, 9])
+        for row, length in enumerate(lengths):
+            x[row, length:] = padding
+        encoder(x, lengths)[0].square().sum().backward()
+        results.append([*(each.grad for each in encoder.parameters()), *encoder.buffers()])
+    for got, wanted in zip(*results, strict=True):
+        assert torch.equal(got, wanted)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_core_parameters_are_the_published_ones(name):
+    assert encoders.build(name, 40, 550, 2).core_parameters() == PUBLISHED[name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_evaluation_is_deterministic_and_training_drops(name):
+    encoder = trained(name, dropout=0.5)
+    x, lengths = torch.randn(2, 8, 9), torch.tensor([8, 8])
+    assert torch.equal(encoder(x, lengths)[0], encoder(x, lengths)[0])
+    encoder.train()
+    assert not torch.equal(encoder(x, lengths)[0], encoder(x, lengths)[0])
+
+
+def test_reversal_leaves_the_padding_at_the_end():
+    x = torch.arange(10.0).reshape(2, 5, 1)
+    assert encoders.reverse_frames(x, torch.tensor([5, 2])).flatten().tolist() == [4, 3, 2, 1, 0, 6, 5, 7, 8, 9]
+
+
+def test_first_batch_starts_from_a_range_of_its_own():
+    torch.manual_seed(0)
+    layer = GatedLayer(9, 16, range="moving_average", dropout=0.0)
+    layer(10 * torch.randn(4, 12, 9), torch.full((4,), 12))
+    assert int(layer.tracker.updates) == 2  # one look at the currents, one at the membranes
+    assert 0.5 < layer.tracker.value() < 20
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("improved_v3", {}, "did you mean 'improved_v2'"),
+        ("improved_v2", {"treshold": 3}, "did you mean 'threshold'"),
+        ("gru", {"bits": 3}, "unknown option of encoder gru 'bits'"),
+        ("improved_v2", {"candidate": "clip"}, "candidate"),
+        ("lstm", {"dropout": 1.0}, "dropout"),
+    ],
+)
+def test_mistakes_name_the_nearest_choice(name, options, message):
+    with pytest.raises(UsageError, match=message):
+        encoders.build(name, 4, 4, 1, **options)
+
+
+@pytest.mark.parametrize("lengths", [torch.tensor([3, 9]), torch.tensor([0.5, 1.0]), torch.tensor([3])])
+def test_relative_or_wrong_lengths_are_refused(lengths):
+    with pytest.raises(ValueError, match="lengths"):
+        trained("gru")(torch.randn(2, 8, 9), lengths)

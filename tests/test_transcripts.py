@@ -1,0 +1,131 @@
+"""Every format gives the same transcripts; malformed files are named with their line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from snn_asr.errors import DataError
+from snn_asr.transcripts import read_transcripts
+from snn_asr.writers import Hypothesis, record, render
+
+EXPECTED = {"spk/a-1": "hello big world", "b": "", "c": "naïve (so to say) words"}
+MANIFEST = {identifier: {"wav": "x.wav", "duration": 1.0, "text": text} for identifier, text in EXPECTED.items()}
+RECORDS = [{"id": identifier, "text": text} for identifier, text in EXPECTED.items()]
+FILES = {
+    "manifest.json": json.dumps(MANIFEST, indent=2),
+    "compact.json": json.dumps(MANIFEST),
+    "list.json": json.dumps(RECORDS),
+    "lines.json": "".join(json.dumps(entry) + "\n" for entry in RECORDS),
+    "lines.jsonl": "\n\n".join(json.dumps(entry) for entry in RECORDS),
+    "hypotheses.trn": ";; a comment\nhello big world (spk/a-1)\n(b)\nnaïve (so to say) words   (c)\n\n",
+    "trn_by_content": "hello big world (spk/a-1)\n (b)\nnaïve (so to say) words (c)",
+    "text": "spk/a-1 hello big world\nb\nc  naïve (so to say) words \n",
+    "hypotheses.txt": "\ufeffspk/a-1\thello big world\r\nb \r\nc naïve (so to say) words\r\n",
+    "spk.trans.txt": "spk/a-1 hello big world\nb\nc naïve (so to say) words\n",
+}
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode("utf-8"))
+    return path
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_formats(tmp_path, name):
+    transcripts = read_transcripts(write(tmp_path / name, FILES[name]))
+    assert transcripts == EXPECTED
+    assert list(transcripts) == list(EXPECTED)
+
+
+def test_folder_of_texts(tmp_path):
+    write(tmp_path / "spk" / "a-1.txt", "hello\nbig  world\n")
+    write(tmp_path / "b.txt", "")
+    write(tmp_path / "b.json", "ignored beside .txt")
+    write(tmp_path / "x" / "x.trans.txt", "c naïve (so to say) words\n")
+    assert read_transcripts(tmp_path) == EXPECTED
+
+
+@pytest.mark.parametrize("format", ["trn", "json"])
+def test_folder_of_decoded_files(tmp_path, format):
+    for identifier, text in EXPECTED.items():
+        write(tmp_path / f"{identifier}.{format}", render(Hypothesis(identifier, text, (), 1.0), format))
+    assert read_transcripts(tmp_path) == EXPECTED
+
+
+def test_phones_of_a_manifest(tmp_path):
+    manifest = {
+        "a": {"text": "he", "phones": [["hh", 0.1], ["iy", 0.3]]},
+        "b": {"text": "sh iy", "phones": None},
+        "c": {"text": "aa"},
+    }
+    path = write(tmp_path / "test.json", json.dumps(manifest))
+    assert read_transcripts(path, "phone") == {"a": "hh iy", "b": "sh iy", "c": "aa"}
+    assert read_transcripts(path)["a"] == "he"
+
+
+IDS = st.text("abcxyz019-_/.", min_size=1, max_size=8)
+TEXTS = st.lists(st.text("abc'()é☃", min_size=1, max_size=6), max_size=5).map(" ".join)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.dictionaries(IDS, TEXTS, min_size=1, max_size=6))
+def test_written_files_read_back(tmp_path_factory, transcripts):
+    folder = tmp_path_factory.mktemp("round")
+    hypotheses = [Hypothesis(identifier, text, (), 1.0) for identifier, text in transcripts.items()]
+    trn = write(folder / "all.trn", "".join(render(hypothesis, "trn") for hypothesis in hypotheses))
+    lines = write(folder / "all.jsonl", "".join(json.dumps(record(hypothesis)) + "\n" for hypothesis in hypotheses))
+    assert read_transcripts(trn) == transcripts
+    assert read_transcripts(lines) == transcripts
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.trn", "one (a)\ntwo\n", r"a\.trn:2: not of the form 'text \(id\)'"),
+        ("a.trn", "one (a)\n\ntwo (a)\n", r"a\.trn:3: utterance 'a' is there twice"),
+        ("a.trn", "one (a b)\n", r"a\.trn:1: not of the form"),
+        ("text", "a one\nb two\na three\n", r"text:3: utterance 'a' is there twice"),
+        ("text", "\n\n", "text: no transcripts"),
+        ("a.jsonl", '{"id": "a", "text": "x"}\n{"id": "b"\n', r"a\.jsonl:2: not valid JSON"),
+        ("a.json", '{"id": "a", "text": "x"}\n{"id": "b"}\n', r"a\.json:2: not an object with the strings"),
+        ("a.json", '[{"id": "a", "text": "x"}, 3]', r"a\.json: record 2: not an object"),
+        ("a.json", '{"a": {"wav": "a.wav"}}', r"a\.json: entry 'a': no 'text'"),
+        ("a.json", '{"a": {"text": "x"},\n', r"a\.json: not valid JSON .*line 2"),
+        ("a.json", "3", r"a\.json: record 1: not an object"),
+        ("a.json", "{}", r"a\.json: no transcripts"),
+    ],
+)
+def test_malformed_files(tmp_path, name, content, message):
+    with pytest.raises(DataError, match=message):
+        read_transcripts(write(tmp_path / name, content))
+
+
+def test_malformed_phones(tmp_path):
+    path = write(tmp_path / "a.json", '{"a": {"text": "x", "phones": ["hh", "i"]}}')
+    with pytest.raises(DataError, match="entry 'a': 'phones' are not pairs"):
+        read_transcripts(path, "phone")
+
+
+def test_unreadable(tmp_path):
+    with pytest.raises(DataError, match="no such file or folder"):
+        read_transcripts(tmp_path / "absent.trn")
+    with pytest.raises(DataError, match="no such file"):
+        read_transcripts(tmp_path / "absent.json")
+    with pytest.raises(DataError, match="no transcripts"):
+        read_transcripts(tmp_path)
+    (tmp_path / "text").write_bytes(b"a caf\xe9\n")
+    with pytest.raises(DataError, match=r"not UTF-8 text \(byte 5\)"):
+        read_transcripts(tmp_path / "text")
+
+
+def test_librispeech_folder(shared_data):
+    folder = shared_data / "LibriSpeech" / "dev-clean"
+    transcripts = read_transcripts(folder)
+    recordings = {path.stem for path in folder.rglob("*.flac")}
+    assert recordings and recordings <= transcripts.keys()
+    assert all(text and text == text.upper() for text in transcripts.values())
