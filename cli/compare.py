@@ -16,7 +16,7 @@ def compare(
         list[str],
         typer.Argument(
             help="A recipe, with keys of it or its encoder blocks, or the folders of finished runs.",
-            metavar="RECIPE [KEY=VALUE]... | RUN_FOLDER...",
+            metavar="RECIPE | RUN_FOLDER",
         ),
     ],
     encoders: Annotated[str, typer.Option(help="Encoders to train, with commas.")] = "improved_v2,gru,lstm",
@@ -27,12 +27,15 @@ def compare(
     baseline: Annotated[str | None, typer.Option(help="The row to compare with; else gru, else lstm.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
-    """Show error rate, parameters and multiplications side by side. Runs that are finished are not repeated."""
+    """Show encoders, or runs, side by side in one table.
+
+    Error rate with interval, parameters, multiplications. Runs that are finished are not repeated.
+    """
     from snn_asr import comparison, report
     from snn_asr.errors import UsageError
 
-    words = [each for each in targets if "=" not in each]
-    overrides = parse_overrides(each for each in targets if "=" in each)
+    words = [each for each in targets if "=" not in each or Path(each).is_dir()]
+    overrides = parse_overrides(each for each in targets if each not in words)
     if all((Path(each) / "run.json").is_file() for each in words):
         if overrides:
             raise UsageError("finished runs take no key=value", targets[-1], "name a recipe to train")

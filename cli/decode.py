@@ -10,9 +10,9 @@ import typer
 
 
 def decode(
-    model: Annotated[str, typer.Argument(help="A model folder, or the run folder around it.")],
+    model: Annotated[str, typer.Argument(help="A model folder, or the run folder around it.", metavar="MODEL")],
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT...", help="Files, folders (recursive), globs, - for a list on stdin.")
+        list[str], typer.Argument(metavar="INPUT", help="Files, folders (recursive), globs, - for a list on stdin.")
     ],
     output_folder: Annotated[
         Path | None, typer.Option(help="Write transcripts here, the tree mirrored, instead of to stdout.")
@@ -22,7 +22,11 @@ def decode(
     ] = "txt",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
-    """Transcribe audio. Files that fail are reported, the rest is written (exit code 3)."""
+    """Transcribe files and folders of audio.
+
+    Files that fail are reported, the rest is written (exit code 3). What an earlier call wrote to the output folder
+    is not done again while audio, model and formats are the same.
+    """
     from snn_asr.errors import PartialFailure, UsageError, unknown_name
     from snn_asr.writers import FORMATS, render
 
@@ -30,7 +34,9 @@ def decode(
     for each in chosen:
         if each not in FORMATS:
             raise unknown_name("format", each, FORMATS, "--format")
-    if len(chosen) != 1 and output_folder is None:
+    if not chosen:
+        raise UsageError("names no format", "--format", f"choose from: {', '.join(FORMATS)}")
+    if len(chosen) > 1 and output_folder is None:
         raise UsageError("several formats need a place", "--format", "give --output-folder")
 
     from snn_asr.batch_decoding import decode_files

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import logging
 import os
 import sys
@@ -18,7 +17,7 @@ import snn_asr
 from snn_asr.errors import SnnAsrError
 
 # In the order of work, which is the order of --help. Each is cli/<name>.py with a function (or an app) of that name.
-COMMANDS = ("recipes", "prepare", "train", "decode", "score", "compare", "profile", "stream", "doctor")
+COMMANDS = ("recipes", "prepare", "train", "decode", "score", "compare", "profile", "doctor")
 INTERRUPTED = 130
 BROKEN_PIPE = 141  # 128 + SIGPIPE, what the shell reports for any filter whose reader went away
 
@@ -51,15 +50,13 @@ def build_command():
     """The command ``snn-asr`` with all its commands. Cheap: each imports what it needs only when it runs."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None, callback=_options, help=snn_asr.__doc__)
     for name in COMMANDS:
-        if importlib.util.find_spec(f"snn_asr.cli.{name}") is None:
-            continue
         command = getattr(importlib.import_module(f"snn_asr.cli.{name}"), name)
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:
             app.command(name)(command)
     group = get_command(app)
-    group.commands = {name: group.commands[name] for name in COMMANDS if name in group.commands}  # Typer puts apps last
+    group.commands = {name: group.commands[name] for name in COMMANDS}  # Typer puts apps last
     return group
 
 
@@ -116,5 +113,11 @@ def _one_line(text: str) -> str:
 
 def _log_to_stderr(debug: bool) -> None:
     """What snn_asr logs (which backend runs, what is skipped) goes to stderr; of libraries only warnings."""
-    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_ours_or_warning)  # SpeechBrain sets the levels of its loggers itself, on import
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, handlers=[handler])
     logging.getLogger("snn_asr").setLevel(logging.DEBUG if debug else logging.INFO)
+
+
+def _ours_or_warning(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING or record.name.partition(".")[0] == "snn_asr"

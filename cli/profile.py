@@ -9,12 +9,12 @@ import typer
 
 
 def profile(
-    model: Annotated[str, typer.Argument(help="A model folder, or the run folder around it.")],
-    inputs: Annotated[list[str], typer.Argument(help="Audio, as for 'snn-asr decode'.", metavar="INPUT...")],
+    model: Annotated[str, typer.Argument(help="A model folder, or the run folder around it.", metavar="MODEL")],
+    inputs: Annotated[list[str], typer.Argument(help="Audio, as for 'snn-asr decode'.", metavar="INPUT")],
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Count operations, sparsity and footprint, and measure the real-time factor."""
+    """Count operations, sparsity and footprint; measure speed."""
     import sys
 
     from snn_asr import profiling

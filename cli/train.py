@@ -11,7 +11,9 @@ from snn_asr.cli.options import parse_overrides
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe's name, folder or file. Recipes are code.")],
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe's name, folder or file. Recipes are code.", metavar="RECIPE")
+    ],
     output_folder: Annotated[Path, typer.Option(help="The run folder: log, checkpoint, model, test results.")],
     data_folder: Annotated[
         Path | None, typer.Option(help="Manifests from 'snn-asr prepare', or the corpus as distributed.")
@@ -20,10 +22,14 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Instead of the recipe's seed.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on with an interrupted run, or begin anew.")] = True,
     options: Annotated[
-        list[str] | None, typer.Argument(help="Keys of the recipe or its encoder block.", metavar="[KEY=VALUE]...")
+        list[str] | None, typer.Argument(help="Keys of the recipe or its encoder block.", metavar="KEY=VALUE")
     ] = None,
 ) -> None:
-    """Train a recipe, then decode and score its test set with the best epoch's model."""
+    """Train a recipe, then decode and score its test set.
+
+    The model is that of the epoch with the lowest development error; its folder is printed. The same command goes on
+    where an interrupted run stopped, and leaves a finished one alone.
+    """
     from snn_asr import training
 
     overrides = parse_overrides(options)

@@ -53,8 +53,13 @@ def change_speed(samples: torch.Tensor, factor: float) -> torch.Tensor:
     """
     if not 0.1 <= factor <= 10:
         raise UsageError(f"speed factor {factor}", todo="choose one from 0.1 to 10")
-    ratio = Fraction(factor).limit_denominator(100)
+    ratio = speed_ratio(factor)
     return resample(samples, ratio.numerator, ratio.denominator)
+
+
+def speed_ratio(factor: float) -> Fraction:
+    """The ratio by which ``change_speed`` divides the number of samples (rounding up)."""
+    return Fraction(factor).limit_denominator(100)
 
 
 def write_audio(path: str | Path, samples: torch.Tensor, sample_rate: int) -> None:

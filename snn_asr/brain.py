@@ -23,7 +23,7 @@ from snn_asr.dataset import Batch, BucketedBatches, SpeechDataset
 from snn_asr.decoding import BLANK, greedy
 from snn_asr.encoders import directions
 from snn_asr.errors import DivergenceError
-from snn_asr.files import append_json_line, atomic_path
+from snn_asr.files import append_json_line, atomic_path, write_text
 from snn_asr.model import AcousticModel
 from snn_asr.operations import OperationCount, count_batch, record_layers
 from snn_asr.progress import TrainingProgress
@@ -57,16 +57,17 @@ class CtcBrain(speechbrain.Brain):
         self.epoch = 0
         self.best: dict[str, Any] = {"epoch": 0, "error_rate": math.inf, "loss": math.inf, "weights": None}
         self.training_seconds = 0.0
+        warmup, cooldown = (max(1, int(len(batches) * recipe[each])) for each in ("warmup_epochs", "cooldown_epochs"))
         steps = recipe["epochs"] * len(batches)
-        share = steps / recipe["epochs"]
-        self.schedule = WarmCoolDecayLRSchedule(
-            recipe["learning_rate"], max(1, int(share * recipe["warmup_epochs"])),
-            max(1, int(share * recipe["cooldown_epochs"])), steps, decay_factor=1.0,
-        )
+        self.schedule = WarmCoolDecayLRSchedule(recipe["learning_rate"], warmup, cooldown, steps, decay_factor=1.0)
 
     @property
     def checkpoint(self) -> Path:
         return self.folder / "checkpoint.pt"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log.jsonl"
 
     def epochs(self) -> Iterator[int]:
         """The epochs still to do; ends when the development error has not improved for ``patience`` epochs."""
@@ -101,8 +102,9 @@ class CtcBrain(speechbrain.Brain):
     def compute_objectives(self, predictions, batch: Batch, stage) -> Tensor:
         logits, lengths, records = predictions
         batch = batch.to(self.device)
+        frames = logits if logits.shape[1] else functional.pad(logits, (0, 0, 0, 1))  # torch wants one at least
         loss = functional.ctc_loss(
-            logits.log_softmax(dim=-1).transpose(0, 1), batch.targets, lengths, batch.target_lengths, blank=BLANK,
+            frames.log_softmax(dim=-1).transpose(0, 1), batch.targets, lengths, batch.target_lengths, blank=BLANK,
             zero_infinity=stage != TRAIN,  # training targets were checked; a short development utterance may stay
         )
         self._loss_sum += float(loss.detach()) * len(batch.utterances)
@@ -126,7 +128,7 @@ class CtcBrain(speechbrain.Brain):
     def check_loss_isfinite(self, loss: Tensor) -> None:
         if not torch.isfinite(loss):
             raise DivergenceError(
-                f"training diverged in epoch {self.epoch + 1}: the loss is {float(loss)}", self.folder,
+                f"training diverged in epoch {self.epoch + 1}: the loss is {float(loss.detach())}", self.folder,
                 "lower learning_rate or recurrent_gain, or lengthen warmup_epochs",
             )
 
@@ -135,21 +137,21 @@ class CtcBrain(speechbrain.Brain):
         if stage == TRAIN:
             self._train_loss = loss
             return
+        self.check_loss_isfinite(torch.tensor(loss))
         self.training_seconds += time.monotonic() - self._started
         error_rate = self._counts.error_rate
-        error_rate = math.inf if error_rate is None else error_rate
         self.epoch = epoch
         if (error_rate, loss) < (self.best["error_rate"], self.best["loss"]):
             weights = {name: each.detach().cpu().clone() for name, each in self.model.state_dict().items()}
             self.best = {"epoch": epoch, "error_rate": error_rate, "loss": loss, "weights": weights}
-        self._save()
         row = {
             "epoch": epoch, "train_loss": self._train_loss, "dev_loss": loss, "dev_error_rate": error_rate,
             "learning_rate": self.optimizer.param_groups[0]["lr"], "density": self._operations.density,
             "ranges": self._ranges(), "best_epoch": self.best["epoch"],
             "seconds": round(time.monotonic() - self._started, 3),
         }
-        append_json_line(self.folder / "log.jsonl", row)
+        append_json_line(self.log, row)
+        self._save()
         self.progress.end_epoch(row)
 
     def restore_best(self) -> None:
@@ -173,6 +175,7 @@ class CtcBrain(speechbrain.Brain):
             torch.save(state, temporary)
 
     def _restore(self) -> None:
+        """Go on from the checkpoint; an epoch that was killed between its log line and its checkpoint is redone."""
         state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
         self.epoch, self.best, self.training_seconds = state["epoch"], state["best"], state["training_seconds"]
         self.optimizer_step = state["optimizer_step"]
@@ -182,6 +185,8 @@ class CtcBrain(speechbrain.Brain):
         random.setstate(_unpacked(state["python_random"]))
         if "cuda_random" in state and torch.cuda.is_available():
             torch.cuda.set_rng_state(state["cuda_random"], self.device)
+        lines = self.log.read_text(encoding="utf-8").splitlines(keepends=True) if self.log.is_file() else []
+        write_text(self.log, "".join(lines[: self.epoch]))
 
 
 def _packed(state: tuple) -> list:
@@ -193,5 +198,3 @@ def _packed(state: tuple) -> list:
 def _unpacked(state: list) -> tuple:
     version, numbers, gauss = state
     return version, tuple(numbers), gauss
-
-

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from snn_asr.errors import DataError, unknown_name
+from snn_asr.errors import DataError, UsageError, unknown_name
 from snn_asr.files import read_json
 from snn_asr.model import find_model
 from snn_asr.scoring import ErrorCounts, bootstrap_interval, paired_bootstrap, score
@@ -82,9 +82,17 @@ def group_runs(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
 def compare_runs(folders: Sequence[str | Path], baseline: str | None = None) -> list[Row]:
     """One row a group of runs, in the order given. Without ``baseline`` it is the GRU, or the LSTM, if there is one.
 
-    Raises DataError where the runs were not tested on the same utterances, UsageError for an unknown baseline.
+    Raises DataError where the runs were not tested on the same utterances; UsageError for an unknown baseline, and
+    for runs of one group with the same seed.
     """
-    groups = group_runs([read_run(folder) for folder in folders])
+    runs = [read_run(folder) for folder in folders]
+    if any(_references(run) != _references(runs[0]) for run in runs):
+        raise DataError("the runs were not tested on the same utterances", todo="compare runs on one test set")
+    groups = group_runs(runs)
+    for label, group in groups.items():
+        seeds = [run.metrics["seed"] for run in group]
+        if len(set(seeds)) < len(seeds):
+            raise UsageError(f"two runs of '{label}' have one seed", f"seeds {seeds}", "compare one of them")
     if baseline is None:
         baseline = next((each for each in BASELINES if each in groups), None)
     elif baseline not in groups:
@@ -94,6 +102,10 @@ def compare_runs(folders: Sequence[str | Path], baseline: str | None = None) -> 
         return rows
     reference = next(row for row in rows if row.encoder == baseline)
     return [_against(row, groups[row.encoder], reference, groups[baseline]) for row in rows]
+
+
+def _references(run: FinishedRun) -> dict[str, int]:
+    return {name: counts.reference_length for name, counts in run.counts.items()}
 
 
 def _row(label: str, runs: list[FinishedRun]) -> Row:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
-from snn_asr.audio import change_speed, read_audio
+from snn_asr.audio import change_speed, read_audio, speed_ratio
 from snn_asr.errors import DataError
 from snn_asr.features import FeatureExtractor, Normalization, NormalizationAccumulator, stacked_length
 from snn_asr.manifest import Utterance
@@ -78,9 +78,10 @@ class SpeechDataset(Dataset):
         return frames
 
     def frame_counts(self, speed: float = 1.0) -> list[int]:
-        """Frames of every utterance at ``speed``, from the durations in the manifest."""
-        rate = self.extractor.settings.sample_rate
-        return [self.extractor.frame_count(math.floor(each.duration * rate / speed)) for each in self.utterances]
+        """Frames of every utterance at ``speed``, from the durations in the manifest; rounded as resampling does."""
+        rate, ratio = self.extractor.settings.sample_rate, speed_ratio(speed)
+        whole = (math.ceil(round(each.duration * rate, 3)) for each in self.utterances)
+        return [self.extractor.frame_count(math.ceil(samples / ratio)) for samples in whole]
 
     def normalization(self) -> Normalization:
         """Global statistics over all utterances at their own speed."""
@@ -113,6 +114,12 @@ def require_alignable(dataset: SpeechDataset, where: object, limit: int = 20) ->
             f"{len(problems)} targets are longer than their frames: {', '.join(problems[:limit])}{more}", where,
             "take them out of the manifest, or lower 'stack'",
         )
+
+
+def require_transcripts(dataset: SpeechDataset, where: object) -> None:
+    """Raise DataError where no utterance has a transcript: there would be no error rate."""
+    if not any(len(each) for each in dataset.targets):
+        raise DataError("no utterance has a transcript", where, "prepare the data with their texts")
 
 
 def collate(examples: list[tuple[Utterance, Tensor, Tensor]]) -> Batch:

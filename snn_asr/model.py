@@ -50,6 +50,8 @@ class AcousticModel(nn.Module):
 
     def __init__(self, settings: ModelSettings, normalization: Normalization, classes: int) -> None:
         super().__init__()
+        if len(normalization.mean) != settings.features.size:
+            raise DataError(f"normalisation of {len(normalization.mean)} features, not of {settings.features.size}")
         self.settings, self.normalization = settings, normalization
         self.encoder = encoders.build(
             settings.encoder, settings.features.stacked_size, settings.hidden_size, settings.num_layers,
@@ -70,7 +72,18 @@ class AcousticModel(nn.Module):
         stack = self.settings.features.stack
         lengths = stacked_length(lengths, stack)
         encoded, state = self.encoder(stack_frames(frames, stack), lengths, state)
-        return self.head(encoded), lengths, state
+        return self.logits(encoded), lengths, state
+
+    def logits(self, encoded: Tensor) -> Tensor:
+        """The head over (B, T, H). In evaluation on the CPU each frame's sums run in one fixed order.
+
+        A matrix product rounds differently with the number of its rows: the frames of a chunk, or of a batch.
+        """
+        if torch.is_grad_enabled() or encoded.device.type != "cpu":
+            return self.head(encoded)
+        from snn_asr.kernels import cpu
+
+        return cpu.linear(encoded.flatten(0, 1), self.head.weight).unflatten(0, encoded.shape[:2]) + self.head.bias
 
     def parameter_count(self) -> int:
         return sum(each.numel() for each in self.parameters())

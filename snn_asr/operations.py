@@ -118,7 +118,12 @@ def record_layers(encoder: Encoder) -> Iterator[list[Record]]:
 
 
 def count_batch(records: list[Record], classes: int, total: OperationCount) -> None:
-    """Add one recorded forward to ``total``; ``classes`` is the number of the head's outputs."""
+    """Add one recorded forward to ``total``; ``classes`` is the number of the head's outputs.
+
+    A batch too short for a single frame left no records, and costs nothing.
+    """
+    if not records:
+        return
     layers = records[-1].index + 1
     total.nonzero = total.nonzero or [0] * layers
     total.outputs = total.outputs or [0] * layers

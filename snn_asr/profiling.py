@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from snn_asr.errors import DataError
 from snn_asr.operations import OperationCount, count_batch, record_layers
 from snn_asr.recognizer import Recognizer
 
@@ -15,8 +16,10 @@ def profile(recognizer: Recognizer, paths: Sequence[Path]) -> dict[str, Any]:
     """JSON values; files are recognised one by one, as on a device, after one warm-up.
 
     ``real_time_factor`` is processing time by duration, features included, reading excluded.
-    Raises DataError for audio that cannot be read.
+    Raises DataError for no files, and for audio that cannot be read.
     """
+    if not paths:
+        raise DataError("no audio to profile with", todo="name at least one file")
     model, operations = recognizer.model, OperationCount()
     waveforms = [recognizer.samples(path) for path in paths]
     seconds = sum(map(len, waveforms)) / model.settings.features.sample_rate
@@ -28,8 +31,7 @@ def profile(recognizer: Recognizer, paths: Sequence[Path]) -> dict[str, Any]:
     with record_layers(model.encoder) as records:
         for samples in waveforms:
             recognizer.transcribe(samples)
-            if records:
-                count_batch(records, recognizer.tokens.size, operations)
+            count_batch(records, recognizer.tokens.size, operations)
     weights = [each for each in model.parameters() if each.dim() > 1]
     zeros = sum(int((each == 0).sum()) for each in weights)
     tensors = [*model.parameters(), *model.buffers()]

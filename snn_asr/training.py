@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,17 +19,31 @@ import torch
 
 from snn_asr import __version__, corpora, recipe
 from snn_asr.brain import CtcBrain
-from snn_asr.dataset import BucketedBatches, SpeechDataset, collate, evaluation_loader, require_alignable
+from snn_asr.dataset import (
+    BucketedBatches,
+    SpeechDataset,
+    collate,
+    evaluation_loader,
+    require_alignable,
+    require_transcripts,
+)
 from snn_asr.devices import choose_device
-from snn_asr.errors import InterruptedRun, UsageError
+from snn_asr.errors import DataError, InterruptedRun, UsageError
 from snn_asr.evaluation import evaluate
 from snn_asr.features import FeatureExtractor
 from snn_asr.files import read_json, write_json
 from snn_asr.manifest import REQUIRED_SPLITS, check_disjoint, find_manifests, fingerprint, read_manifest
-from snn_asr.model import AcousticModel, ModelSettings, save_model
+from snn_asr.model import CHECKSUMS, AcousticModel, ModelSettings, save_model
 from snn_asr.tokens import build_tokens
 
 log = logging.getLogger(__name__)
+
+COUNTS = ("hidden_size", "num_layers", "epochs", "patience", "batch_frames")
+NUMBERS = ("learning_rate", "warmup_epochs", "cooldown_epochs", "max_grad_norm")
+KEYS = (
+    *COUNTS, *NUMBERS, "seed", "corpus", "encoder", "encoder_options", "features", "tokens", "token_options", "speeds",
+    "spectrogram_drops", "optimizer",
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +57,11 @@ class Run:
     identity: str
     encoder: str
     overrides: dict[str, object]
+
+    @property
+    def started(self) -> bool:
+        """There is an epoch's work that another run must not overwrite."""
+        return any((self.output_folder / name).is_file() for name in ("checkpoint.pt", "test.json"))
 
     @property
     def finished(self) -> bool:
@@ -59,6 +79,7 @@ def train(
     """
     overrides = dict(overrides or {}) | ({"seed": seed} if seed is not None else {})
     settings = recipe.load(name, overrides)
+    check_settings(settings, recipe.find(name))
     data_folder = _prepared(settings, data_folder, output_folder)
     run = _identify(name, settings, overrides, data_folder, output_folder, choose_device(device))
     _claim(run, resume)
@@ -76,6 +97,8 @@ def train(
     train_set = SpeechDataset(train_utterances, tokens, extractor, settings["speeds"], settings["seed"])
     require_alignable(train_set, data_folder / "train.json")
     dev_set, test_set = (SpeechDataset(manifests[each].values(), tokens, extractor) for each in ("dev", "test"))
+    for split, dataset in (("dev", dev_set), ("test", test_set)):
+        require_transcripts(dataset, data_folder / f"{split}.json")
     model_settings = ModelSettings(
         settings["features"], settings["encoder"], settings["hidden_size"], settings["num_layers"],
         settings["encoder_options"],
@@ -109,6 +132,26 @@ def train_encoders(
             log.info("%s, seed %d", encoder, seed)
             folders.append(train(name, data_folder, folder, device=device, seed=seed, overrides=known))
     return folders
+
+
+def check_settings(settings: Mapping[str, Any], where: object) -> None:
+    """Raise UsageError for a key that a training recipe lacks, or whose value cannot work."""
+    for key in KEYS:
+        if key not in settings:
+            raise UsageError(f"no key '{key}'", where, "copy a recipe and change it from there")
+    for key, least in (*((key, 1) for key in COUNTS), ("seed", 0)):
+        if type(settings[key]) is not int or settings[key] < least:
+            raise UsageError(f"{key}: {settings[key]!r}", where, f"must be a whole number from {least}")
+    for key in NUMBERS:
+        if not _number(settings[key]) or settings[key] < 0:
+            raise UsageError(f"{key}: {settings[key]!r}", where, "must be a number from 0")
+    speeds = settings["speeds"]
+    if not isinstance(speeds, list) or not speeds or not all(_number(each) and 0.1 <= each <= 10 for each in speeds):
+        raise UsageError(f"speeds: {speeds!r}", where, "must be a list of numbers from 0.1 to 10")
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _known(name: str | Path, encoder: str, overrides: Mapping[str, object]) -> dict[str, object]:
@@ -152,6 +195,8 @@ def _finish(brain: CtcBrain, settings: dict[str, Any], run: Run, test_set: Speec
 
 def _prepared(settings: dict[str, Any], data_folder: Path | None, output_folder: Path) -> Path:
     """A folder of manifests: ``data_folder`` itself, or what the recipe's corpus prepares from it."""
+    if data_folder is not None and not data_folder.is_dir():
+        raise DataError("no such folder", data_folder, "check --data-folder")
     if data_folder is not None and (data_folder / "train.json").is_file():
         return data_folder
     prepared = output_folder / "data"
@@ -171,9 +216,9 @@ def _claim(run: Run, resume: bool) -> None:
     """Take the output folder for this run: go on with its own state, refuse another run's, or clear it."""
     mark = run.output_folder / "run.json"
     if not resume:
-        for name in ("run.json", "checkpoint.pt", "log.jsonl", "test.json"):
+        for name in ("run.json", "checkpoint.pt", "log.jsonl", "test.json", f"model/{CHECKSUMS}"):
             (run.output_folder / name).unlink(missing_ok=True)
-    elif mark.is_file() and read_json(mark).get("identity") != run.identity:
+    elif run.started and mark.is_file() and read_json(mark).get("identity") != run.identity:
         raise UsageError(
             "holds a run with another recipe, options, data or version", run.output_folder,
             "choose another --output-folder, or replace it with --no-resume",

@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 from pathlib import Path
 
 import pytest
+from tones import RECIPE, write_corpus
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    """Hypothesis asks every loaded module for its file: SpeechBrain's lazy ones would import what is not installed."""
+    if "speechbrain" in sys.modules:
+        from speechbrain.utils.importutils import LazyModule
+
+        for module in list(sys.modules.values()):
+            if isinstance(module, LazyModule):
+                module.__file__ = None
+
+
+@pytest.fixture(scope="session")
+def speechbrain():
+    """For property tests that come to need it: it must be there before Hypothesis starts."""
+    return importlib.import_module("speechbrain")
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +36,45 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real speech at {folder} (set SNN_ASR_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tones(tmp_path_factory) -> Path:
+    """A folder of manifests and audio: 24 + 6 + 6 utterances of one to three words, each word a tone."""
+    folder = tmp_path_factory.mktemp("tones")
+    write_corpus(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tone_recipe(tmp_path_factory) -> Path:
+    """A recipe that learns the tones in some seconds, with everything random that a recipe may have."""
+    path = tmp_path_factory.mktemp("recipes") / "Tones" / "train.yaml"
+    path.parent.mkdir()
+    path.write_text(RECIPE, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tone_run(tones: Path, tone_recipe: Path, tmp_path_factory) -> Path:
+    """The run folder of improved_v2 trained on the tones."""
+    from snn_asr.training import train
+
+    return train(tone_recipe, tones, tmp_path_factory.mktemp("runs") / "spiking", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def gru_run(tones: Path, tone_recipe: Path, tmp_path_factory) -> Path:
+    """The run folder of its GRU twin, trained for two epochs only."""
+    from snn_asr.training import train
+
+    overrides = {"encoder": "gru", "epochs": 2}
+    return train(tone_recipe, tones, tmp_path_factory.mktemp("runs") / "gru", device="cpu", overrides=overrides)
+
+
+@pytest.fixture(scope="session")
+def recognizer(tone_run: Path):
+    """The trained model; tests must not change it."""
+    from snn_asr import load_model
+
+    return load_model(tone_run)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy
 
 _LEVEL_DECIBELS = (-28.0, -20.0)  # of the speech, about full scale
@@ -68,8 +70,8 @@ def babble_noise(count: int, sample_rate: int, generator: numpy.random.Generator
     return total
 
 
-def _shaped(count: int, sample_rate: int, generator: numpy.random.Generator, gain: object) -> numpy.ndarray:
-    """White noise filtered by ``gain``, a function of frequency in hertz; made at a power of two for speed, then cut."""
+def _shaped(count: int, sample_rate: int, generator: numpy.random.Generator, gain: Callable) -> numpy.ndarray:
+    """White noise filtered by ``gain``, a function of hertz; made at a power of two for speed, then cut."""
     length = 1 << max(count - 1, 1).bit_length()
     spectrum = numpy.fft.rfft(generator.standard_normal(length))
     return numpy.fft.irfft(spectrum * gain(numpy.fft.rfftfreq(length, 1 / sample_rate)), length)[:count]

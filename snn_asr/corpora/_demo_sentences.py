@@ -6,32 +6,32 @@ is heard often: of several candidates the one whose words were rarest so far is 
 
 from __future__ import annotations
 
+import hashlib
 import random
-import zlib
 from collections import Counter
 from dataclasses import dataclass
 
 DIGITS = "zero one two three four five six seven eight nine".split()
 LETTERS = list("abcdefghijklmnopqrstuvwxyz")
-NAMES = """adam alice anna boris carl clara david diego edith elena emma felix fiona flora frank greta hugo igor irene
-jacob james julia karl kevin laura linus lucy marta max mia nina noah nora olga oscar otto paula peter quinn rosa ruby
-sarah simon sofia tanya tom ulla uwe vera victor wanda wendy xavier xenia yara yusuf zac zoe""".split()
+NAMES = """adam alex anna boris carl clara david edith elena emma felix fiona greta hugo igor irene jack jane jim karl
+kate leo linus lucy max mia nina noah nora olga oscar otto paul peter quinn rosa ruby sam simon tom uwe vera victor
+wanda will xenia yara zac zoe""".split()
 
 # A template is a row of slots; "a|b" leaves a choice, "*" before the choices makes the slot optional.
 _COMMANDS = [
-    "*please turn on|off the kitchen|bedroom|bathroom|garden light|fan|heater|radio|camera *now",
+    "*please kitchen|bedroom|bathroom|garden light|fan|heater|radio|camera on|off *now",
     "*please open|close|lock the front|back|left|right door|window *now",
-    "*please play the next|last song|message",
-    "*please stop|pause|start the song|radio|timer|message *now",
-    "*please make the kitchen|bedroom|bathroom|garden louder|quieter",
-    "*please set the timer|alarm at {digit} minutes|seconds",
-    "wake me at {digit} thirty *today|tomorrow",
-    "move forward|back|left|right {digit} steps",
+    "*please play the next|last song|message *now",
+    "*please stop|pause|start the song|radio|timer|camera *now",
+    "*please make it louder|quieter|warmer *now",
+    "*please set the timer|alarm at {digit} minutes|seconds *now",
+    "*please wake me at {digit} thirty *today|tomorrow",
+    "*please move forward|back|left|right {digit} steps *now",
     "what is the time|weather|news *now|today|tomorrow",
-    "*please show me the weather|news|message|time *now|today|tomorrow",
+    "*please show me the weather|news|message *now|today|tomorrow",
 ]
 KINDS = ("digits", "spelling", "command")
-_KIND_WEIGHTS = (12, 26, 62)
+_KIND_WEIGHTS = (12, 24, 64)
 _CANDIDATES = 20
 
 
@@ -64,8 +64,9 @@ def draw(generator: random.Random, count: int, held_out: bool) -> list[Sentence]
         candidates = [Sentence(kind, tuple(_draw_words(generator, kind))) for _ in range(_CANDIDATES)]
         allowed = [sentence for sentence in candidates if is_held_out(sentence) == held_out]
         if allowed:
-            # A new sentence before a repeated one; then the one whose rarest word is the rarest.
-            chosen = min(allowed, key=lambda each: (each in drawn, sorted(uses[word] for word in each.words)))
+            # In development and test a new sentence before a repeated one; then the one with the rarest words.
+            repeated = drawn if held_out else frozenset()
+            chosen = min(allowed, key=lambda each: (each in repeated, sorted(uses[word] for word in each.words)))
             drawn.add(chosen)
             uses.update(chosen.words)
             sentences.append(chosen)
@@ -74,20 +75,20 @@ def draw(generator: random.Random, count: int, held_out: bool) -> list[Sentence]
 
 def is_held_out(sentence: Sentence) -> bool:
     """Whether a sentence belongs to development and test: one in five, by a checksum of its text."""
-    return zlib.crc32(sentence.text.encode()) % 5 == 0
+    return hashlib.sha256(sentence.text.encode()).digest()[0] % 5 == 0
 
 
 def _draw_words(generator: random.Random, kind: str) -> list[str]:
     if kind == "digits":
-        digits = [generator.choice(DIGITS) for _ in range(generator.randint(2, 6))]
+        digits = [generator.choice(DIGITS) for _ in range(generator.randint(2, 4))]
         return generator.choice([[], ["call"], ["dial"]]) + digits
     if kind == "spelling":
         if generator.random() < 0.5:
             return [generator.choice(["spell", "name"]), *generator.choice(NAMES)]
-        return ["code", *(generator.choice(LETTERS + DIGITS) for _ in range(generator.randint(2, 5)))]
+        return ["code", *(generator.choice(LETTERS + DIGITS) for _ in range(generator.randint(2, 3)))]
     words = []
     for slot in generator.choice(_COMMANDS).split():
-        if slot.startswith("*") and generator.random() < 0.65:
+        if slot.startswith("*") and generator.random() < 0.8:
             continue
         word = generator.choice(slot.lstrip("*").split("|"))
         words.append(generator.choice(DIGITS) if word == "{digit}" else word)

@@ -2,7 +2,8 @@
 
 ``source_rate`` is the rate at which espeak-ng's 22,050 samples a second are taken to be: 21,000 makes a longer vocal
 tract and a lower voice, 23,000 a shorter one (formants and pitch scale by source_rate / 22050; every time, by its
-inverse). Variants with an echo are left out: it fills the closures of stops.
+inverse). Variants with an echo are left out: it fills the closures of stops. So are those with breath:
+their samples change from one process to the next.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ _VOICES = """
     FDMJ0 train en-us-nyc  linda  22050
     MDMK0 train gmw/en     m7     22050
     FDML0 train gmw/en     Andrea 21000
-    MDMM0 train en-us      victor 23000
-    FDMN0 train en-us      Annie  21000
+    MDMM0 train en-us      m3     23000
+    FDMN0 train en-us      linda  22050
     MDMO0 train en-gb-x-rp quincy 22050
     FDMP0 train en-gb-x-rp linda  21000
     MDMQ0 train en-us      m8     23000
@@ -59,7 +60,7 @@ _VOICES = """
     MDMS0 train gmw/en     rob    23000
     FDMT0 train en-us      belinda 22050
     MJAR0 dev   en-us      max    22050
-    FAKS0 dev   gmw/en     shelby 22050
+    FAKS0 dev   gmw/en     Annie  21000
     MMDM2 dev   en-gb-x-rp m6     21000
     MDAB0 test  en-us      Mike   22050
     FELC0 test  en-us      grandma 22050

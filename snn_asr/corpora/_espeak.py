@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy
@@ -52,7 +51,6 @@ class Installation:
             raise DataError(f"no voice variant '{variant}'", self.data, "upgrade: pip install -U espeakng-loader")
 
 
-@lru_cache(maxsize=1)
 def installation() -> Installation:
     """Find the optional dependency. Raises UsageError, which says how to install it, where it is missing."""
     try:
@@ -82,9 +80,9 @@ def synthesise(words: list[str], voice: str, *, rate: int, pitch: int, pitch_ran
 
 
 def _run_worker(request: dict) -> bytes:
-    command = [sys.executable, "-I", "-S", str(_WORKER)]
+    command, sent = [sys.executable, "-I", "-S", str(_WORKER)], json.dumps(request).encode()
     try:
-        done = subprocess.run(command, input=json.dumps(request).encode(), capture_output=True, timeout=_TIMEOUT_SECONDS)
+        done = subprocess.run(command, input=sent, capture_output=True, timeout=_TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired as error:
         raise DataError(f"espeak-ng did not answer in {_TIMEOUT_SECONDS} s", f"'{request['text']}'") from error
     if done.returncode:

@@ -71,7 +71,7 @@ def prepare(
     data_folder: str | Path | None,
     output_folder: str | Path,
     seed: int = 0,
-    train: int = 1200,
+    train: int = 1400,
     dev: int = 100,
     test: int = 150,
 ) -> dict:
@@ -127,15 +127,14 @@ def render(item: Item, seed: int) -> tuple[numpy.ndarray, list[Segment]]:
 
 
 def _make_all(items: list[Item], seed: int, output_folder: Path) -> dict[str, Utterance]:
-    """Make and write every item, as many at once as there are processors. Stops soon when interrupted."""
+    """Make and write every item, two a processor at once (one waits for the disk). Interrupted, it stops soon."""
     console = Console(stderr=True)
-    executor = ThreadPoolExecutor(max_workers=_processors())
+    executor = ThreadPoolExecutor(max_workers=2 * _processors())
     try:
         made = executor.map(lambda item: _make(item, seed, output_folder), items)
-        shown = track(
-            made, "Speaking the demo corpus", len(items), console=console, disable=not console.is_terminal, transient=True
-        )
-        return {utterance.id: utterance for utterance in shown}
+        if console.is_terminal:
+            made = track(made, "Speaking the demo corpus", len(items), console=console, transient=True)
+        return {utterance.id: utterance for utterance in made}
     finally:
         executor.shutdown(cancel_futures=True)
 
@@ -177,10 +176,10 @@ def _write_transcripts(items: list[Item], output_folder: Path) -> None:
 def _remove_leftovers(output_folder: Path) -> None:
     """Remove what an interrupted preparation left: files in the folders of this corpus' own speakers."""
     for speaker in (speaker for split in SPLITS for speaker in speakers(split)):
-        for folder in (f"librispeech/{speaker.split}-demo/{speaker.number}", f"timit/*/{speaker.region}/{speaker.code}"):
-            for path in output_folder.glob(f"audio/{folder}/**/*"):
-                if path.is_file():
-                    path.unlink()
+        librispeech = output_folder.glob(f"audio/librispeech/{speaker.split}-demo/{speaker.number}/*/*")
+        timit = output_folder.glob(f"audio/timit/*/{speaker.region}/{speaker.code}/*")
+        for path in (*librispeech, *timit):
+            path.unlink()
 
 
 def _processors() -> int:

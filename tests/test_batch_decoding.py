@@ -1,0 +1,145 @@
+"""Many files: mirrored outputs, errors collected, what is done is skipped by content."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from tones import RATE_HZ, speak
+
+import snn_asr
+from snn_asr import batch_decoding
+from snn_asr.audio import write_audio
+from snn_asr.batch_decoding import BATCH_FILES, ERRORS, JOURNAL, Outcome, decode_files
+from snn_asr.files import read_json
+from snn_asr.inputs import find_inputs
+from snn_asr.writers import FORMATS, render
+
+
+@pytest.fixture
+def audio(tmp_path: Path) -> Path:
+    """Four good files in nested folders, a silent and a very short one."""
+    folder = tmp_path / "audio"
+    for index, name in enumerate(("one.wav", "two.flac", "sub/three.wav", "sub/deeper/four.wav")):
+        write_audio(folder / name, speak(["low", "mid", "high"][: 1 + index % 3], index), RATE_HZ)
+    write_audio(folder / "silent.wav", torch.zeros(8000), RATE_HZ)
+    write_audio(folder / "short.wav", torch.zeros(10), RATE_HZ)
+    return folder
+
+
+def decode(recognizer, audio: Path, output: Path | None, formats=("txt",)) -> tuple[Outcome, list, list[str]]:
+    """The outcome, what was shown and the messages of failures."""
+    shown, failures = [], []
+    outcome = decode_files(
+        recognizer, find_inputs([str(audio)]), formats, output, shown.append, lambda _, line: failures.append(line)
+    )
+    return outcome, shown, failures
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_tree_is_mirrored_in_every_format(recognizer, audio, tmp_path):
+    output = tmp_path / "out"
+    outcome, shown, failures = decode(recognizer, audio, output, tuple(FORMATS))
+    names = ["one", "two", "sub/three", "sub/deeper/four", "silent", "short"]
+    expected = {f"{name}{suffix}" for name in names for suffix in FORMATS.values()}
+    assert files(output) == expected | {JOURNAL, ERRORS}
+    assert (outcome.decoded, outcome.skipped, outcome.errors, shown, failures) == (6, 0, {}, [], [])
+    assert read_json(output / ERRORS) == {}
+    for path, name in ((audio / "two.flac", "two"), (audio / "sub" / "deeper" / "four.wav", "sub/deeper/four")):
+        hypothesis = recognizer.transcribe_batch([(name, recognizer.samples(path))])[0]
+        for kind, suffix in FORMATS.items():
+            assert (output / f"{name}{suffix}").read_text() == render(hypothesis, kind, "words")
+    assert (output / "silent.txt").read_text() == (output / "short.txt").read_text() == "\n"
+    assert read_json(output / "silent.json")["text"] == ""
+
+
+def test_without_a_folder_each_is_shown_in_order_and_nothing_written(recognizer, audio, tmp_path):
+    before = files(tmp_path)
+    outcome, shown, _ = decode(recognizer, audio, None)
+    assert [each.id for each in shown] == [each.name for each in find_inputs([str(audio)])]
+    assert outcome.decoded == 6 and files(tmp_path) == before
+    assert outcome.audio_seconds == pytest.approx(sum(each.duration_seconds for each in shown))
+
+
+def test_more_files_than_a_batch_are_all_decoded(recognizer, audio):
+    for index in range(BATCH_FILES + 3):
+        write_audio(audio / f"more-{index:02}.wav", torch.zeros(100 * index), RATE_HZ)
+    outcome, shown, _ = decode(recognizer, audio, None)
+    assert outcome.decoded == len(shown) == BATCH_FILES + 9
+
+
+def test_failures_are_collected_and_the_rest_is_written(recognizer, audio, tmp_path):
+    (audio / "broken.wav").write_text("no audio")
+    (audio / "sub" / "cut.flac").write_bytes((audio / "two.flac").read_bytes()[:300])
+    outcome, _, failures = decode(recognizer, audio, tmp_path / "out")
+    broken = {str(audio / "broken.wav"), str(audio / "sub" / "cut.flac")}
+    assert outcome.errors.keys() == broken == read_json(tmp_path / "out" / ERRORS).keys()
+    assert outcome.decoded == 6 and len(failures) == 2
+    assert all("\n" not in line and any(path in line for path in broken) for line in failures)
+    assert not (tmp_path / "out" / "broken.txt").exists()
+    assert outcome.line().startswith("6 transcribed, 2 failed, ")
+    write_audio(audio / "broken.wav", torch.zeros(800), RATE_HZ)  # mended: the next call decodes it and it alone
+    outcome, _, _ = decode(recognizer, audio, tmp_path / "out")
+    assert (outcome.decoded, outcome.skipped, len(outcome.errors)) == (1, 6, 1)
+    assert read_json(tmp_path / "out" / ERRORS).keys() == {str(audio / "sub" / "cut.flac")}
+
+
+def test_only_failures_are_no_crash(recognizer, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "broken.wav").write_text("no audio")
+    outcome, shown, _ = decode(recognizer, tmp_path / "in", None)
+    assert (outcome.decoded, len(outcome.errors), shown) == (0, 1, [])
+    assert outcome.line() == "0 transcribed, 1 failed"
+
+
+def test_what_is_done_is_skipped_until_its_content_changes(recognizer, audio, tmp_path, monkeypatch):
+    output = tmp_path / "out"
+    assert decode(recognizer, audio, output)[0].decoded == 6
+    text = (output / "one.txt").read_text()
+    outcome = decode(recognizer, audio, output)[0]
+    assert (outcome.decoded, outcome.skipped) == (0, 6)
+    assert outcome.line() == "0 transcribed, 6 already done, 0 failed"
+    os.utime(audio / "one.wav")  # a new time is no new content
+    assert decode(recognizer, audio, output)[0].decoded == 0
+    write_audio(audio / "one.wav", speak(["high", "mid", "high"], 9), RATE_HZ)
+    assert decode(recognizer, audio, output)[0].decoded == 1
+    assert (output / "one.txt").read_text() != text
+    (output / "sub" / "three.txt").unlink()
+    assert decode(recognizer, audio, output)[0].decoded == 1
+    assert decode(recognizer, audio, output, ("txt", "json"))[0].decoded == 6  # json was never written
+    assert decode(recognizer, audio, output, ("json", "txt"))[0].decoded == 0
+
+
+def test_another_model_decodes_again(recognizer, gru_run, audio, tmp_path):
+    assert decode(recognizer, audio, tmp_path / "out")[0].decoded == 6
+    other = snn_asr.load_model(gru_run)
+    assert decode(other, audio, tmp_path / "out")[0].decoded == 6
+    assert decode(other, audio, tmp_path / "out")[0].skipped == 6
+
+
+def test_an_interrupted_call_goes_on_where_it_was(recognizer, audio, tmp_path, monkeypatch):
+    append, calls = batch_decoding.append_json_line, []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        append(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batch_decoding, "append_json_line", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            decode(recognizer, audio, tmp_path / "out")
+    journal = tmp_path / "out" / JOURNAL
+    journal.write_text(journal.read_text() + '{"name": "sub/dee')  # a line that was cut short
+    outcome = decode(recognizer, audio, tmp_path / "out")[0]
+    assert (outcome.decoded, outcome.skipped) == (3, 3)
+    assert decode(recognizer, audio, tmp_path / "out")[0].skipped == 6
+    complete = [json.loads(line)["name"] for line in journal.read_text().splitlines() if line.endswith("}")]
+    assert sorted(complete)[:2] == ["one", "short"]

@@ -1,0 +1,205 @@
+"""Batches, caching, and the check that CTC can align every target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+from tones import RATE_HZ
+
+from snn_asr import dataset as datasets
+from snn_asr.audio import write_audio
+from snn_asr.dataset import BucketedBatches, SpeechDataset, collate, evaluation_loader
+from snn_asr.errors import DataError
+from snn_asr.features import FeatureExtractor, FeatureSettings
+from snn_asr.manifest import Utterance, read_manifest
+from snn_asr.tokens import WordTokens
+
+FEATURES = FeatureSettings(sample_rate=RATE_HZ, mels=10, stack=3)
+TOKENS = WordTokens(["a", "b", "c"])
+
+
+def seconds_of(frames: int) -> float:
+    """The shortest duration with so many frames."""
+    return (FEATURES.window_samples + (frames - 1) * FEATURES.hop_samples) / RATE_HZ
+
+
+def silent_set(frames: list[int], texts: list[str] | None = None, **options) -> SpeechDataset:
+    """A dataset whose audio is never read."""
+    texts = texts or ["a"] * len(frames)
+    utterances = [
+        Utterance(f"u{index}", Path("none.wav"), seconds_of(count), "s", text)
+        for index, (count, text) in enumerate(zip(frames, texts, strict=True))
+    ]
+    return SpeechDataset(utterances, TOKENS, FeatureExtractor(FEATURES), **options)
+
+
+def tone_set(tones: Path, **options) -> SpeechDataset:
+    tokens = WordTokens(["high", "low", "mid"])
+    return SpeechDataset(
+        list(read_manifest(tones / "train.json").values()), tokens, FeatureExtractor(FEATURES), **options
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    frames=st.lists(st.integers(1, 300), min_size=1, max_size=60), batch_frames=st.integers(1, 600),
+    epoch=st.integers(1, 5), seed=st.integers(0, 5),
+)
+def test_every_utterance_is_in_one_batch_and_no_batch_is_too_large(speechbrain, frames, batch_frames, epoch, seed):
+    batches = BucketedBatches(silent_set(frames), batch_frames, seed)
+    batches.set_epoch(epoch)
+    taken = list(batches)
+    assert len(taken) == len(batches)
+    assert sorted(index for batch in taken for index in batch) == list(range(len(frames)))
+    for batch in taken:
+        longest = max(frames[index] for index in batch)
+        assert len(batch) * longest <= max(batch_frames, max(frames))
+
+
+def test_batches_ascend_in_the_first_epoch_and_are_shuffled_after_it():
+    frames = [10 + 37 * index % 400 for index in range(80)]
+    data = silent_set(frames)
+
+    def epoch(number: int, seed: int = 1) -> list[list[int]]:
+        batches = BucketedBatches(data, 800, seed)
+        batches.set_epoch(number)
+        return list(batches)
+
+    longest = [max(frames[index] for index in batch) for batch in epoch(1)]
+    assert longest == sorted(longest)
+    longest = [max(frames[index] for index in batch) for batch in epoch(2)]
+    assert longest != sorted(longest)
+    assert epoch(2) == epoch(2)
+    assert epoch(2) != epoch(3) and epoch(2) != epoch(2, seed=2)
+    assert len(epoch(1)) == len(epoch(2)) == len(epoch(3))  # the learning rate's schedule counts on it
+
+
+def test_an_epoch_does_not_depend_on_those_before():
+    """A resumed run begins with a later epoch and must meet the same batches."""
+    data = silent_set([10 + 37 * index % 400 for index in range(80)])
+    through, resumed = (BucketedBatches(data, 800, 1) for _ in range(2))
+    for epoch in (1, 2, 3):
+        through.set_epoch(epoch)
+        batches = list(through)
+    resumed.set_epoch(3)
+    assert list(resumed) == batches
+
+
+def test_batch_size_allows_for_the_slowest_speed():
+    batches = BucketedBatches(silent_set([100] * 20, speeds=[0.5, 1.0]), 800, 1)
+    assert max(map(len, batches)) == 3  # of some 200 frames; at their own speed it would be 8
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    words=st.lists(st.sampled_from("abc"), max_size=6), frames=st.integers(0, 25),
+    speeds=st.sampled_from([[1.0], [1.0, 1.5], [0.5, 1.0]]),
+)
+def test_unalignable_targets_are_those_of_infinite_loss(words, frames, speeds):
+    data = silent_set([frames], [" ".join(words)], speeds=speeds)
+    steps = data.frame_counts(max(speeds))[0] // FEATURES.stack
+    loss = functional.ctc_loss(
+        torch.zeros(max(steps, 1), 1, 4).log_softmax(-1), data.targets[0].unsqueeze(0), torch.tensor([steps]),
+        torch.tensor([len(words)]),
+    )
+    assert bool(data.unalignable()) == (steps == 0 or not torch.isfinite(loss))
+
+
+def test_unalignable_targets_are_listed_with_what_they_need():
+    data = silent_set([6, 5, 9, 8, 2], ["a b", "a b", "b b", "b b", ""])
+    assert data.unalignable() == [
+        "u1 (2 frames needed, 1 there)", "u3 (3 frames needed, 2 there)", "u4 (0 frames needed, 0 there)"
+    ]
+    with pytest.raises(DataError, match=r"train\.json: 3 targets are longer than their frames: u1 .*u3 .*u4 ") as caught:
+        datasets.require_alignable(data, "train.json")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(DataError, match=r"u1 \(.*\) and 2 more"):
+        datasets.require_alignable(data, "train.json", limit=1)
+
+
+def test_the_highest_speed_decides():
+    frames, texts = [6, 12], ["a b", "a b"]
+    datasets.require_alignable(silent_set(frames, texts), "train.json")
+    with pytest.raises(DataError, match="u0") as caught:
+        datasets.require_alignable(silent_set(frames, texts, speeds=[0.9, 1.5]), "train.json")
+    assert "u1" not in str(caught.value)
+
+
+def test_transcripts_are_required_of_one_utterance_at_least():
+    datasets.require_transcripts(silent_set([9, 9], ["", "a"]), "dev.json")
+    with pytest.raises(DataError, match=r"dev\.json: no utterance has a transcript"):
+        datasets.require_transcripts(silent_set([9, 9], ["", " "]), "dev.json")
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    samples=st.integers(1, 9000), rate=st.sampled_from([8000, 11025, 16000, 44100]),
+    speed=st.sampled_from([0.9, 0.95, 1.0, 1.1, 1.3]),
+)
+def test_frames_foretold_from_durations_are_those_that_come(samples, rate, speed, tmp_path_factory):
+    path = tmp_path_factory.mktemp("audio") / "x.wav"
+    write_audio(path, torch.zeros(samples), rate)
+    utterance = Utterance("x", path, samples / rate, "s", "a")
+    data = SpeechDataset([utterance], TOKENS, FeatureExtractor(FEATURES))
+    assert data.frame_counts(speed) == [len(data.frames(0, speed))]
+
+
+@pytest.mark.parametrize(("cached", "reads"), [(None, 24), (0, 48), (1, 47)])
+def test_frames_are_kept_up_to_the_limit(cached, reads, tones, monkeypatch):
+    """``cached`` utterances fit in the memory allowed (None: all of them)."""
+    read, calls = datasets.read_audio, []
+    monkeypatch.setattr(datasets, "read_audio", lambda *arguments: calls.append(arguments) or read(*arguments))
+    data = tone_set(tones)
+    if cached is not None:
+        data = tone_set(tones, cache_bytes=cached * data.frames(0).numel() * 4)
+        calls.clear()
+    first = [data[index][1] for index in range(len(data))]
+    again = [data[index][1] for index in range(len(data))]
+    assert len(calls) == reads
+    assert all(torch.equal(*pair) for pair in zip(first, again, strict=True))
+
+
+def test_the_speeds_of_an_epoch_follow_from_the_seed(tones):
+    def lengths(seed: int, epoch: int) -> list[int]:
+        data = tone_set(tones, speeds=[0.5, 1.0, 2.0], seed=seed)
+        data.set_epoch(epoch)
+        return [len(data[index][1]) for index in range(len(data))]
+
+    assert lengths(1, 2) == lengths(1, 2)
+    assert lengths(1, 2) != lengths(1, 3) and lengths(1, 2) != lengths(2, 2)
+    ratios = {round(2 * new / old) for new, old in zip(lengths(1, 2), tone_set(tones).frame_counts(), strict=True)}
+    assert ratios == {1, 2, 4}
+
+
+def test_global_statistics_are_those_of_all_frames_at_their_own_speed(tones):
+    data = tone_set(tones, speeds=[0.5, 2.0])
+    frames = torch.cat([data.frames(index) for index in range(len(data))]).double()
+    normalization = data.normalization()
+    torch.testing.assert_close(normalization.mean.double(), frames.mean(dim=0), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(normalization.deviation.double(), frames.std(dim=0, correction=0), rtol=1e-5, atol=0)
+
+
+def test_a_batch_pads_frames_and_targets_with_zeros(tones):
+    data = tone_set(tones)
+    batch = collate([data[index] for index in (2, 0, 4)])
+    assert [each.id for each in batch.utterances] == ["train-02", "train-00", "train-04"]
+    for row, index in enumerate((2, 0, 4)):
+        frames, target = data.frames(index), data.targets[index]
+        assert batch.lengths[row] == len(frames) and batch.target_lengths[row] == len(target)
+        assert torch.equal(batch.frames[row, : len(frames)], frames) and not batch.frames[row, len(frames) :].any()
+        assert torch.equal(batch.targets[row, : len(target)], target) and not batch.targets[row, len(target) :].any()
+
+
+def test_evaluation_takes_everything_once_in_the_order_of_length(tones):
+    data = tone_set(tones)
+    batches = list(evaluation_loader(data, 200))
+    lengths = [length for batch in batches for length in batch.lengths.tolist()]
+    assert sorted(lengths) == lengths and sorted(data.frame_counts()) == lengths
+    assert {each.id for batch in batches for each in batch.utterances} == {each.id for each in data.utterances}
+    assert len(batches) > 3
+    assert all(batch.frames.shape[0] * batch.frames.shape[1] <= 200 for batch in batches)

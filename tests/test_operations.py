@@ -1,0 +1,161 @@
+"""Operation counts against a counter that walks every weight and every input, one by one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from snn_asr import encoders
+from snn_asr.operations import CORE, HEAD, INPUT, OperationCount, Products, count_batch, record_layers
+
+NAMES = sorted(encoders.ENCODERS)
+CLASSES = 3
+LENGTHS = [5, 2, 0, 1]
+
+
+def sparse_input(frames: int = 6, size: int = 3) -> torch.Tensor:
+    """(rows, frames, size), about half zeros; what stands in the padding is not zero."""
+    x = torch.randn(len(LENGTHS), frames, size)
+    x[torch.rand_like(x) < 0.5] = 0
+    for row, length in enumerate(LENGTHS):
+        x[row, length:] = 7.0
+    return x
+
+
+def trained(name: str, bidirectional: bool = False, **options) -> encoders.Encoder:
+    torch.manual_seed(3)
+    encoder = encoders.build(name, 3, 4, 2, bidirectional=bidirectional, **options)
+    for _ in range(3):
+        encoder(torch.randn(4, 9, 3), torch.tensor([9, 9, 7, 3]))
+    return encoder.eval()
+
+
+@torch.no_grad()
+def counted(encoder: encoders.Encoder, x: torch.Tensor, lengths: torch.Tensor) -> OperationCount:
+    total = OperationCount()
+    with record_layers(encoder) as records:
+        encoder(x, lengths)
+    count_batch(records, CLASSES, total)
+    return total
+
+
+class Walker:
+    """Counts one multiplication at a time, over utterances without padding."""
+
+    def __init__(self, encoder: encoders.Encoder) -> None:
+        self.encoder = encoder
+        self.products = {each: Products() for each in (INPUT, CORE, HEAD)}
+        self.nonzero, self.outputs = [0] * len(encoder.layers), [0] * len(encoder.layers)
+
+    def multiply(self, products: Products, fan_out: int, vector: list[float], binary: bool) -> None:
+        for _ in range(fan_out):
+            for value in vector:
+                products.dense += 1
+                if value != 0 and binary:
+                    products.acs += 1
+                elif value != 0:
+                    products.macs += 1
+
+    @torch.no_grad()
+    def walk(self, x: torch.Tensor) -> None:
+        """x (T, D): one utterance."""
+        binary = False
+        for index, layer in enumerate(self.encoder.layers):
+            sides = []
+            for backwards, side in enumerate(encoders.directions(layer)):
+                ordered = x.flip(0) if backwards else x
+                y, _ = side(ordered.unsqueeze(0), torch.tensor([len(x)]), None)
+                self.walk_layer(index, side, ordered.tolist(), y[0].tolist(), binary)
+                sides.append(y[0].flip(0) if backwards else y[0])
+            x, binary = torch.cat(sides, dim=1), encoders.directions(layer)[0].binary
+            self.nonzero[index] += sum(value != 0 for frame in x.tolist() for value in frame)
+            self.outputs[index] += x.numel()
+        for frame in x.tolist():
+            self.multiply(self.products[HEAD], CLASSES, frame, binary)
+
+    def walk_layer(self, index: int, layer, x: list, y: list, binary: bool) -> None:
+        from_below, from_before = layer.core_weights()
+        before = [0.0] * layer.output_size
+        for given, sent in zip(x, y, strict=True):
+            self.multiply(self.products[CORE if index else INPUT], from_below.shape[0], given, binary)
+            self.multiply(self.products[CORE], from_before.shape[0], before, layer.binary)
+            before = sent
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize(("name", "options"), [(name, {}) for name in NAMES] + [("improved_v2", {"bits": 2})])
+def test_counts_are_those_of_walking_every_weight_and_input(name, options, bidirectional):
+    if options:
+        options = {**options, "threshold": 0}
+    encoder = trained(name, bidirectional, **options)
+    x, lengths = sparse_input(), torch.tensor(LENGTHS)
+    total = counted(encoder, x, lengths)
+    walker = Walker(encoder)
+    for row, length in enumerate(LENGTHS):
+        if length:
+            walker.walk(x[row, :length])
+    assert total.products == walker.products
+    assert (total.nonzero, total.outputs) == (walker.nonzero, walker.outputs)
+    assert total.frames == sum(LENGTHS)
+    assert total.macs == sum(each.macs for each in walker.products.values())
+    assert total.dense == sum(each.dense for each in walker.products.values())
+    assert (total.acs > 0) == bool(options)
+    assert total.density == [part / whole for part, whole in zip(walker.nonzero, walker.outputs, strict=True)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_padding_and_company_cost_nothing(name):
+    encoder = trained(name)
+    x, lengths = sparse_input(), torch.tensor(LENGTHS)
+    together, apart = counted(encoder, x, lengths), OperationCount()
+    for row, length in enumerate(LENGTHS):
+        with record_layers(encoder) as records, torch.no_grad():
+            encoder(x[row : row + 1, :length], lengths[row : row + 1])
+        count_batch(records, CLASSES, apart)
+    assert together == apart
+
+
+@pytest.mark.parametrize(("name", "core"), [("gru", 9), ("lstm", 12), ("improved_v2", 6), ("ligru", 6)])
+def test_published_core_products_a_frame(name, core):
+    """Two layers of H units: G H² for each recurrence and G H² between them, G gates."""
+    size, frames = 8, 11
+    encoder = encoders.build(name, 5, size, 2).eval()
+    total = counted(encoder, torch.randn(1, frames, 5), torch.tensor([frames]))
+    assert total.products[CORE].dense == core * size**2 * frames
+    assert total.products[INPUT].dense == core // 3 * size * 5 * frames
+    assert total.products[HEAD].dense == CLASSES * size * frames
+    if name in ("gru", "lstm"):  # every output counts, except that nothing is fed back to the first frame
+        assert total.products[CORE].macs == core * size**2 * frames - 2 * core // 3 * size**2
+        assert total.density == [1.0, 1.0]
+
+
+def test_silent_inputs_cost_the_input_product_nothing():
+    total = counted(trained("gru"), torch.zeros(4, 6, 3), torch.tensor(LENGTHS))
+    assert total.products[INPUT].macs == 0
+    assert total.products[INPUT].dense > 0
+
+
+def test_a_batch_without_a_frame_costs_nothing():
+    encoder = trained("improved_v2")
+    assert counted(encoder, torch.zeros(2, 0, 3), torch.tensor([0, 0])) == OperationCount()
+    assert OperationCount().per_second(0.0)["macs_per_second"] == 0
+
+
+def test_records_are_of_the_last_forward_and_the_hooks_go():
+    encoder = trained("improved_v2", bidirectional=True)
+    with record_layers(encoder) as records:
+        encoder(torch.randn(1, 4, 3), torch.tensor([4]))
+        encoder(torch.randn(1, 7, 3), torch.tensor([7]))
+    assert [(each.index, each.x.shape[1]) for each in records] == [(0, 7), (0, 7), (1, 7), (1, 7)]
+    encoder(torch.randn(1, 5, 3), torch.tensor([5]))
+    assert len(records) == 4 and all(each.x.shape[1] == 7 for each in records)
+
+
+def test_rates_for_each_second():
+    total = counted(trained("improved_v2"), sparse_input(), torch.tensor(LENGTHS))
+    rates = total.per_second(0.5)
+    assert rates["macs_per_second"] == 2 * total.macs
+    assert rates["dense_macs_per_second"] == 2 * total.dense
+    assert rates["core_macs_per_second"] == 2 * total.products[CORE].macs
+    assert rates["element_wise_per_second"] == 2 * 4 * 2 * 4 * sum(LENGTHS)  # 4 products a unit, 2 layers of 4 units
+    assert rates["density"] == total.density and len(total.density) == 2

@@ -1,0 +1,97 @@
+"""Files and waveforms to transcripts with the trained model of the tones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tones import RATE_HZ, speak
+
+import snn_asr
+from snn_asr.audio import read_audio, resample, write_audio
+from snn_asr.errors import DataError
+from snn_asr.files import read_json
+
+
+def test_files_are_recognised_as_in_the_test_of_the_training(recognizer, tones, tone_run):
+    expected = {name: entry["hypothesis"] for name, entry in read_json(tone_run / "test.json").items()}
+    got = {path.stem: recognizer.transcribe(path).text for path in (tones / "audio" / "test").iterdir()}
+    assert got == expected
+    assert any(got.values())
+
+
+def test_a_waveform_a_file_and_its_name_as_text_are_the_same(recognizer, tones):
+    path = tones / "audio" / "test" / "test-02.wav"
+    from_file, from_name = recognizer.transcribe(path), recognizer.transcribe(str(path))
+    from_samples = recognizer.transcribe(read_audio(path, RATE_HZ))
+    assert from_file == from_name
+    assert (from_file.id, from_samples.id) == ("test-02", "waveform")
+    assert (from_file.text, from_file.tokens) == (from_samples.text, from_samples.tokens)
+    assert from_file.duration_seconds == pytest.approx(len(read_audio(path, RATE_HZ)) / RATE_HZ)
+
+
+def test_together_each_result_is_what_it_is_alone(recognizer):
+    """To the last bit of a confidence: the layers and the head of a spiking model promise it."""
+    waveforms = [(f"w{index}", speak(["low", "high", "mid"][: index % 4], index)) for index in range(8)]
+    waveforms += [("silence", torch.zeros(9000)), ("short", torch.zeros(50)), ("nothing", torch.zeros(0))]
+    together = recognizer.transcribe_batch(waveforms)
+    assert together == [recognizer.transcribe_batch([each])[0] for each in waveforms]
+    assert sum(len(each.tokens) for each in together) > 8
+
+
+def test_tokens_are_the_text_with_times_on_the_models_grid(recognizer):
+    samples = speak(["high", "low", "mid"], 3)
+    hypothesis = recognizer.transcribe(samples)
+    assert " ".join(each.label for each in hypothesis.tokens) == hypothesis.text != ""
+    end = 0.0
+    for token in hypothesis.tokens:
+        assert end <= token.start_seconds < token.end_seconds <= len(samples) / RATE_HZ
+        assert token.start_seconds / 0.03 == pytest.approx(round(token.start_seconds / 0.03))  # 3 frames of 10 ms
+        assert 1 / 4 < token.confidence <= 1  # the best of four classes
+        end = token.end_seconds
+
+
+@pytest.mark.parametrize("samples", [0, 1, 199, 200, 300, 20000])
+def test_silence_and_too_little_audio_give_an_empty_text(samples, recognizer, tmp_path):
+    write_audio(tmp_path / "quiet.wav", torch.zeros(samples), RATE_HZ)
+    hypothesis = recognizer.transcribe(tmp_path / "quiet.wav")
+    assert (hypothesis.text, hypothesis.tokens) == ("", ())
+    assert hypothesis.duration_seconds == samples / RATE_HZ
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_a_waveform_that_is_not_finite_is_refused(bad, recognizer):
+    samples = torch.zeros(4000)
+    samples[123] = bad
+    with pytest.raises(DataError, match="one channel of finite samples"):
+        recognizer.transcribe(samples)
+
+
+def test_a_waveform_of_two_channels_is_refused(recognizer):
+    with pytest.raises(DataError, match=r"shape \(2, 400\)"):
+        recognizer.transcribe(torch.zeros(2, 400))
+
+
+def test_a_file_of_another_rate_is_resampled(recognizer, tmp_path):
+    samples = speak(["low", "high"], 1)
+    write_audio(tmp_path / "fast.wav", resample(samples, RATE_HZ, 44100), 44100)
+    assert recognizer.transcribe(tmp_path / "fast.wav").text == recognizer.transcribe(samples).text != ""
+
+
+def test_what_is_no_audio_or_no_model_is_one_line(recognizer, tmp_path):
+    (tmp_path / "notes.wav").write_text("no audio")
+    for source in (tmp_path / "notes.wav", tmp_path / "absent.wav"):
+        with pytest.raises(DataError) as caught:
+            recognizer.transcribe(source)
+        assert str(source) in str(caught.value) and "\n" not in str(caught.value)
+    with pytest.raises(DataError, match="no finished model"):
+        snn_asr.load_model(tmp_path)
+
+
+def test_recognition_changes_nothing_in_the_model(recognizer, tones):
+    before = {name: each.clone() for name, each in recognizer.model.state_dict().items()}
+    path = next(Path(tones / "audio" / "dev").iterdir())
+    first = recognizer.transcribe(path)
+    assert recognizer.transcribe(path) == first
+    assert all(torch.equal(each, before[name]) for name, each in recognizer.model.state_dict().items())

@@ -1,0 +1,357 @@
+"""Training runs on a corpus of tones: repeatable, resumable, refusing what cannot work before it costs time."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tones import speak
+
+from snn_asr import training
+from snn_asr.audio import write_audio
+from snn_asr.cli import main as program
+from snn_asr.errors import DataError, DivergenceError, InterruptedRun, UsageError
+from snn_asr.files import read_json, write_json
+from snn_asr.model import find_model
+from snn_asr.training import train, train_encoders
+
+# Four batches an epoch.
+SHORT = {"epochs": 4, "hidden_size": 8, "batch_frames": 1000, "cooldown_epochs": 1}
+LOG_KEYS = {
+    "epoch", "train_loss", "dev_loss", "dev_error_rate", "learning_rate", "density", "ranges", "best_epoch", "seconds",
+}
+PROGRAM = (sys.executable, "-c", "from snn_asr.cli.main import main; main()")
+
+
+@pytest.fixture
+def short_train(tones, tone_recipe):
+    """``train`` for four short epochs."""
+
+    def run(folder: Path, data: Path = tones, seed: int | None = None, resume: bool = True, **overrides) -> Path:
+        overrides = SHORT | overrides
+        return train(tone_recipe, data, folder, device="cpu", seed=seed, resume=resume, overrides=overrides)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole_run(tones, tone_recipe, tmp_path_factory) -> Path:
+    """A short run that nothing interrupted."""
+    return train(tone_recipe, tones, tmp_path_factory.mktemp("runs") / "whole", device="cpu", overrides=SHORT)
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model" / "weights.safetensors").read_bytes()
+
+
+def log_of(folder: Path) -> list[dict]:
+    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def assert_same_run(folder: Path, whole: Path) -> None:
+    assert weights(folder) == weights(whole)
+    assert log_of(folder) == log_of(whole)
+    assert read_json(folder / "test.json") == read_json(whole / "test.json")
+    metrics, wanted = (read_json(each / "model" / "metrics.json") for each in (folder, whole))
+    assert {**metrics, "training_seconds": 0} == {**wanted, "training_seconds": 0}
+
+
+def test_a_model_learns_the_tones_and_is_scored_on_its_best_epoch(tone_run):
+    metrics, rows = read_json(tone_run / "model" / "metrics.json"), log_of(tone_run)
+    best = rows[metrics["best_epoch"] - 1]
+    assert metrics["dev_error_rate"] == best["dev_error_rate"] == min(row["dev_error_rate"] for row in rows)
+    assert metrics["dev_error_rate"] < 50
+    assert metrics["test"]["error_rate"] < 50
+    assert metrics["test"]["utterances"] == 6 and metrics["unit"] == "word"
+    assert not list(tone_run.rglob(".*"))  # no temporary files stay behind
+
+
+def test_one_seed_gives_one_model(short_train, whole_run, tmp_path):
+    assert_same_run(short_train(tmp_path / "again"), whole_run)
+    assert weights(short_train(tmp_path / "other", seed=2)) != weights(whole_run)
+
+
+def test_every_epoch_leaves_a_row_in_the_log(whole_run):
+    rows = [json.loads(line) for line in (whole_run / "log.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    for row in rows:
+        assert row.keys() == LOG_KEYS
+        assert len(row["density"]) == 2 and all(0 <= each <= 1 for each in row["density"])
+        assert row["ranges"] == [1.0, 1.0]  # the recipe's coder has a fixed range
+        assert 0 < row["train_loss"] < 100 and 0 < row["dev_loss"] < 100 and 1 <= row["best_epoch"] <= row["epoch"]
+    assert rows[-1]["learning_rate"] == pytest.approx(0) and rows[1]["learning_rate"] == pytest.approx(0.03)
+
+
+def interrupt_at(monkeypatch, owner: str, method: str, call: int, error: type = KeyboardInterrupt) -> None:
+    """Raise at the ``call``-th call of a method, instead of calling it."""
+    original, calls = getattr(getattr(training, owner), method), []
+
+    def interrupted(self, *arguments):
+        calls.append(1)
+        if len(calls) == call:
+            raise error()
+        return original(self, *arguments)
+
+    monkeypatch.setattr(getattr(training, owner), method, interrupted)
+
+
+@pytest.mark.parametrize(
+    ("method", "call"),
+    [
+        ("on_fit_batch_end", 10),  # in the midst of the third epoch
+        ("on_fit_batch_end", 1),  # before there is a checkpoint
+        ("_save", 2),  # the second epoch's row is in the log already
+        ("restore_best", 1),  # all epochs done, nothing decoded yet
+    ],
+)
+def test_a_run_killed_and_resumed_is_the_uninterrupted_one(
+    method, call, short_train, whole_run, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, "CtcBrain", method, call)
+        with pytest.raises((InterruptedRun, KeyboardInterrupt)):
+            short_train(tmp_path)
+    assert not (tmp_path / "model").exists()
+    assert_same_run(short_train(tmp_path), whole_run)
+
+
+def test_an_interrupted_command_says_how_to_go_on(tones, tone_recipe, tmp_path, monkeypatch, capsys):
+    interrupt_at(monkeypatch, "CtcBrain", "on_stage_start", 3)
+    words = [f"{key}={value}" for key, value in SHORT.items()]
+    code = program.run(
+        ["train", str(tone_recipe), "--data-folder", str(tones), "--output-folder", str(tmp_path), *words]
+    )
+    captured = capsys.readouterr()
+    assert (code, captured.out) == (130, "")
+    expected = f"snn-asr: {tmp_path}: interrupted after 1 of 4 epochs; run the same command again to go on"
+    assert captured.err.splitlines()[-1] == expected
+    with pytest.raises(DataError, match="no finished model"):
+        find_model(tmp_path)
+
+
+def test_resumed_ranges_and_optimizer_of_a_gru_and_a_moving_range(short_train, tmp_path, monkeypatch):
+    """State that improved_v2 with a fixed range does not have."""
+    for options in ({"encoder": "gru"}, {"range": "moving_average", "candidate": "relu"}):
+        whole = short_train(tmp_path / "whole", resume=False, epochs=2, **options)
+        with monkeypatch.context() as patch:
+            interrupt_at(patch, "CtcBrain", "on_fit_batch_end", 6)
+            with pytest.raises(InterruptedRun):
+                short_train(tmp_path / "killed", resume=False, epochs=2, **options)
+        assert_same_run(short_train(tmp_path / "killed", epochs=2, **options), whole)
+
+
+def content(folder: Path) -> dict[Path, tuple[int, bytes]]:
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_finished_run_is_left_alone(short_train, whole_run, tmp_path, monkeypatch):
+    folder = shutil.copytree(whole_run, tmp_path / "run")
+    before = content(folder)
+    monkeypatch.setattr(training, "_fit", None)
+    short_train(folder)
+    after = content(folder)
+    assert after.keys() == before.keys()
+    changed = [path.name for path in before if after[path][1] != before[path][1]]
+    assert changed == []
+
+
+def test_other_options_do_not_go_into_the_folder_of_a_run(short_train, whole_run, tones, tmp_path):
+    folder = shutil.copytree(whole_run, tmp_path / "run")
+    other_data = shutil.copytree(tones, tmp_path / "data")
+    manifest = read_json(other_data / "train.json")
+    manifest.pop("train-00")
+    write_json(other_data / "train.json", manifest)
+    before = content(folder)
+    for options in ({"seed": 2}, {"hidden_size": 9}, {"encoder": "gru"}, {"data": other_data}):
+        with pytest.raises(UsageError, match="holds a run with another recipe, options, data or version") as caught:
+            short_train(folder, **options)
+        assert str(folder) in str(caught.value) and "--no-resume" in str(caught.value)
+    assert content(folder) == before
+
+
+def test_no_resume_begins_anew(short_train, whole_run, tmp_path, monkeypatch):
+    folder = shutil.copytree(whole_run, tmp_path / "run")
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, "CtcBrain", "on_fit_batch_end", 1)
+        with pytest.raises(InterruptedRun):
+            short_train(folder, seed=2, resume=False)
+    with pytest.raises(DataError, match="no finished model"):
+        find_model(folder)  # the old one is not taken for the new
+    assert log_of(short_train(folder, seed=2))[0] != log_of(whole_run)[0]
+    assert len(log_of(folder)) == 4
+
+
+def test_a_loss_that_is_no_number_ends_the_run(short_train, tones, tone_recipe, tmp_path, monkeypatch, capsys):
+    def diverged(logits, *_, **__):
+        return logits.sum() * math.nan
+
+    monkeypatch.setattr(torch.nn.functional, "ctc_loss", diverged)
+    with pytest.raises(DivergenceError, match="diverged in epoch 1: the loss is nan; lower learning_rate"):
+        short_train(tmp_path)
+    assert not (tmp_path / "checkpoint.pt").exists()
+    arguments = ["train", str(tone_recipe), "--data-folder", str(tones), "--output-folder", str(tmp_path)]
+    assert program.run(arguments) == 5
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"snn-asr: {tmp_path}: training diverged")
+
+
+def test_a_development_loss_that_is_no_number_ends_the_run_too(short_train, tmp_path, monkeypatch):
+    loss = torch.nn.functional.ctc_loss
+
+    def diverged(*arguments, zero_infinity, **options):
+        value = loss(*arguments, zero_infinity=zero_infinity, **options)
+        return value * math.nan if zero_infinity else value
+
+    monkeypatch.setattr(torch.nn.functional, "ctc_loss", diverged)
+    with pytest.raises(DivergenceError, match="diverged in epoch 1"):
+        short_train(tmp_path)
+
+
+def changed_data(tones: Path, folder: Path, split: str, **values) -> Path:
+    """A copy of the manifests in which the first utterance of a split is changed; the audio stays where it is."""
+    for each in ("train", "dev", "test"):
+        manifest = read_json(tones / f"{each}.json")
+        for entry in manifest.values():
+            entry["wav"] = str(tones / entry["wav"])
+        if each == split:
+            next(iter(manifest.values())).update(values)
+        write_json(folder / f"{each}.json", manifest)
+    return folder
+
+
+def test_targets_longer_than_their_frames_are_listed_before_training(short_train, tones, tmp_path):
+    data = changed_data(tones, tmp_path / "data", "train", text="low " * 40)
+    with pytest.raises(DataError, match=r"train\.json: 1 targets are longer than their frames: train-00 \(79 frames"):
+        short_train(tmp_path / "run", data)
+    assert not (tmp_path / "run" / "log.jsonl").exists()
+    repaired = changed_data(tones, tmp_path / "data", "train", text="high")
+    short_train(tmp_path / "run", repaired, epochs=1)  # nothing was trained: the folder is still free
+
+
+def test_what_cannot_be_scored_or_is_in_two_splits_is_refused_before_training(short_train, tones, tmp_path):
+    data = tmp_path / "data"
+    changed_data(tones, data, "none")
+    silent = {name: {**entry, "text": ""} for name, entry in read_json(data / "test.json").items()}
+    write_json(data / "test.json", silent)
+    with pytest.raises(DataError, match=r"test\.json: no utterance has a transcript"):
+        short_train(tmp_path / "run", data)
+    write_json(data / "test.json", read_json(data / "dev.json"))
+    with pytest.raises(DataError, match="dev and test"):
+        short_train(tmp_path / "run", data)
+    with pytest.raises(DataError, match="nowhere: no such folder; check --data-folder"):
+        short_train(tmp_path / "run", tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_utterances_too_short_for_a_frame_may_be_decoded_and_scored(split, short_train, tones, tmp_path):
+    write_audio(tmp_path / "short.wav", torch.zeros(150), 8000)
+    values = {"wav": str(tmp_path / "short.wav"), "duration": 150 / 8000}
+    data = changed_data(tones, tmp_path / "data", split, **values)
+    run = short_train(tmp_path / "run", data, epochs=1, batch_frames=1)  # in a batch of its own
+    assert split == "dev" or read_json(run / "test.json")["test-00"]["hypothesis"] == ""
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"epochs": 0}, "epochs: 0; must be a whole number from 1"),
+        ({"epochs": "many"}, "epochs: 'many'"),
+        ({"batch_frames": 2.5}, "batch_frames: 2.5"),
+        ({"seed": -1}, "seed: -1; must be a whole number from 0"),
+        ({"learning_rate": "fast"}, "learning_rate: 'fast'; must be a number"),
+        ({"learning_rate": math.nan}, "learning_rate: nan"),
+        ({"max_grad_norm": None}, "max_grad_norm: None"),
+        ({"speeds": []}, "speeds: .*; must be a list of numbers"),
+        ({"speeds": [0.01]}, "speeds: .*; must be a list of numbers"),
+        ({"hiden_size": 3}, "did you mean 'hidden_size'"),
+        ({"encoder": "gro"}, "did you mean 'gru'"),
+        ({"dropout": 1.5}, "dropout"),
+        ({"bits": 1}, "bits"),
+        ({"tokens": "wurds"}, "did you mean 'words'"),
+    ],
+)
+def test_options_that_cannot_work_are_named(overrides, words, short_train, tmp_path):
+    with pytest.raises(UsageError, match=words) as caught:
+        short_train(tmp_path / "run", **overrides)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+def test_a_recipe_without_a_key_says_which(tone_recipe, tones, tmp_path):
+    path = tmp_path / "Mine" / "train.yaml"
+    path.parent.mkdir()
+    path.write_text(tone_recipe.read_text().replace("patience: 20\n", ""))
+    with pytest.raises(UsageError, match=r"train\.yaml: no key 'patience'"):
+        train(path, tones, tmp_path / "run")
+
+
+def test_a_corpus_is_prepared_where_there_are_no_manifests(tone_recipe, tones, tmp_path, monkeypatch):
+    calls = []
+
+    def prepare(name, data_folder, output_folder):
+        calls.append((name, data_folder, output_folder))
+        shutil.copytree(tones, output_folder)
+
+    monkeypatch.setattr(training.corpora, "prepare", prepare)
+    monkeypatch.setattr(training, "_fit", lambda *_: (_ for _ in ()).throw(InterruptedRun("far enough")))
+    with pytest.raises(InterruptedRun, match="far enough"):
+        train(tone_recipe, None, tmp_path / "run", device="cpu")
+    assert calls == [("demo", None, tmp_path / "run" / "data")]
+
+
+def test_encoders_and_seeds_get_the_overrides_they_know(tone_recipe, tones, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        training, "train", lambda name, data, folder, **options: calls.append((folder.name, options)) or folder
+    )
+    overrides = {"bits": 4, "epochs": 2}
+    folders = train_encoders(tone_recipe, ["improved_v2", "gru"], 2, tones, tmp_path, "cpu", overrides)
+    assert [each.name for each in folders] == [name for name, _ in calls]
+    spiking = {"encoder": "improved_v2", "bits": 4, "epochs": 2}
+    assert [(name, options["seed"], options["overrides"]) for name, options in calls] == [
+        ("improved_v2-seed1", 1, spiking), ("improved_v2-seed2", 2, spiking),
+        ("gru-seed1", 1, {"encoder": "gru", "epochs": 2}), ("gru-seed2", 2, {"encoder": "gru", "epochs": 2}),
+    ]
+    with pytest.raises(UsageError, match="did you mean 'bits'"):
+        train_encoders(tone_recipe, ["improved_v2", "gru"], 1, tones, tmp_path, "cpu", {"bitz": 4})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_process_goes_on_where_it_was(kind, tones, tone_recipe, tmp_path):
+    words = [f"{key}={value}" for key, value in (SHORT | {"epochs": 12}).items()]
+    command = [*PROGRAM, "train", str(tone_recipe), "--data-folder", str(tones), *words, "--device", "cpu"]
+
+    def run(folder: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [*command, "--output-folder", str(tmp_path / folder)], capture_output=True, text=True, check=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+
+    done = run("whole")
+    assert done.stdout == f"{tmp_path / 'whole' / 'model'}\n"
+    process = subprocess.Popen(
+        [*command, "--output-folder", str(tmp_path / "killed")], stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    log = tmp_path / "killed" / "log.jsonl"
+    deadline = time.monotonic() + 120
+    while not (log.is_file() and len(log.read_text().splitlines()) >= 2):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(kind)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == (130 if kind == signal.SIGINT else -signal.SIGKILL)
+    assert kind == signal.SIGKILL or "run the same command again to go on" in errors.splitlines()[-1]
+    assert not (tmp_path / "killed" / "model").exists()
+    run("killed")
+    assert_same_run(tmp_path / "killed", tmp_path / "whole")
