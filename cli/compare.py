@@ -31,20 +31,23 @@ def compare(
 
     Error rate with interval, parameters, multiplications. Runs that are finished are not repeated.
     """
-    from snn_asr import comparison, report
+    from snn_asr import comparison, recipe, report
     from snn_asr.errors import UsageError
 
     words = [each for each in targets if "=" not in each or Path(each).is_dir()]
     overrides = parse_overrides(each for each in targets if each not in words)
-    if all((Path(each) / "run.json").is_file() for each in words):
+    runs = [each for each in words if (Path(each) / "run.json").is_file()]
+    if runs == words:
         if overrides:
             raise UsageError("finished runs take no key=value", targets[-1], "name a recipe to train")
-        folders = [Path(each) for each in words]
+        folders = [Path(each) for each in runs]
     elif len(words) != 1:
-        raise UsageError("give one recipe, or only folders of finished runs", " ".join(words))
-    elif output_folder is None:
-        raise UsageError("training needs a place for the runs", "--output-folder", "give a folder")
+        other = next(each for each in words if each not in runs)
+        raise UsageError("not the folder of a run", other, "give one recipe, or only folders of finished runs")
     else:
+        recipe.find(words[0])
+        if output_folder is None:
+            raise UsageError("training needs a place for the runs", "--output-folder", "give a folder")
         from snn_asr.training import train_encoders
 
         names = [each.strip() for each in encoders.split(",") if each.strip()]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from snn_asr.errors import DataError
-from snn_asr.files import append_json_line, sha256, write_json, write_text
+from snn_asr.files import append_json_line, sha256, write_bytes, write_json, write_text
 from snn_asr.inputs import Input
 from snn_asr.recognizer import Recognizer
 from snn_asr.writers import FORMATS, Hypothesis, render
@@ -87,15 +87,19 @@ def _output(folder: Path, each: Input, name: str) -> Path:
 
 
 def _read_journal(folder: Path) -> dict[str, dict]:
-    """Last state of every decoded name; a line cut short by a crash is passed over."""
+    """Last state of every decoded name; a last line cut short by a crash is taken out of the file."""
     path, journal = folder / JOURNAL, {}
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                continue
+    if not path.is_file():
+        return journal
+    *lines, rest = path.read_bytes().split(b"\n")
+    if rest:
+        write_bytes(path, b"".join(line + b"\n" for line in lines))
+    try:
+        for line in lines:
+            row = json.loads(line)
             journal[row.pop("name")] = row
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise DataError("damaged", path, "remove it to decode everything again") from error
     return journal
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from snn_asr.errors import UsageError, unknown_name
 from snn_asr.kernels import valid_frames
 from snn_asr.layers import GatedLayer, TorchLayer
+from snn_asr.readout import low_pass
 
 # One line a name: a factory called with (input_size, hidden_size, **options).
 ENCODERS: dict[str, Callable[..., nn.Module]] = {
@@ -32,11 +33,16 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
 
 
 class Encoder(nn.Module):
-    """Layers run one after another; ``layers[i]`` maps (x, lengths, state) to (y, state)."""
+    """Layers run one after another; ``layers[i]`` maps (x, lengths, state) to (y, state).
 
-    def __init__(self, name: str, layers: list[nn.Module], options: dict[str, Any]) -> None:
+    ``smoothing`` above 0 puts a leaky integrator with that coefficient behind every layer (readout.py).
+    """
+
+    def __init__(self, name: str, layers: list[nn.Module], options: dict[str, Any], smoothing: float = 0.0) -> None:
         super().__init__()
-        self.name, self.options = name, options
+        if not 0 <= smoothing < 1:
+            raise UsageError(f"smoothing={smoothing} must lie in [0, 1)", name)
+        self.name, self.options, self.smoothing = name, options, smoothing
         self.layers = nn.ModuleList(layers)
         self.output_size = layers[-1].output_size
 
@@ -46,13 +52,15 @@ class Encoder(nn.Module):
             raise ValueError("lengths must be one integer frame count for each row")
         if len(lengths) and not 0 <= int(lengths.min()) <= int(lengths.max()) <= x.shape[1]:
             raise ValueError(f"lengths must lie between 0 and the {x.shape[1]} frames given")
-        states = state if state is not None else [None] * len(self.layers)
+        states = state if state is not None else [(None, None)] * len(self.layers)
         if x.shape[1] == 0:
             return x.new_zeros(x.shape[0], 0, self.output_size), states
         after = []
-        for layer, each in zip(self.layers, states, strict=True):
-            x, new = layer(x, lengths, each)
-            after.append(new)
+        for layer, (before, integrated) in zip(self.layers, states, strict=True):
+            x, new = layer(x, lengths, before)
+            if self.smoothing:
+                x, integrated = low_pass(x, lengths, self.smoothing, integrated)
+            after.append((new, integrated))
         return x, after
 
     def core_parameters(self) -> int:
@@ -97,7 +105,8 @@ def option_names(name: str) -> set[str]:
     factory = find(name)
     taken = factory.keywords if isinstance(factory, partial) else {}
     parameters = inspect.signature(factory).parameters
-    return {each for each in parameters if each not in taken} - {"input_size", "hidden_size"} | {"bidirectional"}
+    options = {each for each in parameters if each not in taken} - {"input_size", "hidden_size"}
+    return options | {"bidirectional", "smoothing"}
 
 
 def find(name: str) -> Callable[..., nn.Module]:
@@ -108,7 +117,8 @@ def find(name: str) -> Callable[..., nn.Module]:
 
 
 def build(
-    name: str, input_size: int, hidden_size: int, num_layers: int, bidirectional: bool = False, **options: Any
+    name: str, input_size: int, hidden_size: int, num_layers: int, *, bidirectional: bool = False,
+    smoothing: float = 0.0, **options: Any,
 ) -> Encoder:
     """An encoder by name. Raises UsageError for an unknown name, option or impossible size."""
     factory = find(name)
@@ -123,4 +133,4 @@ def build(
         size = layers[-1].output_size if layers else input_size
         make = partial(factory, size, hidden_size, **options)
         layers.append(Bidirectional(make) if bidirectional else make())
-    return Encoder(name, layers, {"bidirectional": bidirectional, **options})
+    return Encoder(name, layers, {"bidirectional": bidirectional, "smoothing": smoothing, **options}, smoothing)

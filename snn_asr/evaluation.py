@@ -64,5 +64,6 @@ def evaluate(model: AcousticModel, tokens: Tokens, loader: DataLoader, device: s
         for utterance, emissions in zip(batch.utterances, greedy(logits, lengths), strict=True):
             utterances[utterance.id] = utterance
             hypotheses[utterance.id] = tokens.decode(each.token for each in emissions)
-    references = {name: tokens.transcript(each) for name, each in utterances.items()}
+    # In the order of the ids, as compare reads them: the bootstrap draws by position.
+    references = {name: tokens.transcript(utterances[name]) for name in sorted(utterances)}
     return Evaluation(utterances, references, hypotheses, score(references, hypotheses, tokens.unit), operations)

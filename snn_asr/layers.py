@@ -104,7 +104,11 @@ class GatedLayer(nn.Module):
 
 
 class TorchLayer(nn.Module):
-    """torch.nn.GRU or LSTM, one layer, with a sequence-wise dropout mask on its output."""
+    """torch.nn.GRU or LSTM, one layer, with a sequence-wise dropout mask on its output.
+
+    In training from the zero state the state after is not worked out (None): padding stands behind every row's frames
+    and cannot reach them, and torch walks a plain batch two to three times as fast as a packed one.
+    """
 
     binary = False
     unit_products = 3  # GRU: r·h, (1 - z)·n, z·h; LSTM: f·c, i·g, o·tanh(c)
@@ -119,6 +123,14 @@ class TorchLayer(nn.Module):
         return [self.recurrence.weight_ih_l0, self.recurrence.weight_hh_l0]
 
     def forward(self, x: Tensor, lengths: Tensor, state=None):
+        if self.training and state is None:
+            y, after = self.recurrence(x)[0] * valid_frames(lengths, x.shape[1]).unsqueeze(-1), None
+        else:
+            y, after = self._packed(x, lengths, state)
+        mask = sequence_mask(y.shape[0], self.output_size, self.dropout, self.training, y)
+        return (y if mask is None else y * mask.unsqueeze(1)), after
+
+    def _packed(self, x: Tensor, lengths: Tensor, state):
         # A packed sequence has no empty rows: those are computed over one frame and put back afterwards.
         empty = lengths == 0
         packed = pack_padded_sequence(x, lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False)
@@ -127,8 +139,7 @@ class TorchLayer(nn.Module):
         if empty.any():
             y = y * ~empty[:, None, None]
             after = _keep(after, state, empty)
-        mask = sequence_mask(y.shape[0], self.output_size, self.dropout, self.training, y)
-        return (y if mask is None else y * mask.unsqueeze(1)), after
+        return y, after
 
 
 def _keep(after, before, rows: Tensor):

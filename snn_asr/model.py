@@ -20,6 +20,7 @@ from snn_asr import __version__, encoders
 from snn_asr.errors import DataError, SnnAsrError
 from snn_asr.features import FeatureSettings, Normalization, stack_frames, stacked_length
 from snn_asr.files import read_json, sha256, write_bytes, write_json, write_text
+from snn_asr.kernels import valid_frames
 from snn_asr.tokens import Tokens
 
 FORMAT = 1
@@ -29,13 +30,17 @@ CHECKED = (CONFIG, WEIGHTS, "normalization.json", "tokens.json", "metrics.json",
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """All that is needed to build the network again."""
+    """All that is needed to build the network again.
+
+    ``head_normalization`` puts batch normalisation behind the linear head, as Ponghiran & Roy do.
+    """
 
     features: FeatureSettings
     encoder: str
     hidden_size: int
     num_layers: int
     encoder_options: dict[str, Any]
+    head_normalization: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return {**vars(self), "features": self.features.to_dict()}
@@ -58,6 +63,7 @@ class AcousticModel(nn.Module):
             **settings.encoder_options,
         )
         self.head = nn.Linear(self.encoder.output_size, classes)
+        self.head_normalization = nn.BatchNorm1d(classes) if settings.head_normalization else nn.Identity()
 
     def forward(self, frames: Tensor, lengths: Tensor, state: list | None = None) -> tuple[Tensor, Tensor, list]:
         """Frames (B, T, F) as the extractor gives them, lengths (B,) frames.
@@ -72,7 +78,9 @@ class AcousticModel(nn.Module):
         stack = self.settings.features.stack
         lengths = stacked_length(lengths, stack)
         encoded, state = self.encoder(stack_frames(frames, stack), lengths, state)
-        return self.logits(encoded), lengths, state
+        logits = self.logits(encoded)
+        valid = valid_frames(lengths, logits.shape[1])  # statistics never see padding
+        return logits.index_put((valid,), self.head_normalization(logits[valid])), lengths, state
 
     def logits(self, encoded: Tensor) -> Tensor:
         """The head over (B, T, H). In evaluation on the CPU each frame's sums run in one fixed order.

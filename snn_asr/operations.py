@@ -73,30 +73,33 @@ class OperationCount:
 
     def per_second(self, seconds: float) -> dict[str, object]:
         """JSON values: rates for each second of speech, and the density of each layer."""
-        seconds = max(seconds, 1e-9)
-        core = self.products[CORE]
+        core, divisor = self.products[CORE], max(seconds, 1e-9)
         return {
             "seconds": seconds,
             "frames": self.frames,
-            "macs_per_second": self.macs / seconds,
-            "acs_per_second": self.acs / seconds,
-            "dense_macs_per_second": self.dense / seconds,
-            "core_macs_per_second": core.macs / seconds,
-            "core_acs_per_second": core.acs / seconds,
-            "element_wise_per_second": self.element_wise / seconds,
+            "macs_per_second": self.macs / divisor,
+            "acs_per_second": self.acs / divisor,
+            "dense_macs_per_second": self.dense / divisor,
+            "core_macs_per_second": core.macs / divisor,
+            "core_acs_per_second": core.acs / divisor,
+            "element_wise_per_second": self.element_wise / divisor,
             "density": self.density,
             "products": {name: asdict(each) for name, each in self.products.items()},
         }
 
 
 class Record(NamedTuple):
-    """One layer of one forward: ``index`` is its place in the stack, shared by the two directions of a layer."""
+    """One layer of one forward: ``index`` is its place in the stack, shared by the two directions of a layer.
+
+    ``smoothed``: a leaky integrator stands behind the layer, one multiplication for each drive it feeds and frame.
+    """
 
     index: int
     layer: nn.Module
     x: Tensor
     lengths: Tensor
     y: Tensor
+    smoothed: bool
 
 
 @contextmanager
@@ -105,7 +108,10 @@ def record_layers(encoder: Encoder) -> Iterator[list[Record]]:
     records: list[Record] = []
 
     def keep(index: int):
-        return lambda layer, given, result: records.append(Record(index, layer, given[0], given[1], result[0]))
+        def hook(layer: nn.Module, given: tuple, result: tuple) -> None:
+            records.append(Record(index, layer, given[0], given[1], result[0], encoder.smoothing > 0))
+
+        return hook
 
     handles = [encoder.register_forward_pre_hook(lambda *_: records.clear())]
     for index, layer in enumerate(encoder.layers):
@@ -127,21 +133,27 @@ def count_batch(records: list[Record], classes: int, total: OperationCount) -> N
     layers = records[-1].index + 1
     total.nonzero = total.nonzero or [0] * layers
     total.outputs = total.outputs or [0] * layers
-    total.frames += int(records[-1].lengths.sum())
+    frames = int(records[-1].lengths.sum())
+    total.frames += frames
+    sent = [sum(_nonzero(each.y, each.lengths) for each in records if each.index == index) for index in range(layers)]
+    binary = [all(each.layer.binary for each in records if each.index == index) for index in range(layers)]
     for record in records:
-        layer, frames = record.layer, int(record.lengths.sum())
+        layer, index = record.layer, record.index
         input_weight, recurrent_weight = layer.core_weights()
-        products = total.products[CORE if record.index else INPUT]
-        binary = record.index > 0 and all(each.layer.binary for each in records if each.index == record.index - 1)
-        products.add(len(input_weight), record.x.shape[-1] * frames, _nonzero(record.x, record.lengths), binary)
+        products = total.products[CORE if index else INPUT]
+        # Between layers the events count, also where a leaky integrator made them dense: it works on their product.
+        nonzero = sent[index - 1] if index else _nonzero(record.x, record.lengths)
+        products.add(len(input_weight), record.x.shape[-1] * frames, nonzero, index > 0 and binary[index - 1])
         back = _nonzero(record.y, record.lengths - 1)
         total.products[CORE].add(len(recurrent_weight), layer.output_size * frames, back, layer.binary)
-        sent = _nonzero(record.y, record.lengths)
         total.element_wise += layer.unit_products * layer.output_size * frames
-        total.nonzero[record.index] += sent
-        total.outputs[record.index] += layer.output_size * frames
-        if record.index == layers - 1:
-            total.products[HEAD].add(classes, layer.output_size * frames, sent, layer.binary)
+        total.element_wise += len(input_weight) * frames if record.smoothed and index else 0
+        total.outputs[index] += layer.output_size * frames
+    for index, each in enumerate(sent):
+        total.nonzero[index] += each
+    outputs = sum(each.layer.output_size for each in records if each.index == layers - 1)
+    total.products[HEAD].add(classes, outputs * frames, sent[-1], binary[-1])
+    total.element_wise += classes * frames if records[-1].smoothed else 0
 
 
 def _nonzero(x: Tensor, lengths: Tensor) -> int:

@@ -42,7 +42,7 @@ COUNTS = ("hidden_size", "num_layers", "epochs", "patience", "batch_frames")
 NUMBERS = ("learning_rate", "warmup_epochs", "cooldown_epochs", "max_grad_norm")
 KEYS = (
     *COUNTS, *NUMBERS, "seed", "corpus", "encoder", "encoder_options", "features", "tokens", "token_options", "speeds",
-    "spectrogram_drops", "optimizer",
+    "spectrogram_drops", "optimizer", "head_normalization",
 )
 
 
@@ -101,7 +101,7 @@ def train(
         require_transcripts(dataset, data_folder / f"{split}.json")
     model_settings = ModelSettings(
         settings["features"], settings["encoder"], settings["hidden_size"], settings["num_layers"],
-        settings["encoder_options"],
+        settings["encoder_options"], settings["head_normalization"],
     )
     model = AcousticModel(model_settings, train_set.normalization(), tokens.size).to(run.device)
     brain = _fit(model, tokens, settings, run, train_set, dev_set)

@@ -8,11 +8,20 @@ import sys
 from pathlib import Path
 
 import pytest
-from tones import RECIPE, write_corpus
+from tones import write_corpus, write_recipe
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems() -> None:
+    _tell_that_lazy_modules_have_no_file()
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call() -> None:
+    _tell_that_lazy_modules_have_no_file()
+
+
+def _tell_that_lazy_modules_have_no_file() -> None:
     """Hypothesis asks every loaded module for its file: SpeechBrain's lazy ones would import what is not installed."""
     if "speechbrain" in sys.modules:
         from speechbrain.utils.importutils import LazyModule
@@ -40,7 +49,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def tones(tmp_path_factory) -> Path:
-    """A folder of manifests and audio: 24 + 6 + 6 utterances of one to three words, each word a tone."""
+    """A folder of manifests and audio: 24 + 6 + 6 utterances of no to three words, each word a tone."""
     folder = tmp_path_factory.mktemp("tones")
     write_corpus(folder)
     return folder
@@ -49,10 +58,7 @@ def tones(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tone_recipe(tmp_path_factory) -> Path:
     """A recipe that learns the tones in some seconds, with everything random that a recipe may have."""
-    path = tmp_path_factory.mktemp("recipes") / "Tones" / "train.yaml"
-    path.parent.mkdir()
-    path.write_text(RECIPE, encoding="utf-8")
-    return path
+    return write_recipe(tmp_path_factory.mktemp("recipes"))
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ import snn_asr
 from snn_asr import batch_decoding
 from snn_asr.audio import write_audio
 from snn_asr.batch_decoding import BATCH_FILES, ERRORS, JOURNAL, Outcome, decode_files
+from snn_asr.errors import DataError
 from snn_asr.files import read_json
 from snn_asr.inputs import find_inputs
 from snn_asr.writers import FORMATS, render
@@ -137,9 +138,17 @@ def test_an_interrupted_call_goes_on_where_it_was(recognizer, audio, tmp_path, m
         with pytest.raises(KeyboardInterrupt):
             decode(recognizer, audio, tmp_path / "out")
     journal = tmp_path / "out" / JOURNAL
-    journal.write_text(journal.read_text() + '{"name": "sub/dee')  # a line that was cut short
+    journal.write_bytes(journal.read_bytes() + '{"name": "sub/é'.encode()[:-1])  # cut short, within a letter
     outcome = decode(recognizer, audio, tmp_path / "out")[0]
     assert (outcome.decoded, outcome.skipped) == (3, 3)
     assert decode(recognizer, audio, tmp_path / "out")[0].skipped == 6
-    complete = [json.loads(line)["name"] for line in journal.read_text().splitlines() if line.endswith("}")]
-    assert sorted(complete)[:2] == ["one", "short"]
+    names = [json.loads(line)["name"] for line in journal.read_text().splitlines()]
+    assert sorted(names) == sorted(each.name for each in find_inputs([str(audio)]))
+
+
+@pytest.mark.parametrize("line", ["{", "[]", "{}"])
+def test_a_journal_that_is_none_is_one_line(line, recognizer, audio, tmp_path):
+    (tmp_path / JOURNAL).write_text(f"{line}\n")
+    with pytest.raises(DataError, match="damaged; remove it") as caught:
+        decode(recognizer, audio, tmp_path)
+    assert str(tmp_path / JOURNAL) in str(caught.value)

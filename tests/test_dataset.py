@@ -8,8 +8,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.nn import functional
 from tones import RATE_HZ
+from torch.nn import functional
 
 from snn_asr import dataset as datasets
 from snn_asr.audio import write_audio
@@ -115,7 +115,7 @@ def test_unalignable_targets_are_listed_with_what_they_need():
     assert data.unalignable() == [
         "u1 (2 frames needed, 1 there)", "u3 (3 frames needed, 2 there)", "u4 (0 frames needed, 0 there)"
     ]
-    with pytest.raises(DataError, match=r"train\.json: 3 targets are longer than their frames: u1 .*u3 .*u4 ") as caught:
+    with pytest.raises(DataError, match=r"train\.json: 3 targets are longer than .*: u1 .*u3 .*u4 ") as caught:
         datasets.require_alignable(data, "train.json")
     assert "\n" not in str(caught.value)
     with pytest.raises(DataError, match=r"u1 \(.*\) and 2 more"):

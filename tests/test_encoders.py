@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from snn_asr import encoders
 from snn_asr.errors import UsageError
 from snn_asr.layers import GatedLayer
+from snn_asr.readout import low_pass
 
 NAMES = sorted(encoders.ENCODERS)
 PUBLISHED = {"lstm": 3_718_000, "gru": 2_788_500, "improved_v2": 1_859_000, "ligru": 1_859_000}
@@ -38,9 +39,10 @@ def assert_same(name: str, got: torch.Tensor, wanted: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("smoothing", [0.0, 0.5])
 @torch.no_grad()
-def test_alone_in_a_batch_or_padded_with_anything_a_row_is_the_same(name, bidirectional):
-    encoder = trained(name, bidirectional)
+def test_alone_in_a_batch_or_padded_with_anything_a_row_is_the_same(name, bidirectional, smoothing):
+    encoder = trained(name, bidirectional, smoothing=smoothing)
     x, lengths = torch.randn(5, 40, 9), torch.tensor([40, 17, 1, 0, 33])
     x[1, 17:] = 1e3  # what stands in the padding must not matter
     together, _ = encoder(x, lengths)
@@ -54,10 +56,10 @@ def test_alone_in_a_batch_or_padded_with_anything_a_row_is_the_same(name, bidire
 
 
 @settings(max_examples=20, deadline=None)
-@given(cuts=st.lists(st.integers(0, 30), max_size=6), name=st.sampled_from(NAMES))
+@given(cuts=st.lists(st.integers(0, 30), max_size=6), name=st.sampled_from(NAMES), smoothing=st.sampled_from([0, 0.5]))
 @torch.no_grad()
-def test_chunks_with_the_state_are_the_whole(cuts, name):
-    encoder = trained(name)
+def test_chunks_with_the_state_are_the_whole(cuts, name, smoothing):
+    encoder = trained(name, smoothing=smoothing)
     x, lengths = torch.randn(2, 30, 9), torch.tensor([30, 22])
     whole, final = encoder(x, lengths)
     state, pieces, bounds = None, [], [0, *sorted(cuts), 30]
@@ -70,6 +72,8 @@ def test_chunks_with_the_state_are_the_whole(cuts, name):
 
 
 def tensors(state) -> list[torch.Tensor]:
+    if state is None:
+        return []
     if isinstance(state, torch.Tensor):
         return [state]
     return [tensor for each in state for tensor in tensors(each)]
@@ -103,6 +107,13 @@ def test_evaluation_is_deterministic_and_training_drops(name):
     assert torch.equal(encoder(x, lengths)[0], encoder(x, lengths)[0])
     encoder.train()
     assert not torch.equal(encoder(x, lengths)[0], encoder(x, lengths)[0])
+
+
+def test_leaky_integrator_is_a_running_mean():
+    y = torch.tensor([1.0, 0.0, 0.0, 4.0, 9.0]).reshape(1, 5, 1)
+    z, state = low_pass(y, torch.tensor([4]), 0.5, torch.tensor([[2.0]]))
+    assert z.flatten().tolist() == [1.5, 0.75, 0.375, 2.1875, 0.0]
+    assert state.tolist() == [[2.1875]]
 
 
 def test_reversal_leaves_the_padding_at_the_end():

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tones import speak
 
-from snn_asr import training
+from snn_asr import encoders, recipe, training
 from snn_asr.audio import write_audio
 from snn_asr.cli import main as program
 from snn_asr.errors import DataError, DivergenceError, InterruptedRun, UsageError
@@ -254,7 +253,7 @@ def test_what_cannot_be_scored_or_is_in_two_splits_is_refused_before_training(sh
 @pytest.mark.parametrize("split", ["dev", "test"])
 def test_utterances_too_short_for_a_frame_may_be_decoded_and_scored(split, short_train, tones, tmp_path):
     write_audio(tmp_path / "short.wav", torch.zeros(150), 8000)
-    values = {"wav": str(tmp_path / "short.wav"), "duration": 150 / 8000}
+    values = {"wav": str(tmp_path / "short.wav"), "duration": 150 / 8000, "text": "low"}
     data = changed_data(tones, tmp_path / "data", split, **values)
     run = short_train(tmp_path / "run", data, epochs=1, batch_frames=1)  # in a batch of its own
     assert split == "dev" or read_json(run / "test.json")["test-00"]["hypothesis"] == ""
@@ -287,11 +286,22 @@ def test_options_that_cannot_work_are_named(overrides, words, short_train, tmp_p
 
 
 def test_a_recipe_without_a_key_says_which(tone_recipe, tones, tmp_path):
-    path = tmp_path / "Mine" / "train.yaml"
-    path.parent.mkdir()
+    path = tmp_path / "train.yaml"
     path.write_text(tone_recipe.read_text().replace("patience: 20\n", ""))
     with pytest.raises(UsageError, match=r"train\.yaml: no key 'patience'"):
         train(path, tones, tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", recipe.discover())
+def test_every_recipe_that_comes_with_the_package_describes_a_model(name):
+    for encoder in recipe.encoder_blocks(recipe.find(name)):
+        settings = recipe.load(name, {"encoder": encoder})
+        training.check_settings(settings, name)
+        size, layers = settings["hidden_size"], settings["num_layers"]
+        built = encoders.build(
+            encoder, settings["features"].stacked_size, size, layers, **settings["encoder_options"]
+        )
+        assert (built.output_size, len(built.layers)) == (size, layers)
 
 
 def test_a_corpus_is_prepared_where_there_are_no_manifests(tone_recipe, tones, tmp_path, monkeypatch):

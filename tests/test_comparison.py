@@ -1,0 +1,145 @@
+"""Finished runs side by side: grouping, baseline, ratios, and the JSON that others read."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from snn_asr import comparison
+from snn_asr.comparison import compare_runs, group_runs, read_run, to_json
+from snn_asr.errors import DataError, UsageError
+from snn_asr.files import read_json, write_json
+from snn_asr.model import CHECKSUMS
+from snn_asr.report import comparison_table, print_table
+from snn_asr.scoring import paired_bootstrap
+
+KEYS = {  # what others read, whatever else there is
+    "encoder", "seeds", "error_rate", "interval", "parameters", "core_parameters", "macs_per_second", "acs_per_second",
+    "macs_ratio_to_baseline", "core_macs_ratio_to_baseline", "density", "p_value",
+}
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """Write what comparing reads of a run: ``wrong`` of ten one-word utterances are misheard."""
+
+    def make(encoder: str, seed: int = 1, wrong: int = 2, macs: float = 1e6, words: str = "yes", **overrides) -> Path:
+        folder = tmp_path / f"{encoder}-{seed}-{'-'.join(map(str, overrides.values()))}-{words}"
+        test = {
+            f"u{index}": {"speaker": "s", "reference": words, "hypothesis": "no" if index < wrong else words}
+            for index in range(10)
+        }
+        write_json(folder / "test.json", test)
+        write_json(folder / "run.json", {"encoder": encoder, "overrides": overrides})
+        operations = {
+            "macs_per_second": macs, "acs_per_second": seed * 10.0, "core_macs_per_second": macs / 2,
+            "density": [0.1 * seed, 0.2],
+        }
+        write_json(folder / "model" / "metrics.json", {
+            "seed": seed, "unit": "word", "parameters": 1000, "core_parameters": 900, "training_seconds": 60 * seed,
+            "test": {"error_rate": 10.0 * wrong, "operations": operations},
+        })
+        write_json(folder / "model" / CHECKSUMS, {})
+        return folder
+
+    return make
+
+
+def labels(folders: list[Path]) -> dict[str, int]:
+    """Label of each group to its number of runs."""
+    return {label: len(runs) for label, runs in group_runs([read_run(each) for each in folders]).items()}
+
+
+def test_seeds_of_one_encoder_are_one_group_in_the_order_given(make_run):
+    folders = [make_run("lstm"), make_run("gru"), make_run("lstm", 2), make_run("gru", 2), make_run("ligru")]
+    assert labels(folders) == {"lstm": 2, "gru": 2, "ligru": 1}
+    assert list(labels(folders)) == ["lstm", "gru", "ligru"]
+
+
+def test_overrides_set_groups_of_one_encoder_apart_and_only_then_show(make_run):
+    folders = [make_run("gru", epochs=3), make_run("improved_v2", epochs=3, bits=4)]
+    assert labels(folders) == {"gru": 1, "improved_v2": 1}
+    folders += [make_run("improved_v2", epochs=3, bits=6), make_run("improved_v2", 2, epochs=3, bits=4)]
+    assert labels(folders) == {"gru": 1, "improved_v2 bits=4": 2, "improved_v2 bits=6": 1}
+    assert labels([make_run("gru"), make_run("gru", epochs=3)]) == {"gru": 1, "gru epochs=3": 1}
+
+
+def test_a_row_is_the_mean_of_its_seeds(make_run):
+    (row,) = compare_runs([make_run("gru", 1, wrong=2, macs=1e6), make_run("gru", 2, wrong=4, macs=3e6)])
+    assert (row.seeds, row.error_rates, row.error_rate) == ([1, 2], [20, 40], 30)
+    assert (row.macs_per_second, row.core_macs_per_second, row.acs_per_second) == (2e6, 1e6, 15)
+    assert row.density == pytest.approx([0.15, 0.2])
+    assert row.training_seconds == 90
+    assert row.interval[0] < 30 < row.interval[1]
+
+
+def test_the_baseline_is_gru_then_lstm_then_none(make_run):
+    spiking, lstm, gru = make_run("improved_v2", macs=1e5), make_run("lstm", macs=2e6), make_run("gru", macs=1e6)
+    ratios = [row.macs_ratio_to_baseline for row in compare_runs([spiking, lstm, gru])]
+    assert ratios == [10, 0.5, 1]
+    assert [row.macs_ratio_to_baseline for row in compare_runs([spiking, lstm])] == [20, 1]
+    (row,) = compare_runs([spiking])
+    assert (row.macs_ratio_to_baseline, row.core_macs_ratio_to_baseline, row.p_value) == (None, None, None)
+    chosen = compare_runs([spiking, lstm, gru], "improved_v2")
+    assert [row.core_macs_ratio_to_baseline for row in chosen] == [1, 0.05, 0.1]
+    with pytest.raises(UsageError, match="did you mean 'improved_v2'"):
+        compare_runs([spiking, gru], "improved")
+
+
+def test_a_model_without_multiplications_has_no_ratio(make_run):
+    spiking, gru = compare_runs([make_run("improved_v2", macs=0.0), make_run("gru")])
+    assert (spiking.macs_ratio_to_baseline, gru.macs_ratio_to_baseline) == (None, 1)
+
+
+def test_p_values_are_of_the_paired_bootstrap_against_the_baseline(make_run):
+    folders = [make_run("gru", 1, wrong=1), make_run("gru", 2, wrong=2), make_run("lstm", 1, wrong=9)]
+    gru, lstm = compare_runs(folders)
+    counts = [read_run(folder).counts for folder in folders]
+    assert gru.p_value is None
+    assert lstm.p_value == paired_bootstrap(counts[2:], counts[:2]).p_value < 0.05
+
+
+def test_json_has_the_keys_that_others_read(make_run, capsys):
+    rows = to_json(compare_runs([make_run("improved_v2"), make_run("gru")]))
+    for row in json.loads(json.dumps(rows)):
+        assert row.keys() >= KEYS
+        assert isinstance(row["density"], list) and len(row["interval"]) == 2
+    print_table(comparison_table(compare_runs([make_run("improved_v2"), make_run("gru", macs=5e6)]), "word"))
+    lines = capsys.readouterr().out.splitlines()
+    assert any("improved_v2" in line and "5.0× (5.0×)" in line and "20.00" in line for line in lines)
+
+
+def test_runs_on_other_test_utterances_are_not_compared(make_run):
+    folders = [make_run("improved_v2"), make_run("ligru", words="yes yes")]
+    with pytest.raises(DataError, match="not tested on the same utterances"):
+        compare_runs(folders)
+
+
+def test_one_seed_twice_is_no_group_of_seeds(make_run):
+    folder = make_run("gru")
+    copy = shutil.copytree(folder, folder.with_name("copy"))
+    for folders in ([folder, folder], [folder, copy]):
+        with pytest.raises(UsageError, match="two runs of 'gru' have one seed"):
+            compare_runs(folders)
+
+
+def test_an_unfinished_run_is_named(make_run):
+    folder = make_run("gru")
+    (folder / "test.json").unlink()
+    with pytest.raises(DataError, match="not a finished run; finish it with 'snn-asr train'") as caught:
+        compare_runs([make_run("lstm"), folder])
+    assert str(folder) in str(caught.value)
+
+
+def test_real_runs_are_read(tone_run, gru_run):
+    spiking, gru = compare_runs([tone_run, gru_run])
+    metrics = read_json(tone_run / "model" / "metrics.json")
+    assert (spiking.encoder, gru.encoder) == ("improved_v2", "gru")
+    assert spiking.error_rate == metrics["test"]["error_rate"]
+    assert list(spiking.interval) == pytest.approx(metrics["test"]["interval"])
+    assert spiking.core_parameters < gru.core_parameters
+    assert gru.core_macs_ratio_to_baseline == 1 < spiking.core_macs_ratio_to_baseline
+    assert comparison.read_run(gru_run).overrides == {"epochs": 2}

@@ -1,0 +1,64 @@
+"""What a model costs on given audio."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from tones import RATE_HZ, speak
+
+from snn_asr.audio import write_audio
+from snn_asr.errors import DataError
+from snn_asr.files import read_json
+from snn_asr.manifest import read_manifest
+from snn_asr.profiling import describe, profile
+
+
+def test_the_test_set_costs_what_training_counted(recognizer, tones, tone_run):
+    paths = [each.wav for each in read_manifest(tones / "test.json").values()]
+    result = profile(recognizer, paths)
+    counted = read_json(tone_run / "model" / "metrics.json")["test"]["operations"]
+    for key in ("macs_per_second", "dense_macs_per_second", "core_macs_per_second", "density", "products"):
+        assert result[key] == pytest.approx(counted[key]) if key != "products" else result[key] == counted[key]
+    assert result["frames"] == counted["frames"]
+    assert (result["files"], result["encoder"], result["device"]) == (6, "improved_v2", "cpu")
+
+
+def test_size_and_sparsity(recognizer, tones):
+    path = tones / "audio" / "test" / "test-02.wav"
+    result = profile(recognizer, [path])
+    model = recognizer.model
+    stored = sum(each.numel() * each.element_size() for each in (*model.parameters(), *model.buffers()))
+    assert result["footprint_bytes"] == stored
+    assert result["parameters"] == sum(each.numel() for each in model.parameters())
+    assert result["core_parameters"] == 64 * 30 + 64 * 32 + 64 * 32 + 64 * 32  # 2 gates of 32 units; 3 x 10 features
+    assert result["connection_sparsity"] == 0
+    assert result["activation_sparsity"] == pytest.approx(1 - sum(result["density"]) / 2)
+    assert 0 < result["real_time_factor"] < 10
+    assert result["macs_per_second"] < result["dense_macs_per_second"]
+    assert json.loads(json.dumps(result)) == result
+
+
+def test_people_read_the_same(recognizer, tones):
+    result = profile(recognizer, [tones / "audio" / "test" / "test-02.wav"])
+    text = describe(result)
+    assert f"{result['core_parameters']:,} in the core" in text
+    assert f"density by layer     {result['density'][0]:.3f}, {result['density'][1]:.3f}" in text
+
+
+@pytest.mark.parametrize("samples", [0, 100, 8000])
+def test_silence_or_too_little_audio_is_no_error(samples, recognizer, tmp_path):
+    write_audio(tmp_path / "quiet.wav", torch.zeros(samples), RATE_HZ)
+    result = profile(recognizer, [tmp_path / "quiet.wav"])
+    assert result["seconds"] == pytest.approx(samples / RATE_HZ)
+    assert describe(result)
+    assert result["frames"] == (0 if samples < 440 else 32)
+
+
+def test_nothing_to_profile_with_is_one_line(recognizer, tmp_path):
+    with pytest.raises(DataError, match="no audio to profile with"):
+        profile(recognizer, [])
+    write_audio(tmp_path / "good.wav", speak(["low"]), RATE_HZ)
+    with pytest.raises(DataError, match=r"absent\.wav"):
+        profile(recognizer, [tmp_path / "good.wav", tmp_path / "absent.wav"])
