@@ -57,7 +57,7 @@ def tones(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def tone_recipe(tmp_path_factory) -> Path:
-    """A recipe that learns the tones in some seconds, with everything random that a recipe may have."""
+    """A recipe that learns the tones in some seconds."""
     return write_recipe(tmp_path_factory.mktemp("recipes"))
 
 

@@ -9,6 +9,9 @@ from snn_asr import encoders
 from snn_asr.operations import CORE, HEAD, INPUT, OperationCount, Products, count_batch, record_layers
 
 NAMES = sorted(encoders.ENCODERS)
+CASES = [
+    *((name, {}) for name in NAMES), ("improved_v2", {"bits": 2, "threshold": 0}), ("improved_v2", {"smoothing": 0.5})
+]
 CLASSES = 3
 LENGTHS = [5, 2, 0, 1]
 
@@ -93,10 +96,7 @@ class Walker:
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [(name, {}) for name in NAMES] + [("improved_v2", each) for each in ({"bits": 2, "threshold": 0}, {"smoothing": 0.5})],
-)
+@pytest.mark.parametrize(("name", "options"), CASES)
 def test_counts_are_those_of_walking_every_weight_and_input(name, options, bidirectional):
     encoder = trained(name, bidirectional, **options)
     x, lengths = sparse_input(), torch.tensor(LENGTHS)

@@ -24,7 +24,7 @@ encoder: improved_v2
 hidden_size: 32
 head_normalization: false
 num_layers: 2
-dropout: 0.1
+dropout: 0.0
 features: !new:snn_asr.features.FeatureSettings
     sample_rate: 8000
     mels: 10
@@ -40,10 +40,10 @@ spectrogram_drops:
         drop_length_high: 3
         drop_count_low: 0
         drop_count_high: 2
-epochs: 20
-patience: 20
+epochs: 18
+patience: 18
 batch_frames: 120
-learning_rate: 0.03
+learning_rate: 0.02
 warmup_epochs: 1
 cooldown_epochs: 6
 max_grad_norm: 1.0
@@ -58,7 +58,7 @@ bits: 6
 threshold: 3
 range: fixed
 candidate: clamp
-activity_penalty: 0.01
+activity_penalty: 0.0
 encoder_options:
     dropout: !ref <dropout>
     bits: !ref <bits>
