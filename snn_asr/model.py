@@ -17,13 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from snn_asr import __version__, encoders
-from snn_asr.errors import DataError, SnnAsrError
+from snn_asr.errors import DataError, SnnAsrError, unknown_name
 from snn_asr.features import FeatureSettings, Normalization, stack_frames, stacked_length
 from snn_asr.files import read_json, sha256, write_bytes, write_json, write_text
 from snn_asr.kernels import valid_frames
 from snn_asr.tokens import Tokens
 
 FORMAT = 1
+HEAD_NORMALIZATIONS = ("none", "input", "output")
 CONFIG, WEIGHTS, CHECKSUMS = "config.json", "weights.safetensors", "checksums.json"
 CHECKED = (CONFIG, WEIGHTS, "normalization.json", "tokens.json", "metrics.json", "recipe.yaml")
 
@@ -32,7 +33,9 @@ CHECKED = (CONFIG, WEIGHTS, "normalization.json", "tokens.json", "metrics.json",
 class ModelSettings:
     """All that is needed to build the network again.
 
-    ``head_normalization`` puts batch normalisation behind the linear head, as Ponghiran & Roy do.
+    ``head_normalization`` puts batch normalisation before the linear head (``input``: its inputs are sparse and
+    positive, and CTC leaves its plateau of blanks much sooner when they are centred), behind it (``output``, as
+    Ponghiran & Roy do) or nowhere (``none``). Either folds into the head's weights after training.
     """
 
     features: FeatureSettings
@@ -40,7 +43,11 @@ class ModelSettings:
     hidden_size: int
     num_layers: int
     encoder_options: dict[str, Any]
-    head_normalization: bool = False
+    head_normalization: str = "none"
+
+    def __post_init__(self) -> None:
+        if self.head_normalization not in HEAD_NORMALIZATIONS:
+            raise unknown_name("head_normalization", str(self.head_normalization), HEAD_NORMALIZATIONS)
 
     def to_dict(self) -> dict[str, Any]:
         return {**vars(self), "features": self.features.to_dict()}
@@ -63,7 +70,9 @@ class AcousticModel(nn.Module):
             **settings.encoder_options,
         )
         self.head = nn.Linear(self.encoder.output_size, classes)
-        self.head_normalization = nn.BatchNorm1d(classes) if settings.head_normalization else nn.Identity()
+        sizes = {"input": self.encoder.output_size, "output": classes}
+        size = sizes.get(settings.head_normalization)
+        self.head_normalization = nn.BatchNorm1d(size) if size else None
 
     def forward(self, frames: Tensor, lengths: Tensor, state: list | None = None) -> tuple[Tensor, Tensor, list]:
         """Frames (B, T, F) as the extractor gives them, lengths (B,) frames.
@@ -78,9 +87,16 @@ class AcousticModel(nn.Module):
         stack = self.settings.features.stack
         lengths = stacked_length(lengths, stack)
         encoded, state = self.encoder(stack_frames(frames, stack), lengths, state)
-        logits = self.logits(encoded)
-        valid = valid_frames(lengths, logits.shape[1])  # statistics never see padding
-        return logits.index_put((valid,), self.head_normalization(logits[valid])), lengths, state
+        before = self.settings.head_normalization == "input"
+        logits = self.logits(self._normalized(encoded, lengths) if before else encoded)
+        return (logits if before else self._normalized(logits, lengths)), lengths, state
+
+    def _normalized(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Batch normalisation of x (B, T, C), its statistics over valid frames only."""
+        if self.head_normalization is None:
+            return x
+        valid = valid_frames(lengths, x.shape[1])
+        return x.index_put((valid,), self.head_normalization(x[valid]))
 
     def logits(self, encoded: Tensor) -> Tensor:
         """The head over (B, T, H). In evaluation on the CPU each frame's sums run in one fixed order.

@@ -8,7 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from tones import write_corpus, write_recipe
+
+
+def pytest_configure() -> None:
+    """One thread, as in 'make test': networks this small only lose time to more, the more so beside other work."""
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
 
 
 @pytest.hookimpl(tryfirst=True)

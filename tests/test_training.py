@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tones import write_recipe
 
 from snn_asr import encoders, recipe, training
 from snn_asr.audio import write_audio
@@ -285,9 +286,9 @@ def test_options_that_cannot_work_are_named(overrides, words, short_train, tmp_p
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
 
 
-def test_a_recipe_without_a_key_says_which(tone_recipe, tones, tmp_path):
-    path = tmp_path / "train.yaml"
-    path.write_text(tone_recipe.read_text().replace("patience: 18\n", ""))
+def test_a_recipe_without_a_key_says_which(tones, tmp_path):
+    path = write_recipe(tmp_path)
+    path.write_text(path.read_text().replace("patience: 18\n", ""))
     with pytest.raises(UsageError, match=r"train\.yaml: no key 'patience'"):
         train(path, tones, tmp_path / "run")
 

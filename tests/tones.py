@@ -22,7 +22,7 @@ seed: 1
 corpus: demo
 encoder: improved_v2
 hidden_size: 32
-head_normalization: false
+head_normalization: input
 num_layers: 2
 dropout: 0.0
 features: !new:snn_asr.features.FeatureSettings
