@@ -12,10 +12,10 @@ from collections import Counter
 from dataclasses import dataclass
 
 DIGITS = "zero one two three four five six seven eight nine".split()
-LETTERS = list("abcdefghijklmnopqrstuvwxyz")
-NAMES = """adam alex anna boris carl clara david edith elena emma felix fiona greta hugo igor irene jack jane jim karl
-kate leo linus lucy max mia nina noah nora olga oscar otto paul peter quinn rosa ruby sam simon tom uwe vera victor
-wanda will xenia yara zac zoe""".split()
+# Names are spelled with letters that are told apart easily: of b, c, d, e, g, p, t, v, z only e, of m and n only n.
+NAMES = """alex alan ella elena erik felix fiona frank hans helen ian irina iris jane jason karl laura lena lisa louis
+nina noah nora olaf oskar rene rosa ryan sarah sean susan wayne xenia yuri yana quinn hanna julia""".split()
+LETTERS = sorted(set("".join(NAMES)))
 
 # A template is a row of slots; "a|b" leaves a choice, "*" before the choices makes the slot optional.
 _COMMANDS = [
@@ -31,7 +31,7 @@ _COMMANDS = [
     "*please show me the weather|news|message *now|today|tomorrow",
 ]
 KINDS = ("digits", "spelling", "command")
-_KIND_WEIGHTS = (12, 24, 64)
+_KIND_WEIGHTS = (30, 15, 55)
 _CANDIDATES = 20
 
 
