@@ -26,14 +26,16 @@ def sequence_mask(batch: int, size: int, dropout: float, training: bool, like: T
 class GatedLayer(nn.Module):
     """Gated recurrent layer of cells.improved_v2: spiking, or with ``coder=False`` a Li-GRU.
 
-    ``recurrent_gain`` scales the orthogonal initialisation of each gate's recurrent weights; ``forget_bias`` is where
-    the normalised drive of the forget gate starts (0 in the paper; above it the current begins with a longer memory).
+    ``recurrent_gain`` scales the orthogonal initialisation of each gate's recurrent weights; ``forget_bias`` and
+    ``candidate_bias`` are where the normalised drives of the two gates start (0 in the paper): a candidate below 0
+    begins sparse, a forget signal above 0 with a longer memory.
     """
 
     def __init__(
         self, input_size: int, hidden_size: int, *, coder: bool = True, bits: int = 6, threshold: int = 3,
         range: str = "moving_average", fixed_range: float = 1.0, momentum: float = 0.1, candidate: str = "relu",
-        recurrent_gain: float = 0.5, forget_bias: float = 0.0, dropout: float = 0.2, backend: str = "auto",
+        recurrent_gain: float = 0.5, forget_bias: float = 0.0, candidate_bias: float = 0.0, dropout: float = 0.2,
+        backend: str = "auto",
     ) -> None:
         super().__init__()
         if candidate not in CANDIDATES:
@@ -48,6 +50,7 @@ class GatedLayer(nn.Module):
         self.tracker = RangeTracker(settings) if coder else None
         nn.init.kaiming_uniform_(self.input_weight, nonlinearity="linear")
         nn.init.constant_(self.normalization.bias.data[:hidden_size], forget_bias)
+        nn.init.constant_(self.normalization.bias.data[hidden_size:], candidate_bias)
         for gate in self.recurrent_weight.data.chunk(GATES):
             nn.init.orthogonal_(gate, recurrent_gain)
 

@@ -14,13 +14,13 @@ from torch.nn.utils.rnn import pad_sequence
 
 from snn_asr import encoders
 from snn_asr import model as models
-from snn_asr.errors import DataError
+from snn_asr.errors import DataError, UsageError
 from snn_asr.features import FeatureExtractor, FeatureSettings, FeatureStream, Normalization
 from snn_asr.files import sha256, write_json
 from snn_asr.model import AcousticModel, ModelSettings
 from snn_asr.tokens import WordTokens
 
-NAMES = [*sorted(encoders.ENCODERS), "improved_v2 with integrators and head normalisation"]
+NAMES = [*sorted(encoders.ENCODERS), "improved_v2 input", "improved_v2 output"]  # with integrators, normalised head
 FEATURES = FeatureSettings(sample_rate=8000, mels=12, stack=3)
 EXTRACTOR = FeatureExtractor(FEATURES)
 TOKENS = WordTokens([f"w{index}" for index in range(30)])
@@ -33,7 +33,7 @@ def trained(name: str) -> AcousticModel:
     torch.manual_seed(5)
     normalization = Normalization(torch.randn(12) - 8, torch.rand(12) + 2)
     encoder, *extra = name.split(maxsplit=1)
-    model_settings = ModelSettings(FEATURES, encoder, 40, 2, {"smoothing": 0.5 if extra else 0.0}, bool(extra))
+    model_settings = ModelSettings(FEATURES, encoder, 40, 2, {"smoothing": 0.5 if extra else 0.0}, *extra)
     model = AcousticModel(model_settings, normalization, TOKENS.size)
     for _ in range(2):
         model(torch.randn(4, 30, 12) * 3 - 8, torch.tensor([30, 30, 17, 9]))
@@ -202,3 +202,8 @@ def test_loading_runs_no_yaml_and_no_pickle(tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)  # importing it fails from now on
     assert models.load(tmp_path).metrics == METRICS
     assert not (tmp_path / "ran").exists()
+
+
+def test_unknown_head_normalization_is_refused():
+    with pytest.raises(UsageError, match="did you mean 'input'"):
+        ModelSettings(FEATURES, "gru", 40, 2, {}, "inputs")

@@ -36,7 +36,7 @@ from snn_asr.manifest import Utterance, write_manifest
 
 SAMPLE_RATE = 16000
 _SPOKEN = {"a": "eigh"}  # the letter: espeak-ng would read "a" as the article
-_RATE_WORDS_PER_MINUTE, _PITCH, _PITCH_RANGE = (165, 205), (40, 60), (35, 65)  # espeak-ng's scales
+_RATE_WORDS_PER_MINUTE, _PITCH, _PITCH_RANGE = (135, 165), (40, 60), (35, 65)  # espeak-ng's scales
 _SILENCE_SECONDS = (0.08, 0.2)
 
 
@@ -77,7 +77,7 @@ def prepare(
 ) -> dict:
     """Synthesise the corpus into ``output_folder``; ``train``, ``dev`` and ``test`` are numbers of utterances.
 
-    ``data_folder`` is not used. Doing it again with the same options does nothing. Returns, for every split,
+    ``data_folder`` has to be None. Doing it again with the same options does nothing. Returns, for every split,
     utterances, hours, speakers and words. Raises UsageError where espeak-ng is not installed or an option is out of
     range, DataError where espeak-ng fails or a file cannot be written.
     """
