@@ -23,6 +23,7 @@ def compare(
     seeds: Annotated[int, typer.Option(help="Runs an encoder, counting up from the recipe's seed.", min=1)] = 1,
     data_folder: Annotated[Path | None, typer.Option(help="As for 'snn-asr train'.")] = None,
     output_folder: Annotated[Path | None, typer.Option(help="One run folder an encoder and seed is made here.")] = None,
+    jobs: Annotated[int, typer.Option(help="Runs to train at a time, sharing the processor's cores.", min=1)] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     baseline: Annotated[str | None, typer.Option(help="The row to compare with; else gru, else lstm.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
@@ -51,7 +52,7 @@ def compare(
         from snn_asr.training import train_encoders
 
         names = [each.strip() for each in encoders.split(",") if each.strip()]
-        folders = train_encoders(words[0], names, seeds, data_folder, output_folder, device, overrides)
+        folders = train_encoders(words[0], names, seeds, data_folder, output_folder, device, overrides, jobs)
     rows = comparison.compare_runs(folders, baseline)
     if as_json:
         typer.echo(json.dumps(comparison.to_json(rows), indent=2))

@@ -15,6 +15,7 @@ from typer.main import get_command
 
 import snn_asr
 from snn_asr.errors import SnnAsrError
+from snn_asr.logs import log_to_stderr
 
 # In the order of work, which is the order of --help. Each is cli/<name>.py with a function (or an app) of that name.
 COMMANDS = ("recipes", "prepare", "train", "decode", "score", "compare", "profile", "doctor")
@@ -30,7 +31,7 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; an error has then been printed as one line on stderr."""
     words, debug = _take_debug(arguments)
-    _log_to_stderr(debug)
+    log_to_stderr(logging.DEBUG if debug else logging.INFO)
     try:
         code = _invoke(words or ["--help"])
         sys.stdout.flush()
@@ -109,15 +110,3 @@ def _explain(error: BaseException) -> tuple[str, int]:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-def _log_to_stderr(debug: bool) -> None:
-    """What snn_asr logs (which backend runs, what is skipped) goes to stderr; of libraries only warnings."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(_ours_or_warning)  # SpeechBrain sets the levels of its loggers itself, on import
-    logging.basicConfig(format="%(message)s", level=logging.WARNING, handlers=[handler])
-    logging.getLogger("snn_asr").setLevel(logging.DEBUG if debug else logging.INFO)
-
-
-def _ours_or_warning(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.WARNING or record.name.partition(".")[0] == "snn_asr"

@@ -53,7 +53,7 @@ class CtcBrain(speechbrain.Brain):
         self.model, self.tokens, self.recipe, self.folder = model, tokens, recipe, folder
         self.train_set, self.batches = train_set, batches
         self.penalty = recipe.get("activity_penalty", 0.0)
-        self.progress = TrainingProgress(recipe["epochs"], f"{tokens.unit} error")
+        self.progress = TrainingProgress(folder.name, recipe["epochs"], f"{tokens.unit} error")
         self.epoch = 0
         self.best: dict[str, Any] = {"epoch": 0, "error_rate": math.inf, "loss": math.inf, "weights": None}
         self.training_seconds = 0.0

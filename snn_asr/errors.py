@@ -22,6 +22,9 @@ class SnnAsrError(Exception):
         super().__init__(what)
         self.what, self.where, self.todo = what, where, todo
 
+    def __reduce__(self) -> tuple:
+        return type(self), (self.what, None if self.where is None else str(self.where), self.todo)
+
     def __str__(self) -> str:
         line = f"{self.where}: {self.what}" if self.where is not None else self.what
         return f"{line}; {self.todo}" if self.todo else line

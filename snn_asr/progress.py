@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 
 from rich.console import Console
@@ -9,20 +10,23 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class TrainingProgress:
-    """Shows the running loss and learning rate of an epoch, then its result and the density of each layer."""
+    """Shows the running loss and learning rate of an epoch, then its result and the density of each layer.
 
-    def __init__(self, epochs: int, measure: str) -> None:
-        self.epochs, self.measure = epochs, measure
+    ``name`` begins every line: several runs may share a terminal.
+    """
+
+    def __init__(self, name: str, epochs: int, measure: str) -> None:
+        self.name, self.epochs, self.measure = name, epochs, measure
         self.console = Console(stderr=True)
         self._bar: Progress | None = None
 
     def start_epoch(self, epoch: int, batches: int) -> None:
-        if not sys.stderr.isatty():
-            return
+        if not sys.stderr.isatty() or multiprocessing.parent_process() is not None:
+            return  # bars of several processes would overwrite each other
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._bar = Progress(*columns, TextColumn("{task.fields[state]}"), console=self.console, transient=True)
         self._bar.start()
-        self._task = self._bar.add_task(f"epoch {epoch}/{self.epochs}", total=batches, state="")
+        self._task = self._bar.add_task(f"{self.name} epoch {epoch}/{self.epochs}", total=batches, state="")
 
     def advance(self, loss: float, learning_rate: float) -> None:
         if self._bar is not None:
@@ -39,8 +43,8 @@ class TrainingProgress:
         density = " ".join(f"{each:.2f}" for each in row["density"])
         best = " (best)" if row["best_epoch"] == row["epoch"] else ""
         print(
-            f"epoch {row['epoch']}/{self.epochs}: loss {row['train_loss']:.3f}, dev loss {row['dev_loss']:.3f}, "
-            f"dev {self.measure} {row['dev_error_rate']:.2f} %{best}, learning rate {row['learning_rate']:.1e}, "
+            f"{self.name} epoch {row['epoch']}/{self.epochs}: loss {row['train_loss']:.3f}, "
+            f"dev loss {row['dev_loss']:.3f}, dev {self.measure} {row['dev_error_rate']:.2f} %{best}, learning rate {row['learning_rate']:.1e}, "
             f"density {density}, {row['seconds']:.0f} s",
             file=sys.stderr, flush=True,
         )

@@ -32,6 +32,7 @@ from snn_asr.errors import DataError, InterruptedRun, UsageError
 from snn_asr.evaluation import evaluate
 from snn_asr.features import FeatureExtractor
 from snn_asr.files import read_json, write_json
+from snn_asr.jobs import run_jobs
 from snn_asr.manifest import REQUIRED_SPLITS, check_disjoint, find_manifests, fingerprint, read_manifest
 from snn_asr.model import CHECKSUMS, AcousticModel, ModelSettings, save_model
 from snn_asr.tokens import build_tokens
@@ -111,9 +112,9 @@ def train(
 
 def train_encoders(
     name: str | Path, encoders: Sequence[str], seeds: int, data_folder: Path | None, output_folder: Path,
-    device: str, overrides: Mapping[str, object],
+    device: str, overrides: Mapping[str, object], jobs: int = 1,
 ) -> list[Path]:
-    """Train one recipe with several encoders and seeds, one after another; returns the run folders.
+    """Train one recipe with several encoders and seeds, ``jobs`` at a time; returns the run folders.
 
     An override goes to every encoder whose block, or the recipe, knows its key. Raises UsageError where none does.
     """
@@ -124,14 +125,16 @@ def train_encoders(
     if data_folder is None or not (data_folder / "train.json").is_file():
         settings = recipe.load(name, plans[0][1])
         data_folder = _prepared(settings, data_folder, output_folder)
-    folders = []
+    calls = []
     for encoder, known in plans:
         first = recipe.load(name, known)["seed"]
         for seed in range(first, first + seeds):
             folder = output_folder / f"{encoder}-seed{seed}"
-            log.info("%s, seed %d", encoder, seed)
-            folders.append(train(name, data_folder, folder, device=device, seed=seed, overrides=known))
-    return folders
+            calls.append({
+                "name": name, "data_folder": data_folder, "output_folder": folder, "device": device, "seed": seed,
+                "overrides": known,
+            })
+    return run_jobs(train, calls, jobs)
 
 
 def check_settings(settings: Mapping[str, Any], where: object) -> None:

@@ -7,21 +7,21 @@ from collections.abc import Callable
 import numpy
 
 _LEVEL_DECIBELS = (-28.0, -20.0)  # of the speech, about full scale
-_REVERBERATION_PROBABILITY = 0.5
+_REVERBERATION_PROBABILITY = 1 / 3
 _DECAY_SECONDS = (0.1, 0.25)  # until the tail has fallen by 60 dB
 _DIRECT_TO_REVERBERANT_DECIBELS = (12.0, 22.0)
 _FIRST_REFLECTION_SECONDS = 0.003
-SIGNAL_TO_NOISE_DECIBELS = (20.0, 40.0)
+SIGNAL_TO_NOISE_DECIBELS = (25.0, 45.0)
 _PEAK = 0.98
 _TALKERS = 6
 _SYLLABLE_HZ = 4.0
 
 
 def degrade(clean: numpy.ndarray, sample_rate: int, generator: numpy.random.Generator) -> numpy.ndarray:
-    """Speech (samples,) float64 as heard in a room: another level, in half of all cases reverberation, then noise.
+    """Speech (samples,) float64 as heard in a room: another level, in a third of all cases reverberation, then noise.
 
     The direct sound stays where it is and nothing is appended, so ends of phones stay true. The noise is white, pink
-    or a babble, at a signal-to-noise ratio of 20 to 40 dB; the result is within [-0.98, 0.98].
+    or a babble, at a signal-to-noise ratio of 25 to 45 dB; the result is within [-0.98, 0.98].
     """
     loud = clean[clean != 0]
     level = _amplitude(generator.uniform(*_LEVEL_DECIBELS))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SPLITS = ("train", "dev", "test")
-_REGIONS = {"en-us": "DR1", "en-us-nyc": "DR2", "gmw/en": "DR3", "en-gb-x-rp": "DR4"}
+_REGIONS = {"en-us": "DR1", "en-us-nyc": "DR6"}  # TIMIT's DR6 is New York City
 
 
 @dataclass(frozen=True)
@@ -41,31 +41,31 @@ class Speaker:
 _VOICES = """
     MDMA0 train en-us      -      22050
     FDMB0 train en-us      f1     22050
-    MDMC0 train gmw/en     m1     22050
-    FDMD0 train gmw/en     belinda 21000
-    MDME0 train en-gb-x-rp m4     22050
-    FDMF0 train en-gb-x-rp f1     23000
+    MDMC0 train en-us      m1     22050
+    FDMD0 train en-us      belinda 21000
+    MDME0 train en-us      m4     22050
+    FDMF0 train en-us      f1     23000
     MDMG0 train en-us      m3     21000
     FDMH0 train en-us      steph  22050
     MDMI0 train en-us-nyc  Alex   22050
     FDMJ0 train en-us-nyc  linda  22050
-    MDMK0 train gmw/en     m7     22050
-    FDML0 train gmw/en     Andrea 21000
+    MDMK0 train en-us      m7     22050
+    FDML0 train en-us      Andrea 21000
     MDMM0 train en-us      m3     23000
     FDMN0 train en-us      linda  22050
-    MDMO0 train en-gb-x-rp quincy 22050
-    FDMP0 train en-gb-x-rp linda  21000
+    MDMO0 train en-us      quincy 22050
+    FDMP0 train en-us      linda  21000
     MDMQ0 train en-us      m8     23000
-    FDMR0 train gmw/en     f1     21000
-    MDMS0 train gmw/en     rob    23000
+    FDMR0 train en-us      f1     21000
+    MDMS0 train en-us      rob    23000
     FDMT0 train en-us      belinda 22050
     MJAR0 dev   en-us      max    22050
-    FAKS0 dev   gmw/en     Annie  21000
-    MMDM2 dev   en-gb-x-rp m6     21000
+    FAKS0 dev   en-us      Annie  21000
+    MMDM2 dev   en-us      m6     21000
     MDAB0 test  en-us      Mike   22050
     FELC0 test  en-us      grandma 22050
-    MTAS1 test  gmw/en     robert 22050
-    FPAS0 test  en-gb-x-rp aunty  22050
+    MTAS1 test  en-us      robert 22050
+    FPAS0 test  en-us      aunty  22050
 """
 
 

@@ -1,0 +1,34 @@
+"""Calls in processes of their own: order, errors, and errors that keep their parts across processes."""
+
+from __future__ import annotations
+
+import os
+import pickle
+
+import pytest
+
+from snn_asr.errors import DataError, InterruptedRun
+from snn_asr.jobs import run_jobs
+
+
+def named(value: int) -> tuple[int, int]:
+    return value, os.getpid()
+
+
+def failing(value: int) -> int:
+    raise DataError(f"bad {value}", "file.wav", "repair it")
+
+
+def test_one_job_runs_here_and_two_run_elsewhere_in_the_order_of_the_calls():
+    calls = [{"value": each} for each in (3, 1, 2)]
+    assert run_jobs(named, calls, jobs=1) == [(each, os.getpid()) for each in (3, 1, 2)]
+    results = run_jobs(named, calls, jobs=2)
+    assert [value for value, _ in results] == [3, 1, 2]
+    assert os.getpid() not in {process for _, process in results}
+
+
+def test_an_error_keeps_its_line_and_code_across_processes():
+    with pytest.raises(DataError, match="file.wav: bad 1; repair it"):
+        run_jobs(failing, [{"value": 1}, {"value": 2}], jobs=2)
+    copy = pickle.loads(pickle.dumps(InterruptedRun("interrupted", 7, "go on")))
+    assert (str(copy), copy.exit_code) == ("7: interrupted; go on", 130)
