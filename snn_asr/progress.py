@@ -44,7 +44,7 @@ class TrainingProgress:
         best = " (best)" if row["best_epoch"] == row["epoch"] else ""
         print(
             f"{self.name} epoch {row['epoch']}/{self.epochs}: loss {row['train_loss']:.3f}, "
-            f"dev loss {row['dev_loss']:.3f}, dev {self.measure} {row['dev_error_rate']:.2f} %{best}, learning rate {row['learning_rate']:.1e}, "
-            f"density {density}, {row['seconds']:.0f} s",
+            f"dev loss {row['dev_loss']:.3f}, dev {self.measure} {row['dev_error_rate']:.2f} %{best}, "
+            f"learning rate {row['learning_rate']:.1e}, density {density}, {row['seconds']:.0f} s",
             file=sys.stderr, flush=True,
         )

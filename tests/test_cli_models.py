@@ -21,7 +21,7 @@ from snn_asr.files import read_json
 
 SHORT = ("epochs=1", "hidden_size=8", "batch_frames=1000")
 EPOCH = (
-    r"epoch 1/1: loss \d+\.\d{3}, dev loss \d+\.\d{3}, dev word error \d+\.\d\d %( \(best\))?, "
+    r"\S+ epoch 1/1: loss \d+\.\d{3}, dev loss \d+\.\d{3}, dev word error \d+\.\d\d %( \(best\))?, "
     r"learning rate \d\.\de[-+]\d\d, density \d\.\d\d \d\.\d\d, \d+ s"
 )
 TEST = r"(?P<folder>.*): test word error \d+\.\d\d % .*"
@@ -172,7 +172,7 @@ def test_compare_trains_each_encoder_once(run, tone_recipe, tones, tmp_path, mon
     ]
     code, out, errors = run(*words)
     assert code == 0 and [row["encoder"] for row in json.loads(out)] == ["improved_v2", "gru"]
-    assert "improved_v2, seed 1" in errors and "gru, seed 1" in errors
+    assert "improved_v2-seed1 epoch 1/1" in errors and "gru-seed1 epoch 1/1" in errors
     assert read_json(tmp_path / "runs" / "improved_v2-seed1" / "run.json")["overrides"]["bits"] == 4
     monkeypatch.setattr(training, "_fit", None)
     assert run(*words)[:2] == (0, out)

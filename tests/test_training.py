@@ -322,7 +322,8 @@ def test_a_corpus_is_prepared_where_there_are_no_manifests(tone_recipe, tones, t
 def test_encoders_and_seeds_get_the_overrides_they_know(tone_recipe, tones, tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr(
-        training, "train", lambda name, data, folder, **options: calls.append((folder.name, options)) or folder
+        training, "train",
+        lambda output_folder, **options: calls.append((output_folder.name, options)) or output_folder,
     )
     overrides = {"bits": 4, "epochs": 2}
     folders = train_encoders(tone_recipe, ["improved_v2", "gru"], 2, tones, tmp_path, "cpu", overrides)
