@@ -2,13 +2,14 @@
 PYTHON ?= python3
 WORKERS ?= 2
 DEMO ?= results/demo
+FSDD_FOLDER ?= ../shared/data/fsdd
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 INSTALL := -c constraints.txt -e '.[demo,test,dev]'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint clean
+.PHONY: help install demo fsdd test lint clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -27,11 +28,16 @@ $(STAMP): pyproject.toml constraints.txt
 # Every step goes on where an interrupted one stopped, or finds its work done.
 demo: $(STAMP) ## Speak a corpus, train a spiking network and its twins on it, decode, compare (in results/demo)
 	$(BIN)/snn-asr prepare demo --output-folder $(DEMO)/corpus
-	$(BIN)/snn-asr compare Demo --encoders improved_v2,gru,lstm \
+	$(BIN)/snn-asr compare Demo smoothing=0.3 --encoders improved_v2,gru,lstm --jobs 3 \
 		--data-folder $(DEMO)/corpus --output-folder $(DEMO)/runs > $(DEMO)/comparison.txt
 	$(BIN)/snn-asr decode $(DEMO)/runs/improved_v2*/model $(DEMO)/corpus/audio/librispeech/test-demo \
 		--output-folder $(DEMO)/transcripts > /dev/null
 	@cat $(DEMO)/comparison.txt
+
+fsdd: $(STAMP) ## The FSDD table of the README: three encoders, three seeds (FSDD_FOLDER=recordings; half an hour or more)
+	$(BIN)/snn-asr prepare fsdd --data-folder $(FSDD_FOLDER) --output-folder results/fsdd/data
+	$(BIN)/snn-asr compare FSDD --encoders improved_v2,gru,lstm --seeds 3 --jobs 2 \
+		--data-folder results/fsdd/data --output-folder results/fsdd/runs
 
 test: $(STAMP) ## Run the fast tests (no GPU, no network)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS)

@@ -85,6 +85,8 @@ def prepare(
     for option, value, least in (("seed", seed, 0), *((split, count, 1) for split, count in counts.items())):
         if value < least:
             raise UsageError(f"{option}={value}", "corpus demo", f"choose {least} or more")
+    if data_folder is not None:
+        raise UsageError("the demo corpus is synthesised and takes no data", data_folder, "leave out --data-folder")
     output_folder = Path(output_folder)
     options = {"corpus": "demo", "seed": seed, **counts}
     if not already_prepared(output_folder, options):
