@@ -50,7 +50,7 @@ _VOICES = """
     MDMI0 train en-us-nyc  Alex   22050
     FDMJ0 train en-us-nyc  linda  22050
     MDMK0 train en-us      m7     22050
-    FDML0 train en-us      Andrea 21000
+    FDML0 train en-us      grandma 22050
     MDMM0 train en-us      m3     23000
     FDMN0 train en-us      linda  22050
     MDMO0 train en-us      quincy 22050
@@ -60,10 +60,10 @@ _VOICES = """
     MDMS0 train en-us      rob    23000
     FDMT0 train en-us      belinda 22050
     MJAR0 dev   en-us      max    22050
-    FAKS0 dev   en-us      Annie  21000
+    FAKS0 dev   en-us      Andrea 21000
     MMDM2 dev   en-us      m6     21000
     MDAB0 test  en-us      Mike   22050
-    FELC0 test  en-us      grandma 22050
+    FELC0 test  en-us      Annie  21000
     MTAS1 test  en-us      robert 22050
     FPAS0 test  en-us      aunty  22050
 """
