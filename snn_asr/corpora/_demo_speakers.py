@@ -59,8 +59,18 @@ _VOICES = """
     FDMR0 train en-us      f1     21000
     MDMS0 train en-us      rob    23000
     FDMT0 train en-us      belinda 22050
+    MDMU0 train en-us      antonio 22050
+    MDMV0 train en-us      pedro  22050
+    MDMW0 train en-us      ed     22050
+    MDMX0 train en-us      john   21000
+    MDMY0 train en-us      norbert 22050
+    MDMZ0 train en-us      m5     22050
+    MDNC0 train en-us      antonio 23000
+    FDND0 train en-us      Andrea 21000
+    FDNE0 train en-us      steph  21000
+    FDNF0 train en-us      belinda 23000
     MJAR0 dev   en-us      max    22050
-    FAKS0 dev   en-us      Andrea 21000
+    FAKS0 dev   en-us      anika  22050
     MMDM2 dev   en-us      m6     21000
     MDAB0 test  en-us      Mike   22050
     FELC0 test  en-us      Annie  21000
