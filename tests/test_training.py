@@ -302,7 +302,8 @@ def test_every_recipe_that_comes_with_the_package_describes_a_model(name):
         built = encoders.build(
             encoder, settings["features"].stacked_size, size, layers, **settings["encoder_options"]
         )
-        assert (built.output_size, len(built.layers)) == (size, layers)
+        directions = 2 if settings["bidirectional"] else 1
+        assert (built.output_size, len(built.layers)) == (size * directions, layers)
 
 
 def test_a_corpus_is_prepared_where_there_are_no_manifests(tone_recipe, tones, tmp_path, monkeypatch):
