@@ -6,6 +6,8 @@
 
 ``A`` is the range of one layer. It is either fixed or follows the extremes of the membrane:
 A = max(|average of min V|, |average of max V|), exponential averages with Adam's bias correction.
+The averages move once a training batch, over valid frames; or, as the authors have it, at every frame
+(``moving_average_per_frame``), which leaves the last frames of the last batch their mark on the final range.
 The gradient is straight-through: dY/dV = 1 where |V| <= A, 0 outside; none runs into A.
 """
 
@@ -18,7 +20,7 @@ from torch import Tensor, nn
 
 from snn_asr.errors import UsageError, unknown_name
 
-RANGES = ("moving_average", "fixed")
+RANGES = ("moving_average", "moving_average_per_frame", "fixed")
 SMALLEST_RANGE = 1e-5  # a silent layer must not divide by zero
 
 
@@ -26,8 +28,10 @@ SMALLEST_RANGE = 1e-5  # a silent layer must not divide by zero
 class CoderSettings:
     """``bits`` includes the sign (6: levels up to ±31); levels at or below ``threshold`` are not sent.
 
-    ``range`` is ``moving_average`` (updated once a training batch over valid frames, with ``momentum``) or
-    ``fixed`` (A = ``fixed_range``). Raises UsageError for impossible values.
+    ``range`` is ``moving_average`` (updated once a training batch over valid frames, with ``momentum``),
+    ``moving_average_per_frame`` (at each frame of training, before it is coded: the paper's) or ``fixed``
+    (A = ``fixed_range``). 32 bits with threshold 0 stand for no rounding at all. Raises UsageError for impossible
+    values.
     """
 
     bits: int = 6
@@ -37,8 +41,8 @@ class CoderSettings:
     momentum: float = 0.1
 
     def __post_init__(self) -> None:
-        if not 2 <= self.bits <= 24:
-            raise UsageError(f"bits={self.bits} gives no usable level", "bits", "choose 2 (binary spikes) to 24")
+        if not 2 <= self.bits <= 32:
+            raise UsageError(f"bits={self.bits} gives no usable level", "bits", "choose 2 (binary spikes) to 32")
         if not 0 <= self.threshold < self.highest_level:
             raise UsageError(
                 f"threshold={self.threshold} silences every level up to {self.highest_level}",
@@ -112,6 +116,33 @@ class Coder:
         scale = 2 ** (settings.bits - 1) * (1 - 1e-4) / range
         return cls(range, scale, 1.0 / scale, settings.threshold)
 
+    def inside(self, membranes: Tensor) -> Tensor:
+        """Where membranes (B, T, H) lie within the clamp."""
+        return membranes.abs() <= self.range
+
+
+class FrameCoder:
+    """The coder of a training batch whose range moves at every frame; walks ``valid`` (B, T) once, frame by frame."""
+
+    def __init__(self, tracker: RangeTracker, valid: Tensor) -> None:
+        self.tracker, self.valid, self.ranges = tracker, valid, []
+
+    def next(self, membrane: Tensor) -> Coder:
+        """Observe the membrane (B, H) at the next frame; the coder for it."""
+        alive = membrane.detach()[self.valid[:, len(self.ranges)]]
+        if len(alive):
+            self.tracker.observe(alive.min(), alive.max())
+        coder = Coder.at(self.tracker.settings, self.tracker.value())
+        self.ranges.append(coder.range)
+        return coder
+
+    def inside(self, membranes: Tensor) -> Tensor:
+        """Where membranes (B, T, H) lie within the clamp of their frame."""
+        return membranes.abs() <= membranes.new_tensor(self.ranges).unsqueeze(1)
+
+
+AnyCoder = Coder | FrameCoder
+
 
 class _Encode(torch.autograd.Function):
     """Forward Q(V); backward straight-through inside the clamp."""
@@ -119,7 +150,7 @@ class _Encode(torch.autograd.Function):
     @staticmethod
     def forward(ctx, membrane: Tensor, coder: Coder) -> Tensor:
         ctx.save_for_backward(membrane)
-        ctx.range = coder.range
+        ctx.coder = coder
         level = torch.trunc(membrane.clamp(-coder.range, coder.range) * coder.scale)
         level = torch.where(level.abs() <= coder.threshold, torch.zeros_like(level), level)
         return level * coder.unit
@@ -127,9 +158,21 @@ class _Encode(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
         (membrane,) = ctx.saved_tensors
-        return gradient * (membrane.abs() <= ctx.range), None
+        return gradient * ctx.coder.inside(membrane), None
 
 
-def encode(membrane: Tensor, coder: Coder) -> Tensor:
+def encode(membrane: Tensor, coder: AnyCoder) -> Tensor:
     """Q(V), any shape, with the straight-through gradient."""
-    return _Encode.apply(membrane, coder)
+    return _Encode.apply(membrane, coder.next(membrane) if isinstance(coder, FrameCoder) else coder)
+
+
+def send(current: Tensor, membrane: Tensor, output: Tensor, coder: AnyCoder | None) -> tuple[Tensor, Tensor]:
+    """One frame of integrate-and-fire without a leak: V = V - Y + I, Y = Q(V); what was sent is subtracted.
+
+    ``membrane`` and ``output`` are those of the frame before. Returns output and membrane; without a coder the
+    current itself is sent.
+    """
+    if coder is None:
+        return current, current
+    membrane = (membrane - output) + current
+    return encode(membrane, coder), membrane

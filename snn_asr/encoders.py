@@ -20,13 +20,16 @@ from torch import Tensor, nn
 
 from snn_asr.errors import UsageError, unknown_name
 from snn_asr.kernels import valid_frames
-from snn_asr.layers import GatedLayer, TorchLayer
+from snn_asr.layers.coded import GatedLayer, LifLayer
+from snn_asr.layers.dense import TorchLayer
 from snn_asr.readout import low_pass
 
 # One line a name: a factory called with (input_size, hidden_size, **options).
 ENCODERS: dict[str, Callable[..., nn.Module]] = {
-    "improved_v2": GatedLayer,
-    "ligru": partial(GatedLayer, coder=False),
+    "lif": LifLayer,
+    "improved_v1": partial(GatedLayer, recurrent=False),
+    "improved_v2": partial(GatedLayer, recurrent=True),
+    "ligru": partial(GatedLayer, recurrent=True, coder=False),
     "gru": partial(TorchLayer, nn.GRU),
     "lstm": partial(TorchLayer, nn.LSTM),
 }

@@ -139,13 +139,14 @@ def count_batch(records: list[Record], classes: int, total: OperationCount) -> N
     binary = [all(each.layer.binary for each in records if each.index == index) for index in range(layers)]
     for record in records:
         layer, index = record.layer, record.index
-        input_weight, recurrent_weight = layer.core_weights()
+        input_weight, *recurrent_weights = layer.core_weights()
         products = total.products[CORE if index else INPUT]
         # Between layers the events count, also where a leaky integrator made them dense: it works on their product.
         nonzero = sent[index - 1] if index else _nonzero(record.x, record.lengths)
         products.add(len(input_weight), record.x.shape[-1] * frames, nonzero, index > 0 and binary[index - 1])
-        back = _nonzero(record.y, record.lengths - 1)
-        total.products[CORE].add(len(recurrent_weight), layer.output_size * frames, back, layer.binary)
+        for recurrent_weight in recurrent_weights:
+            back = _nonzero(record.y, record.lengths - 1)
+            total.products[CORE].add(len(recurrent_weight), layer.output_size * frames, back, layer.binary)
         total.element_wise += layer.unit_products * layer.output_size * frames
         total.element_wise += len(input_weight) * frames if record.smoothed and index else 0
         total.outputs[index] += layer.output_size * frames

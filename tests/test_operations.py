@@ -87,11 +87,12 @@ class Walker:
         return torch.stack(frames)
 
     def walk_layer(self, index: int, layer, x: list, y: list, binary: bool) -> None:
-        from_below, from_before = layer.core_weights()
+        from_below, *recurrent = layer.core_weights()
         before = [0.0] * layer.output_size
         for given, sent in zip(x, y, strict=True):
             self.multiply(self.products[CORE if index else INPUT], from_below.shape[0], given, binary)
-            self.multiply(self.products[CORE], from_before.shape[0], before, layer.binary)
+            for from_before in recurrent:
+                self.multiply(self.products[CORE], from_before.shape[0], before, layer.binary)
             before = sent
 
 

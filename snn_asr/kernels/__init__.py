@@ -1,41 +1,50 @@
-"""Whole-sequence forward and backward of the spiking layers, and the one place that chooses a backend.
+"""Whole-sequence forward and backward of the spiking cells, and the one place that chooses a backend.
 
-``reference`` is plain PyTorch on any device and the specification; ``cpu`` is numba.
+    kernels/reference/<cell>.py   plain PyTorch on any device: the specification
+    kernels/cpu/<cell>.py         numba
+
+Each such module has, for drive (B, T, gates · H), lengths (B,) frames and the cell's own State and Parameters,
+
+    forward(drive, lengths, state, parameters) -> Trace
+    backward(gradient (B, T, H), trace, state, parameters) -> gradients of the drive and of the cell's TRAINED fields
+
+and each package ``linear(inputs, weights)``. ``run_sequence`` binds the two for autograd.
 """
 
 from __future__ import annotations
 
+import importlib
 import logging
 from functools import cache
 from types import ModuleType
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from snn_asr.cells.improved_v2 import Parameters, State
 from snn_asr.errors import UsageError, unknown_name
 
 BACKENDS = ("auto", "reference", "cpu")
 
 
-def choose_backend(requested: str, device: torch.device) -> ModuleType:
-    """The module that runs ``requested`` on ``device``; ``auto`` takes numba on the CPU, else the reference.
+def choose_backend(requested: str, device: torch.device, frame_by_frame: bool = False) -> str:
+    """The name of the backend that runs ``requested`` on ``device``; ``auto`` takes numba on the CPU, else reference.
 
-    Raises UsageError for an unknown name, and for ``cpu`` asked for on another device.
+    ``frame_by_frame``: all rows must be at the same frame at a time, which the reference alone does.
+    Raises UsageError for an unknown name, and for ``cpu`` where it cannot run.
     """
     if requested not in BACKENDS:
         raise unknown_name("backend", requested, BACKENDS)
     if requested == "cpu" and device.type != "cpu":
         raise UsageError(f"backend 'cpu' cannot run on {device.type}", "backend", "use backend=auto or --device cpu")
-    name = requested if requested != "auto" else "cpu" if device.type == "cpu" else "reference"
+    if requested == "cpu" and frame_by_frame:
+        raise UsageError(
+            "backend 'cpu' cannot train with a range that moves at every frame", "backend", "use backend=auto"
+        )
+    able = device.type == "cpu" and not frame_by_frame
+    name = requested if requested != "auto" else "cpu" if able else "reference"
     _log_once(name, device.type)
-    if name == "cpu":
-        from snn_asr.kernels import cpu
-
-        return cpu
-    from snn_asr.kernels import reference
-
-    return reference
+    return name
 
 
 @cache
@@ -43,50 +52,65 @@ def _log_once(name: str, device: str) -> None:
     logging.getLogger(__name__).info("spiking layers run on the %s backend (%s)", name, device)
 
 
+def load(backend: str, cell: ModuleType | None = None) -> ModuleType:
+    """The module of a backend, or that of one of its cells."""
+    suffix = "" if cell is None else "." + cell.__name__.rpartition(".")[2]
+    return importlib.import_module(f"{__name__}.{backend}{suffix}")
+
+
 def valid_frames(lengths: Tensor, frames: int) -> Tensor:
     """Mask (B, T), True where a frame lies within its row's length."""
     return torch.arange(frames, device=lengths.device) < lengths.unsqueeze(1)
 
 
-class _GatedSequence(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, drive, recurrent, lengths, state, parameters, backend):
-        trace = backend.forward(drive, lengths, state, parameters)
-        outputs = trace.outputs * valid_frames(lengths, drive.shape[1]).unsqueeze(-1)
-        ctx.save_for_backward(*trace[:3], outputs, recurrent, lengths)
-        ctx.state, ctx.parameters, ctx.backend = state, parameters, backend
-        ctx.mark_non_differentiable(trace.currents, trace.membranes)
-        return outputs, trace.currents, trace.membranes
+class Trace(NamedTuple):
+    """What a forward leaves behind: ``sums`` (B, T, gates · H) are all that a gate's function is applied to, drive
+    and recurrent product; ``states`` is the cell's State after every frame, each field (B, T, its width)."""
+
+    sums: Tensor
+    states: NamedTuple
+
+
+class _Sequence(torch.autograd.Function):
+    """``run`` is [kernel, cell, lengths, state, parameters]; the forward appends its Trace."""
 
     @staticmethod
-    def backward(ctx, gradient, *_):
-        from snn_asr.kernels.reference import Trace, previous
+    def forward(ctx, run: list, drive: Tensor, *trained: Tensor) -> Tensor:
+        kernel, cell, lengths, state, parameters = run
+        parameters = parameters._replace(**{
+            name: None if each is None else each.detach() for name, each in zip(cell.TRAINED, trained, strict=True)
+        })
+        trace = kernel.forward(drive.detach(), lengths, state, parameters)
+        outputs = trace.states.output * valid_frames(lengths, drive.shape[1]).unsqueeze(-1)
+        ctx.save_for_backward(outputs)
+        ctx.run, ctx.sums, ctx.others = (kernel, lengths, state, parameters), trace.sums, trace.states[:-1]
+        run.append(Trace(trace.sums, trace.states._replace(output=outputs)))
+        return outputs
 
-        *saved, recurrent, lengths = ctx.saved_tensors
-        trace, state = Trace(*saved), ctx.state
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        kernel, lengths, state, parameters = ctx.run
+        trace = Trace(ctx.sums, type(state)(*ctx.others, *ctx.saved_tensors))
         gradient = gradient * valid_frames(lengths, gradient.shape[1]).unsqueeze(-1)
-        gradient_drive = ctx.backend.backward(gradient, trace, state, ctx.parameters._replace(recurrent=recurrent))
-        delayed = previous(trace.outputs, state.output).flatten(0, 1)
-        return gradient_drive, gradient_drive.flatten(0, 1).T @ delayed, None, None, None, None
+        return None, *kernel.backward(gradient, trace, state, parameters)
 
 
-def gated_sequence(
-    drive: Tensor, lengths: Tensor, state: State, parameters: Parameters, backend: ModuleType
-) -> tuple[Tensor, State, Tensor]:
-    """All frames of a gated spiking layer (cells.improved_v2).
+def run_sequence(
+    cell: ModuleType, drive: Tensor, lengths: Tensor, state: NamedTuple, parameters: NamedTuple, backend: str
+) -> tuple[Tensor, NamedTuple, NamedTuple]:
+    """All frames of a layer of ``cell`` (a module of cells/, the last field of its State is the output).
 
-    ``drive`` (B, T, 2H), ``lengths`` (B,) frames. Returns outputs (B, T, H), zero beyond the lengths; the state after
-    each row's last valid frame; and the membranes (B, T, H). Differentiable in drive and recurrent weights only:
-    the state passes no gradient from one call to the next.
+    Returns the outputs (B, T, H), zero beyond the lengths; the state after each row's last valid frame; and the states
+    after every frame. Differentiable in the drive and in the cell's TRAINED parameters: the state passes no gradient
+    from one call to the next.
     """
-    state = State(*(each.detach() for each in state))
-    detached = parameters._replace(recurrent=parameters.recurrent.detach())
-    outputs, currents, membranes = _GatedSequence.apply(
-        drive, parameters.recurrent, lengths, state, detached, backend
-    )
+    state = type(state)(*(each.detach() for each in state))
+    run = [load(backend, cell), cell, lengths, state, parameters]
+    outputs = _Sequence.apply(run, drive, *(getattr(parameters, name) for name in cell.TRAINED))
+    states = run.pop().states
+    states = states._replace(output=states.output.detach())
     last = (lengths - 1).clamp(min=0)
     rows = torch.arange(len(lengths), device=drive.device)
     alive = (lengths > 0).unsqueeze(1)
-    sequences = (currents, membranes, outputs.detach())
-    final = State(*(torch.where(alive, each[rows, last], old) for each, old in zip(sequences, state, strict=True)))
-    return outputs, final, membranes
+    final = type(state)(*(torch.where(alive, each[rows, last], old) for each, old in zip(states, state, strict=True)))
+    return outputs, final, states

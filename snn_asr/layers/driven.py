@@ -1,0 +1,74 @@
+"""What all spiking layers share: an input product for all frames at once, its normalisation, and a cell's sequence."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from snn_asr.errors import UsageError
+from snn_asr.kernels import choose_backend, load, run_sequence, valid_frames
+
+
+def check_dropout(dropout: float) -> None:
+    if not 0 <= dropout < 1:
+        raise UsageError(f"dropout={dropout} must lie in [0, 1)", "dropout")
+
+
+def sequence_mask(batch: int, size: int, dropout: float, training: bool, like: Tensor) -> Tensor | None:
+    """Dropout mask (B, H), the same at all frames, scaled to keep the mean; None where nothing is dropped."""
+    if not training or dropout == 0:
+        return None
+    return torch.bernoulli(like.new_full((batch, size), 1 - dropout)) / (1 - dropout)
+
+
+class DrivenLayer(nn.Module):
+    """Base of the spiking layers: W x for all frames, normalised (or with a bias), walked by ``cell``.
+
+    ``cell`` is a module of cells/. Initialisation: Kaiming-uniform with gain 1 for W (Ponghiran & Roy).
+    """
+
+    def __init__(
+        self, cell: ModuleType, input_size: int, hidden_size: int, *, dropout: float, backend: str,
+        normalize: bool = True,
+    ) -> None:
+        super().__init__()
+        check_dropout(dropout)
+        self.cell, self.output_size, self.dropout, self.backend = cell, hidden_size, dropout, backend
+        rows = cell.GATES * hidden_size
+        self.input_weight = nn.Parameter(torch.empty(rows, input_size))
+        self.normalization = nn.BatchNorm1d(rows) if normalize else None
+        self.bias = None if normalize else nn.Parameter(torch.zeros(rows))
+        nn.init.kaiming_uniform_(self.input_weight, nonlinearity="linear")
+
+    def mask(self, like: Tensor) -> Tensor | None:
+        """This batch's dropout mask for drives ``like`` (B, T, ...)."""
+        return sequence_mask(len(like), self.output_size, self.dropout, self.training, like)
+
+    def drive(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """BN(W x), or W x + b (B, T, gates · H): product and statistics over valid frames only."""
+        valid = valid_frames(lengths, x.shape[1])
+        packed = x[valid]
+        if torch.is_grad_enabled():
+            product = nn.functional.linear(packed, self.input_weight)
+        else:
+            product = load(choose_backend(self.backend, x.device)).linear(packed, self.input_weight)
+        if self.normalization is None:
+            product = product + self.bias
+        elif self.training and len(packed) < 2:
+            raise ValueError("batch normalisation needs at least two valid frames in a training batch")
+        else:
+            product = self.normalization(product)
+        return product.new_zeros(*x.shape[:2], product.shape[-1]).index_put((valid,), product)
+
+    def run(
+        self, drive: Tensor, lengths: Tensor, state: NamedTuple | None, parameters: NamedTuple,
+        frame_by_frame: bool = False,
+    ) -> tuple[Tensor, NamedTuple, NamedTuple]:
+        """The cell over all frames, as ``kernels.run_sequence``; a missing state is zero."""
+        if state is None:
+            state = self.cell.initial_state(len(drive), self.output_size, parameters, drive)
+        backend = choose_backend(self.backend, drive.device, frame_by_frame)
+        return run_sequence(self.cell, drive, lengths, state, parameters, backend)

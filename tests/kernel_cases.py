@@ -1,0 +1,94 @@
+"""Random problems for the kernels: for each case a cell, and how to draw its state and parameters.
+
+A case is ``draw(batch, size, dtype) -> (state, parameters)``; those of one cell share its module. Tests take all of
+them by parametrisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from types import ModuleType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from snn_asr.cells import improved, lif
+from snn_asr.coders import Coder, CoderSettings
+
+CODERS = {
+    "off": None,
+    "6 bits": Coder.at(CoderSettings(6, 3), range=0.7),
+    "4 bits": Coder.at(CoderSettings(4, 1), range=2.5),
+    "binary": Coder.at(CoderSettings(2, 0), range=1.0),
+}
+
+
+class Case(NamedTuple):
+    cell: ModuleType
+    draw: Callable
+
+
+class Problem(NamedTuple):
+    cell: ModuleType
+    drive: Tensor
+    lengths: Tensor
+    state: NamedTuple
+    parameters: NamedTuple
+
+    @property
+    def trained(self) -> list[Tensor]:
+        """What gradients are taken for: the drive and the trained parameters that are there."""
+        found = (getattr(self.parameters, name) for name in self.cell.TRAINED)
+        return [self.drive, *(each for each in found if each is not None)]
+
+
+def dropout_mask(batch: int, size: int, dtype: torch.dtype) -> Tensor:
+    return torch.bernoulli(torch.full((batch, size), 0.7, dtype=dtype)) / 0.7
+
+
+def draw_state(cell: ModuleType, batch: int, size: int, parameters: NamedTuple, dtype: torch.dtype) -> NamedTuple:
+    """A state that is not zero, with the widths of the cell's initial one."""
+    zero = cell.initial_state(batch, size, parameters, torch.zeros((), dtype=dtype))
+    return type(zero)(*(torch.rand_like(each) for each in zero))
+
+
+def draw_improved(batch, size, dtype, coder, candidate="relu", recurrent=True, masked=True, smoothing=0.0):
+    weights = (torch.randn(2 * size, size, dtype=dtype) / size**0.5).requires_grad_() if recurrent else None
+    mask = dropout_mask(batch, size, dtype) if masked else None
+    parameters = improved.Parameters(weights, mask, CODERS[coder], candidate, smoothing)
+    return draw_state(improved, batch, size, parameters, dtype), parameters
+
+
+def draw_lif(batch, size, dtype, coder, masked=True):
+    decay = (0.5 + 0.7 * torch.rand(size, dtype=dtype)).requires_grad_()
+    parameters = lif.Parameters(decay, dropout_mask(batch, size, dtype) if masked else None, CODERS[coder])
+    return draw_state(lif, batch, size, parameters, dtype), parameters
+
+
+def _cases() -> dict[str, Case]:
+    cases = {}
+    for coder in CODERS:
+        for candidate in improved.CANDIDATES:
+            drawn = partial(draw_improved, coder=coder, candidate=candidate)
+            cases[f"v2 {coder} {candidate}"] = Case(improved, drawn)
+            cases[f"v1 {coder} {candidate}"] = Case(improved, partial(drawn, recurrent=False))
+        cases[f"v2 {coder} unmasked"] = Case(improved, partial(draw_improved, coder=coder, masked=False))
+        cases[f"v2 {coder} smoothed"] = Case(improved, partial(draw_improved, coder=coder, smoothing=0.6))
+        cases[f"lif {coder}"] = Case(lif, partial(draw_lif, coder=coder))
+        cases[f"lif {coder} unmasked"] = Case(lif, partial(draw_lif, coder=coder, masked=False))
+    return cases
+
+
+CASES = _cases()
+
+
+def problem(case: str, batch: int, frames: int, size: int, seed: int, dtype=torch.float64) -> Problem:
+    """Drive, ragged lengths (the first row is full), state and parameters of a case."""
+    torch.manual_seed(seed)
+    cell, draw = CASES[case]
+    drive = torch.randn(batch, frames, cell.GATES * size, dtype=dtype, requires_grad=True)
+    lengths = torch.randint(0, frames + 1, (batch,))
+    lengths[0] = frames
+    return Problem(cell, drive, lengths, *draw(batch, size, dtype))
