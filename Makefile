@@ -6,7 +6,7 @@ FSDD_FOLDER ?= ../shared/data/fsdd
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
-INSTALL := -c constraints.txt -e '.[demo,test,dev]'
+INSTALL := -c constraints.txt -e '.[demo,figures,test,dev]'
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo fsdd test lint clean

@@ -1,4 +1,4 @@
-"""CTC training of an acoustic model: SpeechBrain's Brain, with checkpoints that are whole or absent.
+"""Training of an acoustic model: SpeechBrain's Brain, with checkpoints that are whole or absent.
 
 SpeechBrain's own checkpointer writes its meta file first and keeps no state of the random generators; here one file,
 renamed into place, holds everything after each epoch, so that a run killed and resumed gives the same weights.
@@ -15,28 +15,29 @@ from typing import Any
 
 import speechbrain
 import torch
-from speechbrain.nnet.schedulers import WarmCoolDecayLRSchedule
 from torch import Tensor
-from torch.nn import functional
 
+from snn_asr.averaging import AveragedWeights
 from snn_asr.dataset import Batch, BucketedBatches, SpeechDataset
-from snn_asr.decoding import BLANK, greedy
+from snn_asr.decoding import decode
 from snn_asr.encoders import directions
 from snn_asr.errors import DivergenceError
 from snn_asr.files import append_json_line, atomic_path, write_text
 from snn_asr.model import AcousticModel
+from snn_asr.objectives import OBJECTIVES
 from snn_asr.operations import OperationCount, count_batch, record_layers
 from snn_asr.progress import TrainingProgress
+from snn_asr.schedules import SCHEDULES
 from snn_asr.scoring import ErrorCounts, align
 from snn_asr.tokens import Tokens
 
 TRAIN, VALID = speechbrain.Stage.TRAIN, speechbrain.Stage.VALID
 
 
-class CtcBrain(speechbrain.Brain):
-    """Trains ``model`` on CTC; keeps the weights with the lowest development error.
+class RecognizerBrain(speechbrain.Brain):
+    """Trains ``model`` on the objective of its task; keeps the averaged weights with the lowest development error.
 
-    ``recipe`` holds learning_rate, optimizer, epochs, patience, warmup_epochs, cooldown_epochs, max_grad_norm,
+    ``recipe`` holds learning_rate, optimizer, epochs, patience, schedule with its keys, average_decay, max_grad_norm,
     spectrogram_drops and, for encoders that have it, activity_penalty.
     """
 
@@ -57,9 +58,8 @@ class CtcBrain(speechbrain.Brain):
         self.epoch = 0
         self.best: dict[str, Any] = {"epoch": 0, "error_rate": math.inf, "loss": math.inf, "weights": None}
         self.training_seconds = 0.0
-        warmup, cooldown = (max(1, int(len(batches) * recipe[each])) for each in ("warmup_epochs", "cooldown_epochs"))
-        steps = recipe["epochs"] * len(batches)
-        self.schedule = WarmCoolDecayLRSchedule(recipe["learning_rate"], warmup, cooldown, steps, decay_factor=1.0)
+        self.schedule = SCHEDULES[recipe["schedule"]](recipe, batches.full_epoch)
+        self.averaged = AveragedWeights(model, recipe["average_decay"])
 
     @property
     def checkpoint(self) -> Path:
@@ -88,6 +88,7 @@ class CtcBrain(speechbrain.Brain):
             self.progress.start_epoch(epoch, len(self.batches))
         else:
             self._counts, self._operations = ErrorCounts(), OperationCount()
+            self.averaged.swap_in()
 
     def compute_forward(self, batch: Batch, stage):
         batch = batch.to(self.device)
@@ -102,16 +103,13 @@ class CtcBrain(speechbrain.Brain):
     def compute_objectives(self, predictions, batch: Batch, stage) -> Tensor:
         logits, lengths, records = predictions
         batch = batch.to(self.device)
-        frames = logits if logits.shape[1] else functional.pad(logits, (0, 0, 0, 1))  # torch wants one at least
-        loss = functional.ctc_loss(
-            frames.log_softmax(dim=-1).transpose(0, 1), batch.targets, lengths, batch.target_lengths, blank=BLANK,
-            zero_infinity=stage != TRAIN,  # training targets were checked; a short development utterance may stay
-        )
+        loss = OBJECTIVES[self.model.settings.task](logits, lengths, batch)
         self._loss_sum += float(loss.detach()) * len(batch.utterances)
         self._loss_count += len(batch.utterances)
         if stage != TRAIN:
             count_batch(records, logits.shape[-1], self._operations)
-            for utterance, emissions in zip(batch.utterances, greedy(logits, lengths), strict=True):
+            decoded = decode(self.model.settings.task, logits, lengths)
+            for utterance, emissions in zip(batch.utterances, decoded, strict=True):
                 text = self.tokens.decode(each.token for each in emissions)
                 self._counts += align(self.tokens.transcript(utterance).split(), text.split()).counts
         elif self.penalty:
@@ -120,9 +118,10 @@ class CtcBrain(speechbrain.Brain):
         return loss
 
     def on_fit_batch_start(self, batch, should_step) -> None:
-        self.schedule(self.optimizer, self.optimizer_step + 1)
+        self.schedule.on_batch(self.optimizer, self.optimizer_step + 1)
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step) -> None:
+        self.averaged.update(self.optimizer_step)
         self.progress.advance(self._loss_sum / self._loss_count, self.optimizer.param_groups[0]["lr"])
 
     def check_loss_isfinite(self, loss: Tensor) -> None:
@@ -144,10 +143,13 @@ class CtcBrain(speechbrain.Brain):
         if (error_rate, loss) < (self.best["error_rate"], self.best["loss"]):
             weights = {name: each.detach().cpu().clone() for name, each in self.model.state_dict().items()}
             self.best = {"epoch": epoch, "error_rate": error_rate, "loss": loss, "weights": weights}
+        ranges, rate = self._ranges(), self.optimizer.param_groups[0]["lr"]
+        self.averaged.swap_out()
+        self.schedule.on_epoch(self.optimizer, error_rate)
         row = {
             "epoch": epoch, "train_loss": self._train_loss, "dev_loss": loss, "dev_error_rate": error_rate,
-            "learning_rate": self.optimizer.param_groups[0]["lr"], "density": self._operations.density,
-            "ranges": self._ranges(), "best_epoch": self.best["epoch"],
+            "learning_rate": rate, "density": self._operations.density,
+            "ranges": ranges, "best_epoch": self.best["epoch"],
             "seconds": round(time.monotonic() - self._started, 3),
         }
         append_json_line(self.log, row)
@@ -166,7 +168,8 @@ class CtcBrain(speechbrain.Brain):
         state = {
             "epoch": self.epoch, "best": self.best, "training_seconds": self.training_seconds,
             "optimizer_step": self.optimizer_step, "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(), "torch_random": torch.get_rng_state(),
+            "optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict(),
+            "average": self.averaged.average, "torch_random": torch.get_rng_state(),
             "python_random": _packed(random.getstate()),
         }
         if self.device != "cpu" and torch.cuda.is_available():
@@ -181,6 +184,8 @@ class CtcBrain(speechbrain.Brain):
         self.optimizer_step = state["optimizer_step"]
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.averaged.average = {name: each.to(self.device) for name, each in state["average"].items()}
         torch.set_rng_state(state["torch_random"])
         random.setstate(_unpacked(state["python_random"]))
         if "cuda_random" in state and torch.cuda.is_available():

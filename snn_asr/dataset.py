@@ -1,4 +1,4 @@
-"""Training data: manifests to padded batches of frames and targets; a check that CTC can align every target."""
+"""Training data: manifests to padded batches of frames and targets; checks that every target can be learnt."""
 
 from __future__ import annotations
 
@@ -116,6 +116,18 @@ def require_alignable(dataset: SpeechDataset, where: object, limit: int = 20) ->
         )
 
 
+def require_one_token(dataset: SpeechDataset, where: object, limit: int = 20) -> None:
+    """Raise one DataError that lists the utterances whose transcript is not a single token, as classes are."""
+    pairs = zip(dataset.utterances, dataset.targets, strict=True)
+    problems = [f"{utterance.id} ({len(target)} tokens)" for utterance, target in pairs if len(target) != 1]
+    if problems:
+        more = f" and {len(problems) - limit} more" if len(problems) > limit else ""
+        raise DataError(
+            f"classification needs one token for each utterance: {', '.join(problems[:limit])}{more}", where,
+            "use manifests of single words and 'tokens: words', or 'task: transcription'",
+        )
+
+
 def require_transcripts(dataset: SpeechDataset, where: object) -> None:
     """Raise DataError where no utterance has a transcript: there would be no error rate."""
     if not any(len(each) for each in dataset.targets):
@@ -131,27 +143,49 @@ def collate(examples: list[tuple[Utterance, Tensor, Tensor]]) -> Batch:
 
 
 class BucketedBatches:
-    """Batches of similar lengths with at most ``batch_frames`` frames: shortest first in epoch 1, then shuffled."""
+    """Batches of similar lengths with at most ``batch_frames`` frames: shortest first in epoch 1, then shuffled.
 
-    def __init__(self, dataset: SpeechDataset, batch_frames: int, seed: int) -> None:
+    ``batch_utterances`` above 0 limits their number too. Where all lengths are equal, as with segments, there is no
+    shortest: every epoch is shuffled, and batches are full. ``curriculum`` lists (frames, epochs): for so many epochs
+    only utterances of at most so many frames are taken (at least the shortest batch), after the last pair all are.
+    """
+
+    def __init__(
+        self, dataset: SpeechDataset, batch_frames: int, seed: int, batch_utterances: int = 0,
+        curriculum: Sequence[tuple[int, int]] = (),
+    ) -> None:
         from speechbrain.dataio.sampler import DynamicBatchSampler
 
-        lengths = [max(each, 1) for each in dataset.frame_counts(min(dataset.speeds))]
-        common = {"num_buckets": 20, "lengths_list": lengths, "seed": seed}
+        self._lengths = lengths = [max(each, 1) for each in dataset.frame_counts(min(dataset.speeds))]
+        uniform = min(lengths) == max(lengths)
+        buckets = {"bucket_boundaries": lengths[:1]} if uniform else {"num_buckets": 20}
+        common = {**buckets, "lengths_list": lengths, "seed": seed, "max_batch_ex": batch_utterances or None}
         limit = max(batch_frames, max(lengths))
-        self._ordered = DynamicBatchSampler(dataset, limit, shuffle=False, batch_ordering="ascending", **common)
         self._shuffled = DynamicBatchSampler(dataset, limit, shuffle=True, batch_ordering="random", **common)
+        self._ordered = self._shuffled if uniform else DynamicBatchSampler(
+            dataset, limit, shuffle=False, batch_ordering="ascending", **common
+        )
+        self.full_epoch = len(self._ordered)  # batches of an epoch of all utterances
+        self._limits = [frames for frames, epochs in curriculum for _ in range(epochs)]
         self.set_epoch(1)
 
     def set_epoch(self, epoch: int) -> None:
         self._shuffled.set_epoch(epoch)
-        self._current = self._ordered if epoch == 1 else self._shuffled
+        batches = list(self._ordered if epoch == 1 else self._shuffled)
+        if epoch <= len(self._limits):
+            limit = self._limits[epoch - 1]
+            kept = ([index for index in batch if self._lengths[index] <= limit] for batch in batches)
+            batches = [batch for batch in kept if batch] or [min(batches, key=self._longest)]
+        self._batches = batches
+
+    def _longest(self, batch: list[int]) -> int:
+        return max(self._lengths[index] for index in batch)
 
     def __iter__(self):
-        return iter(self._current)
+        return iter(self._batches)
 
     def __len__(self) -> int:
-        return len(self._current)
+        return len(self._batches)
 
 
 def evaluation_loader(dataset: SpeechDataset, batch_frames: int) -> DataLoader:

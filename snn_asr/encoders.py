@@ -18,11 +18,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from snn_asr import input_coding as coding
+from snn_asr.coders import CoderSettings
 from snn_asr.errors import UsageError, unknown_name
 from snn_asr.kernels import valid_frames
+from snn_asr.layers.adaptive_lif import AdaptiveLifLayer
 from snn_asr.layers.coded import GatedLayer, LifLayer
 from snn_asr.layers.dense import TorchLayer
-from snn_asr.readout import low_pass
+from snn_asr.layers.spiking_lstm import SpikingLstmLayer
+from snn_asr.readout import LeakyIntegrator
 
 # One line a name: a factory called with (input_size, hidden_size, **options).
 ENCODERS: dict[str, Callable[..., nn.Module]] = {
@@ -30,6 +34,11 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "improved_v1": partial(GatedLayer, recurrent=False),
     "improved_v2": partial(GatedLayer, recurrent=True),
     "ligru": partial(GatedLayer, recurrent=True, coder=False),
+    "spiking_lstm": SpikingLstmLayer,
+    "adaptive_lif": AdaptiveLifLayer,
+    "adlif": partial(AdaptiveLifLayer, adaptive=True, recurrent=False),
+    "rlif": partial(AdaptiveLifLayer, adaptive=False, recurrent=True),
+    "radlif": partial(AdaptiveLifLayer, adaptive=True, recurrent=True),
     "gru": partial(TorchLayer, nn.GRU),
     "lstm": partial(TorchLayer, nn.LSTM),
 }
@@ -38,16 +47,23 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
 class Encoder(nn.Module):
     """Layers run one after another; ``layers[i]`` maps (x, lengths, state) to (y, state).
 
-    ``smoothing`` above 0 puts a leaky integrator with that coefficient behind every layer (readout.py).
+    ``input_coder`` turns the features into events (input_coding.py), or is None; ``integrators[i]`` is the leaky
+    integrator behind layer i (readout.py).
     """
 
-    def __init__(self, name: str, layers: list[nn.Module], options: dict[str, Any], smoothing: float = 0.0) -> None:
+    def __init__(
+        self, name: str, layers: list[nn.Module], options: dict[str, Any], input_coder: nn.Module | None,
+        integrators: list[LeakyIntegrator],
+    ) -> None:
         super().__init__()
-        if not 0 <= smoothing < 1:
-            raise UsageError(f"smoothing={smoothing} must lie in [0, 1)", name)
-        self.name, self.options, self.smoothing = name, options, smoothing
-        self.layers = nn.ModuleList(layers)
+        self.name, self.options, self.input_coder = name, options, input_coder
+        self.layers, self.integrators = nn.ModuleList(layers), nn.ModuleList(integrators)
         self.output_size = layers[-1].output_size
+
+    @property
+    def smoothed(self) -> bool:
+        """Leaky integrators stand behind the layers."""
+        return bool(self.options["smoothing"])
 
     def forward(self, x: Tensor, lengths: Tensor, state: list | None = None) -> tuple[Tensor, list]:
         """Encode a batch. Raises ValueError where lengths exceed the frames or have the wrong shape."""
@@ -55,16 +71,17 @@ class Encoder(nn.Module):
             raise ValueError("lengths must be one integer frame count for each row")
         if len(lengths) and not 0 <= int(lengths.min()) <= int(lengths.max()) <= x.shape[1]:
             raise ValueError(f"lengths must lie between 0 and the {x.shape[1]} frames given")
-        states = state if state is not None else [(None, None)] * len(self.layers)
+        coded, *states = state if state is not None else [None] + [(None, None)] * len(self.layers)
         if x.shape[1] == 0:
-            return x.new_zeros(x.shape[0], 0, self.output_size), states
+            return x.new_zeros(x.shape[0], 0, self.output_size), [coded, *states]
+        if self.input_coder is not None:
+            x, coded = self.input_coder(x, lengths, coded)
         after = []
-        for layer, (before, integrated) in zip(self.layers, states, strict=True):
+        for layer, integrator, (before, integrated) in zip(self.layers, self.integrators, states, strict=True):
             x, new = layer(x, lengths, before)
-            if self.smoothing:
-                x, integrated = low_pass(x, lengths, self.smoothing, integrated)
+            x, integrated = integrator(x, lengths, integrated)
             after.append((new, integrated))
-        return x, after
+        return x, [coded, *after]
 
     def core_parameters(self) -> int:
         """Input, recurrent and inter-layer weights: without head, biases and normalisation."""
@@ -109,7 +126,7 @@ def option_names(name: str) -> set[str]:
     taken = factory.keywords if isinstance(factory, partial) else {}
     parameters = inspect.signature(factory).parameters
     options = {each for each in parameters if each not in taken} - {"input_size", "hidden_size"}
-    return options | {"bidirectional", "smoothing"}
+    return options | SHARED_OPTIONS
 
 
 def find(name: str) -> Callable[..., nn.Module]:
@@ -121,9 +138,15 @@ def find(name: str) -> Callable[..., nn.Module]:
 
 def build(
     name: str, input_size: int, hidden_size: int, num_layers: int, *, bidirectional: bool = False,
-    smoothing: float = 0.0, **options: Any,
+    smoothing: float = 0.0, learn_smoothing: bool = False, input_coding: str = "none", input_bits: int = 6,
+    input_threshold: int = 3, input_range: str = "moving_average", **options: Any,
 ) -> Encoder:
-    """An encoder by name. Raises UsageError for an unknown name, option or impossible size."""
+    """An encoder by name.
+
+    Every encoder knows ``smoothing`` and ``learn_smoothing`` (readout.py), ``input_coding`` (input_coding.py) and, for
+    ``input_coding="coder"``, the coder's ``input_bits``, ``input_threshold`` and ``input_range``; ``options`` are
+    those of its layers. Raises UsageError for an unknown name, option or impossible size.
+    """
     factory = find(name)
     for option in options:
         if option not in option_names(name):
@@ -136,4 +159,16 @@ def build(
         size = layers[-1].output_size if layers else input_size
         make = partial(factory, size, hidden_size, **options)
         layers.append(Bidirectional(make) if bidirectional else make())
-    return Encoder(name, layers, {"bidirectional": bidirectional, "smoothing": smoothing, **options}, smoothing)
+    input_coder = coding.build(input_coding, CoderSettings(input_bits, input_threshold, input_range))
+    integrators = [LeakyIntegrator(smoothing, learn_smoothing) for _ in layers]
+    given = {
+        "bidirectional": bidirectional, "smoothing": smoothing, "learn_smoothing": learn_smoothing,
+        "input_coding": input_coding, "input_bits": input_bits, "input_threshold": input_threshold,
+        "input_range": input_range, **options,
+    }
+    return Encoder(name, layers, given, input_coder, integrators)
+
+
+SHARED_OPTIONS = frozenset(inspect.signature(build).parameters) - {
+    "name", "input_size", "hidden_size", "num_layers", "options"
+}

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from snn_asr.decoding import greedy
+from snn_asr.decoding import decode
 from snn_asr.manifest import Utterance
 from snn_asr.model import AcousticModel
 from snn_asr.operations import OperationCount, count_batch, record_layers
@@ -53,7 +53,7 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(model: AcousticModel, tokens: Tokens, loader: DataLoader, device: str) -> Evaluation:
-    """Decode everything in ``loader`` greedily with ``model`` in evaluation mode, and score it."""
+    """Decode everything in ``loader`` with ``model`` in evaluation mode, and score it."""
     model.eval()
     utterances, hypotheses, operations = {}, {}, OperationCount()
     for batch in loader:
@@ -61,7 +61,8 @@ def evaluate(model: AcousticModel, tokens: Tokens, loader: DataLoader, device: s
         with record_layers(model.encoder) as records:
             logits, lengths, _ = model(batch.frames, batch.lengths)
         count_batch(records, logits.shape[-1], operations)
-        for utterance, emissions in zip(batch.utterances, greedy(logits, lengths), strict=True):
+        decoded = decode(model.settings.task, logits, lengths)
+        for utterance, emissions in zip(batch.utterances, decoded, strict=True):
             utterances[utterance.id] = utterance
             hypotheses[utterance.id] = tokens.decode(each.token for each in emissions)
     # In the order of the ids, as compare reads them: the bootstrap draws by position.

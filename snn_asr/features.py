@@ -1,7 +1,8 @@
-"""Log-mel or MFCC frames, their deltas, global normalisation and frame stacking.
+"""Log-mel or MFCC frames, their deltas, averages over segments, global normalisation and frame stacking.
 
 A frame is the same number bit for bit whether its utterance is computed whole or in chunks of any size: everything is
 computed in float64, in blocks of fixed shape counted from the start of the utterance, and rounded to float32 once.
+Segments divide an utterance that is known to its end: they exist whole only.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import math
 from dataclasses import asdict, dataclass, fields
 
 import torch
+from torch.nn import functional
 from torchaudio.compliance import kaldi
 from torchaudio.functional import compute_deltas, create_dct
 
@@ -29,7 +31,9 @@ class FeatureSettings:
     """What a frame is. Raises UsageError for a value that cannot work.
 
     ``high_hz`` None or 0 means the Nyquist frequency; ``coefficients`` counts for ``kind`` "mfcc" alone; ``stack``
-    neighbouring frames make one input of the encoder.
+    neighbouring frames make one input of the encoder. ``segments`` above 0 gives every utterance, whatever its length,
+    so many frames: the averages of what ``average_segments`` says. Normalisation then counts these, not the short-time
+    frames below them; stacking and live streams cannot be had together with it.
     """
 
     kind: str = "fbank"
@@ -42,11 +46,12 @@ class FeatureSettings:
     low_hz: float = 20
     high_hz: float | None = None
     stack: int = 3
+    segments: int = 0
 
     def __post_init__(self) -> None:
         if self.kind not in ("fbank", "mfcc"):
             raise unknown_name("kind of features", str(self.kind), ("fbank", "mfcc"))
-        for name in ("sample_rate", "mels", "coefficients", "stack"):
+        for name in ("sample_rate", "mels", "coefficients", "stack", "segments"):
             if type(getattr(self, name)) is not int:
                 raise _invalid(name, getattr(self, name), "a whole number")
         for name in ("window_milliseconds", "hop_milliseconds", "low_hz", "high_hz"):
@@ -67,6 +72,8 @@ class FeatureSettings:
             ("low_hz", 0 <= self.low_hz < nyquist_hz, f"0 to {nyquist_hz:g}"),
             ("high_hz", self.low_hz < (self.high_hz or nyquist_hz) <= nyquist_hz, f"low_hz to {nyquist_hz:g}"),
             ("stack", self.stack >= 1, "1 or more"),
+            ("segments", self.segments >= 0, "0 (off) or more"),
+            ("stack", self.stack == 1 or not self.segments, "1 where there are segments"),
         )
         for name, valid, expected in rules:
             if not valid:
@@ -100,6 +107,10 @@ class FeatureSettings:
         """Time from one stacked frame to the next."""
         return self.stack * self.hop_samples / self.sample_rate
 
+    def step_seconds(self, duration_seconds: float) -> float:
+        """Time from one input of the encoder to the next, in an utterance of that duration."""
+        return duration_seconds / self.segments if self.segments else self.stacked_seconds
+
     def to_dict(self) -> dict:
         return asdict(self)
 
@@ -116,6 +127,8 @@ class FeatureSettings:
 class FeatureExtractor:
     """Frames of a waveform: ``extractor(samples (N,)) -> (T, F) float32``, neither normalised nor stacked.
 
+    T is ``settings.segments`` where that is not 0 and there is a window at all.
+
     The numbers are those of Kaldi's ``compute-fbank-feats`` and ``compute-mfcc-feats`` (Povey window, DC offset
     removed, pre-emphasis 0.97, ``snip_edges``, no dither) for samples in [-1, 1]. torchaudio computes the same in
     float64, but builds its tables again in every call, which costs a live stream three times as much.
@@ -131,20 +144,26 @@ class FeatureExtractor:
         filters, _ = kaldi.get_mel_banks(
             settings.mels, self._fft_size, settings.sample_rate, float(settings.low_hz), high_hz, 100.0, -500.0, 1.0
         )
-        self._filters = torch.nn.functional.pad(filters, (0, 1)).double().T  # (bins, mels); none reaches Nyquist
+        self._filters = functional.pad(filters, (0, 1)).double().T  # (bins, mels); none reaches Nyquist
         self._cosines = _cepstral_matrix(settings) if settings.kind == "mfcc" else None
 
     def __call__(self, samples: torch.Tensor) -> torch.Tensor:
         frames = self.base_frames(samples)
-        return add_deltas(frames) if self.settings.deltas else frames
+        frames = add_deltas(frames) if self.settings.deltas else frames
+        return average_segments(frames, self.settings.segments) if self.settings.segments else frames
 
     def frame_count(self, samples: int) -> int:
-        """Whole windows that fit in so many samples: 0 where there is less than one."""
+        """Frames that so many samples give: 0 where there is less than a window."""
+        windows = self.window_count(samples)
+        return self.settings.segments if windows and self.settings.segments else windows
+
+    def window_count(self, samples: int) -> int:
+        """Whole windows that fit in so many samples."""
         return max(0, 1 + (samples - self.settings.window_samples) // self.settings.hop_samples)
 
     def base_frames(self, samples: torch.Tensor) -> torch.Tensor:
-        """(N,) to (T, base size) float32, without deltas."""
-        count = self.frame_count(len(samples))
+        """(N,) to (windows, base size) float32, without deltas and not averaged."""
+        count = self.window_count(len(samples))
         frames = torch.empty(count, self.settings.base_size)
         for first in range(0, count, BLOCK_FRAMES):
             start = first * self.settings.hop_samples
@@ -165,9 +184,15 @@ class FeatureExtractor:
 
 
 class FeatureStream:
-    """Frames of a waveform that arrives in chunks; together they equal ``extractor(whole waveform)`` exactly."""
+    """Frames of a waveform that arrives in chunks; together they equal ``extractor(whole waveform)`` exactly.
+
+    Raises UsageError for features with segments.
+    """
 
     def __init__(self, extractor: FeatureExtractor) -> None:
+        if extractor.settings.segments:
+            what = f"segments: {extractor.settings.segments}: they divide a whole utterance, which a stream is not"
+            raise UsageError(what, "features", "decode whole files, or train a model without segments")
         self._extractor = extractor
         self._reset()
 
@@ -189,7 +214,7 @@ class FeatureStream:
         self._past = 0  # frames at the start of the context whose deltas were returned
 
     def _new_base_frames(self) -> torch.Tensor:
-        count = self._extractor.frame_count(len(self._samples))
+        count = self._extractor.window_count(len(self._samples))
         if count == self._taken:
             return torch.empty(0, self._extractor.settings.base_size)
         frames = self._extractor.base_frames(self._samples)[self._taken :]
@@ -220,6 +245,17 @@ def add_deltas(frames: torch.Tensor) -> torch.Tensor:
             frames = compute_deltas(frames.double().T, DELTA_WINDOW_FRAMES, mode="replicate").T.float()
         orders.append(frames)
     return torch.cat(orders, dim=1)
+
+
+def average_segments(frames: torch.Tensor, segments: int) -> torch.Tensor:
+    """(T, F) to (segments, F): means over ``segments`` equal parts of the utterance; (0, F) where T is 0.
+
+    Part i covers frames floor(i T / segments) to ceil((i + 1) T / segments), the last excluded: a frame on a border
+    counts on both sides, and where there are fewer frames than segments frames are repeated.
+    """
+    if not len(frames):
+        return frames
+    return functional.adaptive_avg_pool1d(frames.double().T, segments).T.float()
 
 
 @dataclass(frozen=True, eq=False)

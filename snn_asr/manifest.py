@@ -86,18 +86,20 @@ def check_disjoint(manifests: dict[str, dict[str, Utterance]]) -> None:
                     raise DataError(f"{key} occurs in both {other} and {split}", todo="make the splits disjoint")
 
 
-def find_manifests(folder: str | Path) -> dict[str, Path]:
+def find_manifests(folder: str | Path, prefix: str = "") -> dict[str, Path]:
     """Split name to manifest: train, dev, test, then every other manifest (*.json) by name.
 
+    With a ``prefix`` only files whose names begin with it count: "isolated_" finds train in isolated_train.json.
     Raises DataError where one of the three is missing.
     """
     folder = Path(folder)
-    missing = [f"{split}.json" for split in REQUIRED_SPLITS if not (folder / f"{split}.json").is_file()]
+    found = {split: folder / f"{prefix}{split}.json" for split in REQUIRED_SPLITS}
+    missing = [path.name for path in found.values() if not path.is_file()]
     if missing:
         raise DataError(f"no {', '.join(missing)}", folder, _PREPARE)
-    found = {split: folder / f"{split}.json" for split in REQUIRED_SPLITS}
-    others = (path for path in sorted(folder.glob("*.json")) if path.stem not in found and path.name != "prepared.json")
-    return found | {path.stem: path for path in others}
+    others = (path for path in sorted(folder.glob("*.json")) if path.name != "prepared.json")
+    named = {path.stem.removeprefix(prefix): path for path in others if path.stem.startswith(prefix)}
+    return found | {split: path for split, path in named.items() if split not in found}
 
 
 def _problems(entry: object, folder: Path) -> Iterator[str]:

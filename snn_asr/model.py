@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from snn_asr import __version__, encoders
+from snn_asr.decoding import TASKS, TRANSCRIPTION
 from snn_asr.errors import DataError, SnnAsrError, unknown_name
 from snn_asr.features import FeatureSettings, Normalization, stack_frames, stacked_length
 from snn_asr.files import read_json, sha256, write_bytes, write_json, write_text
@@ -35,7 +36,8 @@ class ModelSettings:
 
     ``head_normalization`` puts batch normalisation before the linear head (``input``: its inputs are sparse and
     positive, and CTC leaves its plateau of blanks much sooner when they are centred), behind it (``output``, as
-    Ponghiran & Roy do) or nowhere (``none``). Either folds into the head's weights after training.
+    Ponghiran & Roy do) or nowhere (``none``). Either folds into the head's weights after training. ``task`` says what
+    the logits mean (decoding.py): tokens in time, or with the last frame one class for the utterance.
     """
 
     features: FeatureSettings
@@ -44,10 +46,13 @@ class ModelSettings:
     num_layers: int
     encoder_options: dict[str, Any]
     head_normalization: str = "none"
+    task: str = TRANSCRIPTION
 
     def __post_init__(self) -> None:
         if self.head_normalization not in HEAD_NORMALIZATIONS:
             raise unknown_name("head_normalization", str(self.head_normalization), HEAD_NORMALIZATIONS)
+        if self.task not in TASKS:
+            raise unknown_name("task", str(self.task), TASKS)
 
     def to_dict(self) -> dict[str, Any]:
         return {**vars(self), "features": self.features.to_dict()}

@@ -1,7 +1,7 @@
 """What inference costs: multiply-accumulates (MACs), accumulates (ACs) and the density of what is sent.
 
-A product with a zero input costs nothing; a product with a binary input is an addition (AC). Per layer with G gates,
-H units and D inputs, over the valid frames of an utterance:
+A product with a zero input or a zero weight costs nothing; a product with a binary input is an addition (AC). Per layer
+with G gates, H units and D inputs, over the valid frames of an utterance, where no weight is zero:
 
     effective MACs = G H · nnz(x)  +  G H · nnz(y[0 .. T-2])         the last output is fed back to no frame
     dense MACs     = G H · D T     +  G H · H T
@@ -17,12 +17,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from snn_asr.encoders import Encoder, directions
 from snn_asr.kernels import valid_frames
 
 INPUT, CORE, HEAD = "input", "core", "head"
+TIMELINE = 10  # parts of an utterance in the histogram of density over time
 
 
 @dataclass
@@ -33,19 +35,24 @@ class Products:
     macs: int = 0
     acs: int = 0
 
-    def add(self, fan_out: int, inputs: int, nonzero: int, binary: bool) -> None:
-        self.dense += fan_out * inputs
+    def add(self, weights: Tensor, frames: int, events: Tensor, binary: bool) -> None:
+        """Products of weights (M, D) over ``frames``; ``events`` (D,) counts the non-zero values of each input."""
+        effective = int(((weights != 0).sum(0) * events).sum())
+        self.dense += weights.numel() * frames
         if binary:
-            self.acs += fan_out * nonzero
+            self.acs += effective
         else:
-            self.macs += fan_out * nonzero
+            self.macs += effective
 
 
 @dataclass
 class OperationCount:
     """Totals over everything counted. ``core`` is recurrent and inter-layer products alone.
 
-    ``nonzero`` and ``outputs`` count the outputs of each layer; ``element_wise`` the products within units.
+    ``nonzero`` and ``outputs`` count the outputs of each layer; ``element_wise`` the products within units;
+    ``timeline`` is (layers, 2, TIMELINE): non-zero and all outputs in equal parts of the utterances, first to last;
+    ``authors_macs`` is what the counter of Ponghiran & Roy charges v2, to compare with their figures alone: the input
+    of every layer twice, no recurrent product, 8 H a layer and frame. None where another layer has run.
     """
 
     products: dict[str, Products] = field(default_factory=lambda: {each: Products() for each in (INPUT, CORE, HEAD)})
@@ -53,6 +60,9 @@ class OperationCount:
     frames: int = 0
     nonzero: list[int] = field(default_factory=list)
     outputs: list[int] = field(default_factory=list)
+    timeline: list[list[list[int]]] = field(default_factory=list)
+    utterances: int = 0
+    authors_macs: int | None = 0
 
     @property
     def macs(self) -> int:
@@ -71,6 +81,12 @@ class OperationCount:
         """Share of non-zero outputs, one number a layer."""
         return [nonzero / max(total, 1) for nonzero, total in zip(self.nonzero, self.outputs, strict=True)]
 
+    @property
+    def density_over_time(self) -> list[list[float]]:
+        """Density in TIMELINE equal parts of the utterances, one list a layer."""
+        pairs = (zip(*layer, strict=True) for layer in self.timeline)
+        return [[nonzero / max(total, 1) for nonzero, total in layer] for layer in pairs]
+
     def per_second(self, seconds: float) -> dict[str, object]:
         """JSON values: rates for each second of speech, and the density of each layer."""
         core, divisor = self.products[CORE], max(seconds, 1e-9)
@@ -83,7 +99,13 @@ class OperationCount:
             "core_macs_per_second": core.macs / divisor,
             "core_acs_per_second": core.acs / divisor,
             "element_wise_per_second": self.element_wise / divisor,
+            "authors_macs_per_second": None if self.authors_macs is None else self.authors_macs / divisor,
+            "macs_per_frame": self.macs / max(self.frames, 1),
+            "acs_per_frame": self.acs / max(self.frames, 1),
+            "macs_per_utterance": self.macs / max(self.utterances, 1),
+            "acs_per_utterance": self.acs / max(self.utterances, 1),
             "density": self.density,
+            "density_over_time": self.density_over_time,
             "products": {name: asdict(each) for name, each in self.products.items()},
         }
 
@@ -92,6 +114,7 @@ class Record(NamedTuple):
     """One layer of one forward: ``index`` is its place in the stack, shared by the two directions of a layer.
 
     ``smoothed``: a leaky integrator stands behind the layer, one multiplication for each drive it feeds and frame.
+    ``coder`` is what coded the features (None for features as they are).
     """
 
     index: int
@@ -100,6 +123,7 @@ class Record(NamedTuple):
     lengths: Tensor
     y: Tensor
     smoothed: bool
+    coder: nn.Module | None
 
 
 @contextmanager
@@ -109,7 +133,7 @@ def record_layers(encoder: Encoder) -> Iterator[list[Record]]:
 
     def keep(index: int):
         def hook(layer: nn.Module, given: tuple, result: tuple) -> None:
-            records.append(Record(index, layer, given[0], given[1], result[0], encoder.smoothing > 0))
+            records.append(Record(index, layer, given[0], given[1], result[0], encoder.smoothed, encoder.input_coder))
 
         return hook
 
@@ -133,30 +157,57 @@ def count_batch(records: list[Record], classes: int, total: OperationCount) -> N
     layers = records[-1].index + 1
     total.nonzero = total.nonzero or [0] * layers
     total.outputs = total.outputs or [0] * layers
-    frames = int(records[-1].lengths.sum())
+    total.timeline = total.timeline or [[[0] * TIMELINE, [0] * TIMELINE] for _ in range(layers)]
+    lengths, coder = records[-1].lengths, records[0].coder
+    frames = int(lengths.sum())
     total.frames += frames
-    sent = [sum(_nonzero(each.y, each.lengths) for each in records if each.index == index) for index in range(layers)]
-    binary = [all(each.layer.binary for each in records if each.index == index) for index in range(layers)]
+    total.utterances += int((lengths > 0).sum())
+    stack = [[each for each in records if each.index == index] for index in range(layers)]
+    # Between layers the events count, also where a leaky integrator made them dense: it works on their product.
+    events = [_events(records[0].x, lengths), *(torch.cat([_events(each.y, lengths) for each in of]) for of in stack)]
+    binary = [coder is not None and coder.binary, *(all(each.layer.binary for each in of) for of in stack)]
     for record in records:
-        layer, index = record.layer, record.index
-        input_weight, *recurrent_weights = layer.core_weights()
-        products = total.products[CORE if index else INPUT]
-        # Between layers the events count, also where a leaky integrator made them dense: it works on their product.
-        nonzero = sent[index - 1] if index else _nonzero(record.x, record.lengths)
-        products.add(len(input_weight), record.x.shape[-1] * frames, nonzero, index > 0 and binary[index - 1])
-        for recurrent_weight in recurrent_weights:
-            back = _nonzero(record.y, record.lengths - 1)
-            total.products[CORE].add(len(recurrent_weight), layer.output_size * frames, back, layer.binary)
-        total.element_wise += layer.unit_products * layer.output_size * frames
-        total.element_wise += len(input_weight) * frames if record.smoothed and index else 0
-        total.outputs[index] += layer.output_size * frames
-    for index, each in enumerate(sent):
-        total.nonzero[index] += each
-    outputs = sum(each.layer.output_size for each in records if each.index == layers - 1)
-    total.products[HEAD].add(classes, outputs * frames, sent[-1], binary[-1])
+        _count_layer(record, events[record.index], binary[record.index], frames, total)
+    if coder is not None:
+        total.element_wise += coder.unit_products * records[0].x.shape[-1] * frames
+    for index in range(layers):
+        total.nonzero[index] += int(events[index + 1].sum())
+    head = torch.ones(classes, len(events[-1]), device=lengths.device)
+    total.products[HEAD].add(head, frames, events[-1], binary[-1])
     total.element_wise += classes * frames if records[-1].smoothed else 0
+    if total.authors_macs is not None:
+        total.authors_macs += classes * int(events[-1].sum())
 
 
-def _nonzero(x: Tensor, lengths: Tensor) -> int:
-    """Non-zero elements of x (B, T, D) within the lengths (negative ones count as 0)."""
-    return int(((x != 0) & valid_frames(lengths, x.shape[1]).unsqueeze(-1)).sum())
+def _count_layer(record: Record, events: Tensor, binary: bool, frames: int, total: OperationCount) -> None:
+    """One layer, or one direction of it; ``events`` (D,) are those of its inputs."""
+    layer, index = record.layer, record.index
+    input_weight, *recurrent_weights = layer.core_weights()
+    total.products[CORE if index else INPUT].add(input_weight, frames, events, binary)
+    for recurrent_weight in recurrent_weights:
+        back = _events(record.y, record.lengths - 1)
+        total.products[CORE].add(recurrent_weight, frames, back, layer.binary)
+    total.element_wise += layer.unit_products * layer.output_size * frames
+    total.element_wise += len(input_weight) * frames if record.smoothed and index else 0
+    total.outputs[index] += layer.output_size * frames
+    _count_timeline(record, total.timeline[index])
+    if not getattr(layer, "counted_by_authors", False):
+        total.authors_macs = None
+    elif total.authors_macs is not None:
+        total.authors_macs += 4 * layer.output_size * int(events.sum()) + 8 * layer.output_size * frames
+
+
+def _count_timeline(record: Record, timeline: list[list[int]]) -> None:
+    """Add a layer's outputs to ``timeline`` (2, TIMELINE)."""
+    valid = valid_frames(record.lengths, record.y.shape[1])
+    part = torch.arange(record.y.shape[1], device=valid.device) * TIMELINE // record.lengths.clamp(min=1).unsqueeze(1)
+    sent = (record.y != 0).sum(-1)
+    for each in range(TIMELINE):
+        chosen = valid & (part == each)
+        timeline[0][each] += int(sent[chosen].sum())
+        timeline[1][each] += int(chosen.sum()) * record.y.shape[2]
+
+
+def _events(x: Tensor, lengths: Tensor) -> Tensor:
+    """Non-zero values of each input (D,) of x (B, T, D) within the lengths (negative ones count as 0)."""
+    return ((x != 0) & valid_frames(lengths, x.shape[1]).unsqueeze(-1)).sum((0, 1))

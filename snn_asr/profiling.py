@@ -51,7 +51,7 @@ def profile(recognizer: Recognizer, paths: Sequence[Path]) -> dict[str, Any]:
 
 def describe(result: dict[str, Any]) -> str:
     """The same for people, a line a figure."""
-    factor = result["real_time_factor"]
+    factor, authors = result["real_time_factor"], result["authors_macs_per_second"]
     density = ", ".join(f"{each:.3f}" for each in result["density"])
     lines = [
         f"encoder              {result['encoder']}, {result['parameters']:,} parameters "
@@ -61,9 +61,17 @@ def describe(result: dict[str, Any]) -> str:
         f"(dense {result['dense_macs_per_second'] / 1e6:.2f} million)",
         f"  in the core        {result['core_macs_per_second'] / 1e6:.2f} million",
         f"ACs a second         {result['acs_per_second'] / 1e6:.2f} million",
+        f"a frame              {result['macs_per_frame']:,.0f} MACs, {result['acs_per_frame']:,.0f} ACs; an utterance "
+        f"{result['macs_per_utterance']:,.0f} MACs, {result['acs_per_utterance']:,.0f} ACs",
         f"element-wise         {result['element_wise_per_second'] / 1e6:.2f} million multiplications a second",
         f"density by layer     {density} (activation sparsity {result['activation_sparsity']:.3f})",
+        *(
+            f"  over time, layer {layer} {' '.join(f'{each:.2f}' for each in tenths)} (tenths of the utterance)"
+            for layer, tenths in enumerate(result["density_over_time"], start=1)
+        ),
         f"connection sparsity  {result['connection_sparsity']:.3f}",
         f"real-time factor     {factor:.4f} on {result['device']}" if factor else "real-time factor     no audio",
     ]
+    if authors is not None:
+        lines.insert(4, f"  authors' counter   {authors / 1e6:.2f} million (Ponghiran & Roy's, to compare with theirs)")
     return "\n".join(lines)

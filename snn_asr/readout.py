@@ -9,17 +9,48 @@ The layer's own recurrent product keeps the events as they are.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+import math
 
+import torch
+from torch import Tensor, nn
+
+from snn_asr.errors import UsageError
 from snn_asr.kernels import valid_frames
 
 
-def low_pass(y: Tensor, lengths: Tensor, coefficient: float, state: Tensor | None) -> tuple[Tensor, Tensor]:
-    """y (B, T, H) to z (B, T, H), zero beyond the lengths; ``state`` (B, H) is z before the first frame (None: 0).
+class LeakyIntegrator(nn.Module):
+    """The coefficient a of one layer: fixed, or ``learned`` through its logit from where ``coefficient`` starts it.
 
-    Returns z and each row's state after its last valid frame.
+    Raises UsageError for a coefficient outside [0, 1), and for one of 0 that is to be learned.
     """
+
+    def __init__(self, coefficient: float, learned: bool = False) -> None:
+        super().__init__()
+        if not 0 <= coefficient < 1:
+            raise UsageError(f"smoothing={coefficient} must lie in [0, 1)", "smoothing")
+        if learned and coefficient == 0:
+            raise UsageError("smoothing=0 leaves nothing to learn", "learn_smoothing", "start it at 0.5, say")
+        self.fixed = coefficient
+        self.logit = nn.Parameter(torch.tensor(math.log(coefficient / (1 - coefficient)))) if learned else None
+
+    @property
+    def coefficient(self) -> Tensor | float:
+        return self.fixed if self.logit is None else torch.sigmoid(self.logit)
+
+    def forward(self, y: Tensor, lengths: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """y (B, T, H) to z (B, T, H), zero beyond the lengths; ``state`` (B, H) is z before the first frame (None: 0).
+
+        Returns z and each row's state after its last valid frame, which passes no gradient on.
+        """
+        if self.logit is None and self.fixed == 0:
+            return y, state
+        return low_pass(y, lengths, self.coefficient, state)
+
+
+def low_pass(
+    y: Tensor, lengths: Tensor, coefficient: Tensor | float, state: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """The integration itself, differentiable in y and in a coefficient that is a tensor."""
     start = torch.zeros_like(y[:, 0]) if state is None else state
     frames, last = [], start
     for frame in y.unbind(1):

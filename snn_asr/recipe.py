@@ -2,7 +2,8 @@
 
 A recipe is a folder with a ``train.yaml``. Its key ``encoder: NAME`` chooses ``encoders/NAME.yaml``, a flat mapping
 whose keys are disjoint from the recipe's and are appended to it, so that two encoders trained from one recipe differ
-in that block alone. Recipes are code: loading one builds the objects it names. Only training does that.
+in that block alone. An override ``preset=NAME`` replaces the keys that ``presets/NAME.yaml`` holds: one of the
+recipe's own folder, or one for all recipes beside it; those of other encoders' blocks are passed over. Recipes are code: loading one builds the objects it names. Only training does that.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from snn_asr.files import write_bytes
 
 RECIPE_FILE = "train.yaml"
 ENCODERS = "encoders"
+PRESETS = "presets"
+PRESET = "preset"  # the override that names one
 PLACEHOLDER = "!PLACEHOLDER"
 
 
@@ -53,8 +56,18 @@ def find(name_or_path: str | Path) -> Path:
 
 def encoder_blocks(recipe: Path) -> dict[str, Path]:
     """Name to YAML file of a recipe's encoder blocks: those in ``encoders/`` beside its own folder, or else ours."""
-    beside = recipe.resolve().parent.parent / ENCODERS
-    folder = beside if beside.is_dir() else recipes_folder() / ENCODERS
+    return _beside(recipe, ENCODERS)
+
+
+def presets(recipe: Path) -> dict[str, Path]:
+    """Name to YAML file of the presets a recipe may be trained with: those for all recipes, and its own."""
+    own = (recipe.resolve().parent / PRESETS).glob("*.yaml")
+    return _beside(recipe, PRESETS) | {path.stem: path for path in sorted(own)}
+
+
+def _beside(recipe: Path, name: str) -> dict[str, Path]:
+    beside = recipe.resolve().parent.parent / name
+    folder = beside if beside.is_dir() else recipes_folder() / name
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
@@ -75,6 +88,7 @@ def load(name_or_path: str | Path, overrides: Mapping[str, object] | None = None
 
     recipe, values = find(name_or_path), _plain(overrides)
     composed = _compose(recipe, values)
+    values.pop(PRESET, None)
     _check_keys(recipe, composed, values)
     try:
         return load_hyperpyyaml(composed, values)
@@ -85,30 +99,31 @@ def load(name_or_path: str | Path, overrides: Mapping[str, object] | None = None
 
 
 def keys(name_or_path: str | Path, encoder: str) -> set[str]:
-    """The keys a recipe has with ``encoder``. Raises UsageError for an unknown recipe or encoder."""
+    """The keys that overrides may name with ``encoder``. Raises UsageError for an unknown recipe or encoder."""
     recipe = find(name_or_path)
-    return set(_top_level(_compose(recipe, {"encoder": encoder}), recipe))
+    return {PRESET, *_top_level(_compose(recipe, {"encoder": encoder}), recipe)}
 
 
 def text(name_or_path: str | Path, overrides: Mapping[str, object] | None = None) -> str:
     """The composed recipe, for reading; overrides other than the encoder are named in a comment at its head."""
     recipe, values = find(name_or_path), _plain(overrides)
     composed = _compose(recipe, values)
-    _check_keys(recipe, composed, values, complete=False)
+    _check_keys(recipe, composed, {key: value for key, value in values.items() if key != PRESET}, complete=False)
     if not values:
         return composed
     return f"# Overrides: {' '.join(f'{key}={value}' for key, value in values.items())}\n{composed}"
 
 
 def copy(name_or_path: str | Path, folder: str | Path) -> Path:
-    """Copy a recipe's folder and the encoder blocks into ``folder``; returns the copied recipe's folder.
+    """Copy a recipe's folder, the encoder blocks and the shared presets into ``folder``.
 
-    Raises UsageError, before anything is written, where a file exists with other content.
+    Returns the copied recipe's folder. Raises UsageError, before anything is written, where a file exists with other content.
     """
     recipe, folder = find(name_or_path), Path(folder)
     target = folder / recipe.resolve().parent.name
     pairs = [(source, target / source.relative_to(recipe.parent)) for source in _files(recipe.parent)]
-    pairs += [(source, folder / ENCODERS / source.name) for source in encoder_blocks(recipe).values()]
+    for name in (ENCODERS, PRESETS):
+        pairs += [(source, folder / name / source.name) for source in _beside(recipe, name).values()]
     contents = {copied: source.read_bytes() for source, copied in pairs}
     for copied, content in contents.items():
         if copied.exists() and not (copied.is_file() and copied.read_bytes() == content):
@@ -119,6 +134,43 @@ def copy(name_or_path: str | Path, folder: str | Path) -> Path:
 
 
 def _compose(recipe: Path, values: Mapping[str, object]) -> str:
+    """The text of a recipe with its encoder block and the preset it is given."""
+    composed = _with_encoder(recipe, values)
+    name = values.get(PRESET)
+    if name is None:
+        return composed
+    found = presets(recipe)
+    if name not in found:
+        raise unknown_name(PRESET, str(name), found, recipe)
+    return _replaced(composed, recipe, found[name])
+
+
+def _replaced(composed: str, recipe: Path, preset: Path) -> str:
+    """The text with every key of the preset that it has replaced by the preset's, comments between keys kept."""
+    body = _read(preset)
+    lines, given = composed.splitlines(), _segments(body, preset)
+    blocks = encoder_blocks(recipe).values()
+    for key in given.keys() - _segments(composed, recipe).keys():
+        if all(key not in _top_level(_read(block), block) for block in blocks):
+            raise unknown_name("key", key, _segments(composed, recipe), preset)
+    replaced = [(span, given[key]) for key, span in _segments(composed, recipe).items() if key in given]
+    for span, new in sorted(replaced, key=lambda each: each[0].start, reverse=True):
+        lines[span.start : span.stop] = body.splitlines()[new.start : new.stop]
+    return "\n".join(lines) + "\n"
+
+
+def _segments(body: str, path: Path) -> dict[str, range]:
+    """The lines of each top-level key with its value, without the comments that follow it."""
+    lines, starts = body.splitlines(), {key.value: key.start_mark.line for key, _ in _pairs(body, path)}
+    segments = {}
+    for (key, start), stop in zip(starts.items(), [*list(starts.values())[1:], len(lines)], strict=True):
+        while stop > start + 1 and (not lines[stop - 1].strip() or lines[stop - 1].lstrip().startswith("#")):
+            stop -= 1
+        segments[key] = range(start, stop)
+    return segments
+
+
+def _with_encoder(recipe: Path, values: Mapping[str, object]) -> str:
     """The text of a recipe followed by that of the encoder block it chooses (none if it has no key ``encoder``)."""
     body = _read(recipe)
     nodes = _top_level(body, recipe)
@@ -149,6 +201,11 @@ def _check_keys(recipe: Path, composed: str, values: Mapping[str, object], compl
 
 def _top_level(body: str, path: Path) -> dict:
     """Key to YAML node of a mapping, with tags read but nothing built."""
+    return {key.value: value for key, value in _pairs(body, path)}
+
+
+def _pairs(body: str, path: Path) -> list:
+    """Nodes of keys and values of a mapping, in order."""
     import yaml
 
     try:
@@ -157,7 +214,7 @@ def _top_level(body: str, path: Path) -> dict:
         raise DataError(f"not YAML ({error})", path, "correct it") from error
     if not isinstance(node, yaml.MappingNode):
         raise DataError("not a mapping of keys to values", path, "correct it")
-    return {key.value: value for key, value in node.value}
+    return node.value
 
 
 def _plain(overrides: Mapping[str, object] | None) -> dict[str, object]:

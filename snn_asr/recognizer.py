@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from snn_asr import model as models
 from snn_asr.audio import read_audio
-from snn_asr.decoding import Emission, greedy
+from snn_asr.decoding import Emission, decode
 from snn_asr.errors import DataError
 from snn_asr.features import FeatureExtractor
 from snn_asr.writers import Hypothesis, Token
@@ -31,7 +31,9 @@ class Recognizer:
         self.extractor = FeatureExtractor(self.model.settings.features)
 
     def transcribe(self, source: str | Path | Tensor) -> Hypothesis:
-        """Recognise a file, or a waveform (samples,) at the model's sample rate. Silence gives an empty text.
+        """Recognise a file, or a waveform (samples,) at the model's sample rate.
+
+        Silence gives an empty text; a model that classifies always answers, unless there is less than a window.
 
         Raises DataError for audio that cannot be read or holds samples that are not finite.
         """
@@ -53,14 +55,14 @@ class Recognizer:
         lengths = torch.tensor([len(each) for each in frames], device=self.device)
         padded = pad_sequence(frames, batch_first=True).to(self.device)
         logits, lengths, _ = self.model(padded, lengths)
-        rate = self.extractor.settings.sample_rate
+        rate, decoded = self.extractor.settings.sample_rate, decode(self.model.settings.task, logits, lengths)
         return [
             self._hypothesis(name, emissions, len(samples) / rate)
-            for (name, samples), emissions in zip(utterances, greedy(logits, lengths), strict=True)
+            for (name, samples), emissions in zip(utterances, decoded, strict=True)
         ]
 
     def _hypothesis(self, name: str, emissions: list[Emission], duration_seconds: float) -> Hypothesis:
-        step = self.extractor.settings.stacked_seconds
+        step = self.extractor.settings.step_seconds(duration_seconds)
         tokens = tuple(
             Token(self.tokens.labels[each.token], each.start_frame * step, each.end_frame * step, each.confidence)
             for each in emissions

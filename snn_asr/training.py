@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,23 +19,26 @@ from typing import Any
 import torch
 
 from snn_asr import __version__, corpora, recipe
-from snn_asr.brain import CtcBrain
+from snn_asr.brain import RecognizerBrain
 from snn_asr.dataset import (
     BucketedBatches,
     SpeechDataset,
     collate,
     evaluation_loader,
     require_alignable,
+    require_one_token,
     require_transcripts,
 )
+from snn_asr.decoding import CLASSIFICATION, TASKS, TRANSCRIPTION
 from snn_asr.devices import choose_device
-from snn_asr.errors import DataError, InterruptedRun, UsageError
+from snn_asr.errors import DataError, InterruptedRun, UsageError, unknown_name
 from snn_asr.evaluation import evaluate
 from snn_asr.features import FeatureExtractor
 from snn_asr.files import read_json, write_json
 from snn_asr.jobs import run_jobs
 from snn_asr.manifest import REQUIRED_SPLITS, check_disjoint, find_manifests, fingerprint, read_manifest
 from snn_asr.model import CHECKSUMS, AcousticModel, ModelSettings, save_model
+from snn_asr.schedules import SCHEDULES
 from snn_asr.tokens import build_tokens
 
 log = logging.getLogger(__name__)
@@ -45,6 +49,10 @@ KEYS = (
     *COUNTS, *NUMBERS, "seed", "corpus", "encoder", "encoder_options", "features", "tokens", "token_options", "speeds",
     "spectrogram_drops", "optimizer", "head_normalization",
 )
+OPTIONAL = {  # keys that a recipe may leave out, and what they then are
+    "task": TRANSCRIPTION, "manifests": "", "schedule": "warm_cool", "average_decay": 0.0, "batch_utterances": 0,
+    "length_curriculum": [],
+}
 
 
 @dataclass(frozen=True)
@@ -79,8 +87,7 @@ def train(
     cannot be trained on; DivergenceError; InterruptedRun after a keyboard interrupt (finished epochs are saved).
     """
     overrides = dict(overrides or {}) | ({"seed": seed} if seed is not None else {})
-    settings = recipe.load(name, overrides)
-    check_settings(settings, recipe.find(name))
+    settings = load_settings(name, overrides)
     data_folder = _prepared(settings, data_folder, output_folder)
     run = _identify(name, settings, overrides, data_folder, output_folder, choose_device(device))
     _claim(run, resume)
@@ -88,25 +95,15 @@ def train(
         log.info("%s: already trained, nothing to do", output_folder)
         return output_folder
     _seed_everything(settings["seed"])
-    manifests = {split: read_manifest(path) for split, path in find_manifests(data_folder).items()
-                 if split in REQUIRED_SPLITS}
-    check_disjoint(manifests)
-    train_utterances = list(manifests["train"].values())
-    kind, options = settings["tokens"], settings["token_options"]
-    tokens = build_tokens(kind, (each.text for each in train_utterances), **options)
-    extractor = FeatureExtractor(settings["features"])
-    train_set = SpeechDataset(train_utterances, tokens, extractor, settings["speeds"], settings["seed"])
-    require_alignable(train_set, data_folder / "train.json")
-    dev_set, test_set = (SpeechDataset(manifests[each].values(), tokens, extractor) for each in ("dev", "test"))
-    for split, dataset in (("dev", dev_set), ("test", test_set)):
-        require_transcripts(dataset, data_folder / f"{split}.json")
+    sets = _datasets(settings, data_folder)
     model_settings = ModelSettings(
         settings["features"], settings["encoder"], settings["hidden_size"], settings["num_layers"],
-        settings["encoder_options"], settings["head_normalization"],
+        settings["encoder_options"], settings["head_normalization"], settings["task"],
     )
-    model = AcousticModel(model_settings, train_set.normalization(), tokens.size).to(run.device)
-    brain = _fit(model, tokens, settings, run, train_set, dev_set)
-    _finish(brain, settings, run, test_set)
+    tokens = sets["train"].tokens
+    model = AcousticModel(model_settings, sets["train"].normalization(), tokens.size).to(run.device)
+    brain = _fit(model, tokens, settings, run, sets["train"], sets["dev"])
+    _finish(brain, settings, run, sets["test"])
     return output_folder
 
 
@@ -122,9 +119,7 @@ def train_encoders(
     for key in overrides:
         if all(key not in known for _, known in plans):
             recipe.load(name, {"encoder": encoders[0], **overrides})  # names the key and its nearest
-    if data_folder is None or not (data_folder / "train.json").is_file():
-        settings = recipe.load(name, plans[0][1])
-        data_folder = _prepared(settings, data_folder, output_folder)
+    data_folder = _prepared(load_settings(name, plans[0][1]), data_folder, output_folder)
     calls = []
     for encoder, known in plans:
         first = recipe.load(name, known)["seed"]
@@ -137,12 +132,19 @@ def train_encoders(
     return run_jobs(train, calls, jobs)
 
 
+def load_settings(name: str | Path, overrides: Mapping[str, object]) -> dict[str, Any]:
+    """A recipe's values, checked, with those of the keys that it left out."""
+    settings = OPTIONAL | recipe.load(name, overrides)
+    check_settings(settings, recipe.find(name))
+    return settings
+
+
 def check_settings(settings: Mapping[str, Any], where: object) -> None:
     """Raise UsageError for a key that a training recipe lacks, or whose value cannot work."""
     for key in KEYS:
         if key not in settings:
             raise UsageError(f"no key '{key}'", where, "copy a recipe and change it from there")
-    for key, least in (*((key, 1) for key in COUNTS), ("seed", 0)):
+    for key, least in (*((key, 1) for key in COUNTS), ("seed", 0), ("batch_utterances", 0)):
         if type(settings[key]) is not int or settings[key] < least:
             raise UsageError(f"{key}: {settings[key]!r}", where, f"must be a whole number from {least}")
     for key in NUMBERS:
@@ -151,6 +153,21 @@ def check_settings(settings: Mapping[str, Any], where: object) -> None:
     speeds = settings["speeds"]
     if not isinstance(speeds, list) or not speeds or not all(_number(each) and 0.1 <= each <= 10 for each in speeds):
         raise UsageError(f"speeds: {speeds!r}", where, "must be a list of numbers from 0.1 to 10")
+    for key, known in (("task", TASKS), ("schedule", SCHEDULES)):
+        if settings[key] not in known:
+            raise unknown_name(key, str(settings[key]), known, where)
+    if not _number(settings["average_decay"]) or not 0 <= settings["average_decay"] < 1:
+        raise UsageError(f"average_decay: {settings['average_decay']!r}", where, "must be a number from 0 to below 1")
+    curriculum = settings["length_curriculum"]
+    if not isinstance(curriculum, list) or not all(_whole_pair(each) for each in curriculum):
+        raise UsageError(f"length_curriculum: {curriculum!r}", where, "must be a list of [frames, epochs]")
+    if not isinstance(settings["manifests"], str) or not re.fullmatch(r"[\w-]*", settings["manifests"]):
+        todo = "must be how the names of the manifests begin, such as isolated_"
+        raise UsageError(f"manifests: {settings['manifests']!r}", where, todo)
+
+
+def _whole_pair(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(type(each) is int and each > 0 for each in value)
 
 
 def _number(value: object) -> bool:
@@ -162,9 +179,31 @@ def _known(name: str | Path, encoder: str, overrides: Mapping[str, object]) -> d
     return {key: value for key, value in overrides.items() if key in keys}
 
 
-def _fit(model, tokens, settings: dict[str, Any], run: Run, train_set, dev_set) -> CtcBrain:
-    batches = BucketedBatches(train_set, settings["batch_frames"], settings["seed"])
-    brain = CtcBrain(model, tokens, settings, run.device, run.output_folder, train_set, batches)
+def _datasets(settings: dict[str, Any], data_folder: Path) -> dict[str, SpeechDataset]:
+    """Training, development and test data, by split. Raises DataError for what cannot be trained on or scored."""
+    paths = _manifests(settings, data_folder)
+    manifests = {split: read_manifest(path) for split, path in paths.items()}
+    check_disjoint(manifests)
+    texts = (each.text for each in manifests["train"].values())
+    tokens = build_tokens(settings["tokens"], texts, **settings["token_options"])
+    extractor = FeatureExtractor(settings["features"])
+    sets = {split: SpeechDataset(manifests[split].values(), tokens, extractor) for split in ("dev", "test")}
+    utterances = manifests["train"].values()
+    sets["train"] = SpeechDataset(utterances, tokens, extractor, settings["speeds"], settings["seed"])
+    require_alignable(sets["train"], paths["train"])  # which for a class means a frame at least
+    for split, dataset in sets.items():
+        require_transcripts(dataset, paths[split])
+        if settings["task"] == CLASSIFICATION:
+            require_one_token(dataset, paths[split])
+    return sets
+
+
+def _fit(model, tokens, settings: dict[str, Any], run: Run, train_set, dev_set) -> RecognizerBrain:
+    batches = BucketedBatches(
+        train_set, settings["batch_frames"], settings["seed"], settings["batch_utterances"],
+        settings["length_curriculum"],
+    )
+    brain = RecognizerBrain(model, tokens, settings, run.device, run.output_folder, train_set, batches)
     loader = torch.utils.data.DataLoader(train_set, batch_sampler=batches, collate_fn=collate)
     try:
         brain.fit(brain.epochs(), loader, evaluation_loader(dev_set, settings["batch_frames"]))
@@ -178,7 +217,7 @@ def _fit(model, tokens, settings: dict[str, Any], run: Run, train_set, dev_set) 
     return brain
 
 
-def _finish(brain: CtcBrain, settings: dict[str, Any], run: Run, test_set: SpeechDataset) -> None:
+def _finish(brain: RecognizerBrain, settings: dict[str, Any], run: Run, test_set: SpeechDataset) -> None:
     """Write the model folder from the best epoch, decode and score the test set."""
     brain.restore_best()
     model, tokens = brain.model, brain.tokens
@@ -200,17 +239,22 @@ def _prepared(settings: dict[str, Any], data_folder: Path | None, output_folder:
     """A folder of manifests: ``data_folder`` itself, or what the recipe's corpus prepares from it."""
     if data_folder is not None and not data_folder.is_dir():
         raise DataError("no such folder", data_folder, "check --data-folder")
-    if data_folder is not None and (data_folder / "train.json").is_file():
+    if data_folder is not None and (data_folder / f"{settings['manifests']}train.json").is_file():
         return data_folder
     prepared = output_folder / "data"
     corpora.prepare(settings["corpus"], data_folder, prepared)
     return prepared
 
 
+def _manifests(settings: dict[str, Any], data_folder: Path) -> dict[str, Path]:
+    found = find_manifests(data_folder, settings["manifests"])
+    return {split: found[split] for split in REQUIRED_SPLITS}
+
+
 def _identify(name, settings, overrides, data_folder: Path, output_folder: Path, device: str) -> Run:
     changed = {key: value for key, value in sorted(overrides.items()) if key not in ("encoder", "seed")}
     text = recipe.text(name, overrides)
-    data = [fingerprint(path) for split, path in find_manifests(data_folder).items() if split in REQUIRED_SPLITS]
+    data = [fingerprint(path) for path in _manifests(settings, data_folder).values()]
     identity = hashlib.sha256(json.dumps([__version__, text, data, device]).encode()).hexdigest()
     return Run(text, data_folder, output_folder, device, identity, settings["encoder"], changed)
 

@@ -14,8 +14,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from snn_asr.cells import improved, lif
+from snn_asr.cells import adaptive_lif, improved, lif, spiking_lstm
 from snn_asr.coders import Coder, CoderSettings
+from snn_asr.surrogates import SURROGATES, choose
 
 CODERS = {
     "off": None,
@@ -67,6 +68,25 @@ def draw_lif(batch, size, dtype, coder, masked=True):
     return draw_state(lif, batch, size, parameters, dtype), parameters
 
 
+def draw_spiking_lstm(batch, size, dtype, cell, cell_gradient="straight"):
+    """Three derivatives that differ, each with its own width."""
+    weights = (torch.randn(4 * size, size, dtype=dtype) / size**0.5).requires_grad_()
+    slopes = (choose("gaussian", width) for width in (4.0, 0.3, 1.5))
+    parameters = spiking_lstm.Parameters(weights, 0.1, cell, cell_gradient, *slopes)
+    return draw_state(spiking_lstm, batch, size, parameters, dtype), parameters
+
+
+def draw_adaptive_lif(batch, size, dtype, adaptive, recurrent, surrogate="boxcar"):
+    """Decays below the layer's intervals: at random drives, a tenth of the outputs are spikes."""
+    ranges = ((0.0, 0.5), (0.5, 0.4), (-0.1, 0.4), (0, 1))
+    draws = [lowest + width * torch.rand(size, dtype=dtype) for lowest, width in ranges]
+    decay, *adaptation = (each.requires_grad_() for each in draws)
+    weights = (torch.randn(size, size, dtype=dtype) / size**0.5).requires_grad_() if recurrent else None
+    adaptation = adaptation if adaptive else (None, None, None)
+    parameters = adaptive_lif.Parameters(decay, *adaptation, weights, choose(surrogate, 0.5))
+    return draw_state(adaptive_lif, batch, size, parameters, dtype), parameters
+
+
 def _cases() -> dict[str, Case]:
     cases = {}
     for coder in CODERS:
@@ -78,6 +98,14 @@ def _cases() -> dict[str, Case]:
         cases[f"v2 {coder} smoothed"] = Case(improved, partial(draw_improved, coder=coder, smoothing=0.6))
         cases[f"lif {coder}"] = Case(lif, partial(draw_lif, coder=coder))
         cases[f"lif {coder} unmasked"] = Case(lif, partial(draw_lif, coder=coder, masked=False))
+    for gradient in spiking_lstm.CELL_GRADIENTS:
+        drawn = partial(draw_spiking_lstm, cell="thresholded", cell_gradient=gradient)
+        cases[f"spiking_lstm {gradient}"] = Case(spiking_lstm, drawn)
+    cases["spiking_lstm kept"] = Case(spiking_lstm, partial(draw_spiking_lstm, cell="kept"))
+    for name, (adaptive, recurrent) in {"LIF": (0, 0), "adLIF": (1, 0), "RLIF": (0, 1), "RadLIF": (1, 1)}.items():
+        for surrogate in SURROGATES if name == "RadLIF" else ["boxcar"]:
+            drawn = partial(draw_adaptive_lif, adaptive=adaptive, recurrent=recurrent, surrogate=surrogate)
+            cases[f"{name} {surrogate}"] = Case(adaptive_lif, drawn)
     return cases
 
 

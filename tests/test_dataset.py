@@ -79,6 +79,26 @@ def test_batches_ascend_in_the_first_epoch_and_are_shuffled_after_it():
     assert len(epoch(1)) == len(epoch(2)) == len(epoch(3))  # the learning rate's schedule counts on it
 
 
+def test_curriculum_takes_the_short_first_and_then_all():
+    frames = [10 + 37 * index % 400 for index in range(80)]
+    batches = BucketedBatches(silent_set(frames), 800, 1, curriculum=[[100, 2], [200, 1], [5, 1]])
+    seen = []
+    for epoch in range(1, 6):
+        batches.set_epoch(epoch)
+        assert len(batches) == len(list(batches))
+        seen.append(sorted(frames[index] for batch in batches for index in batch))
+    assert seen[0] == seen[1] == sorted(each for each in frames if each <= 100)
+    assert seen[2] == sorted(each for each in frames if each <= 200)
+    assert seen[3] and seen[3][-1] <= 100  # nothing is as short as 5 frames: the shortest batch
+    assert seen[4] == sorted(frames)
+    assert batches.full_epoch >= len(batches)
+
+
+def test_batches_may_be_limited_in_utterances():
+    batches = BucketedBatches(silent_set([10 + index for index in range(40)]), 10**6, 1, batch_utterances=4)
+    assert max(len(batch) for batch in batches) == 4
+
+
 def test_an_epoch_does_not_depend_on_those_before():
     """A resumed run begins with a later epoch and must meet the same batches."""
     data = silent_set([10 + 37 * index % 400 for index in range(80)])
@@ -88,6 +108,18 @@ def test_an_epoch_does_not_depend_on_those_before():
         batches = list(through)
     resumed.set_epoch(3)
     assert list(resumed) == batches
+
+
+def test_equal_lengths_are_shuffled_from_the_first_epoch_in_full_batches():
+    batches = BucketedBatches(silent_set([10] * 50), 165, 1)
+    epochs = []
+    for epoch in (1, 2, 1):
+        batches.set_epoch(epoch)
+        epochs.append(list(batches))
+    assert [sorted(map(len, each)) for each in epochs] == [[2, 16, 16, 16]] * 3
+    assert epochs[0] == epochs[2] != epochs[1]
+    drawn = [index for batch in epochs[0] for index in batch]
+    assert sorted(drawn) == list(range(50)) != drawn
 
 
 def test_batch_size_allows_for_the_slowest_speed():
@@ -128,6 +160,15 @@ def test_the_highest_speed_decides():
     with pytest.raises(DataError, match="u0") as caught:
         datasets.require_alignable(silent_set(frames, texts, speeds=[0.9, 1.5]), "train.json")
     assert "u1" not in str(caught.value)
+
+
+def test_one_token_is_required_of_every_utterance_of_a_class():
+    datasets.require_one_token(silent_set([9, 9], ["b", "a"]), "train.json")
+    with pytest.raises(DataError, match=r"train\.json: .*: u0 \(2 tokens\), u2 \(0 tokens\);") as caught:
+        datasets.require_one_token(silent_set([9, 9, 9], ["a b", "c", ""]), "train.json")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(DataError, match=r"u0 \(2 tokens\) and 1 more"):
+        datasets.require_one_token(silent_set([9, 9], ["a b", ""]), "train.json", limit=1)
 
 
 def test_transcripts_are_required_of_one_utterance_at_least():

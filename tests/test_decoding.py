@@ -1,4 +1,4 @@
-"""Greedy decoding against a naive collapse, its times and confidences."""
+"""Greedy decoding against a naive collapse, classification at the last frame, times and confidences."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snn_asr.decoding import BLANK, Emission, greedy
+from snn_asr.decoding import BLANK, TASKS, Emission, classify, decode, greedy
 
 CLASSES = 4
 paths = st.lists(st.integers(0, CLASSES - 1), max_size=12)
@@ -61,3 +61,23 @@ def test_an_example_by_hand():
 def test_nothing_gives_nothing():
     assert greedy(torch.zeros(2, 0, 3), torch.tensor([0, 0])) == [[], []]
     assert greedy(torch.ones(0, 4, 3), torch.zeros(0, dtype=torch.long)) == []
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=5), st.integers(0, 3), st.integers(0, 1000))
+def test_the_last_valid_frame_decides_the_class_and_the_blank_is_none(lengths, padding, seed):
+    logits = torch.randn(len(lengths), max(lengths) + padding, CLASSES, generator=torch.Generator().manual_seed(seed))
+    logits[..., BLANK] += 9  # the best of nearly all frames
+    for row, length, emissions in zip(logits.tolist(), lengths, classify(logits, torch.tensor(lengths)), strict=True):
+        if length == 0:
+            assert emissions == []
+            continue
+        words = row[length - 1][1:]
+        best = 1 + words.index(max(words))
+        confidence = math.exp(max(words)) / sum(map(math.exp, words))
+        assert emissions == [Emission(best, 0, length, pytest.approx(confidence, abs=1e-6))]
+
+
+def test_the_task_chooses_the_decoder():
+    logits, lengths = torch.tensor([[[0.0, 3, 0], [9, 0, 0], [0, 0, 3]]]), torch.tensor([3])
+    tokens = {task: [each.token for each in decode(task, logits, lengths)[0]] for task in TASKS}
+    assert tokens == {"transcription": [1, 2], "classification": [2]}

@@ -15,7 +15,8 @@ from snn_asr.readout import low_pass
 NAMES = sorted(encoders.ENCODERS)
 PUBLISHED = {
     "lstm": 3_718_000, "gru": 2_788_500, "improved_v2": 1_859_000, "ligru": 1_859_000, "improved_v1": 649_000,
-    "lif": 324_500,
+    "lif": 324_500, "spiking_lstm": 3_718_000,
+    "adaptive_lif": 324_500, "adlif": 324_500, "rlif": 929_500, "radlif": 929_500,
 }
 
 
@@ -151,3 +152,33 @@ def test_mistakes_name_the_nearest_choice(name, options, message):
 def test_relative_or_wrong_lengths_are_refused(lengths):
     with pytest.raises(ValueError, match="lengths"):
         trained("gru")(torch.randn(2, 8, 9), lengths)
+
+
+@pytest.mark.parametrize("coding", ["coder", "bernoulli", "noise"])
+@torch.no_grad()
+def test_coded_features_are_the_same_whole_padded_batched_or_in_chunks(coding):
+    encoder = trained("improved_v1", input_coding=coding, input_bits=4, input_threshold=1)
+    x, lengths = torch.randn(2, 600, 9), torch.tensor([600, 270])
+    whole, final = encoder(x, lengths)
+    assert torch.equal(whole, encoder(x, lengths)[0])
+    alone, _ = encoder(x[1:, :270], lengths[1:])
+    assert torch.equal(alone[0], whole[1, :270])
+    state, pieces = None, []
+    for start, end in ((0, 100), (100, 255), (255, 257), (257, 600)):
+        piece, state = encoder(x[:, start:end], (lengths - start).clamp(0, end - start), state)
+        pieces.append(piece)
+    assert torch.equal(torch.cat(pieces, dim=1), whole)
+    assert all(torch.equal(*pair) for pair in zip(tensors(state), tensors(final), strict=True))
+
+
+def test_learned_integrator_moves_and_starts_where_it_is_told():
+    torch.manual_seed(0)
+    encoder = encoders.build("improved_v2", 9, 16, 2, smoothing=0.6, learn_smoothing=True)
+    x, lengths = torch.randn(3, 12, 9), torch.tensor([12, 5, 9])
+    learned, fixed = (encoders.build("gru", 9, 16, 1, smoothing=0.6, learn_smoothing=each) for each in (True, False))
+    fixed.load_state_dict(learned.state_dict(), strict=False)
+    torch.testing.assert_close(learned.eval()(x, lengths)[0], fixed.eval()(x, lengths)[0])
+    encoder(x, lengths)[0].square().sum().backward()
+    assert [float(each.coefficient.detach()) for each in encoder.integrators] == pytest.approx([0.6, 0.6])
+    assert all(each.logit.grad.abs() > 0 for each in encoder.integrators)
+    assert "learn_smoothing" in encoder.options

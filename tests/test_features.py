@@ -19,6 +19,7 @@ from snn_asr.features import (
     Normalization,
     NormalizationAccumulator,
     add_deltas,
+    average_segments,
     stack_frames,
     stacked_length,
 )
@@ -134,6 +135,9 @@ def test_deltas_of_a_ramp_are_its_slope():
         ({"hop_milliseconds": 30}, "hop_milliseconds: 30"),
         ({"window_milliseconds": math.nan}, "window_milliseconds"),
         ({"stack": 0}, "stack: 0"),
+        ({"segments": -1}, "segments: -1; must be 0"),
+        ({"segments": True}, "segments: True; must be a whole number"),
+        ({"segments": 8}, "stack: 3; must be 1 where there are segments"),
         ({"deltas": 1}, "true or false"),
         ({"mel": 40}, "did you mean 'mels'"),
     ],
@@ -152,6 +156,45 @@ def test_sizes_follow_from_the_settings():
     chosen = FeatureSettings(kind="mfcc", deltas=True, stack=4)
     assert (chosen.size, chosen.stacked_size, chosen.stacked_seconds) == (39, 156, 0.04)
     assert (FeatureSettings().size, FeatureSettings().stacked_size) == (40, 120)
+    assert FeatureSettings().step_seconds(9.5) == FeatureSettings().stacked_seconds == 0.03
+    chosen = FeatureSettings(kind="mfcc", coefficients=14, deltas=True, stack=1, segments=8)
+    assert (chosen.size, chosen.stacked_size, chosen.step_seconds(0.6)) == (42, 42, 0.075)
+
+
+@settings(max_examples=50, deadline=None)
+@given(count=st.integers(1, 40), segments=st.integers(1, 12))
+def test_segments_are_means_of_equal_parts(count, segments):
+    frames = torch.rand(count, 3, generator=torch.Generator().manual_seed(count))
+    averages = average_segments(frames, segments)
+    assert averages.shape == (segments, 3) and averages.dtype == torch.float32
+    for part in range(segments):
+        start, end = part * count / segments, (part + 1) * count / segments
+        touched = [frame for frame in range(count) if frame < end - 1e-9 and frame + 1 > start + 1e-9]
+        torch.testing.assert_close(averages[part], frames[touched].mean(dim=0))
+
+
+def test_fewer_frames_than_segments_are_repeated_and_none_stay_none():
+    frames = torch.tensor([[1.0], [5.0]])
+    assert average_segments(frames, 4).flatten().tolist() == [1, 1, 5, 5]
+    assert average_segments(frames, 3).flatten().tolist() == [1, 3, 5]
+    assert average_segments(frames[:0], 4).shape == (0, 1)
+
+
+@settings(max_examples=30, deadline=None)
+@given(samples=st.integers(0, 3000))
+def test_an_extractor_with_segments_averages_its_frames_deltas_included(samples):
+    whole = FeatureSettings(kind="mfcc", sample_rate=8000, mels=20, deltas=True, stack=1)
+    averaged = FeatureExtractor(FeatureSettings(**{**whole.to_dict(), "segments": 5}))
+    waveform = noise(samples, seed=samples)
+    frames = averaged(waveform)
+    assert torch.equal(frames, average_segments(FeatureExtractor(whole)(waveform), 5))
+    assert len(frames) == averaged.frame_count(samples) == (5 if samples >= 200 else 0)  # a window is 200 samples
+
+
+def test_segments_cannot_be_streamed():
+    with pytest.raises(UsageError, match="segments: 5: they divide a whole utterance") as caught:
+        FeatureStream(FeatureExtractor(FeatureSettings(stack=1, segments=5)))
+    assert "\n" not in str(caught.value)
 
 
 def test_normalization_of_all_frames_gives_mean_zero_and_deviation_one():

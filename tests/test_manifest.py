@@ -155,3 +155,14 @@ def test_manifests_are_found_and_missing_ones_named(folder):
     (folder / "dev.json").touch()
     assert list(find_manifests(folder)) == ["train", "dev", "test", "isolated_dev"]
     assert find_manifests(folder)["dev"] == folder / "dev.json"
+
+
+def test_a_prefix_finds_other_manifests_of_the_same_splits(folder):
+    for name in ("train", "dev", "test", "isolated_train", "isolated_dev"):
+        (folder / f"{name}.json").touch()
+    with pytest.raises(DataError, match=r"no isolated_test\.json; "):
+        find_manifests(folder, "isolated_")
+    for name in ("isolated_test", "isolated_other"):
+        (folder / f"{name}.json").touch()
+    found = find_manifests(folder, "isolated_")
+    assert found == {split: folder / f"isolated_{split}.json" for split in ("train", "dev", "test", "other")}

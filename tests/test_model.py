@@ -204,6 +204,18 @@ def test_loading_runs_no_yaml_and_no_pickle(tmp_path, monkeypatch):
     assert not (tmp_path / "ran").exists()
 
 
-def test_unknown_head_normalization_is_refused():
+def test_unknown_choices_are_refused():
     with pytest.raises(UsageError, match="did you mean 'input'"):
         ModelSettings(FEATURES, "gru", 40, 2, {}, "inputs")
+    with pytest.raises(UsageError, match="did you mean 'classification'"):
+        ModelSettings(FEATURES, "gru", 40, 2, {}, task="classifications")
+
+
+def test_a_folder_from_before_tasks_and_segments_transcribes(tmp_path):
+    config = json.loads((save(tmp_path) / models.CONFIG).read_text())
+    del config["model"]["task"], config["model"]["features"]["segments"]
+    write_json(tmp_path / models.CONFIG, config)
+    resign(tmp_path)
+    loaded = models.load(tmp_path).model.settings
+    assert loaded == trained("improved_v2").settings
+    assert (loaded.task, loaded.features.segments) == ("transcription", 0)

@@ -6,11 +6,16 @@ import pytest
 import torch
 
 from snn_asr import encoders
-from snn_asr.operations import CORE, HEAD, INPUT, OperationCount, Products, count_batch, record_layers
+from snn_asr.operations import CORE, HEAD, INPUT, OperationCount, Products, Record, count_batch, record_layers
 
 NAMES = sorted(encoders.ENCODERS)
 CASES = [
-    *((name, {}) for name in NAMES), ("improved_v2", {"bits": 2, "threshold": 0}), ("improved_v2", {"smoothing": 0.5})
+    *((name, {}) for name in NAMES),
+    ("improved_v2", {"bits": 2, "threshold": 0}),
+    ("improved_v2", {"smoothing": 0.5}),
+    ("improved_v2", {"input_coding": "coder"}),
+    ("lif", {"input_coding": "coder", "input_bits": 2, "input_threshold": 0}),
+    ("gru", {"input_coding": "noise"}),
 ]
 CLASSES = 3
 LENGTHS = [5, 2, 0, 1]
@@ -18,7 +23,7 @@ LENGTHS = [5, 2, 0, 1]
 
 def sparse_input(frames: int = 6, size: int = 3) -> torch.Tensor:
     """(rows, frames, size), about half zeros; what stands in the padding is not zero."""
-    x = torch.randn(len(LENGTHS), frames, size)
+    x = 4 * torch.randn(len(LENGTHS), frames, size)
     x[torch.rand_like(x) < 0.5] = 0
     for row, length in enumerate(LENGTHS):
         x[row, length:] = 7.0
@@ -42,6 +47,10 @@ def counted(encoder: encoders.Encoder, x: torch.Tensor, lengths: torch.Tensor) -
     return total
 
 
+def leaves(encoder: encoders.Encoder) -> list:
+    return [each for layer in encoder.layers for each in encoders.directions(layer)]
+
+
 class Walker:
     """Counts one multiplication at a time, over utterances without padding."""
 
@@ -50,19 +59,23 @@ class Walker:
         self.products = {each: Products() for each in (INPUT, CORE, HEAD)}
         self.nonzero, self.outputs = [0] * len(encoder.layers), [0] * len(encoder.layers)
 
-    def multiply(self, products: Products, fan_out: int, vector: list[float], binary: bool) -> None:
-        for _ in range(fan_out):
-            for value in vector:
+    def multiply(self, products: Products, weights: list[list[float]], vector: list[float], binary: bool) -> None:
+        for row in weights:
+            for weight, value in zip(row, vector, strict=True):
                 products.dense += 1
-                if value != 0 and binary:
+                if weight != 0 and value != 0 and binary:
                     products.acs += 1
-                elif value != 0:
+                elif weight != 0 and value != 0:
                     products.macs += 1
 
     @torch.no_grad()
     def walk(self, x: torch.Tensor) -> None:
         """x (T, D): one utterance."""
-        events, binary = x.tolist(), False
+        binary = False
+        if self.encoder.input_coder is not None:
+            coded, _ = self.encoder.input_coder(x.unsqueeze(0), torch.tensor([len(x)]), None)
+            x, binary = coded[0], self.encoder.input_coder.binary
+        events = x.tolist()
         for index, layer in enumerate(self.encoder.layers):
             sides = []
             for backwards, side in enumerate(encoders.directions(layer)):
@@ -76,13 +89,13 @@ class Walker:
             self.outputs[index] += sent.numel()
             x = self.integrate(sent)
         for frame in events:
-            self.multiply(self.products[HEAD], CLASSES, frame, binary)
+            self.multiply(self.products[HEAD], [[1.0] * len(frame)] * CLASSES, frame, binary)
 
     def integrate(self, sent: torch.Tensor) -> torch.Tensor:
         """What the next layer sees; products are those of the events, with which the integrator commutes."""
-        frames, last = [], torch.zeros(sent.shape[1])
+        frames, last, kept = [], torch.zeros(sent.shape[1]), self.encoder.options["smoothing"]
         for frame in sent:
-            last = self.encoder.smoothing * last + (1 - self.encoder.smoothing) * frame
+            last = kept * last + (1 - kept) * frame
             frames.append(last)
         return torch.stack(frames)
 
@@ -90,9 +103,9 @@ class Walker:
         from_below, *recurrent = layer.core_weights()
         before = [0.0] * layer.output_size
         for given, sent in zip(x, y, strict=True):
-            self.multiply(self.products[CORE if index else INPUT], from_below.shape[0], given, binary)
+            self.multiply(self.products[CORE if index else INPUT], from_below.tolist(), given, binary)
             for from_before in recurrent:
-                self.multiply(self.products[CORE], from_before.shape[0], before, layer.binary)
+                self.multiply(self.products[CORE], from_before.tolist(), before, layer.binary)
             before = sent
 
 
@@ -101,6 +114,8 @@ class Walker:
 def test_counts_are_those_of_walking_every_weight_and_input(name, options, bidirectional):
     encoder = trained(name, bidirectional, **options)
     x, lengths = sparse_input(), torch.tensor(LENGTHS)
+    with torch.no_grad():
+        encoders.directions(encoder.layers[1])[0].core_weights()[0][:2, 1:] = 0  # pruned weights cost nothing
     total = counted(encoder, x, lengths)
     walker = Walker(encoder)
     for row, length in enumerate(LENGTHS):
@@ -111,8 +126,30 @@ def test_counts_are_those_of_walking_every_weight_and_input(name, options, bidir
     assert total.frames == sum(LENGTHS)
     assert total.macs == sum(each.macs for each in walker.products.values())
     assert total.dense == sum(each.dense for each in walker.products.values())
-    assert (total.acs > 0) == ("bits" in options)
+    assert (total.acs > 0) == any(each.binary for each in [*leaves(encoder), encoder.input_coder] if each is not None)
+    assert [sum(layer[0]) for layer in total.timeline] == total.nonzero
+    assert [sum(layer[1]) for layer in total.timeline] == total.outputs
     assert total.density == [part / whole for part, whole in zip(walker.nonzero, walker.outputs, strict=True)]
+
+
+def test_timeline_is_by_tenths_of_each_utterance():
+    """Twenty frames and ten: the events of frames 0 and 1 of the first are in one bin with frame 0 of the second."""
+    encoder = encoders.build("improved_v2", 3, 4, 1)
+    y = torch.zeros(2, 20, 4)
+    y[0, :2], y[0, 19], y[1, 0, :3], y[1, 15] = 1, 1, 1, 1  # the last lies in the padding
+    record = Record(0, encoder.layers[0], torch.zeros(2, 20, 3), torch.tensor([20, 10]), y, False, None)
+    total = OperationCount()
+    count_batch([record], CLASSES, total)
+    assert total.timeline == [[[11, *[0] * 8, 4], [12] * 10]]
+
+
+def test_authors_count_is_their_formula_for_v2_and_nothing_for_others():
+    """4H·nnz(x) + 4H·nnz(Y1) + N·nnz(Y2) + 16H a frame, two layers of H = 4, N = 3."""
+    x, lengths = sparse_input(), torch.tensor(LENGTHS)
+    total = counted(trained("improved_v2"), x, lengths)
+    events = sum(int((x[row, :length] != 0).sum()) for row, length in enumerate(LENGTHS))
+    assert total.authors_macs == 16 * events + 16 * total.nonzero[0] + 3 * total.nonzero[1] + 64 * sum(LENGTHS)
+    assert counted(trained("gru"), x, lengths).authors_macs is None
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -120,6 +120,47 @@ def test_a_key_in_both_recipe_and_block_is_refused(digits: Path) -> None:
         recipe.load(digits, {"data_folder": "x"})
 
 
+def write_preset(path: Path, content: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+
+
+def test_a_preset_replaces_keys_and_overrides_go_before_it(digits: Path) -> None:
+    content = "# Big\nhidden_size: 64\ntally: !new:collections.Counter\n    depth: 2\nthreshold: 9\n"
+    write_preset(digits.parent / "presets" / "big.yaml", content)
+    values = recipe.load(digits, {"data_folder": "/data", "preset": "big"})
+    assert (values["hidden_size"], values["doubled"], dict(values["tally"])) == (64, 128, {"depth": 2})
+    assert values["encoder_options"] == {"threshold": 9}
+    values = recipe.load(digits, {"data_folder": "/data", "preset": "big", "hidden_size": 5})
+    assert (values["hidden_size"], dict(values["tally"])) == (5, {"depth": 2})
+    assert "threshold" not in recipe.load(digits, {"data_folder": "/data", "preset": "big", "encoder": "twin"})
+
+
+def test_the_text_of_a_preset_keeps_what_it_does_not_replace(digits: Path) -> None:
+    (digits / "train.yaml").write_text(TRAIN.replace("options:", "\n# Network\noptions:"))
+    write_preset(digits.parent / "presets" / "big.yaml", "tally: 3\n")
+    shown = recipe.text(digits, {"preset": "big"})
+    assert "tally: 3\n\n# Network\noptions: !ref" in shown and "width" not in shown
+    assert shown.startswith("# Overrides: preset=big\n# Digits")
+
+
+def test_a_recipes_own_preset_goes_before_that_for_all(digits: Path) -> None:
+    write_preset(digits.parent / "presets" / "big.yaml", "hidden_size: 64\n")
+    write_preset(digits / "presets" / "big.yaml", "hidden_size: 32\n")
+    assert recipe.load(digits, {"data_folder": "/data", "preset": "big"})["hidden_size"] == 32
+    assert set(recipe.presets(digits)) == {"big"}
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "message"),
+    [("a: 1\n", "bog", "unknown preset 'bog'; did you mean 'big'"), ("hiden_size: 1\n", "big", "mean 'hidden_size'")],
+)
+def test_wrong_presets_are_named(digits: Path, content: str, name: str, message: str) -> None:
+    write_preset(digits.parent / "presets" / "big.yaml", content)
+    with pytest.raises(UsageError, match=message):
+        recipe.load(digits, {"data_folder": "/data", "preset": name})
+
+
 def test_find_takes_name_folder_and_file(packaged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = packaged / "train.yaml"
     assert recipe.find("Digits") == recipe.find("digits") == expected

@@ -118,7 +118,7 @@ def test_a_run_killed_and_resumed_is_the_uninterrupted_one(
     method, call, short_train, whole_run, tmp_path, monkeypatch
 ):
     with monkeypatch.context() as patch:
-        interrupt_at(patch, "CtcBrain", method, call)
+        interrupt_at(patch, "RecognizerBrain", method, call)
         with pytest.raises((InterruptedRun, KeyboardInterrupt)):
             short_train(tmp_path)
     assert not (tmp_path / "model").exists()
@@ -126,7 +126,7 @@ def test_a_run_killed_and_resumed_is_the_uninterrupted_one(
 
 
 def test_an_interrupted_command_says_how_to_go_on(tones, tone_recipe, tmp_path, monkeypatch, capsys):
-    interrupt_at(monkeypatch, "CtcBrain", "on_stage_start", 3)
+    interrupt_at(monkeypatch, "RecognizerBrain", "on_stage_start", 3)
     words = [f"{key}={value}" for key, value in SHORT.items()]
     code = program.run(
         ["train", str(tone_recipe), "--data-folder", str(tones), "--output-folder", str(tmp_path), *words]
@@ -144,10 +144,20 @@ def test_resumed_ranges_and_optimizer_of_a_gru_and_a_moving_range(short_train, t
     for options in ({"encoder": "gru"}, {"range": "moving_average", "candidate": "relu", "activity_penalty": 0.1}):
         whole = short_train(tmp_path / "whole", resume=False, epochs=2, **options)
         with monkeypatch.context() as patch:
-            interrupt_at(patch, "CtcBrain", "on_fit_batch_end", 6)
+            interrupt_at(patch, "RecognizerBrain", "on_fit_batch_end", 6)
             with pytest.raises(InterruptedRun):
                 short_train(tmp_path / "killed", resume=False, epochs=2, **options)
         assert_same_run(short_train(tmp_path / "killed", epochs=2, **options), whole)
+
+
+def test_the_papers_schedule_and_curriculum_train_and_resume(short_train, tmp_path, monkeypatch):
+    options = {"schedule": "halving", "length_curriculum": [[60, 2]], "batch_utterances": 3, "average_decay": 0.0}
+    whole = short_train(tmp_path / "whole", **options)
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, "RecognizerBrain", "on_stage_start", 5)
+        with pytest.raises(InterruptedRun):
+            short_train(tmp_path / "killed", **options)
+    assert_same_run(short_train(tmp_path / "killed", **options), whole)
 
 
 def content(folder: Path) -> dict[Path, tuple[int, bytes]]:
@@ -182,7 +192,7 @@ def test_other_options_do_not_go_into_the_folder_of_a_run(short_train, whole_run
 def test_no_resume_begins_anew(short_train, whole_run, tmp_path, monkeypatch):
     folder = shutil.copytree(whole_run, tmp_path / "run")
     with monkeypatch.context() as patch:
-        interrupt_at(patch, "CtcBrain", "on_fit_batch_end", 1)
+        interrupt_at(patch, "RecognizerBrain", "on_fit_batch_end", 1)
         with pytest.raises(InterruptedRun):
             short_train(folder, seed=2, resume=False)
     with pytest.raises(DataError, match="no finished model"):
@@ -277,6 +287,11 @@ def test_utterances_too_short_for_a_frame_may_be_decoded_and_scored(split, short
         ({"dropout": 1.5}, "dropout"),
         ({"bits": 1}, "bits"),
         ({"tokens": "wurds"}, "did you mean 'words'"),
+        ({"schedule": "halfing"}, "did you mean 'halving'"),
+        ({"average_decay": 1.0}, "average_decay: 1.0"),
+        ({"length_curriculum": [[100]]}, r"length_curriculum: \[\[100\]\]; must be a list"),
+        ({"batch_utterances": -1}, "batch_utterances: -1; must be a whole number from 0"),
+        ({"task": "classify"}, "unknown key 'task'"),  # of a recipe that leaves it to the default
     ],
 )
 def test_options_that_cannot_work_are_named(overrides, words, short_train, tmp_path):
@@ -296,8 +311,7 @@ def test_a_recipe_without_a_key_says_which(tones, tmp_path):
 @pytest.mark.parametrize("name", recipe.discover())
 def test_every_recipe_that_comes_with_the_package_describes_a_model(name):
     for encoder in recipe.encoder_blocks(recipe.find(name)):
-        settings = recipe.load(name, {"encoder": encoder})
-        training.check_settings(settings, name)
+        settings = training.load_settings(name, {"encoder": encoder})
         size, layers = settings["hidden_size"], settings["num_layers"]
         built = encoders.build(
             encoder, settings["features"].stacked_size, size, layers, **settings["encoder_options"]

@@ -44,6 +44,10 @@ epochs: 18
 patience: 18
 batch_frames: 120
 learning_rate: 0.02
+schedule: warm_cool
+average_decay: 0.5
+batch_utterances: 0
+length_curriculum: []
 warmup_epochs: 1
 cooldown_epochs: 6
 max_grad_norm: 1.0

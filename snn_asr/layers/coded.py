@@ -93,6 +93,11 @@ class GatedLayer(CodedLayer):
             for gate in self.recurrent_weight.data.chunk(improved.GATES):
                 nn.init.orthogonal_(gate, recurrent_gain)
 
+    @property
+    def counted_by_authors(self) -> bool:
+        """True for v2, the layer that the authors' own counter of multiplications is for (operations.py)."""
+        return self.recurrent_weight is not None and self.tracker is not None
+
     def core_weights(self) -> list[Tensor]:
         weights = [self.input_weight, self.recurrent_weight]
         return [each for each in weights if each is not None]

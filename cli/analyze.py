@@ -1,0 +1,136 @@
+"""``snn-asr analyze``: what the architecture of a recipe's encoders, or of a trained model, does to the gradient."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from snn_asr.analysis import Analysis
+
+ENCODERS = ("lif", "improved_v1", "improved_v2", "lstm")
+SHOWN_STEPS = (1, 10, 30)
+NUMBERS = "analysis.json"
+
+
+def analyze(
+    target: Annotated[
+        str, typer.Argument(help="A recipe (name, folder or file), or a model or run folder.", metavar="RECIPE | MODEL")
+    ],
+    audio: Annotated[
+        Path | None, typer.Option("--input", help="An utterance to look at a model with, instead of noise.")
+    ] = None,
+    output_folder: Annotated[Path, typer.Option(help="Where the figures and numbers go.")] = Path("analysis"),
+    file_format: Annotated[str, typer.Option("--format", help="Of the figures: png or svg.")] = "png",
+    encoders: Annotated[
+        str | None,
+        typer.Option(help="Of a recipe, with commas; else lif, improved_v1, improved_v2, lstm where it has them."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of weights, noise and projections.", min=0)] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
+) -> None:
+    """Measure vanishing gradients and gradient mismatch; draw them, and what fires.
+
+    A recipe's encoders are looked at untrained. A model adds the distributions of its parameters and, with --input,
+    the events of its units and their rates.
+    """
+    from snn_asr import figures
+    from snn_asr.files import write_json
+
+    figures.check(file_format)
+    analysis = _analysis(target, audio, encoders, seed)
+    paths = figures.draw(analysis, output_folder, file_format)
+    numbers = analysis.to_json() | {"figures": {name: str(path) for name, path in paths.items()}}
+    write_json(output_folder / NUMBERS, numbers)
+    if as_json:
+        typer.echo(json.dumps(numbers, indent=2, ensure_ascii=False))
+    else:
+        typer.echo("\n".join([*_key_numbers(analysis), *map(str, paths.values()), str(output_folder / NUMBERS)]))
+
+
+def _analysis(target: str, audio: Path | None, encoders: str | None, seed: int) -> Analysis:
+    from snn_asr import analysis
+    from snn_asr.errors import UsageError
+
+    if _is_model(target):
+        if encoders is not None:
+            raise UsageError("a model has one encoder, the one it was trained with", "--encoders", "leave it out")
+        return analysis.of_model(target, seed, audio)
+    path = _find_recipe(target)
+    if audio is not None:
+        raise UsageError("a recipe's encoders are untrained", "--input", "name a model to look at an utterance with")
+    return analysis.of_recipe(target, _recipe_settings(path, encoders), seed)
+
+
+def _is_model(target: str) -> bool:
+    from snn_asr.errors import DataError
+    from snn_asr.model import find_model
+
+    try:
+        return find_model(target).is_dir()
+    except DataError:
+        return False
+
+
+def _find_recipe(target: str) -> Path:
+    from snn_asr import recipe
+    from snn_asr.errors import UsageError
+
+    try:
+        return recipe.find(target)
+    except UsageError as error:
+        if not Path(target).exists():
+            raise
+        todo = "give the output folder of a finished 'snn-asr train', or name a recipe"
+        raise UsageError("neither a finished model nor a recipe", target, todo) from error
+
+
+def _recipe_settings(path: Path, encoders: str | None) -> dict[str, dict[str, object]]:
+    """What the recipe says with each of the encoders, by name."""
+    from snn_asr import recipe
+    from snn_asr.errors import UsageError
+    from snn_asr.features import FeatureSettings
+
+    blocks = recipe.encoder_blocks(path)
+    names = [each for each in ENCODERS if each in blocks]
+    if encoders is not None:
+        names = [each.strip() for each in encoders.split(",") if each.strip()]
+    if not names:
+        raise UsageError("names no encoder", "--encoders", f"choose from: {', '.join(blocks)}")
+    settings = {name: recipe.load(path, {"encoder": name}) for name in names}
+    needed = {"features": FeatureSettings, "encoder_options": dict, "hidden_size": int, "num_layers": int}
+    for each in settings.values():
+        for key, kind in needed.items():
+            if not isinstance(each.get(key), kind):
+                raise UsageError(f"{key}: {each.get(key)!r}", path, f"must be of type {kind.__name__}")
+    return settings
+
+
+def _key_numbers(analysis: Analysis) -> Iterator[str]:
+    """The findings for people, a line each."""
+    yield f"{analysis.subject}, on {analysis.features}"
+    for each in analysis.reaches:
+        if each.whole is None:
+            yield f"{each.name}: no gradient reaches the last frame"
+            continue
+        yield f"{each.name}: gradient, relative to the last frame's: {_steps(each.whole)}"
+        if each.without_current is not None:
+            yield f"{each.name}:   with the synaptic current cut: {_steps(each.without_current)}"
+    for each in analysis.mismatches:
+        shown = zip(each.bits, each.no_threshold, strict=True)
+        cosines = [f"{bits} bits {'none' if value is None else f'{value:.4f}'}" for bits, value in shown]
+        yield f"{each.name}: cosine of the gradient with that without rounding: {', '.join(cosines)}"
+    for each in analysis.activities:
+        rates = each.rates_hz
+        yield (
+            f"{each.name}: {float(rates.mean()):.2f} events a second and unit, "
+            f"{int((rates == 0).sum())} of {len(rates)} units silent"
+        )
+
+
+def _steps(norms: list[float]) -> str:
+    return ", ".join(f"{norms[step]:.3g} at k = {step}" for step in SHOWN_STEPS if step < len(norms))

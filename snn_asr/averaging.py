@@ -1,0 +1,47 @@
+"""A moving average of a model's weights, which is what gets evaluated and kept (Polyak & Juditsky 1992).
+
+    average = d · average + (1 - d) · weights,   d = min(decay, (1 + step) / (10 + step))
+
+The decay rises with the steps, so that the average follows a young network closely. Running statistics of batch
+normalisation are averaged like weights; ranges and counters of the coders, which are averages already, are copied.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class AveragedWeights:
+    """``decay`` 0 makes the average the weights themselves."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model, self.decay = model, decay
+        self.average = self._copy() if decay else {}
+        self._own: dict[str, Tensor] = {}
+
+    def _copy(self) -> dict[str, Tensor]:
+        return {name: each.detach().clone() for name, each in self.model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """After training step ``step``, counted from 1."""
+        if self.decay == 0:
+            return
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, each in self.model.state_dict().items():
+            if each.dtype.is_floating_point and ".tracker." not in name:
+                self.average[name].lerp_(each, 1 - decay)
+            else:
+                self.average[name].copy_(each)
+
+    def swap_in(self) -> None:
+        """Give the model the average, and remember its own weights."""
+        if self.decay:
+            self._own = self._copy()
+            self.model.load_state_dict(self.average)
+
+    def swap_out(self) -> None:
+        """Give the model its own weights back."""
+        if self.decay:
+            self.model.load_state_dict(self._own)

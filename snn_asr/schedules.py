@@ -1,0 +1,65 @@
+"""How the learning rate moves: one class a schedule, with the same three methods and a state for the checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from speechbrain.nnet.schedulers import NewBobScheduler, WarmCoolDecayLRSchedule
+from torch.optim import Optimizer
+
+
+class WarmCool:
+    """Up in a line over ``warmup_epochs``, level, and down in a line to 0 over ``cooldown_epochs``."""
+
+    def __init__(self, recipe: Mapping[str, Any], batches: int) -> None:
+        """``batches`` is their number an epoch."""
+        warmup, cooldown = (max(1, int(batches * recipe[each])) for each in ("warmup_epochs", "cooldown_epochs"))
+        steps = recipe["epochs"] * batches
+        self._set = WarmCoolDecayLRSchedule(recipe["learning_rate"], warmup, cooldown, steps, decay_factor=1.0)
+
+    def on_batch(self, optimizer: Optimizer, step: int) -> None:
+        """Before training step ``step``, counted from 1."""
+        self._set(optimizer, step)
+
+    def on_epoch(self, optimizer: Optimizer, error_rate: float) -> None:
+        """After an epoch with its development error."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing to restore: all follows from the step."""
+
+
+class Halving:
+    """Half as high when the development error has improved by less than 0.5 % of itself in more than one epoch.
+
+    Never below 1.25e-4 (Ponghiran & Roy 2022).
+    """
+
+    IMPROVEMENT, EPOCHS_OF_GRACE, LOWEST = 0.005, 1, 1.25e-4
+
+    def __init__(self, recipe: Mapping[str, Any], batches: int) -> None:
+        self._scheduler = NewBobScheduler(recipe["learning_rate"], 0.5, self.IMPROVEMENT, self.EPOCHS_OF_GRACE)
+
+    def on_batch(self, optimizer: Optimizer, step: int) -> None:
+        """The rate stays as it is within an epoch."""
+
+    def on_epoch(self, optimizer: Optimizer, error_rate: float) -> None:
+        _, rate = self._scheduler(error_rate)
+        self._scheduler.hyperparam_value = max(rate, min(self.LOWEST, optimizer.param_groups[0]["lr"]))
+        for group in optimizer.param_groups:
+            group["lr"] = self._scheduler.hyperparam_value
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: getattr(self._scheduler, name) for name in self._NAMES}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for name in self._NAMES:
+            setattr(self._scheduler, name, state[name])
+
+    _NAMES = ("hyperparam_value", "metric_values", "current_patient")
+
+
+SCHEDULES = {"warm_cool": WarmCool, "halving": Halving}

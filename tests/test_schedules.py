@@ -1,0 +1,46 @@
+"""Learning-rate schedules, step by step."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from snn_asr.schedules import Halving, WarmCool
+
+
+def optimizer_at(rate: float) -> torch.optim.Optimizer:
+    return torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=rate)
+
+
+def test_warm_cool_rises_stays_and_falls_to_zero():
+    optimizer, recipe = optimizer_at(1.0), {"learning_rate": 1.0, "epochs": 4, "warmup_epochs": 1, "cooldown_epochs": 2}
+    schedule, rates = WarmCool(recipe, 5), []
+    for step in range(1, 21):
+        schedule.on_batch(optimizer, step)
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert rates[5:9] == [1.0] * 4
+    assert rates[-1] == pytest.approx(0) and rates[14] == pytest.approx(0.5)
+
+
+def errors_to_rates(schedule: Halving, optimizer, errors: list[float]) -> list[float]:
+    rates = []
+    for error in errors:
+        schedule.on_epoch(optimizer, error)
+        rates.append(optimizer.param_groups[0]["lr"])
+    return rates
+
+
+def test_halving_forgives_one_epoch_and_stops_at_the_floor():
+    optimizer = optimizer_at(1e-3)
+    schedule = Halving({"learning_rate": 1e-3}, 1)
+    assert errors_to_rates(schedule, optimizer, [50, 40, 39.9, 30, 30, 30]) == [1e-3, 1e-3, 1e-3, 1e-3, 5e-4, 5e-4]
+    assert errors_to_rates(schedule, optimizer, [30] * 12)[-1] == 1.25e-4
+
+
+def test_halving_goes_on_from_its_state():
+    optimizer, schedule = optimizer_at(1e-3), Halving({"learning_rate": 1e-3}, 1)
+    errors_to_rates(schedule, optimizer, [50, 50])
+    restored = Halving({"learning_rate": 1e-3}, 1)
+    restored.load_state_dict(schedule.state_dict())
+    assert errors_to_rates(restored, optimizer, [50]) == [5e-4]
