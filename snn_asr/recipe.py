@@ -3,7 +3,8 @@
 A recipe is a folder with a ``train.yaml``. Its key ``encoder: NAME`` chooses ``encoders/NAME.yaml``, a flat mapping
 whose keys are disjoint from the recipe's and are appended to it, so that two encoders trained from one recipe differ
 in that block alone. An override ``preset=NAME`` replaces the keys that ``presets/NAME.yaml`` holds: one of the
-recipe's own folder, or one for all recipes beside it; those of other encoders' blocks are passed over. Recipes are code: loading one builds the objects it names. Only training does that.
+recipe's own folder, or one for all recipes beside it; those of other encoders' blocks are passed over. Recipes are
+code: loading one builds the objects it names. Only training does that.
 """
 
 from __future__ import annotations
@@ -117,7 +118,8 @@ def text(name_or_path: str | Path, overrides: Mapping[str, object] | None = None
 def copy(name_or_path: str | Path, folder: str | Path) -> Path:
     """Copy a recipe's folder, the encoder blocks and the shared presets into ``folder``.
 
-    Returns the copied recipe's folder. Raises UsageError, before anything is written, where a file exists with other content.
+    Returns the copied recipe's folder. Raises UsageError, before anything is written, where a file exists with other
+    content.
     """
     recipe, folder = find(name_or_path), Path(folder)
     target = folder / recipe.resolve().parent.name
