@@ -138,14 +138,14 @@ def find(name: str) -> Callable[..., nn.Module]:
 
 def build(
     name: str, input_size: int, hidden_size: int, num_layers: int, *, bidirectional: bool = False,
-    smoothing: float = 0.0, learn_smoothing: bool = False, input_coding: str = "none", input_bits: int = 6,
-    input_threshold: int = 3, input_range: str = "moving_average", **options: Any,
+    smoothing: float = 0.0, learn_smoothing: bool = False, input_coding: str = "none",
+    input_bits: int | None = None, input_threshold: int | None = None, input_range: str | None = None, **options: Any,
 ) -> Encoder:
     """An encoder by name.
 
     Every encoder knows ``smoothing`` and ``learn_smoothing`` (readout.py), ``input_coding`` (input_coding.py) and, for
-    ``input_coding="coder"``, the coder's ``input_bits``, ``input_threshold`` and ``input_range``; ``options`` are
-    those of its layers. Raises UsageError for an unknown name, option or impossible size.
+    ``input_coding="coder"``, the coder's ``input_bits``, ``input_threshold`` and ``input_range``, where not given those
+    of the layers (a fixed range excepted: features have their own); ``options`` are those of its layers. Raises UsageError for an unknown name, option or impossible size.
     """
     factory = find(name)
     for option in options:
@@ -159,7 +159,7 @@ def build(
         size = layers[-1].output_size if layers else input_size
         make = partial(factory, size, hidden_size, **options)
         layers.append(Bidirectional(make) if bidirectional else make())
-    input_coder = coding.build(input_coding, CoderSettings(input_bits, input_threshold, input_range))
+    input_coder = coding.build(input_coding, _input_settings(input_bits, input_threshold, input_range, options))
     integrators = [LeakyIntegrator(smoothing, learn_smoothing) for _ in layers]
     given = {
         "bidirectional": bidirectional, "smoothing": smoothing, "learn_smoothing": learn_smoothing,
@@ -167,6 +167,15 @@ def build(
         "input_range": input_range, **options,
     }
     return Encoder(name, layers, given, input_coder, integrators)
+
+
+def _input_settings(bits: int | None, threshold: int | None, range: str | None, layer: dict[str, Any]) -> CoderSettings:
+    own = layer.get("range", "fixed")
+    return CoderSettings(
+        layer.get("bits", 6) if bits is None else bits,
+        (layer.get("threshold", 3) if "bits" in layer else 3) if threshold is None else threshold,
+        ("moving_average" if own == "fixed" else own) if range is None else range,
+    )
 
 
 SHARED_OPTIONS = frozenset(inspect.signature(build).parameters) - {

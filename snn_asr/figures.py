@@ -28,7 +28,7 @@ DOTS_PER_INCH = 150
 STYLE = {
     "font.size": 10, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
     "grid.color": "#DDDDDD", "axes.axisbelow": True, "legend.frameon": False, "lines.linewidth": 1.8,
-    "lines.markersize": 5, "svg.hashsalt": "snn-asr", "svg.fonttype": "none",
+    "lines.markersize": 6, "svg.hashsalt": "snn-asr", "svg.fonttype": "none",
 }
 
 
@@ -83,25 +83,27 @@ def _panels(
 
 
 def _reaches(reaches: Sequence[Reach], features: str) -> Figure:
-    figure, ((whole, cut),) = _panels(
-        f"How far back the gradient of the last output reaches ({_short(features)})", 10, 4.2, 1, 2,
-        sharex=True, sharey=True,
+    kinds = {"whole gradient": [each.whole for each in reaches]}
+    if any(each.without_current for each in reaches):
+        kinds["with the synaptic current cut"] = [each.without_current for each in reaches]
+    figure, (row,) = _panels(
+        f"How far back the gradient of the last output reaches ({_short(features)})", 2 + 4 * len(kinds), 4.2,
+        1, len(kinds), sharex=True, sharey=True,
     )
-    for index, reach in enumerate(reaches):
-        for axes, norms in ((whole, reach.whole), (cut, reach.without_current)):
+    for axes, (title, lines) in zip(row, kinds.items(), strict=True):
+        axes.set_title(title)
+        axes.set_xlabel("steps back, k")
+        for index, norms in enumerate(lines):
             if norms is not None:
                 values, marks = _above_floor(norms)
-                axes.plot(range(len(norms)), values, label=reach.name, **_line(index), markevery=marks)
-    whole.set_title("whole gradient")
-    cut.set_title("with the synaptic current cut")
+                axes.plot(range(len(norms)), values, label=reaches[index].name, **_line(index), markevery=marks)
+    whole = row[0]
     whole.set_ylabel("norm of the gradient, relative to k = 0")
     whole.set_yscale("log")
     powers = (SMALLEST_POWER, *range(SMALLEST_POWER + 1, 1, 2))
     labels = [f"$10^{{{each}}}$" for each in powers[1:]]
-    whole.set_yticks([10.0**each for each in powers], [f"$\\leq 10^{{{SMALLEST_POWER}}}$", *labels])
+    whole.set_yticks([10.0**each for each in powers], [f"≤ $10^{{{SMALLEST_POWER}}}$", *labels])
     whole.minorticks_off()
-    for axes in (whole, cut):
-        axes.set_xlabel("steps back, k")
     figure.legend(*whole.get_legend_handles_labels(), loc="outside right upper")
     return figure
 
