@@ -148,7 +148,7 @@ def test_a_recipes_own_preset_goes_before_that_for_all(digits: Path) -> None:
     write_preset(digits.parent / "presets" / "big.yaml", "hidden_size: 64\n")
     write_preset(digits / "presets" / "big.yaml", "hidden_size: 32\n")
     assert recipe.load(digits, {"data_folder": "/data", "preset": "big"})["hidden_size"] == 32
-    assert set(recipe.presets(digits)) == {"big"}
+    assert set(recipe.presets(recipe.find(digits))) == {"big"}
 
 
 @pytest.mark.parametrize(
