@@ -33,10 +33,10 @@ def analyze(
     seed: Annotated[int, typer.Option(help="Of weights, noise and projections.", min=0)] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
 ) -> None:
-    """Measure vanishing gradients and gradient mismatch; draw them, and what fires.
+    """Measure and draw gradients, parameters and events.
 
-    A recipe's encoders are looked at untrained. A model adds the distributions of its parameters and, with --input,
-    the events of its units and their rates.
+    How far back in time a gradient reaches, and how true it is for how many bits of an event. A recipe's encoders are
+    looked at untrained. A model adds the distributions of its parameters and, with --input, its events and their rates.
     """
     from snn_asr import figures
     from snn_asr.files import write_json
@@ -59,6 +59,8 @@ def _analysis(target: str, audio: Path | None, encoders: str | None, seed: int) 
     if _is_model(target):
         if encoders is not None:
             raise UsageError("a model has one encoder, the one it was trained with", "--encoders", "leave it out")
+        if audio is None:
+            typer.echo(f"{target}: noise is not what it was trained on; give it speech with --input", err=True)
         return analysis.of_model(target, seed, audio)
     path = _find_recipe(target)
     if audio is not None:

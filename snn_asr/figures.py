@@ -87,7 +87,7 @@ def _reaches(reaches: Sequence[Reach], features: str) -> Figure:
     if any(each.without_current for each in reaches):
         kinds["with the synaptic current cut"] = [each.without_current for each in reaches]
     figure, (row,) = _panels(
-        f"How far back the gradient of the last output reaches ({_short(features)})", 2 + 4 * len(kinds), 4.2,
+        f"How far back the gradient of the last output reaches\n{_short(features)}", 6 + 2 * len(kinds), 4.4,
         1, len(kinds), sharex=True, sharey=True,
     )
     for axes, (title, lines) in zip(row, kinds.items(), strict=True):
@@ -126,7 +126,7 @@ def _above_floor(norms: Sequence[float]) -> tuple[list[float], list[int]]:
 
 def _mismatches(mismatches: Sequence[Mismatch], features: str) -> Figure:
     figure, ((plain, scaled),) = _panels(
-        f"How true the straight-through gradient of the weights is ({_short(features)})", 10, 4.2, 1, 2, sharey=True
+        f"How true the straight-through gradient of the weights is\n{_short(features)}", 10, 4.4, 1, 2, sharey=True
     )
     for index, mismatch in enumerate(mismatches):
         for axes, cosines in ((plain, mismatch.no_threshold), (scaled, mismatch.scaled_threshold)):
@@ -144,18 +144,19 @@ def _mismatches(mismatches: Sequence[Mismatch], features: str) -> Figure:
 
 
 def _rasters(activities: Sequence[Activity], features: str) -> Figure:
+    from matplotlib.colors import PowerNorm
     from matplotlib.ticker import MaxNLocator
 
     figure, grid = _panels(
-        f"Events in {_short(features)}", 9, 1 + 2.6 * len(activities), len(activities), sharex=True
+        f"Events\n{_short(features)}", 9, 1 + 2.6 * len(activities), len(activities), sharex=True
     )
     for (axes,), each in zip(grid, activities, strict=True):
         magnitudes = each.events.abs().T
         largest = max(float(magnitudes.max()), 1e-9)
         seconds, units = each.step_seconds * len(each.events), len(magnitudes)
         image = axes.imshow(
-            (magnitudes / largest).numpy(), aspect="auto", origin="lower", cmap="Greys", vmin=0, vmax=1,
-            extent=(0, seconds, 0, units),
+            (magnitudes / largest).numpy(), aspect="auto", origin="lower", cmap="Greys",
+            norm=PowerNorm(0.5, 0, 1), extent=(0, seconds, 0, units),  # the root: the smallest events are seen too
         )
         axes.grid(False)
         axes.set_title(f"{each.name}: {100 * float((each.events != 0).double().mean()):.1f} % of values are events")
@@ -168,7 +169,7 @@ def _rasters(activities: Sequence[Activity], features: str) -> Figure:
 
 def _rates(activities: Sequence[Activity], features: str) -> Figure:
     figure, (row,) = _panels(
-        f"How often the units send events in {_short(features)}", 1 + 4 * len(activities), 3.8, 1, len(activities),
+        f"How often the units send events\n{_short(features)}", 1 + 4 * len(activities), 4, 1, len(activities),
         sharey=True, sharex=True,
     )
     highest = max(1 / each.step_seconds for each in activities)

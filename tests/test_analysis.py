@@ -237,9 +237,9 @@ def small_recipe(tmp_path) -> Path:
     return tmp_path / "recipes" / "Small"
 
 
-def save(folder: Path, encoder: str) -> Path:
+def save(folder: Path, encoder: str, layers: int = 1) -> Path:
     torch.manual_seed(0)
-    settings = ModelSettings(FEATURES, encoder, 16, 2, {})
+    settings = ModelSettings(FEATURES, encoder, 16, layers, {})
     tokens = WordTokens(["yes", "no"])
     model = AcousticModel(settings, Normalization(torch.full((6,), -8.0), torch.full((6,), 3.0)), tokens.size)
     model(torch.randn(4, 60, 6) * 3 - 8, torch.tensor([60] * 4))
@@ -265,11 +265,6 @@ def test_a_recipe_is_looked_at_with_the_encoders_it_has(run, small_recipe, tmp_p
     assert [each["name"] for each in numbers["gradient_mismatch"]] == ["lif", "improved_v2"]
     width, height = struct.unpack(">II", (out_folder / names[0]).read_bytes()[16:24])
     assert width > 1000 and height > 500
-    code, out, _ = run("analyze", small_recipe, "--output-folder", tmp_path / "again", "--seed", 3, "--json")
-    again = json.loads(out)
-    assert again.pop("figures") != numbers.pop("figures") and again == numbers
-    for name in names[:2]:
-        assert (tmp_path / "again" / name).read_bytes() == (out_folder / name).read_bytes()
 
 
 def test_a_model_is_looked_at_on_an_utterance(run, tmp_path, audio):
@@ -282,23 +277,33 @@ def test_a_model_is_looked_at_on_an_utterance(run, tmp_path, audio):
     assert numbers == read_json(out_folder / "analysis.json") and numbers["features"] == str(audio)
     for path in numbers["figures"].values():
         text = "".join(ElementTree.parse(path).getroot().itertext())
-        assert "layer 1" in text and "layer 2" in text
+        assert "layer 1" in text
     assert set(numbers["figures"]) == {
         "vanishing-gradient", "gradient-mismatch", "raster", "firing-rates", "parameters"
     }
-    first, second = numbers["activity"]
-    assert first["units"] == second["units"] == 16 and first["frames"] == 49  # 98 frames in a second, by two
-    assert first["rates_hz"]["mean"] == pytest.approx(first["density"] / 0.02)
-    assert numbers["parameters"]["layer 2"]["recurrent_weight"]["count"] == 2 * 16 * 16
+    (activity,) = numbers["activity"]
+    assert (activity["units"], activity["frames"]) == (16, 49)  # 98 frames in a second, by two
+    assert activity["rates_hz"]["mean"] == pytest.approx(activity["density"] / 0.02) and activity["density"] > 0
+    assert numbers["parameters"]["layer 1"]["recurrent_weight"]["count"] == 2 * 16 * 16
 
 
-def test_a_model_without_events_says_so(run, tmp_path, audio):
-    folder = save(tmp_path / "run", "gru")
+def test_a_model_without_events_says_so(run, tmp_path, audio, monkeypatch):
+    monkeypatch.setattr(figures, "draw", lambda *_: {})
+    folder = save(tmp_path / "run", "gru", layers=2)
     code, out, errors = run("analyze", folder, "--input", audio, "--output-folder", tmp_path / "out")
     assert (code, errors) == (0, [f"{folder}: its layers send no events, so none are shown"])
-    assert [Path(line).name for line in out.splitlines()[-3:]] == [
-        "vanishing-gradient.png", "parameters.png", "analysis.json"
-    ]
+    numbers = read_json(tmp_path / "out" / "analysis.json")
+    assert "cosine" not in out and numbers["activity"] == numbers["gradient_mismatch"] == []
+    assert [each["name"] for each in numbers["vanishing_gradient"]] == ["layer 1", "layer 2"]
+    assert numbers["parameters"]["layer 2"]["recurrence.weight_hh_l0"]["count"] == 3 * 16 * 16
+
+
+def test_the_same_numbers_give_the_same_file(tmp_path):
+    reach = analysis.Reach("lstm", [1.0, 0.5, 0.0], None)
+    found = analysis.Analysis("lstm", "standard-normal features", 0, [reach], [], [], {})
+    first, second = (figures.draw(found, tmp_path / name, "svg") for name in "ab")
+    assert list(first) == ["vanishing-gradient"]
+    assert first["vanishing-gradient"].read_bytes() == second["vanishing-gradient"].read_bytes()
 
 
 @pytest.mark.parametrize(
