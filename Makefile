@@ -28,7 +28,7 @@ $(STAMP): pyproject.toml constraints.txt
 # Every step goes on where an interrupted one stopped, or finds its work done. The GRU, slowest on a CPU, goes first.
 demo: $(STAMP) ## Speak a corpus, train a spiking network and its twins on it, decode, compare (in results/demo)
 	$(BIN)/snn-asr prepare demo --output-folder $(DEMO)/corpus
-	$(BIN)/snn-asr compare Demo smoothing=0.3 --encoders gru,improved_v2,lstm --jobs 2 \
+	$(BIN)/snn-asr compare Demo improved_v2.smoothing=0.3 --encoders gru,improved_v2,lstm --jobs 2 \
 		--data-folder $(DEMO)/corpus --output-folder $(DEMO)/runs > $(DEMO)/comparison.txt
 	$(BIN)/snn-asr decode $(DEMO)/runs/improved_v2*/model $(DEMO)/corpus/audio/librispeech/test-demo \
 		--output-folder $(DEMO)/transcripts > /dev/null

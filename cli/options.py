@@ -8,14 +8,14 @@ from snn_asr.errors import UsageError
 
 
 def parse_overrides(words: Iterable[str] | None) -> dict[str, object]:
-    """``["bits=4", "learning_rate=1e-3"]`` as ``{"bits": 4, "learning_rate": 0.001}``: values are YAML 1.2.
+    """``["bits=4", "gru.dropout=1e-1"]`` as ``{"bits": 4, "gru.dropout": 0.1}``: values are YAML 1.2.
 
     Raises UsageError for a word that is not ``key=value``, a key given twice, or a value that is not YAML.
     """
     overrides: dict[str, object] = {}
     for word in words or ():
         key, equals, value = word.partition("=")
-        if not equals or not key.isidentifier():
+        if not equals or not all(each.isidentifier() for each in key.split(".")):
             raise UsageError("not of the form key=value", f"'{word}'", "write for example bits=4")
         if key in overrides:
             raise UsageError(f"key '{key}' is given twice", f"'{word}'", "give it once")

@@ -113,9 +113,11 @@ def train_encoders(
 ) -> list[Path]:
     """Train one recipe with several encoders and seeds, ``jobs`` at a time; returns the run folders.
 
-    An override goes to every encoder whose block, or the recipe, knows its key. Raises UsageError where none does.
+    An override goes to every encoder whose block, or the recipe, knows its key; one named ``encoder.key`` to that
+    encoder alone. Raises UsageError where none does.
     """
-    plans = [(encoder, {"encoder": encoder, **_known(name, encoder, overrides)}) for encoder in encoders]
+    own, overrides = _by_encoder(encoders, overrides)
+    plans = [(each, {"encoder": each, **_known(name, each, overrides), **own.get(each, {})}) for each in encoders]
     for key in overrides:
         if all(key not in known for _, known in plans):
             recipe.load(name, {"encoder": encoders[0], **overrides})  # names the key and its nearest
@@ -172,6 +174,20 @@ def _whole_pair(value: object) -> bool:
 
 def _number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _by_encoder(
+    encoders: Sequence[str], overrides: Mapping[str, object]
+) -> tuple[dict[str, dict[str, object]], dict[str, object]]:
+    """The overrides named ``encoder.key``, by encoder, and the others."""
+    own: dict[str, dict[str, object]] = {}
+    for key, value in overrides.items():
+        encoder, dot, option = key.partition(".")
+        if dot and encoder not in encoders:
+            raise unknown_name("encoder", encoder, encoders, key)
+        if dot:
+            own.setdefault(encoder, {})[option] = value
+    return own, {key: value for key, value in overrides.items() if "." not in key}
 
 
 def _known(name: str | Path, encoder: str, overrides: Mapping[str, object]) -> dict[str, object]:

@@ -308,10 +308,13 @@ def test_a_recipe_without_a_key_says_which(tones, tmp_path):
         train(path, tones, tmp_path / "run")
 
 
-@pytest.mark.parametrize("name", recipe.discover())
-def test_every_recipe_that_comes_with_the_package_describes_a_model(name):
+RECIPES = [(name, preset) for name, path in recipe.discover().items() for preset in (None, *recipe.presets(path))]
+
+
+@pytest.mark.parametrize(("name", "preset"), RECIPES)
+def test_every_recipe_that_comes_with_the_package_describes_a_model(name, preset):
     for encoder in recipe.encoder_blocks(recipe.find(name)):
-        settings = training.load_settings(name, {"encoder": encoder})
+        settings = training.load_settings(name, {"encoder": encoder, "preset": preset, "hidden_size": 8})
         size, layers = settings["hidden_size"], settings["num_layers"]
         built = encoders.build(
             encoder, settings["features"].stacked_size, size, layers, **settings["encoder_options"]
@@ -350,6 +353,11 @@ def test_encoders_and_seeds_get_the_overrides_they_know(tone_recipe, tones, tmp_
     ]
     with pytest.raises(UsageError, match="did you mean 'bits'"):
         train_encoders(tone_recipe, ["improved_v2", "gru"], 1, tones, tmp_path, "cpu", {"bitz": 4})
+    calls.clear()
+    train_encoders(tone_recipe, ["improved_v2", "gru"], 1, tones, tmp_path, "cpu", {"gru.epochs": 3, "epochs": 2})
+    assert [options["overrides"]["epochs"] for _, options in calls] == [2, 3]
+    with pytest.raises(UsageError, match="did you mean 'gru'"):
+        train_encoders(tone_recipe, ["improved_v2", "gru"], 1, tones, tmp_path, "cpu", {"gro.epochs": 3})
 
 
 @pytest.mark.slow
