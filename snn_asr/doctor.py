@@ -16,6 +16,7 @@ OK, MISSING, BROKEN, UNUSED = "ok", "missing", "broken", "unused"
 PACKAGES = ("speechbrain", "hyperpyyaml", "sentencepiece", "safetensors", "numba")
 EXTRAS = {
     "espeakng-loader": ("speaks the demo corpus (GPL)", "pip install 'snn-asr[demo]'"),
+    "matplotlib": ("draws the figures of analyze", "pip install 'snn-asr[figures]'"),
     "kenlm": ("n-gram language models for decoding", "pip install kenlm (compiles from source)"),
     "onnx": ("exchange of models", "pip install onnx"),
 }

@@ -145,7 +145,8 @@ def build(
 
     Every encoder knows ``smoothing`` and ``learn_smoothing`` (readout.py), ``input_coding`` (input_coding.py) and, for
     ``input_coding="coder"``, the coder's ``input_bits``, ``input_threshold`` and ``input_range``, where not given those
-    of the layers (a fixed range excepted: features have their own); ``options`` are those of its layers. Raises UsageError for an unknown name, option or impossible size.
+    of the layers (a fixed range excepted: features have their own); ``options`` are those of its layers.
+    Raises UsageError for an unknown name, option or impossible size.
     """
     factory = find(name)
     for option in options:
