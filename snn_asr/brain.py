@@ -49,7 +49,8 @@ class RecognizerBrain(speechbrain.Brain):
         super().__init__(
             modules={"model": model},
             opt_class=lambda parameters: optimizer(parameters, lr=recipe["learning_rate"]),
-            hparams={"device": device, "max_grad_norm": recipe["max_grad_norm"], "noprogressbar": True},
+            # SpeechBrain always clips, to whatever it is given: a recipe's 0 means not at all.
+            hparams={"device": device, "max_grad_norm": recipe["max_grad_norm"] or math.inf, "noprogressbar": True},
         )
         self.model, self.tokens, self.recipe, self.folder = model, tokens, recipe, folder
         self.train_set, self.batches = train_set, batches

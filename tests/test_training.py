@@ -150,6 +150,12 @@ def test_resumed_ranges_and_optimizer_of_a_gru_and_a_moving_range(short_train, t
         assert_same_run(short_train(tmp_path / "killed", epochs=2, **options), whole)
 
 
+def test_a_largest_gradient_norm_of_zero_is_no_clipping(short_train, tmp_path):
+    free, loose = (short_train(tmp_path / name, epochs=1, max_grad_norm=norm) for name, norm in (("a", 0), ("b", 1e9)))
+    assert_same_run(free, loose)
+    assert weights(short_train(tmp_path / "c", epochs=1, max_grad_norm=1.0)) != weights(free)
+
+
 def test_the_papers_schedule_and_curriculum_train_and_resume(short_train, tmp_path, monkeypatch):
     options = {"schedule": "halving", "length_curriculum": [[60, 2]], "batch_utterances": 3, "average_decay": 0.0}
     whole = short_train(tmp_path / "whole", **options)
