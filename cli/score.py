@@ -3,92 +3,71 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from snn_asr.scoring import Score
-
-SHOWN_CONFUSIONS = 10
-SHOWN_IDS = 5
 
 
 def score(
     reference: Annotated[
         Path,
-        typer.Argument(help="A manifest, a .trn file, a text of 'id words' lines, or a folder.", metavar="REFERENCE"),
+        typer.Argument(
+            help="A manifest, trn, ctm, text of 'id words' lines, a run's test.json, or a folder.", metavar="REFERENCE"
+        ),
     ],
     hypothesis: Annotated[Path, typer.Argument(help="The same of what was recognised.", metavar="HYPOTHESIS")],
     unit: Annotated[str, typer.Option(help="What is counted: word, phone or character.")] = "word",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    phone_set: Annotated[
+        str | None, typer.Option(help="Fold TIMIT's phones of both sides first, into 39 (the usual), 48 or 61.")
+    ] = None,
+    by_speaker: Annotated[bool, typer.Option("--by-speaker", help="One line a speaker.")] = False,
+    bootstrap: Annotated[
+        str, typer.Option(help="What the interval resamples: utterance, or speaker (as TIMIT wants).")
+    ] = "utterance",
+    speakers: Annotated[
+        Path | None,
+        typer.Option(
+            help="Who speaks: a manifest or lines of 'utterance speaker' (utt2spk). Without it the manifests tell, or "
+            "else what precedes the last '-' or '_' in the ids.",
+        ),
+    ] = None,
+    confusions: Annotated[int, typer.Option(min=0, help="How many of the most frequent errors to show.")] = 10,
     errors: Annotated[int, typer.Option(min=0, help="How many of the worst utterances to show aligned.")] = 10,
+    alignments: Annotated[
+        Path | None, typer.Option(help="Write every utterance aligned to this file, as Kaldi's per_utt.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     allow_extra: Annotated[bool, typer.Option("--allow-extra", help="Skip hypotheses without a reference.")] = False,
 ) -> None:
     """Compare transcripts: error rate with its interval, and where the errors are."""
     from snn_asr import scoring
+    from snn_asr.errors import UsageError, unknown_name
+    from snn_asr.files import write_text
+    from snn_asr.score_report import RESAMPLED, ReportOptions, to_json, to_text
+    from snn_asr.speakers import find_speakers
     from snn_asr.transcripts import read_transcripts
 
     scoring.check_unit(unit)
-    references, hypotheses = read_transcripts(reference, unit), read_transcripts(hypothesis, unit)
-    result = scoring.score(references, hypotheses, unit, allow_extra=allow_extra)
+    if bootstrap not in RESAMPLED:
+        raise unknown_name("thing to resample", bootstrap, RESAMPLED, "--bootstrap")
+    if speakers and not (by_speaker or bootstrap == "speaker"):
+        raise UsageError("is not used", "--speakers", "add --by-speaker or --bootstrap speaker")
+    references = read_transcripts(reference, unit, "reference")
+    hypotheses = read_transcripts(hypothesis, unit, "hypothesis")
+    found = None
+    if by_speaker or bootstrap == "speaker":
+        found = find_speakers(references, (reference, hypothesis), speakers)
+    result = scoring.score(
+        references, hypotheses, unit, phone_set=phone_set, allow_extra=allow_extra,
+        clusters=found.by_utterance if bootstrap == "speaker" else None,
+    )
+    if unit == "phone" and phone_set is None and scoring.would_fold(references):
+        typer.echo("note: TIMIT's phones are usually scored on 39 (--phone-set 39)", err=True)
+    if alignments is not None:
+        write_text(alignments, scoring.kaldi_alignments(result.alignments))
+    options = ReportOptions(bootstrap, by_speaker, confusions, errors)
     if as_json:
-        typer.echo(json.dumps(_as_json(result), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(to_json(result, options, found), indent=2, ensure_ascii=False))
     else:
-        typer.echo("\n".join([*_summary(result), *_worst(result, errors), *(_confusions(result) if errors else ())]))
-
-
-def _as_json(result: Score) -> dict:
-    total = result.total
-    return {
-        "error_rate": total.error_rate,
-        "interval": result.interval,
-        f"{result.unit}s": total.reference_length,
-        "insertions": total.insertions,
-        "deletions": total.deletions,
-        "substitutions": total.substitutions,
-        "utterances": len(result.utterances),
-        "missing": result.missing,
-    }
-
-
-def _summary(result: Score) -> Iterator[str]:
-    total = result.total
-    rate = "undefined (the references are empty)" if total.error_rate is None else f"{total.error_rate:.2f} %"
-    interval = ""
-    if result.interval:
-        interval = " [{:.2f}, {:.2f}] (95 % bootstrap over utterances)".format(*result.interval)
-    yield f"{result.unit} error rate: {rate}{interval}"
-    kinds = f"{total.insertions} insertions, {total.deletions} deletions, {total.substitutions} substitutions"
-    yield f"errors: {total.edits} = {kinds}"
-    yield f"references: {len(result.utterances)} utterances, {total.reference_length} {result.unit}s"
-    if result.missing:
-        yield f"missing: {len(result.missing)} utterances without hypothesis, all deletions: {_some(result.missing)}"
-    if result.extra:
-        yield f"skipped: {len(result.extra)} hypotheses without reference: {_some(result.extra)}"
-
-
-def _worst(result: Score, count: int) -> Iterator[str]:
-    from snn_asr.scoring import format_alignment
-
-    for identifier in result.worst(count):
-        counts = result.utterances[identifier]
-        yield f"\n{identifier}: {counts.edits} errors in {counts.reference_length} {result.unit}s"
-        yield format_alignment(result.alignments[identifier])
-
-
-def _confusions(result: Score) -> Iterator[str]:
-    from snn_asr.scoring import shown
-
-    frequent = result.confusions().most_common(SHOWN_CONFUSIONS)
-    if frequent:
-        yield "\nmost frequent errors (reference > hypothesis):"
-    for (expected, found), count in frequent:
-        yield f"{count:6d}  {shown(expected)} > {shown(found)}"
-
-
-def _some(identifiers: tuple[str, ...]) -> str:
-    more = ", ..." if len(identifiers) > SHOWN_IDS else ""
-    return ", ".join(identifiers[:SHOWN_IDS]) + more
+        typer.echo(to_text(result, options, found))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from snn_asr.errors import DataError
 from snn_asr.transcripts import read_transcripts
-from snn_asr.writers import Hypothesis, record, render
+from snn_asr.writers import Hypothesis, Token, record, render
 
 EXPECTED = {"spk/a-1": "hello big world", "b": "", "c": "naïve (so to say) words"}
 MANIFEST = {identifier: {"wav": "x.wav", "duration": 1.0, "text": text} for identifier, text in EXPECTED.items()}
@@ -25,6 +25,10 @@ FILES = {
     "trn_by_content": "hello big world (spk/a-1)\n (b)\nnaïve (so to say) words (c)",
     "text": "spk/a-1 hello big world\nb\nc  naïve (so to say) words \n",
     "hypotheses.txt": "\ufeffspk/a-1\thello big world\r\nb \r\nc naïve (so to say) words\r\n",
+    "hypotheses.ctm": (
+        ";; a comment\nspk/a-1 1 0.50 0.20 big 0.9\nspk/a-1 1 0.10 0.30 hello 0.8\nspk/a-1 1 0.70 .2 world\n"
+        "c A 0 0.1 naïve 1.0 lex\nc A 1e-1 0.1 (so\nc A 0.2 0.1 to\nc A 0.2 0.1 say)\nc A 0.9 0.1 words 0.5\n"
+    ),
     "spk.trans.txt": "spk/a-1 hello big world\nb\nc naïve (so to say) words\n",
 }
 
@@ -38,8 +42,9 @@ def write(path, content):
 @pytest.mark.parametrize("name", FILES)
 def test_formats(tmp_path, name):
     transcripts = read_transcripts(write(tmp_path / name, FILES[name]))
-    assert transcripts == EXPECTED
-    assert list(transcripts) == list(EXPECTED)
+    expected = {identifier: text for identifier, text in EXPECTED.items() if text or not name.endswith(".ctm")}
+    assert transcripts == expected, "and silence has no line in a ctm"
+    assert list(transcripts) == list(expected)
 
 
 def test_folder_of_texts(tmp_path):
@@ -50,11 +55,26 @@ def test_folder_of_texts(tmp_path):
     assert read_transcripts(tmp_path) == EXPECTED
 
 
-@pytest.mark.parametrize("format", ["trn", "json"])
+@pytest.mark.parametrize("name", ["ctm", "best.ctm"])
+def test_ctm_files(tmp_path, name):
+    path = write(tmp_path / name, "u1 1 0.00 0.24 no 0.99\nu1 1 0.24 0.5 yes\n")
+    assert read_transcripts(path) == {"u1": "no yes"}
+
+
+def test_sides_of_a_decoded_test_set(tmp_path):
+    content = {"a": {"speaker": "x", "reference": "one two", "hypothesis": "one"}}
+    path = write(tmp_path / "test.json", json.dumps(content))
+    assert read_transcripts(path) == {"a": "one two"}
+    assert read_transcripts(path, side="hypothesis") == {"a": "one"}
+
+
+@pytest.mark.parametrize("format", ["trn", "json", "ctm"])
 def test_folder_of_decoded_files(tmp_path, format):
     for identifier, text in EXPECTED.items():
-        write(tmp_path / f"{identifier}.{format}", render(Hypothesis(identifier, text, (), 1.0), format))
-    assert read_transcripts(tmp_path) == EXPECTED
+        tokens = tuple(Token(word, index, index + 1, 0.5) for index, word in enumerate(text.split()))
+        write(tmp_path / f"{identifier}.{format}", render(Hypothesis(identifier, text, tokens, 9.0), format))
+    expected = {identifier: text for identifier, text in EXPECTED.items() if text or format != "ctm"}
+    assert read_transcripts(tmp_path) == expected
 
 
 def test_phones_of_a_manifest(tmp_path):
@@ -70,6 +90,22 @@ def test_phones_of_a_manifest(tmp_path):
 
 IDS = st.text("abcxyz019-_/.", min_size=1, max_size=8)
 TEXTS = st.lists(st.text("abc'()é☃", min_size=1, max_size=6), max_size=5).map(" ".join)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.dictionaries(IDS, TEXTS, min_size=1, max_size=6))
+def test_written_ctm_reads_back(tmp_path_factory, transcripts):
+    content = ""
+    for identifier, text in transcripts.items():
+        tokens = tuple(Token(word, 0.3 * i, 0.3 * i + 0.1, 0.5) for i, word in enumerate(text.split()))
+        content += render(Hypothesis(identifier, text, tokens, 9.0), "ctm")
+    path = write(tmp_path_factory.mktemp("round") / "all.ctm", content)
+    spoken = {identifier: text for identifier, text in transcripts.items() if text}
+    if spoken:
+        assert read_transcripts(path) == spoken
+    else:
+        with pytest.raises(DataError, match="no transcripts"):
+            read_transcripts(path)
 
 
 @settings(max_examples=40, deadline=None)
@@ -92,11 +128,17 @@ def test_written_files_read_back(tmp_path_factory, transcripts):
         ("text", "a one\nb two\na three\n", r"text:3: utterance 'a' is there twice"),
         ("text", "\n\n", "text: no transcripts"),
         ("a.jsonl", '{"id": "a", "text": "x"}\n{"id": "b"\n', r"a\.jsonl:2: not valid JSON"),
-        ("a.json", '{"id": "a", "text": "x"}\n{"id": "b"}\n', r"a\.json:2: not an object with the strings"),
+        ("a.json", '{"id": "a", "text": "x"}\n{"id": "b"}\n', r"a\.json:2: no 'text'"),
         ("a.json", '[{"id": "a", "text": "x"}, 3]', r"a\.json: record 2: not an object"),
         ("a.json", '{"a": {"wav": "a.wav"}}', r"a\.json: entry 'a': no 'text'"),
         ("a.json", '{"a": {"text": "x"},\n', r"a\.json: not valid JSON .*line 2"),
         ("a.json", "3", r"a\.json: record 1: not an object"),
+        ("a.json", '{"a": 3}', r"a\.json: entry 'a': not an object"),
+        ("a.json", '[{"text": "x"}]', r"a\.json: record 1: not an object with an 'id'"),
+        ("a.ctm", "a 1 0.1 0.2 one\na 1 0.1 0.2\n", r"a\.ctm:2: not of the form 'id channel start duration word'"),
+        ("a.ctm", "a 1 * * <ALT_BEGIN>\n", r"a\.ctm:1: not of the form .*without alternatives"),
+        ("a.ctm", "a 1 nan 0.1 one\n", r"a\.ctm:1: not of the form"),
+        ("a.ctm", "a A 0 1 one\n;; x\na B 1 1 two\n", r"a\.ctm:3: utterance 'a' has channels A and B"),
         ("a.json", "{}", r"a\.json: no transcripts"),
     ],
 )
