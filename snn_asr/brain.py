@@ -28,7 +28,7 @@ from snn_asr.objectives import OBJECTIVES
 from snn_asr.operations import OperationCount, count_batch, record_layers
 from snn_asr.progress import TrainingProgress
 from snn_asr.schedules import SCHEDULES
-from snn_asr.scoring import ErrorCounts, align
+from snn_asr.scoring import ErrorCounts, align, fold_phones
 from snn_asr.tokens import Tokens
 
 TRAIN, VALID = speechbrain.Stage.TRAIN, speechbrain.Stage.VALID
@@ -109,14 +109,19 @@ class RecognizerBrain(speechbrain.Brain):
         self._loss_count += len(batch.utterances)
         if stage != TRAIN:
             count_batch(records, logits.shape[-1], self._operations)
-            decoded = decode(self.model.settings.task, logits, lengths)
-            for utterance, emissions in zip(batch.utterances, decoded, strict=True):
-                text = self.tokens.decode(each.token for each in emissions)
-                self._counts += align(self.tokens.transcript(utterance).split(), text.split()).counts
+            self._score(batch, decode(self.model.settings.task, logits, lengths))
         elif self.penalty:
             active = [each for each in records if hasattr(each.layer, "activity")]
             loss = loss + self.penalty * sum(each.layer.activity(each.y, each.lengths) for each in active)
         return loss
+
+    def _score(self, batch: Batch, decoded: list) -> None:
+        references = {each.id: self.tokens.transcript(each) for each in batch.utterances}
+        texts = (self.tokens.decode(each.token for each in emissions) for emissions in decoded)
+        hypotheses = dict(zip(references, texts, strict=True))
+        pair = (fold_phones(each, self.tokens.scored_phones).values() for each in (references, hypotheses))
+        for reference, hypothesis in zip(*pair, strict=True):
+            self._counts += align(reference.split(), hypothesis.split()).counts
 
     def on_fit_batch_start(self, batch, should_step) -> None:
         self.schedule.on_batch(self.optimizer, self.optimizer_step + 1)

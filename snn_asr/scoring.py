@@ -101,13 +101,17 @@ def tokenize(text: str, unit: str) -> list[str]:
     return list(" ".join(text.split())) if unit == "character" else text.split()
 
 
-def fold_phones(transcripts: Mapping[str, str], phone_set: str | int) -> dict[str, str]:
+def fold_phones(transcripts: Mapping[str, str], phone_set: str | int | None) -> dict[str, str]:
     """Transcripts in TIMIT's set of 61, 48 or 39 phones, from that or a finer one; the sets may be mixed.
+
+    None leaves them as they are.
 
     In 48 and 39 the glottal stop ``q`` is left out and silences that meet become one (two closures, or a closure
     beside a pause, as SpeechBrain scores them), so that it does not matter on which set a model was trained.
     Raises UsageError for an unknown set, DataError for a label that folds into none of it.
     """
+    if phone_set is None:
+        return dict(transcripts)
     # Here, since tokens.py loads SentencePiece, which scoring words can do without.
     from snn_asr.tokens import phone_folding
 

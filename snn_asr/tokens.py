@@ -27,11 +27,13 @@ _SPACE_MARK = "\u2581"  # SentencePiece writes it for a space
 class Tokens(ABC):
     """Texts to token indices and back: ``decode(encode(text)) == normalize(text)``.
 
-    ``labels`` names every token, the blank first. ``unit`` ("word" or "phone") is what the error rate counts.
+    ``labels`` names every token, the blank first. ``unit`` ("word" or "phone") is what the error rate counts;
+    ``scored_phones`` the set of TIMIT's phones that both sides are folded into before (None: scored as they are).
     """
 
     kind: str
     unit = "word"
+    scored_phones: str | None = None
     labels: list[str]
 
     @property
@@ -137,6 +139,7 @@ class PhoneTokens(LabelTokens):
         super().__init__(labels)
         self.phone_set = phone_set
         self._folding = phone_folding(phone_set) if phone_set in PHONE_SETS else {}
+        self.scored_phones = "39" if phone_set in PHONE_SETS else None
 
     def normalize(self, text: str) -> str:
         """Folded into the phone set; a label that it does not know stays, for ``encode`` to name it."""
