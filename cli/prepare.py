@@ -18,6 +18,8 @@ def prepare(
         Path | None, typer.Option(help="The corpus as distributed; the demo corpus needs none.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of whatever the corpus draws at random.")] = None,
+    partial: Annotated[bool, typer.Option("--partial", help="Take a corpus of which parts are missing.")] = False,
+    download: Annotated[bool, typer.Option("--download", help="Fetch the corpus from its public site.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     options: Annotated[
         list[str] | None, typer.Argument(help="Further options of this corpus.", metavar="[KEY=VALUE]...")
@@ -27,8 +29,8 @@ def prepare(
     from snn_asr import corpora
 
     chosen = parse_overrides(options)
-    if seed is not None:
-        chosen["seed"] = seed
+    flags = {"seed": seed, "partial": partial or None, "download": download or None}
+    chosen |= {key: value for key, value in flags.items() if value is not None}
     summary = corpora.prepare(corpus, data_folder, output_folder, **chosen)
     if as_json:
         typer.echo(json.dumps(summary, indent=2, ensure_ascii=False, default=str))

@@ -97,7 +97,7 @@ def find_manifests(folder: str | Path, prefix: str = "") -> dict[str, Path]:
     missing = [path.name for path in found.values() if not path.is_file()]
     if missing:
         raise DataError(f"no {', '.join(missing)}", folder, _PREPARE)
-    others = (path for path in sorted(folder.glob("*.json")) if path.name != "prepared.json")
+    others = (path for path in sorted(folder.glob("[!.]*.json")) if path.name != "prepared.json")
     named = {path.stem.removeprefix(prefix): path for path in others if path.stem.startswith(prefix)}
     return found | {split: path for split, path in named.items() if split not in found}
 

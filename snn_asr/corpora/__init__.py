@@ -85,7 +85,7 @@ def _read_mark(output_folder: Path) -> dict | None:
 
 def _written_files(output_folder: Path) -> dict[str, int]:
     """Relative path to size in bytes of the manifests and the audio of a preparation."""
-    paths = [*output_folder.glob("*.json"), *(output_folder / "audio").rglob("*")]
+    paths = [*output_folder.glob("[!.]*.json"), *(output_folder / "audio").rglob("[!.]*")]  # no half-written ones
     return {
         path.relative_to(output_folder).as_posix(): path.stat().st_size
         for path in sorted(paths)

@@ -1,0 +1,91 @@
+"""What corpora that are distributed as one file an utterance have in common: recordings, and what becomes of them."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from snn_asr.corpora import MARK_NAME
+from snn_asr.errors import DataError, UsageError
+from snn_asr.files import read_json
+
+log = logging.getLogger(__name__)
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recording of a corpus with its cleaned transcript."""
+
+    id: str
+    path: Path
+    speaker: str
+    text: str
+
+
+def corpus_folder(corpus: str, data_folder: str | Path | None, name: str) -> Path:
+    """The corpus' folder ``name``, absolute: ``data_folder`` or what it holds. Raises UsageError without a folder."""
+    if data_folder is None:
+        raise UsageError("no data folder", f"corpus {corpus}", f"give --data-folder, the folder {name}")
+    folder = Path(data_folder).absolute()
+    return folder / name if (folder / name).is_dir() else folder
+
+
+def require_flags(corpus: str, **flags: object) -> None:
+    """Raise UsageError for a value that is neither true nor false."""
+    for name, value in flags.items():
+        if type(value) is not bool:
+            raise UsageError(f"{name}={value}", f"corpus {corpus}", "must be true or false")
+
+
+def report(problems: Sequence[str], where: Path, partial: bool) -> None:
+    """Raise one DataError that tells how a corpus differs from what was published; ``partial``, only log it."""
+    if problems and not partial:
+        todo = "restore the corpus, or take it as it is with partial=true"
+        raise DataError(f"not as published: {'; '.join(problems)}", where, todo)
+    for problem in problems:
+        log.warning("%s: %s", where, problem)
+
+
+def counted(what: str, names: Sequence[str]) -> list[str]:
+    """No line without names, else one such as "4 recordings without transcript (a, b, c, ...)"."""
+    some = ", ".join(names[:_SHOWN]) + ", ..." * (len(names) > _SHOWN)
+    return [f"{len(names)} {what} ({some})"] if names else []
+
+
+def fingerprint(recordings: Mapping[str, Sequence[Recording]]) -> str:
+    """Of where the recordings of all splits lie, their sizes and transcripts."""
+    digest = hashlib.sha256()
+    for split, members in recordings.items():
+        digest.update(f"{split}\n".encode())
+        for each in members:
+            digest.update(f"{each.path} {each.path.stat().st_size} {each.speaker} {each.text}\n".encode())
+    return digest.hexdigest()
+
+
+def remove_leftovers(output_folder: Path, manifests: Iterable[str]) -> None:
+    """Remove halves of files that a killed preparation left: they would be taken for manifests or audio."""
+    random = "????????"  # as ``files.atomic_path`` names them
+    for name in (*manifests, Path(MARK_NAME).stem):
+        for path in output_folder.glob(f".{name}-{random}.json"):
+            path.unlink()
+    for path in (output_folder / "audio").rglob(f".*-{random}.flac"):
+        path.unlink()
+
+
+def summary(output_folder: Path, manifests: Iterable[str]) -> dict[str, dict[str, object]]:
+    """Utterances, hours and speakers of every manifest."""
+    return {name: _summary(read_json(output_folder / f"{name}.json").values()) for name in manifests}
+
+
+def _summary(entries: Iterable[dict]) -> dict[str, object]:
+    entries = list(entries)
+    hours = sum(entry["duration"] for entry in entries) / 3600
+    return {
+        "utterances": len(entries), "hours": round(hours, 3),
+        "speakers": len({entry["speaker"] for entry in entries}),
+    }

@@ -1,0 +1,247 @@
+"""LibriSpeech: 1,000 hours of read English (CC BY 4.0), as distributed at openslr.org/12.
+
+    LibriSpeech/train-clean-100/<speaker>/<chapter>/<speaker>-<chapter>-<number>.flac, <speaker>-<chapter>.trans.txt
+
+Utterances, speakers and minutes of every split are checked against the published ones, unless ``partial``. The
+manifests point at the FLAC files; their transcripts are cleaned by one rule, ``clean``.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from snn_asr.audio import duration_seconds
+from snn_asr.corpora import _download, already_prepared, discard_prepared, mark_prepared
+from snn_asr.corpora._recordings import (
+    Recording,
+    corpus_folder,
+    counted,
+    fingerprint,
+    remove_leftovers,
+    report,
+    require_flags,
+    summary,
+)
+from snn_asr.errors import DataError, UsageError, unknown_name
+from snn_asr.manifest import Utterance, write_manifest
+from snn_asr.transcripts import read_transcripts
+
+BASE_URL = "https://www.openslr.org/resources/12"
+DEFAULT_SPLITS = ("train-clean-100", "dev-clean", "test-clean")
+_MINUTES_TOLERANCE = 0.005  # relative: the published minutes are rounded for every speaker
+_DAY_SECONDS = 86400
+_THREADS = 8  # they wait for the disk
+_CHUNK = 50  # recordings whose headers one task reads
+_MANIFEST_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_SPLIT_NAME = re.compile(r"\w[\w.-]*")
+_RECORDING_NAME = re.compile(r"\d+-\d+-\d+")
+
+
+@dataclass(frozen=True)
+class Published:
+    """A split as published; ``minutes`` is the sum over its readers in the corpus' own SPEAKERS.TXT."""
+
+    utterances: int
+    speakers: int
+    minutes: float
+    sha256: str  # of its .tar.gz
+
+
+PUBLISHED = {
+    "train-clean-100": Published(
+        28539, 251, 6035.41, "d4ddd1d5a6ab303066f14971d768ee43278a5f2a0aa43dc716b0e64ecbbbf6e2"
+    ),
+    "train-clean-360": Published(
+        104014, 921, 21816.4, "146a56496217e96c14334a160df97fffedd6e0a04e66b9c5af0d40be3c792ecf"
+    ),
+    "train-other-500": Published(
+        148688, 1166, 29811.4, "ddb22f27f96ec163645d53215559df6aa36515f26e01dd70798188350adcb6d2"
+    ),
+    "dev-clean": Published(2703, 40, 323.28, "76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3"),
+    "dev-other": Published(2864, 33, 307.28, "12661c48e8c3fe1de2c1caa4c3e135193bfb1811584f11f569dd12645aa84365"),
+    "test-clean": Published(2620, 40, 324.20, "39fde525e59672dc6d1551919b1478f724438a95aa55f874b576be21967e6c23"),
+    "test-other": Published(2939, 33, 320.51, "d09c181bba5cf717b3dee7d4d592af11a3ee3a09e08ae025c5506f6ebe961c29"),
+}
+
+
+def prepare(
+    data_folder: str | Path | None,
+    output_folder: str | Path,
+    splits: object = DEFAULT_SPLITS,
+    partial: bool = False,
+    download: bool = False,
+    base_url: str = BASE_URL,
+) -> dict:
+    """Write a manifest for every name in ``splits`` (see ``plan``); ``data_folder`` is LibriSpeech or its parent.
+
+    ``partial`` takes any folders of the corpus' layout as they are, leaving out what has no recording or no transcript.
+    ``download`` first fetches the splits that ``data_folder`` lacks from ``base_url`` (continued where an earlier run
+    stopped, checked by SHA-256; the archives stay). Returns utterances, hours and speakers of every manifest. Raises
+    UsageError for an option that cannot work, DataError where the corpus is not as published.
+    """
+    manifests = plan(splits)
+    chosen = [split for each in manifests.values() for split in each]
+    require_flags("librispeech", partial=partial, download=download)
+    if not partial or download:
+        _require_published(chosen, download)
+    root = corpus_folder("librispeech", data_folder, "LibriSpeech")
+    if download:
+        _fetch_missing(root, chosen, str(base_url))
+    recordings = _find_recordings(root, chosen, partial)
+    options = {"corpus": "librispeech", "splits": manifests, "partial": partial, "source": fingerprint(recordings)}
+    output_folder = Path(output_folder)
+    if not already_prepared(output_folder, options):
+        discard_prepared(output_folder)
+        remove_leftovers(output_folder, manifests)
+        utterances = _with_durations(recordings)
+        if not partial:
+            _check_minutes(utterances, root)
+        for name, members in manifests.items():
+            write_manifest(output_folder / f"{name}.json", [each for split in members for each in utterances[split]])
+        mark_prepared(output_folder, options)
+    return summary(output_folder, manifests)
+
+
+def plan(splits: object) -> dict[str, list[str]]:
+    """Name of each manifest to the splits it holds.
+
+    Of a list (or of names apart by commas) all train-* make train, the first dev-* is dev, the first test-* is test,
+    and any other has its own name with underscores, such as test_other. A mapping says it all:
+    ``{train: [train-clean-100, train-clean-360], dev: dev-clean, test: test-clean}``.
+    Raises UsageError for what is neither, for a name that cannot be a file's, and for a split that occurs twice.
+    """
+    if isinstance(splits, str):
+        splits = [each.strip() for each in splits.split(",")]
+    manifests: dict[object, object] = {}
+    if isinstance(splits, Mapping):
+        manifests = {name: [members] if isinstance(members, str) else members for name, members in splits.items()}
+    elif isinstance(splits, (list, tuple)):
+        for split in splits:
+            manifests.setdefault(_manifest_name(str(split), manifests), []).append(split)
+    if not manifests or not all(_is_manifest(name, members) for name, members in manifests.items()):
+        todo = "write for example splits=[train-clean-100,dev-clean,test-clean] or splits='{test: test-other}'"
+        raise UsageError(f"splits={splits}", "corpus librispeech", todo)
+    chosen = [split for members in manifests.values() for split in members]
+    twice = [split for split in chosen if chosen.count(split) > 1]
+    if twice:
+        raise UsageError(f"split '{twice[0]}' is given twice", "corpus librispeech", "give it once")
+    return {name: list(members) for name, members in manifests.items()}
+
+
+def clean(text: str) -> str:
+    """The one rule for transcripts: lower-case letters, digits and apostrophes in words apart by single spaces.
+
+    Accents are taken off, a typographic apostrophe is a plain one, and everything else is a space: "THE  CAFÉ-OWNER’S."
+    is "the cafe owner's". Words of apostrophes alone vanish. (Of the published text only the case changes.)
+    """
+    decomposed = unicodedata.normalize("NFKD", text.replace("\u2019", "'")).lower()
+    letters = (character for character in decomposed if not unicodedata.combining(character))
+    kept = "".join(character if character.isalnum() or character == "'" else " " for character in letters)
+    return " ".join(word for word in kept.split() if word.strip("'"))
+
+
+def _manifest_name(split: str, taken: Mapping[str, object]) -> str:
+    if split.startswith("train-"):
+        return "train"
+    role = split.split("-")[0]
+    return role if role in ("dev", "test") and role not in taken else split.replace("-", "_").lower()
+
+
+def _is_manifest(name: object, members: object) -> bool:
+    """Whether this can be the name of a manifest and a list of one split or more."""
+    if not isinstance(members, (list, tuple)) or name == "prepared" or not _MANIFEST_NAME.fullmatch(str(name)):
+        return False
+    return bool(members) and all(isinstance(split, str) and _SPLIT_NAME.fullmatch(split) for split in members)
+
+
+def _require_published(splits: list[str], download: bool) -> None:
+    for split in splits:
+        if split not in PUBLISHED:
+            where = "corpus librispeech" if download else "corpus librispeech (partial=true takes any folder)"
+            raise unknown_name("split", split, PUBLISHED, where)
+
+
+def _fetch_missing(root: Path, splits: list[str], base_url: str) -> None:
+    for split in splits:
+        if not (root / split).is_dir():
+            archive = root / f"{split}.tar.gz"
+            _download.fetch(f"{base_url.rstrip('/')}/{archive.name}", archive, PUBLISHED[split].sha256)
+            _download.unpack(archive, root)
+
+
+def _find_recordings(root: Path, splits: list[str], partial: bool) -> dict[str, list[Recording]]:
+    """The recordings of every split, in the order of their paths. One DataError tells all that is not as published."""
+    missing = [split for split in splits if not (root / split).is_dir()]
+    if missing:
+        todo = "give the folder LibriSpeech, choose others with splits=..., or fetch these with download=true"
+        raise DataError(f"no folder {', '.join(missing)}", root, todo)
+    recordings, problems = {}, []
+    for split in splits:
+        recordings[split], unmatched = _read_split(root / split)
+        if not recordings[split]:
+            raise DataError("no recording <speaker>/<chapter>/*.flac with a transcript", root / split, "check the path")
+        problems += [f"{split}: {problem}" for problem in unmatched]
+        speakers = len({each.speaker for each in recordings[split]})
+        published = PUBLISHED.get(split)
+        if published and (len(recordings[split]), speakers) != (published.utterances, published.speakers):
+            found = f"{split}: {len(recordings[split])} utterances of {speakers} speakers"
+            problems.append(f"{found}, published are {published.utterances} of {published.speakers}")
+    report(problems, root, partial)
+    return recordings
+
+
+def _read_split(folder: Path) -> tuple[list[Recording], list[str]]:
+    """Recordings that have a transcript, and what is wrong with the others."""
+    recordings, silent, unread = [], [], []
+    for chapter in sorted(path for path in folder.glob("*/*") if path.is_dir()):
+        transcript = chapter / f"{chapter.parent.name}-{chapter.name}.trans.txt"
+        texts = read_transcripts(transcript) if transcript.is_file() else {}
+        paths = {path.stem: path for path in sorted(chapter.glob("*.flac")) if _RECORDING_NAME.fullmatch(path.stem)}
+        speaker = chapter.parent.name
+        recordings += [Recording(id, paths[id], speaker, clean(texts[id])) for id in paths if id in texts]
+        unread += [id for id in paths if id not in texts]
+        silent += [id for id in texts if id not in paths]
+    problems = counted("recordings without transcript", unread) + counted("transcripts without recording", silent)
+    return recordings, problems
+
+
+def _with_durations(recordings: dict[str, list[Recording]]) -> dict[str, list[Utterance]]:
+    """Read the headers of all recordings, with progress on a terminal. Interrupted, it stops soon."""
+    every = [each for split in recordings.values() for each in split]
+    chunks = [every[start : start + _CHUNK] for start in range(0, len(every), _CHUNK)]
+    console = Console(stderr=True)
+    executor = ThreadPoolExecutor(_THREADS)
+    try:
+        read = executor.map(lambda chunk: [_utterance(each) for each in chunk], chunks)
+        if console.is_terminal:
+            title = f"Reading the headers of {len(every)} recordings"
+            read = track(read, title, len(chunks), console=console, transient=True)
+        utterances = (utterance for chunk in read for utterance in chunk)
+        return {split: list(islice(utterances, len(members))) for split, members in recordings.items()}
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _utterance(recording: Recording) -> Utterance:
+    duration = duration_seconds(recording.path)
+    if not 0 < duration < _DAY_SECONDS:  # without a number libsndfile says 2^63 - 1
+        raise DataError("its header does not say how long it is", recording.path, "restore the file")
+    return Utterance(recording.id, recording.path, duration, recording.speaker, recording.text)
+
+
+def _check_minutes(utterances: dict[str, list[Utterance]], root: Path) -> None:
+    problems = []
+    for split, members in utterances.items():
+        minutes, published = sum(each.duration for each in members) / 60, PUBLISHED[split].minutes
+        if abs(minutes - published) > _MINUTES_TOLERANCE * published:
+            problems.append(f"{split}: {minutes:.2f} minutes, published are {published:.2f}")
+    report(problems, root, partial=False)

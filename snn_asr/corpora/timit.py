@@ -1,0 +1,258 @@
+"""TIMIT (LDC93S1): sentences read by 630 speakers, with phones and words marked by hand. Licensed, so never fetched.
+
+    TRAIN|TEST/DR<n>/<speaker>/<sentence>.{WAV,PHN,WRD}    names in either letter case, audio NIST SPHERE or RIFF
+
+Lines of .PHN and .WRD are "first sample, end sample, label". The dialect sentences SA1 and SA2, which every speaker
+reads, are left out; eight sentences a speaker remain. Customary sets: the 462 speakers of TRAIN, and of TEST's 168
+speakers 50 for development and the core test of 24 (timit_speakers.txt): 3,696, 400 and 192 utterances.
+
+Manifests keep the 61 labels as marked, with their ends, and the words as text: the labels to train on (39, 48, 61 or
+words) are a choice of training, so one preparation serves all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from snn_asr.audio import duration_seconds
+from snn_asr.corpora import already_prepared, discard_prepared, mark_prepared
+from snn_asr.corpora._recordings import remove_leftovers, report, require_flags, summary
+from snn_asr.errors import DataError, UsageError, unknown_name
+from snn_asr.manifest import REQUIRED_SPLITS, Utterance, write_manifest
+from snn_asr.tokens import phone_folding
+
+MARK_RATE_HZ = 16000  # of the samples that .PHN and .WRD count
+PARTS = ("TRAIN", "TEST")
+TEST_SETS = ("core", "full")
+SENTENCES_PER_SPEAKER = 8
+_HELD_OUT_EVERY = 20
+_SHOWN = 100
+_SENTENCE = re.compile(r"(S[IX]\d+)\.WAV")  # SA1 and SA2 are left out
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One utterance in the tree; ``part`` is TRAIN or TEST, names are upper-case whatever the files' are."""
+
+    part: str
+    speaker: str
+    sentence: str
+    audio: Path
+    phones: Path
+    words: Path
+
+    @property
+    def name(self) -> str:
+        return f"{self.speaker}_{self.sentence}"
+
+
+def prepare(
+    data_folder: str | Path | None,
+    output_folder: str | Path,
+    partial: bool = False,
+    test_set: str = "core",
+    development_speakers: str | list[str] | None = None,
+    test_speakers: str | list[str] | None = None,
+) -> dict:
+    """Write train.json, dev.json and test.json, which point at the corpus' own audio.
+
+    ``test_set`` is "core" (24 speakers) or "full": all 168 of TEST, 1,344 utterances. The customary development
+    speakers are among these, so that every twentieth speaker of TRAIN then becomes development (23 speakers, 184
+    utterances) and 3,512 utterances train. ``development_speakers`` and ``test_speakers`` (ids apart by commas, or a
+    list) name other speakers, of TRAIN or TEST; what they leave of TRAIN is for training. A sentence SX is read by
+    seven speakers: TRAIN and TEST share none, but speakers of one part do.
+
+    A tree with speakers or sentences missing is an error, ``partial`` a warning. Doing it again with the same options
+    does nothing. Returns utterances, hours and speakers of each set. Raises UsageError for options that cannot work,
+    DataError for a tree that is not complete or marks that cannot be read.
+    """
+    require_flags("timit", partial=partial)
+    if test_set not in TEST_SETS:
+        raise unknown_name("test_set", str(test_set), TEST_SETS, "corpus timit")
+    if test_set == "full" and test_speakers is not None:
+        raise UsageError("test_set=full beside test_speakers", "corpus timit", "give one of the two")
+    if data_folder is None:
+        raise UsageError("no data folder", "corpus timit", "give --data-folder, the folder that holds TRAIN and TEST")
+    named = {
+        "dev": _speaker_ids("development_speakers", development_speakers),
+        "test": _speaker_ids("test_speakers", test_speakers),
+    }
+    recordings, output_folder = find_recordings(data_folder), Path(output_folder)
+    report(_gaps(recordings), Path(data_folder), partial)
+    sets = _choose(recordings, test_set, named)
+    options = {
+        "corpus": "timit", "partial": partial, "test_set": test_set, "development_speakers": named["dev"],
+        "test_speakers": named["test"], "source": _source_fingerprint(recordings),
+    }
+    if not already_prepared(output_folder, options):
+        manifests = {split: [_utterance(each) for each in chosen] for split, chosen in sets.items()}
+        discard_prepared(output_folder)
+        remove_leftovers(output_folder, REQUIRED_SPLITS)
+        for split, utterances in manifests.items():
+            write_manifest(output_folder / f"{split}.json", utterances)
+        mark_prepared(output_folder, options)
+    return summary(output_folder, REQUIRED_SPLITS)
+
+
+def find_recordings(data_folder: str | Path) -> list[Recording]:
+    """All utterances but SA1 and SA2, by speaker and sentence.
+
+    ``data_folder`` holds TRAIN or TEST, or a folder TIMIT that does. Raises DataError where there are none, or where
+    .PHN or .WRD are missing beside their audio.
+    """
+    root = _entries(Path(data_folder))
+    while not any(part in root for part in PARTS) and "TIMIT" in root:
+        root = _entries(root["TIMIT"])
+    recordings, lacking = [], []
+    for part in PARTS:
+        for speaker, folder in _speaker_folders(root.get(part)):
+            files = _entries(folder)
+            for name, audio in files.items():
+                if match := _SENTENCE.fullmatch(name):
+                    marks = [files.get(f"{match[1]}.{suffix}") for suffix in ("PHN", "WRD")]
+                    if None in marks:
+                        lacking.append(str(audio))
+                    else:
+                        recordings.append(Recording(part, speaker, match[1], audio, *marks))
+    if lacking:
+        what = f"no .PHN or .WRD beside {len(lacking)} recordings: {_listed(lacking)}"
+        raise DataError(what, data_folder, "copy the corpus anew, or take these recordings away")
+    if not recordings:
+        raise DataError("no TRAIN or TEST with DR<n>/<speaker>/<sentence>.WAV", data_folder, "give TIMIT's folder")
+    return sorted(recordings, key=lambda each: (each.speaker, each.sentence))
+
+
+@cache
+def standard_speakers() -> dict[str, list[str]]:
+    """All 630 by set: "train", "development", "core" (the core test), "other" (the rest of TEST)."""
+    sets: dict[str, list[str]] = {}
+    text = resources.files("snn_asr.corpora").joinpath("timit_speakers.txt").read_text(encoding="utf-8")
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            name, *speakers = line.split()
+            sets.setdefault(name, []).extend(speakers)
+    return sets
+
+
+def _entries(folder: Path) -> dict[str, Path]:
+    """What a folder holds, by upper-case name; nothing where there is no such folder."""
+    try:
+        return {path.name.upper(): path for path in sorted(folder.absolute().iterdir())} if folder.is_dir() else {}
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror})", folder, "check its permissions") from error
+
+
+def _speaker_folders(part: Path | None) -> Iterator[tuple[str, Path]]:
+    for region, folder in _entries(part).items() if part else ():
+        if re.fullmatch(r"DR\d", region):
+            yield from _entries(folder).items()
+
+
+def _gaps(recordings: list[Recording]) -> list[str]:
+    """Lines that list the speakers who are missing, who lack sentences, and whom TIMIT does not have."""
+    counts = Counter(f"{each.part}/{each.speaker}" for each in recordings)
+    parts = {name: "TRAIN" if name == "train" else "TEST" for name in standard_speakers()}
+    standard = {f"{parts[name]}/{each}" for name, speakers in standard_speakers().items() for each in speakers}
+    uneven = {name: count for name, count in counts.items() if count != SENTENCES_PER_SPEAKER and name in standard}
+    gaps = {
+        f"of {len(standard)} speakers are missing": sorted(standard - counts.keys()),
+        f"speakers have not {SENTENCES_PER_SPEAKER} sentences SI and SX": [f"{name} {uneven[name]}" for name in uneven],
+        "speakers are not TIMIT's": sorted(counts.keys() - standard),
+    }
+    return [f"{len(names)} {what}: {_listed(names)}" for what, names in gaps.items() if names]
+
+
+def _choose(
+    recordings: list[Recording], test_set: str, named: dict[str, list[str] | None]
+) -> dict[str, list[Recording]]:
+    """The recordings of train, dev and test, where ``named`` holds the speakers of dev and test that options name."""
+    present = {each.speaker for each in recordings}
+    for speaker in sorted({*(named["dev"] or ()), *(named["test"] or ())} - present):
+        raise unknown_name("speaker", speaker, present, "corpus timit")
+    customary = _customary_speakers(recordings, test_set)
+    dev, test = ({*(customary[split] if named[split] is None else named[split])} for split in ("dev", "test"))
+    if dev & test:
+        what = f"speakers both of development and of the test: {_listed(sorted(dev & test))}"
+        raise UsageError(what, "corpus timit", "give development_speakers and test_speakers that share none")
+    sets = {
+        "train": [each for each in recordings if each.part == "TRAIN" and each.speaker not in dev | test],
+        "dev": [each for each in recordings if each.speaker in dev],
+        "test": [each for each in recordings if each.speaker in test],
+    }
+    if empty := [split for split, chosen in sets.items() if not chosen]:
+        todo = f"choose development_speakers=... and test_speakers=... from {_listed(sorted(present))}"
+        raise UsageError(f"no recordings for {', '.join(empty)}", "corpus timit", todo)
+    return sets
+
+
+def _customary_speakers(recordings: list[Recording], test_set: str) -> dict[str, list[str]]:
+    """The speakers of dev and test, present or not."""
+    standard = standard_speakers()
+    if test_set == "core":
+        return {"dev": standard["development"], "test": standard["core"]}
+    held_out = sorted(standard["train"])[_HELD_OUT_EVERY - 1 :: _HELD_OUT_EVERY]
+    return {"dev": held_out, "test": [each.speaker for each in recordings if each.part == "TEST"]}
+
+
+def _speaker_ids(option: str, value: object) -> list[str] | None:
+    """Speaker ids as given, upper-case and sorted."""
+    if value is None:
+        return None
+    words = value.split(",") if isinstance(value, str) else value
+    if not isinstance(words, list) or not words or not all(isinstance(word, str) and word.strip() for word in words):
+        raise UsageError(f"{option}={value}", "corpus timit", "must be ids apart by commas, such as FALK0,MADC0")
+    return sorted({word.strip().upper() for word in words})
+
+
+def _source_fingerprint(recordings: list[Recording]) -> str:
+    """Of where the files lie and of their sizes: the manifests point at the audio and hold the marks."""
+    paths = (path for each in recordings for path in (each.audio, each.phones, each.words))
+    try:
+        listing = "\n".join(f"{path} {path.stat().st_size}" for path in paths)
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror})", error.filename, "restore the file") from error
+    return hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _utterance(recording: Recording) -> Utterance:
+    marks = _read_marks(recording.phones)
+    known, before = phone_folding("61"), 0
+    for label, end in marks:
+        if label not in known:
+            raise DataError(f"'{label}' is none of TIMIT's 61 phones", recording.phones, "restore the file")
+        if end <= before:
+            what = f"phone '{label}' ends at sample {end}, not after {before}"
+            raise DataError(what, recording.phones, "restore the file")
+        before = end
+    return Utterance(
+        id=recording.name,
+        wav=recording.audio,
+        duration=duration_seconds(recording.audio),
+        speaker=recording.speaker,
+        text=" ".join(word for word, _ in _read_marks(recording.words)),
+        phones=tuple((label, end / MARK_RATE_HZ) for label, end in marks),
+    )
+
+
+def _read_marks(path: Path) -> list[tuple[str, int]]:
+    """Label and end, in samples, of every line of a .PHN or .WRD file."""
+    try:
+        rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        marks = [(label, int(end)) for _start, end, label in rows]
+    except (OSError, ValueError) as error:  # a line of other fields, an end that is no number, not a text
+        raise DataError(f"not lines of first sample, end sample, label ({error})", path, "restore the file") from error
+    if not marks:
+        raise DataError("no marks", path, "restore the file")
+    return marks
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more}"
