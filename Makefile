@@ -9,7 +9,7 @@ STAMP := $(VENV)/installed
 INSTALL := -c constraints.txt -e '.[demo,figures,test,dev]'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo fsdd test lint clean
+.PHONY: help install demo fsdd encoders isolated test lint clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -38,6 +38,19 @@ fsdd: $(STAMP) ## The FSDD table of the README: three encoders, three seeds (FSD
 	$(BIN)/snn-asr prepare fsdd --data-folder $(FSDD_FOLDER) --output-folder results/fsdd/data
 	$(BIN)/snn-asr compare FSDD --encoders improved_v2,gru,lstm --seeds 3 --jobs 2 \
 		--data-folder results/fsdd/data --output-folder results/fsdd/runs
+
+encoders: fsdd ## The README's table of all encoders, three seeds (after fsdd's, an hour or two)
+	$(BIN)/snn-asr compare FSDD --seeds 3 --jobs 2 \
+		--encoders lif,improved_v1,improved_v2,spiking_lstm,adaptive_lif,adlif,rlif,radlif,ligru,gru,lstm \
+		--data-folder results/fsdd/data --output-folder results/fsdd/runs
+
+# The two cells of the spiking LSTM are runs of one encoder: their folders are compared in the end.
+ISOLATED := $(BIN)/snn-asr compare FSDDIsolated --seeds 5 --jobs 2 --data-folder results/fsdd/data --output-folder results
+isolated: $(STAMP) ## The README's table of isolated digits: spiking LSTM beside LSTM, five seeds (ten minutes)
+	$(BIN)/snn-asr prepare fsdd --data-folder $(FSDD_FOLDER) --output-folder results/fsdd/data
+	$(ISOLATED)/isolated lstm.learning_rate=0.005 --encoders spiking_lstm,lstm > /dev/null
+	$(ISOLATED)/isolated-kept cell=kept --encoders spiking_lstm > /dev/null
+	$(BIN)/snn-asr compare results/isolated/* results/isolated-kept/*
 
 test: $(STAMP) ## Run the fast tests (no GPU, no network)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS)
