@@ -20,12 +20,26 @@ def decode(
     formats: Annotated[
         str, typer.Option("--format", help="txt, json, trn, ctm, srt, vtt; several with commas.")
     ] = "txt",
+    beam: Annotated[
+        int | None, typer.Option(help="Beam search that keeps so many prefixes (10 with --lm), not greedy.", min=1)
+    ] = None,
+    lm: Annotated[
+        Path | None, typer.Option(help="A language model: an ARPA file, from 'snn-asr lm' or others.")
+    ] = None,
+    lm_weight: Annotated[
+        float | None, typer.Option(help="Of the language model, 0.5 by default; 'snn-asr tune' finds it.")
+    ] = None,
+    insertion_bonus: Annotated[
+        float | None, typer.Option(help="For every word (or token) of the language model, 0 by default.")
+    ] = None,
+    lm_unit: Annotated[str, typer.Option(help="What the language model predicts: word, token or auto.")] = "auto",
+    nbest: Annotated[int, typer.Option(help="Texts in the n-best list that json has with a beam.", min=1)] = 10,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Transcribe files and folders of audio.
 
     Files that fail are reported, the rest is written (exit code 3). What an earlier call wrote to the output folder
-    is not done again while audio, model and formats are the same.
+    is not done again while audio, model, beam search and formats are the same.
     """
     from snn_asr.errors import PartialFailure, UsageError, unknown_name
     from snn_asr.writers import FORMATS, render
@@ -38,14 +52,21 @@ def decode(
         raise UsageError("names no format", "--format", f"choose from: {', '.join(FORMATS)}")
     if len(chosen) > 1 and output_folder is None:
         raise UsageError("several formats need a place", "--format", "give --output-folder")
+    for option, value in (("--lm-weight", lm_weight), ("--insertion-bonus", insertion_bonus)):
+        if value is not None and lm is None:
+            raise UsageError("there is no language model", option, "give --lm")
 
     from snn_asr.batch_decoding import decode_files
+    from snn_asr.beam import BeamSettings
     from snn_asr.devices import choose_device
     from snn_asr.inputs import find_inputs
     from snn_asr.recognizer import Recognizer
 
     found = find_inputs(inputs, sys.stdin if "-" in inputs else ())
     recognizer = Recognizer(model, choose_device(device))
+    if beam is not None or lm is not None:
+        weight = 0.5 if lm_weight is None else lm_weight
+        recognizer.use_beam(BeamSettings(beam or 10, weight, insertion_bonus or 0.0, nbest), lm, lm_unit)
 
     def show(hypothesis) -> None:
         plain = chosen == ["txt"] and len(found) > 1

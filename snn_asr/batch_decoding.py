@@ -20,7 +20,7 @@ JOURNAL, ERRORS = "decoded.jsonl", "errors.json"
 
 @dataclass
 class Outcome:
-    """``skipped`` were decoded by an earlier call with the same content, model and formats."""
+    """``skipped`` were decoded by an earlier call with the same content, model, beam search and formats."""
 
     decoded: int = 0
     skipped: int = 0
@@ -74,7 +74,8 @@ def decode_files(
 
 
 def _state(each: Input, recognizer: Recognizer, formats: Sequence[str]) -> dict:
-    return {"audio": sha256(each.path), "model": recognizer.fingerprint, "formats": sorted(formats)}
+    state = {"audio": sha256(each.path), "model": recognizer.fingerprint, "formats": sorted(formats)}
+    return state | ({"beam": recognizer.beam.identity} if recognizer.beam else {})
 
 
 def _done(each: Input, journal: dict, recognizer: Recognizer, formats: Sequence[str], folder: Path) -> bool:

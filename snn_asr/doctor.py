@@ -17,7 +17,7 @@ PACKAGES = ("speechbrain", "hyperpyyaml", "sentencepiece", "safetensors", "numba
 EXTRAS = {
     "espeakng-loader": ("speaks the demo corpus (GPL)", "pip install 'snn-asr[demo]'"),
     "matplotlib": ("draws the figures of analyze", "pip install 'snn-asr[figures]'"),
-    "kenlm": ("n-gram language models for decoding", "pip install kenlm (compiles from source)"),
+    "kenlm": ("n-gram language models for decoding", "pip install 'snn-asr[lm]' (compiles from source)"),
     "onnx": ("exchange of models", "pip install onnx"),
 }
 AUDIO_FORMATS = ("WAV", "FLAC", "OGG", "MP3", "NIST")

@@ -33,13 +33,26 @@ class Token:
 
 
 @dataclass(frozen=True)
+class Alternative:
+    """One text of an n-best list, with the score of its best token sequence, and what of it is acoustic (ln P_ctc)."""
+
+    text: str
+    score: float
+    acoustic_score: float
+
+
+@dataclass(frozen=True)
 class Hypothesis:
-    """What was recognised in one utterance; times count from its beginning."""
+    """What was recognised in one utterance; times count from its beginning.
+
+    ``alternatives``, of beam search alone, are different texts, best first: the first is ``text``.
+    """
 
     id: str
     text: str
     tokens: tuple[Token, ...]
     duration_seconds: float
+    alternatives: tuple[Alternative, ...] = ()
 
 
 def render(hypothesis: Hypothesis, format: str, kind: str = "words") -> str:
@@ -62,7 +75,11 @@ def render(hypothesis: Hypothesis, format: str, kind: str = "words") -> str:
 
 
 def record(hypothesis: Hypothesis) -> dict:
-    """The hypothesis as JSON values: times to the millisecond, confidences to four digits."""
+    """The hypothesis as JSON values: times to the millisecond, confidences and scores to four digits."""
+    nbest = [
+        {"text": each.text, "score": round(each.score, 4), "acoustic_score": round(each.acoustic_score, 4)}
+        for each in hypothesis.alternatives
+    ]
     return {
         "id": hypothesis.id,
         "text": hypothesis.text,
@@ -76,7 +93,7 @@ def record(hypothesis: Hypothesis) -> dict:
             }
             for token in hypothesis.tokens
         ],
-    }
+    } | ({"nbest": nbest} if nbest else {})
 
 
 def words(hypothesis: Hypothesis, kind: str) -> tuple[Token, ...]:

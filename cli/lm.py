@@ -1,0 +1,105 @@
+"""``snn-asr lm``: an n-gram language model from training transcripts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from snn_asr.tokens import Tokens
+
+UNITS = ("word", "token")
+
+
+def lm(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A recipe (with --data-folder), a folder of manifests, a manifest, or a text of a sentence a line.",
+            metavar="RECIPE | MANIFEST | TEXT",
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="The ARPA file to write.")],
+    order: Annotated[int, typer.Option(help="Words of the longest n-gram.", min=1)] = 3,
+    unit: Annotated[str, typer.Option(help="What it predicts: word, or token (of --model).")] = "word",
+    model: Annotated[
+        str | None, typer.Option(help="A model folder, whose tokens spell the transcripts (phones are folded).")
+    ] = None,
+    data_folder: Annotated[Path | None, typer.Option(help="A recipe's data, from 'snn-asr prepare'.")] = None,
+) -> None:
+    """Estimate an n-gram language model from training transcripts.
+
+    Interpolated modified Kneser-Ney, as KenLM's lmplz: an ARPA file for decode --lm. Of prepared data only the
+    training transcripts are read.
+    """
+    from snn_asr import ngrams
+    from snn_asr.errors import UsageError, unknown_name
+
+    if unit not in UNITS:
+        raise unknown_name("unit", unit, UNITS, "--unit")
+    if unit == "token" and model is None:
+        raise UsageError("tokens are those of a model", "--unit token", "give --model")
+    tokens = _tokens(model) if model is not None else None
+    texts = list(_texts(source, data_folder, tokens))
+    if unit == "token":
+        from snn_asr.beam import spelled
+
+        labels = spelled(tokens)
+        sentences = [[labels[index] for index in tokens.encode(text)] for text in texts]
+    else:
+        sentences = [text.split() for text in texts]
+    estimated = ngrams.estimate(sentences, order)
+    ngrams.write_arpa(output, estimated)
+    sizes = Counter(map(len, estimated.probabilities))
+    counts = ", ".join(f"{sizes[length]} of order {length}" for length in sorted(sizes))
+    typer.echo(f"{len(sentences)} sentences, {sum(map(len, sentences))} {unit}s; n-grams: {counts}", err=True)
+    typer.echo(output)
+
+
+def _texts(source: str, data_folder: Path | None, tokens: Tokens | None) -> Iterator[str]:
+    """The sentences, as the tokens of a model read them where there is one."""
+    from snn_asr.errors import DataError
+    from snn_asr.manifest import find_manifests, read_manifest
+
+    path, prefix = Path(source), ""
+    if data_folder is not None or path.suffix in (".yaml", ".yml") or not (path.exists() or path.suffix):
+        path, prefix = _recipe_data(source, data_folder, tokens)
+    if path.is_dir():
+        path = find_manifests(path, prefix)["train"]
+    if path.suffix == ".json":
+        for each in read_manifest(path).values():
+            yield " ".join(each.text.split()) if tokens is None else tokens.transcript(each)
+        return
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot be read as text ({error})", path) from error
+    yield from (" ".join(line.split()) if tokens is None else tokens.normalize(line) for line in lines if line.strip())
+
+
+def _recipe_data(name: str, data_folder: Path | None, tokens: Tokens | None) -> tuple[Path, str]:
+    """A recipe's data folder, and how the names of its manifests begin. Nothing of the recipe is built."""
+    import yaml
+
+    from snn_asr import recipe
+    from snn_asr.errors import UsageError
+
+    nodes = yaml.compose(recipe.text(recipe.find(name)), Loader=yaml.SafeLoader).value
+    values = {key.value: value.value for key, value in nodes if isinstance(value, yaml.ScalarNode)}
+    if data_folder is None:
+        raise UsageError("a recipe needs its data", "--data-folder", "give the folder from 'snn-asr prepare'")
+    if values.get("tokens") == "phones" and tokens is None:
+        raise UsageError("the recipe's tokens are phones, which its model folds", name, "give --model")
+    return data_folder, values.get("manifests", "")
+
+
+def _tokens(model: str) -> Tokens:
+    from snn_asr.files import read_json
+    from snn_asr.model import find_model
+    from snn_asr.tokens import Tokens
+
+    return Tokens.from_dict(read_json(find_model(model) / "tokens.json"))

@@ -1,0 +1,95 @@
+"""``snn-asr tune``: the language model's weight and the insertion bonus, on development data."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from snn_asr.tuning import Tuning
+
+
+def tune(
+    model: Annotated[str, typer.Argument(help="A model folder, or the run folder around it.", metavar="MODEL")],
+    data_folder: Annotated[Path, typer.Option(help="Manifests from 'snn-asr prepare'; dev.json is decoded.")],
+    lm: Annotated[Path, typer.Option(help="The language model: an ARPA file.")],
+    beam: Annotated[int, typer.Option(help="How many prefixes are kept.", min=1)] = 10,
+    weights: Annotated[
+        str | None, typer.Option(help="Weights to try, with commas, instead of the usual grid.")
+    ] = None,
+    bonuses: Annotated[
+        str | None, typer.Option(help="Insertion bonuses to try, with commas, instead of the usual grid.")
+    ] = None,
+    lm_unit: Annotated[str, typer.Option(help="What the language model predicts: word, token or auto.")] = "auto",
+    manifests: Annotated[str, typer.Option(help="How the manifests' names begin, such as isolated_.")] = "",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Find the weight of a language model and the insertion bonus.
+
+    A grid is decoded on the development data, and on nothing else. The last line are the best options for decode.
+    """
+    from snn_asr import tuning
+    from snn_asr.devices import choose_device
+    from snn_asr.manifest import find_manifests, read_manifest
+    from snn_asr.recognizer import Recognizer
+
+    tried = _numbers(weights, "--weights") or tuning.WEIGHTS
+    bonuses_tried = _numbers(bonuses, "--bonuses") or tuning.BONUSES
+    utterances = read_manifest(find_manifests(data_folder, manifests)["dev"])
+    recognizer = Recognizer(model, choose_device(device))
+    result = tuning.tune(recognizer, utterances, lm, beam, tried, bonuses_tried, lm_unit)
+    flags = ["--beam", str(beam), "--lm", str(lm), *([] if lm_unit == "auto" else ["--lm-unit", lm_unit])]
+    flags += ["--lm-weight", f"{result.best.language_weight:g}", "--insertion-bonus"]
+    flags.append(f"{result.best.insertion_bonus:g}")
+    if as_json:
+        typer.echo(json.dumps(_as_json(result, flags), indent=2))
+        return
+    from snn_asr.report import print_table
+
+    rates = f"best {result.best.error_rate:.2f}, greedy {result.greedy:.2f}"
+    typer.echo(f"{result.unit} error % of {result.utterances} development utterances: {rates}")
+    print_table(_table(result))
+    for name in result.at_an_edge:
+        typer.echo(f"the best {name} is at the end of the grid: try values beyond it too", err=True)
+    typer.echo(shlex.join(flags))
+
+
+def _numbers(words: str | None, option: str) -> list[float]:
+    """Numbers apart by commas; none for None."""
+    from snn_asr.errors import UsageError
+
+    try:
+        return [float(each) for each in (words or "").split(",") if each.strip()]
+    except ValueError as error:
+        raise UsageError(f"'{words}' are not numbers", option, "write for example 0.5,1,1.5") from error
+
+
+def _as_json(result: Tuning, flags: list[str]) -> dict:
+    points = [vars(each) for each in result.points]
+    return {
+        "unit": result.unit, "utterances": result.utterances, "greedy": result.greedy, "best": vars(result.best),
+        "points": points, "flags": flags,
+    }
+
+
+def _table(result: Tuning) -> Table:
+    """A line a weight, a column a bonus; the best is marked."""
+    from rich.table import Table
+
+    bonuses = sorted({each.insertion_bonus for each in result.points})
+    rates = {(each.language_weight, each.insertion_bonus): each for each in result.points}
+    table = Table()
+    table.add_column("weight", justify="right")
+    for bonus in bonuses:
+        table.add_column(f"bonus {bonus:g}", justify="right")
+    for weight in sorted({each.language_weight for each in result.points}):
+        row = (rates[weight, bonus] for bonus in bonuses)
+        table.add_row(f"{weight:g}", *(f"{'*' if each == result.best else ''}{each.error_rate:.2f}" for each in row))
+    return table

@@ -1,0 +1,113 @@
+"""The weight of a language model and the insertion bonus, chosen on development data."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby, product
+from pathlib import Path
+
+import numpy as np
+
+from snn_asr.batch_decoding import BATCH_FILES
+from snn_asr.beam import AUTO, BeamDecoder, BeamSettings, search
+from snn_asr.decoding import BLANK
+from snn_asr.errors import DataError, UsageError
+from snn_asr.manifest import Utterance
+from snn_asr.recognizer import Recognizer
+from snn_asr.scoring import ErrorCounts, align, fold_phones, tokenize
+
+log = logging.getLogger(__name__)
+
+WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+BONUSES = (-1.0, 0.0, 1.0, 2.0, 3.0)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One pair of the grid and its error rate in percent."""
+
+    language_weight: float
+    insertion_bonus: float
+    error_rate: float
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """All points of a grid; ``greedy`` is the error rate in percent without beam and language model."""
+
+    unit: str
+    utterances: int
+    greedy: float
+    points: tuple[Point, ...]
+
+    @property
+    def best(self) -> Point:
+        """The lowest error rate; in ties the model that says least, then the least bonus."""
+        return min(self.points, key=lambda each: (each.error_rate, each.language_weight, abs(each.insertion_bonus)))
+
+    @property
+    def at_an_edge(self) -> tuple[str, ...]:
+        """Which of the best point's values lie where the grid ends, so that beyond may be better still.
+
+        The smallest weight is not one of them: less than no language model there is not.
+        """
+        weights = {each.language_weight for each in self.points}
+        bonuses = {each.insertion_bonus for each in self.points}
+        found = []
+        if len(weights) > 1 and self.best.language_weight == max(weights):
+            found.append("weight")
+        if len(bonuses) > 1 and self.best.insertion_bonus in (min(bonuses), max(bonuses)):
+            found.append("bonus")
+        return tuple(found)
+
+
+def tune(
+    recognizer: Recognizer, utterances: Mapping[str, Utterance], language_model: str | Path, width: int = 10,
+    weights: Sequence[float] = WEIGHTS, bonuses: Sequence[float] = BONUSES, level: str = AUTO,
+) -> Tuning:
+    """Decode the utterances once for every pair of the grid; the network runs once for all of them.
+
+    Raises UsageError for an empty grid, DataError where no utterance has a transcript.
+    """
+    if not weights or not bonuses:
+        raise UsageError("the grid is empty", "tune", "give at least one weight and one bonus")
+    settings = [BeamSettings(width, *pair) for pair in product(weights, bonuses)]
+    decoder = BeamDecoder(recognizer.tokens, settings[0], language_model, level)
+    references = {name: recognizer.tokens.transcript(each) for name, each in utterances.items()}
+    if not any(references.values()):
+        raise DataError("no utterance has a transcript", todo="prepare the data with their texts")
+    posteriors = log_posteriors(recognizer, utterances)
+    best_classes = {name: _collapsed(each.argmax(axis=1)) for name, each in posteriors.items()}
+    points = []
+    for each in settings:
+        decoded = {name: search(frames, each, decoder.level)[0].tokens for name, frames in posteriors.items()}
+        points.append(Point(each.language_weight, each.insertion_bonus, _error_rate(recognizer, references, decoded)))
+        log.info("weight %g, bonus %g: %.2f %%", *vars(points[-1]).values())
+    greedy = _error_rate(recognizer, references, best_classes)
+    return Tuning(recognizer.tokens.unit, len(references), greedy, tuple(points))
+
+
+def log_posteriors(recognizer: Recognizer, utterances: Mapping[str, Utterance]) -> dict[str, np.ndarray]:
+    """Utterance id to (T, N): what the network says of every frame, computed in batches of similar lengths."""
+    ordered = sorted(utterances.values(), key=lambda each: each.duration)
+    found: dict[str, np.ndarray] = {}
+    for start in range(0, len(ordered), BATCH_FILES):
+        batch = [(each.id, recognizer.samples(each.wav)) for each in ordered[start : start + BATCH_FILES]]
+        found |= zip([name for name, _ in batch], recognizer.log_posteriors(batch), strict=True)
+    return found
+
+
+def _collapsed(classes: np.ndarray) -> list[int]:
+    """Greedy CTC: repeats merged, blanks dropped."""
+    return [each for each, _ in groupby(classes.tolist()) if each != BLANK]
+
+
+def _error_rate(recognizer: Recognizer, references: Mapping[str, str], decoded: Mapping[str, Sequence[int]]) -> float:
+    """In percent, in the unit and on the phones that the model's tokens are scored in."""
+    tokens = recognizer.tokens
+    hypotheses = {name: tokens.decode(decoded[name]) for name in references}
+    pair = (fold_phones(each, tokens.scored_phones).values() for each in (references, hypotheses))
+    counts = (align(*(tokenize(text, tokens.unit) for text in texts)).counts for texts in zip(*pair, strict=True))
+    return sum(counts, ErrorCounts()).error_rate

@@ -1,0 +1,238 @@
+"""Beam search against the sum over every alignment, with and without a language model; times; speed."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict
+from itertools import groupby, product
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snn_asr.beam import (
+    AUTO,
+    TOKEN,
+    WORD,
+    BeamDecoder,
+    BeamSettings,
+    TokenLevel,
+    WordLevel,
+    align,
+    choose_level,
+    search,
+    spelled,
+)
+from snn_asr.decoding import Emission
+from snn_asr.errors import DataError, UsageError
+from snn_asr.language_model import END
+from snn_asr.ngrams import estimate, write_arpa
+from snn_asr.tokens import CharacterTokens, WordTokens
+from snn_asr.writers import WORD_START
+
+EVERYTHING = 3**5
+sizes = st.tuples(st.integers(0, 5), st.integers(2, 3), st.integers(0, 10**6))
+weights = st.tuples(st.floats(0, 2), st.floats(-3, 3))
+
+LETTERS = CharacterTokens([" ", "a"])
+PIECES = SimpleNamespace(kind="sentencepiece", size=3, labels=["<blank>", f"{WORD_START}a", "b"])
+WORDS = WordTokens(["one", "two"])
+WORD_MODEL = estimate([["a", "aa"], ["a"], ["aa", "a", "ab"], ["a", "aa", "abb"], ["ab"]], 3)
+LETTER_MODEL = estimate([["a", "<space>", "a", "a"], ["a"], ["a", "a", "<space>", "a"]], 3)
+PIECE_MODEL = estimate([[PIECES.labels[1], "b"], [PIECES.labels[1]], ["b", "b"]], 2)
+SPOKEN_MODEL = estimate([["one", "two"], ["two", "one", "one"], ["two"]], 2)
+
+
+def random_posteriors(frames: int, size: int, seed: int) -> np.ndarray:
+    logits = 2 * np.random.default_rng(seed).standard_normal((frames, size))
+    return logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+
+
+def brute_force(log_posteriors: np.ndarray) -> dict[tuple[int, ...], float]:
+    """ln of the summed probability of all alignments of every token sequence."""
+    frames, size = log_posteriors.shape
+    sums: dict[tuple[int, ...], float] = defaultdict(float)
+    for path in product(range(size), repeat=frames):
+        tokens = tuple(token for token, _ in groupby(path) if token)
+        sums[tokens] += math.exp(sum(log_posteriors[frame, token] for frame, token in enumerate(path)))
+    return {tokens: math.log(total) for tokens, total in sums.items()}
+
+
+def language_score(model, words: list[str], weight: float, bonus: float) -> float:
+    total, state = 0.0, model.start
+    for word in (*words, END):
+        log10, state = model.score(word, state)
+        total += log10
+    return weight * math.log(10) * total + bonus * len(words)
+
+
+def assert_exact(log_posteriors, level, settings, expected: dict[tuple[int, ...], float]) -> None:
+    found = search(log_posteriors, settings, level)
+    assert {each.tokens: each.score for each in found} == pytest.approx(expected, abs=1e-9)
+    assert [each.score for each in found] == sorted((each.score for each in found), reverse=True)
+
+
+@given(sizes)
+def test_a_beam_for_everything_sums_all_alignments(size):
+    log_posteriors = random_posteriors(*size)
+    expected = brute_force(log_posteriors)
+    assert_exact(log_posteriors, None, BeamSettings(EVERYTHING), expected)
+    assert all(each.acoustic == each.score for each in search(log_posteriors, BeamSettings(4)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "tokens", "read"),
+    [
+        (WordLevel, WORD_MODEL, LETTERS, lambda labels: "".join(labels).split()),
+        (WordLevel, WORD_MODEL, PIECES, lambda labels: "".join(labels).replace(WORD_START, " ").split()),
+        (TokenLevel, LETTER_MODEL, LETTERS, lambda labels: [each.replace(" ", "<space>") for each in labels]),
+        (TokenLevel, PIECE_MODEL, PIECES, list),
+        (TokenLevel, SPOKEN_MODEL, WORDS, list),
+    ],
+    ids=["words of letters", "words of pieces", "letters", "pieces", "words"],
+)
+@given(st.integers(0, 5), st.integers(0, 10**6), weights)
+def test_with_a_language_model_every_sequence_has_its_score(kind, model, tokens, read, frames, seed, chosen):
+    log_posteriors = random_posteriors(frames, 3, seed)
+    expected = {
+        sequence: acoustic + language_score(model, read([tokens.labels[each] for each in sequence]), *chosen)
+        for sequence, acoustic in brute_force(log_posteriors).items()
+    }
+    assert_exact(log_posteriors, kind(model, tokens), BeamSettings(EVERYTHING, *chosen), expected)
+
+
+@given(st.integers(1, 6), st.integers(0, 10**6), st.integers(1, 12))
+def test_a_narrow_beam_keeps_so_many_and_never_overrates(frames, seed, width):
+    log_posteriors = random_posteriors(frames, 3, seed)
+    expected = brute_force(log_posteriors)
+    found = search(log_posteriors, BeamSettings(width))
+    assert 1 <= len(found) <= width and len({each.tokens for each in found}) == len(found)
+    assert all(each.score <= expected[each.tokens] + 1e-9 for each in found)
+
+
+def test_a_prefix_that_comes_back_is_the_one_it_was():
+    """Were it another, its child might be in the beam twice. On flat posteriors all come and go."""
+    for seed in range(20):
+        log_posteriors = random_posteriors(40, 4, seed) / 8
+        found = search(log_posteriors, BeamSettings(6))
+        assert len({each.tokens for each in found}) == len(found) == 6
+
+
+def test_the_sum_over_alignments_may_beat_the_best_one():
+    """Greedy reads nothing (0.36); "a" has less at its best (0.24), but three alignments (0.64)."""
+    posteriors = np.log(np.array([[0.6, 0.4], [0.6, 0.4]]))
+    best, second = search(posteriors, BeamSettings(2))
+    assert (best.tokens, second.tokens) == ((1,), ())
+    assert (math.exp(best.score), math.exp(second.score)) == pytest.approx((0.64, 0.36))
+
+
+def test_the_language_model_decides_between_like_sounds():
+    posteriors = np.log(np.array([[0.02, 0.49, 0.49], [0.96, 0.02, 0.02], [0.02, 0.49, 0.49]]))
+    level = TokenLevel(estimate([["one", "two"]] * 3 + [["two"]], 2), WORDS)
+    assert search(posteriors, BeamSettings(10, 1.0), level)[0].tokens == (1, 2)
+    assert len(search(posteriors, BeamSettings(10, 1.0, -30.0), level)[0].tokens) == 0
+    assert len(search(posteriors, BeamSettings(10, 1.0, 30.0), level)[0].tokens) > 1
+
+
+def test_impossible_tokens_never_appear():
+    posteriors = np.array([[0.0, -np.inf, -np.inf], [-np.inf, -np.inf, 0.0]])
+    assert [each.tokens for each in search(posteriors, BeamSettings(10))] == [(2,)]
+
+
+@given(st.integers(1, 6), st.integers(2, 3), st.integers(0, 10**6))
+def test_times_are_those_of_the_best_alignment(frames, size, seed):
+    log_posteriors = random_posteriors(frames, size, seed)
+    tokens = search(log_posteriors, BeamSettings(4))[0].tokens
+    best, path = max(
+        (sum(log_posteriors[frame, token] for frame, token in enumerate(path)), path)
+        for path in product(range(size), repeat=frames)
+        if tuple(token for token, _ in groupby(path) if token) == tokens
+    )
+    runs, start = [], 0
+    for token, run in groupby(path):
+        end = start + len(list(run))
+        if token:
+            confidence = np.exp(log_posteriors[start:end, token]).mean()
+            runs.append(Emission(token, start, end, pytest.approx(confidence)))
+        start = end
+    assert align(log_posteriors, tokens) == runs
+
+
+def test_times_of_repeated_tokens_and_of_nothing():
+    posteriors = np.log(np.array([[0.1, 0.9], [0.8, 0.2], [0.1, 0.9], [0.3, 0.7], [0.9, 0.1]]))
+    assert align(posteriors, (1, 1)) == [
+        Emission(1, 0, 1, pytest.approx(0.9)), Emission(1, 2, 4, pytest.approx(0.8))
+    ]
+    assert align(posteriors, ()) == align(posteriors[:0], ()) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "tokens", "asked", "found"),
+    [
+        (WORD_MODEL, LETTERS, AUTO, WORD),
+        (LETTER_MODEL, LETTERS, AUTO, TOKEN),
+        (LETTER_MODEL, LETTERS, WORD, WORD),
+        (PIECE_MODEL, PIECES, AUTO, TOKEN),
+        (WORD_MODEL, PIECES, AUTO, WORD),
+        (SPOKEN_MODEL, WORDS, AUTO, TOKEN),
+        (SPOKEN_MODEL, WORDS, WORD, TOKEN),  # the same
+    ],
+)
+def test_the_level_is_found_from_the_words_of_the_model(model, tokens, asked, found):
+    assert choose_level(model, tokens, asked, "lm.arpa") == found
+
+
+def test_models_of_other_words_are_refused():
+    with pytest.raises(DataError, match="lm.arpa: knows none of the words"):
+        choose_level(WORD_MODEL, WORDS, AUTO, "lm.arpa")
+    with pytest.raises(DataError, match="knows none of the characters"):
+        choose_level(SPOKEN_MODEL, LETTERS, TOKEN, "lm.arpa")
+    with pytest.raises(UsageError, match="did you mean 'word'"):
+        choose_level(WORD_MODEL, LETTERS, "words", "lm.arpa")
+
+
+@pytest.mark.parametrize(
+    "values", [{"width": 0}, {"alternatives": 0}, {"language_weight": math.nan}, {"insertion_bonus": math.inf}]
+)
+def test_settings_that_cannot_work(values):
+    with pytest.raises(UsageError, match=next(iter(values))):
+        BeamSettings(**values)
+
+
+def test_a_decoder_says_what_its_results_depend_on(tmp_path):
+    settings = BeamSettings(5, 0.75, 1.0)
+    write_arpa(tmp_path / "lm.arpa", WORD_MODEL)
+    decoder = BeamDecoder(LETTERS, settings, tmp_path / "lm.arpa")
+    posteriors = random_posteriors(5, 3, 1)
+    expected = search(posteriors, settings, WordLevel(WORD_MODEL, LETTERS))
+    assert [each.tokens for each in decoder(posteriors)] == [each.tokens for each in expected]
+    first = decoder.identity
+    write_arpa(tmp_path / "lm.arpa", LETTER_MODEL)
+    second = BeamDecoder(LETTERS, settings, tmp_path / "lm.arpa").identity
+    assert first["level"] == WORD and second["level"] == TOKEN
+    assert first["language_model"] != second["language_model"]
+    assert BeamDecoder(LETTERS, settings).identity == {
+        "width": 5, "language_weight": 0.75, "insertion_bonus": 1.0, "alternatives": 10
+    }
+    assert BeamDecoder(LETTERS, settings)(posteriors)[0] == search(posteriors, settings)[0]
+
+
+@pytest.mark.parametrize("level", [None, TOKEN, WORD])
+def test_ten_prefixes_over_a_thousand_flat_frames_take_less_than_a_second(level):
+    labels = [" ", *(chr(0x4E00 + index) for index in range(126))]
+    tokens = CharacterTokens(labels)
+    words = spelled(tokens)[1:]
+    kinds = {
+        None: lambda: None,
+        TOKEN: lambda: TokenLevel(estimate([words[start : start + 9] for start in range(0, 120, 3)], 3), tokens),
+        WORD: lambda: WordLevel(estimate([["".join(labels[1:3]), labels[4]], [labels[5]]], 3), tokens),
+    }
+    follower = kinds[level]()
+    posteriors = random_posteriors(1000, 128, 0) / 1000 - math.log(128)
+    search(posteriors[:5], BeamSettings(10), follower)
+    started = time.process_time()
+    search(posteriors, BeamSettings(10), follower)
+    assert time.process_time() - started < 1

@@ -1,0 +1,160 @@
+"""ARPA files: scores by hand, KenLM's own numbers, and one line for what is no ARPA file."""
+
+from __future__ import annotations
+
+import gzip
+import random
+from pathlib import Path
+
+import pytest
+
+from snn_asr import language_model
+from snn_asr.errors import DataError
+from snn_asr.language_model import UNKNOWN_LOG10, KenlmModel, NgramModel, load_language_model, read_arpa
+
+GOLDEN = Path(__file__).parent / "golden" / "lmplz.arpa"
+ARPA = """\
+a remark
+
+\\data\\
+ngram 1=5
+ngram 2=3
+ngram 3=1
+
+\\1-grams:
+-99\t<s>\t-0.1
+-1.0\t</s>
+-0.5\ta\t-0.2
+-0.7\tb\t-0.3
+-2.0\t<unk>
+
+\\2-grams:
+-0.4\t<s> a\t-0.05
+-0.25 a b -0.15
+-0.6\tb </s>
+
+\\3-grams:
+-0.125\t<s> a b
+
+\\end\\
+"""
+
+
+@pytest.fixture
+def arpa(tmp_path) -> Path:
+    path = tmp_path / "lm.arpa"
+    path.write_text(ARPA, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def model(arpa) -> NgramModel:
+    return read_arpa(arpa)
+
+
+@pytest.mark.parametrize(
+    ("context", "word", "expected"),
+    [
+        ((), "a", -0.5),
+        (("<s>",), "a", -0.4),
+        (("<s>", "a"), "b", -0.125),
+        (("a",), "b", -0.25),
+        (("b", "a"), "b", -0.25),  # no back-off for a context that is not there
+        (("a", "b"), "</s>", -0.15 - 0.6),
+        (("a", "b"), "a", -0.15 - 0.3 - 0.5),
+        (("<s>", "a"), "a", -0.05 - 0.2 - 0.5),
+        (("a", "b"), "zebra", -0.15 - 0.3 - 2.0),
+    ],
+)
+def test_scores_by_hand(model, context, word, expected):
+    assert model.score(word, context)[0] == pytest.approx(expected)
+
+
+def test_states_are_the_contexts_that_matter(model):
+    assert model.order == 3 and model.start == ("<s>",)
+    assert model.score("a", model.start)[1] == ("<s>", "a")
+    assert model.score("b", ("<s>", "a"))[1] == ("a", "b")
+    assert model.score("b", ("<s>",))[1] == ("b",)  # no n-gram goes on from "<s> b"
+    assert model.score("zebra", ("a", "b"))[1] == ("<unk>",)
+    assert "a" in model and "zebra" not in model
+
+
+def test_a_model_without_unknown_words_all_but_forbids_them(arpa):
+    arpa.write_text(ARPA.replace("1=5", "1=4").replace("-2.0\t<unk>\n", ""), encoding="utf-8")
+    model = read_arpa(arpa)
+    log10, state = model.score("zebra", ("a",))
+    assert log10 == pytest.approx(-0.2 + UNKNOWN_LOG10) and state == ()
+    arpa.write_text(ARPA.replace("<unk>", "<UNK>"), encoding="utf-8")
+    assert read_arpa(arpa).score("zebra", ())[0] == -2.0
+
+
+def test_a_compressed_file_is_read_in_python(arpa):
+    packed = arpa.with_name("lm.arpa.gz")
+    packed.write_bytes(gzip.compress(arpa.read_bytes()))
+    model = load_language_model(packed)
+    assert isinstance(model, NgramModel) and model.score("a", ())[0] == -0.5
+    packed.write_bytes(packed.read_bytes()[:40])
+    with pytest.raises(DataError, match="cannot read"):
+        load_language_model(packed)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("\\data\\", "data", "cut short"),
+        ("ngram 1=5", "ngram 1=6", r":15: expected a log10 probability, 1 word\(s\)"),
+        ("ngram 1=5", "ngram 1=4", r":13: expected '\\2-grams:'"),
+        ("ngram 2=3", "ngram 3=3", ":5: expected 'ngram 2=...'"),
+        ("ngram 1=5\nngram 2=3\nngram 3=1", "", ":6: expected 'ngram 1=...'"),
+        ("-0.5\ta", "zero\ta", ":11: not a number"),
+        ("-0.5\ta", "0.5\ta", ":11: log10 probability 0.5 is above 0"),
+        ("-0.5\ta", "nan\ta", ":11: log10 probability nan"),
+        ("<s> a b\n", "<s> a b -0.1\n", "3 word"),
+        ("\\end\\", "", "cut short"),
+    ],
+)
+def test_what_is_no_arpa_file_is_one_line_with_its_place(old, new, problem, arpa):
+    assert old in ARPA
+    arpa.write_text(ARPA.replace(old, new), encoding="utf-8")
+    with pytest.raises(DataError, match=problem) as caught:
+        read_arpa(arpa)
+    assert str(arpa) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_bytes_and_absent_files_are_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(language_model, "_kenlm", lambda: None)
+    (tmp_path / "lm.arpa").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError, match="not UTF-8"):
+        load_language_model(tmp_path / "lm.arpa")
+    with pytest.raises(DataError, match="cannot read"):
+        load_language_model(tmp_path / "absent.arpa")
+    (tmp_path / "lm.bin").write_bytes(b"mmap lm http://kheafield.com/code format version 5\n\0")
+    with pytest.raises(DataError, match="pip install kenlm"):
+        load_language_model(tmp_path / "lm.bin")
+
+
+def test_kenlm_gives_the_same_scores_where_it_is_installed(monkeypatch):
+    pytest.importorskip("kenlm")
+    theirs = load_language_model(GOLDEN)
+    monkeypatch.setattr(language_model, "_kenlm", lambda: None)
+    ours = load_language_model(GOLDEN)
+    assert isinstance(theirs, KenlmModel) and isinstance(ours, NgramModel) and theirs.order == ours.order
+    words = [ngram[0] for ngram in ours.probabilities if len(ngram) == 1 and ngram[0] != "<s>"] + ["zebra"]
+    draw, seen = random.Random(0), {}
+    for _ in range(200):
+        state, their_state = ours.start, theirs.start
+        for word in draw.choices(words, k=6):
+            assert (word in ours) == (word in theirs) or word == "<unk>"
+            (score, state), (their_score, their_state) = ours.score(word, state), theirs.score(word, their_state)
+            assert score == pytest.approx(their_score, abs=1e-5)
+            same = seen.setdefault(their_state, state)  # their states are as good keys as ours
+            assert [ours.score(each, same)[0] for each in words] == [ours.score(each, state)[0] for each in words]
+    assert len(seen) > 20
+
+
+def test_kenlm_refuses_in_one_line(tmp_path):
+    pytest.importorskip("kenlm")
+    (tmp_path / "lm.arpa").write_text("no model\n")
+    with pytest.raises(DataError, match="KenLM cannot read it") as caught:
+        load_language_model(tmp_path / "lm.arpa")
+    assert "\n" not in str(caught.value)
