@@ -35,7 +35,6 @@ from snn_asr.cells import improved
 from snn_asr.coders import Coder, CoderSettings, RangeTracker
 from snn_asr.encoders import Encoder, directions
 from snn_asr.errors import DataError
-from snn_asr.features import stack_frames
 from snn_asr.layers.coded import CodedLayer
 from snn_asr.layers.driven import DrivenLayer
 from snn_asr.operations import Record, record_layers
@@ -143,11 +142,12 @@ def of_model(folder: str | Path, seed: int, audio: str | Path | None = None) -> 
     """
     recognizer = Recognizer(folder)
     model, settings = recognizer.model, recognizer.extractor.settings
-    x, features, activities = noise(settings.stacked_size, seed), NOISE, []
+    x, features, activities = noise(model.settings.front_end.output_size(settings), seed), NOISE, []
     if audio is not None:
         samples, features = recognizer.samples(audio), str(audio)
         frames = model.normalization.apply(recognizer.extractor(samples))
-        x = stack_frames(frames, settings.stack)[None, :LONGEST_FRAMES]
+        with torch.no_grad():
+            x = model.encoder_input(frames[None], torch.tensor([len(frames)]))[0][:, :LONGEST_FRAMES]
         if x.shape[1] < 2:
             raise DataError("too short to analyse", audio, "give an utterance of a second or more")
         if len(frames) // settings.stack > LONGEST_FRAMES:

@@ -14,7 +14,16 @@ from torch.utils.data import DataLoader, Dataset
 
 from snn_asr.audio import change_speed, read_audio, speed_ratio
 from snn_asr.errors import DataError
-from snn_asr.features import FeatureExtractor, Normalization, NormalizationAccumulator, stacked_length
+from snn_asr.feature_cache import CachedFrames, FeatureCache
+from snn_asr.features import (
+    SPEAKER,
+    UTTERANCE,
+    FeatureExtractor,
+    Normalization,
+    NormalizationAccumulator,
+    normalize_alone,
+    stacked_length,
+)
 from snn_asr.manifest import Utterance
 from snn_asr.tokens import Tokens
 
@@ -39,19 +48,25 @@ class Batch:
 class SpeechDataset(Dataset):
     """Frames and targets of utterances; with several ``speeds`` each epoch draws one an utterance.
 
-    Frames are kept in memory once computed, up to ``cache_bytes``.
+    Frames are kept in ``feature_cache`` or, without one, in memory once computed, up to ``cache_bytes``. With features
+    normalised by speaker, statistics are those of all utterances here of the speaker (at that speed: as in Kaldi, who
+    speaks faster is another speaker).
     """
 
     def __init__(
         self, utterances: Sequence[Utterance], tokens: Tokens, extractor: FeatureExtractor,
         speeds: Sequence[float] = (1.0,), seed: int = 0, cache_bytes: int = CACHE_BYTES,
+        feature_cache: FeatureCache | None = None,
     ) -> None:
         self.utterances, self.tokens, self.extractor = list(utterances), tokens, extractor
         indices = (tokens.encode(tokens.transcript(each)) for each in self.utterances)
         self.targets = [torch.tensor(each, dtype=torch.long) for each in indices]
         self.speeds, self.seed = list(speeds), seed
-        self._cache: dict[tuple[int, float], Tensor] = {}
+        self._memory: dict[tuple[int, float], Tensor] = {}
         self._free_bytes = cache_bytes
+        self._feature_cache = feature_cache
+        self._cached: dict[float, CachedFrames | None] = {}
+        self._speakers: dict[float, dict[str, Normalization]] = {}
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
@@ -65,17 +80,49 @@ class SpeechDataset(Dataset):
         return self.utterances[index], self.frames(index, self._chosen[index]), self.targets[index]
 
     def frames(self, index: int, speed: float = 1.0) -> Tensor:
-        """Frames (T, F) of one utterance played at ``speed``."""
+        """Frames (T, F) of one utterance played at ``speed``, normalised where that is by speaker or utterance."""
+        frames, scope = self._plain_frames(index, float(speed)), self.extractor.settings.normalization
+        if scope == SPEAKER and len(frames):
+            return self._speaker_statistics(float(speed))[self.utterances[index].speaker].apply(frames)
+        return normalize_alone(frames) if scope == UTTERANCE else frames
+
+    def _plain_frames(self, index: int, speed: float) -> Tensor:
+        cached = self._open_cache(speed)
+        if cached is not None:
+            return cached[index]
         key = index, speed
-        if key in self._cache:
-            return self._cache[key]
-        samples = read_audio(self.utterances[index].wav, self.extractor.settings.sample_rate)
-        frames = self.extractor(change_speed(samples, speed) if speed != 1 else samples)
+        if key in self._memory:
+            return self._memory[key]
+        frames = self._compute(index, speed)
         size = frames.numel() * frames.element_size()
         if size <= self._free_bytes:
-            self._cache[key] = frames
+            self._memory[key] = frames
             self._free_bytes -= size
         return frames
+
+    def _compute(self, index: int, speed: float) -> Tensor:
+        samples = read_audio(self.utterances[index].wav, self.extractor.settings.sample_rate)
+        return self.extractor.plain_frames(change_speed(samples, speed) if speed != 1 else samples)
+
+    def _open_cache(self, speed: float) -> CachedFrames | None:
+        """The frames on disk at ``speed``, all of them, computed now where they are not there."""
+        if self._feature_cache is not None and speed not in self._cached:
+            self._cached[speed] = self._feature_cache.open(
+                [each.wav for each in self.utterances], self.extractor.settings, speed, self.frame_counts(speed),
+                lambda index: self._compute(index, speed),
+            )
+        return self._cached.get(speed)
+
+    def _speaker_statistics(self, speed: float) -> dict[str, Normalization]:
+        """By speaker, of those who have a frame at all."""
+        if speed not in self._speakers:
+            speakers: dict[str, NormalizationAccumulator] = {}
+            for index, utterance in enumerate(self.utterances):
+                frames = self._plain_frames(index, speed)
+                if len(frames):
+                    speakers.setdefault(utterance.speaker, NormalizationAccumulator()).update(frames)
+            self._speakers[speed] = {name: each.finish() for name, each in speakers.items()}
+        return self._speakers[speed]
 
     def frame_counts(self, speed: float = 1.0) -> list[int]:
         """Frames of every utterance at ``speed``, from the durations in the manifest; rounded as resampling does."""
@@ -84,7 +131,7 @@ class SpeechDataset(Dataset):
         return [self.extractor.frame_count(math.ceil(samples / ratio)) for samples in whole]
 
     def normalization(self) -> Normalization:
-        """Global statistics over all utterances at their own speed."""
+        """Global statistics over the frames of all utterances at their own speed."""
         accumulator = NormalizationAccumulator()
         for index in range(len(self)):
             accumulator.update(self.frames(index))

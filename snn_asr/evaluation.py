@@ -58,7 +58,7 @@ def evaluate(model: AcousticModel, tokens: Tokens, loader: DataLoader, device: s
     utterances, hypotheses, operations = {}, {}, OperationCount()
     for batch in loader:
         batch = batch.to(device)
-        with record_layers(model.encoder) as records:
+        with record_layers(model.encoder, model.front_end) as records:
             logits, lengths, _ = model(batch.frames, batch.lengths)
         count_batch(records, logits.shape[-1], operations)
         decoded = decode(model.settings.task, logits, lengths)

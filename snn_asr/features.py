@@ -1,4 +1,4 @@
-"""Log-mel or MFCC frames, their deltas, averages over segments, global normalisation and frame stacking.
+"""Log-mel or MFCC frames, their deltas, averages over segments, normalisation and frame stacking.
 
 A frame is the same number bit for bit whether its utterance is computed whole or in chunks of any size: everything is
 computed in float64, in blocks of fixed shape counted from the start of the utterance, and rounded to float32 once.
@@ -24,6 +24,7 @@ _PREEMPHASIS = 0.97
 _CEPSTRAL_LIFTER = 22.0
 _ENERGY_FLOOR = torch.finfo(torch.float32).eps  # Kaldi's; about the noise of 16-bit samples, so log-mel >= -15.95
 _DEVIATION_FLOOR = 0.01
+GLOBAL, SPEAKER, UTTERANCE = NORMALIZATIONS = ("global", "speaker", "utterance")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,12 @@ class FeatureSettings:
     neighbouring frames make one input of the encoder. ``segments`` above 0 gives every utterance, whatever its length,
     so many frames: the averages of what ``average_segments`` says. Normalisation then counts these, not the short-time
     frames below them; stacking and live streams cannot be had together with it.
+
+    ``normalization`` says whose mean and deviation the frames are given: ``global`` those of all training frames (the
+    model's ``Normalization``, which is applied in any case), ``speaker`` first those of all utterances of their
+    speaker, ``utterance`` first their own. Speakers are known in training and in its evaluation only: a file that is
+    decoded is all there is of its speaker, so ``speaker`` normalises it by itself, as Kaldi does with an unknown
+    speaker. Live streams can be had with ``global`` alone.
     """
 
     kind: str = "fbank"
@@ -47,10 +54,13 @@ class FeatureSettings:
     high_hz: float | None = None
     stack: int = 3
     segments: int = 0
+    normalization: str = GLOBAL
 
     def __post_init__(self) -> None:
         if self.kind not in ("fbank", "mfcc"):
             raise unknown_name("kind of features", str(self.kind), ("fbank", "mfcc"))
+        if self.normalization not in NORMALIZATIONS:
+            raise unknown_name("normalization", str(self.normalization), NORMALIZATIONS, "features")
         for name in ("sample_rate", "mels", "coefficients", "stack", "segments"):
             if type(getattr(self, name)) is not int:
                 raise _invalid(name, getattr(self, name), "a whole number")
@@ -125,9 +135,10 @@ class FeatureSettings:
 
 
 class FeatureExtractor:
-    """Frames of a waveform: ``extractor(samples (N,)) -> (T, F) float32``, neither normalised nor stacked.
+    """Frames of a waveform: ``extractor(samples (N,)) -> (T, F) float32``, not stacked.
 
-    T is ``settings.segments`` where that is not 0 and there is a window at all.
+    They are not normalised either, unless the settings say by speaker or utterance: then by themselves. T is
+    ``settings.segments`` where that is not 0 and there is a window at all.
 
     The numbers are those of Kaldi's ``compute-fbank-feats`` and ``compute-mfcc-feats`` (Povey window, DC offset
     removed, pre-emphasis 0.97, ``snip_edges``, no dither) for samples in [-1, 1]. torchaudio computes the same in
@@ -148,6 +159,11 @@ class FeatureExtractor:
         self._cosines = _cepstral_matrix(settings) if settings.kind == "mfcc" else None
 
     def __call__(self, samples: torch.Tensor) -> torch.Tensor:
+        frames = self.plain_frames(samples)
+        return frames if self.settings.normalization == GLOBAL else normalize_alone(frames)
+
+    def plain_frames(self, samples: torch.Tensor) -> torch.Tensor:
+        """(N,) to (T, F), not normalised whatever the settings say."""
         frames = self.base_frames(samples)
         frames = add_deltas(frames) if self.settings.deltas else frames
         return average_segments(frames, self.settings.segments) if self.settings.segments else frames
@@ -186,13 +202,16 @@ class FeatureExtractor:
 class FeatureStream:
     """Frames of a waveform that arrives in chunks; together they equal ``extractor(whole waveform)`` exactly.
 
-    Raises UsageError for features with segments.
+    Raises UsageError for features with segments, or normalised by anything but the training data.
     """
 
     def __init__(self, extractor: FeatureExtractor) -> None:
         if extractor.settings.segments:
             what = f"segments: {extractor.settings.segments}: they divide a whole utterance, which a stream is not"
             raise UsageError(what, "features", "decode whole files, or train a model without segments")
+        if extractor.settings.normalization != GLOBAL:
+            what = f"normalization: {extractor.settings.normalization}: by whole utterances, which a stream is not"
+            raise UsageError(what, "features", "decode whole files, or train a model with normalization=global")
         self._extractor = extractor
         self._reset()
 
@@ -255,7 +274,8 @@ def average_segments(frames: torch.Tensor, segments: int) -> torch.Tensor:
     """
     if not len(frames):
         return frames
-    return functional.adaptive_avg_pool1d(frames.double().T, segments).T.float()
+    # Contiguous, as frames on disk are: sums over them are then taken in one order.
+    return functional.adaptive_avg_pool1d(frames.double().T, segments).T.float().contiguous()
 
 
 @dataclass(frozen=True, eq=False)
@@ -307,6 +327,15 @@ class NormalizationAccumulator:
         mean = self._sum / self._count
         variance = (self._squares / self._count - mean.square()).clamp(min=_DEVIATION_FLOOR**2)
         return Normalization(mean.float(), variance.sqrt().float())
+
+
+def normalize_alone(frames: torch.Tensor) -> torch.Tensor:
+    """(T, F) to (T, F): an utterance with its own mean and deviation; without frames it stays as it is."""
+    if not len(frames):
+        return frames
+    accumulator = NormalizationAccumulator()
+    accumulator.update(frames)
+    return accumulator.finish().apply(frames)
 
 
 def stack_frames(frames: torch.Tensor, stack: int) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The acoustic model (normalised frames, stacked, encoded, one linear head) and its folder on disk.
+"""The acoustic model (normalised frames, stacked or convolved, encoded, one linear head) and its folder on disk.
 
     config.json  weights.safetensors  normalization.json  tokens.json  metrics.json  recipe.yaml  checksums.json
 
@@ -21,6 +21,7 @@ from snn_asr.decoding import TASKS, TRANSCRIPTION
 from snn_asr.errors import DataError, SnnAsrError, unknown_name
 from snn_asr.features import FeatureSettings, Normalization, stack_frames, stacked_length
 from snn_asr.files import read_json, sha256, write_bytes, write_json, write_text
+from snn_asr.front_end import NONE, FrontEnd, FrontEndSettings
 from snn_asr.kernels import valid_frames
 from snn_asr.tokens import Tokens
 
@@ -37,7 +38,8 @@ class ModelSettings:
     ``head_normalization`` puts batch normalisation before the linear head (``input``: its inputs are sparse and
     positive, and CTC leaves its plateau of blanks much sooner when they are centred), behind it (``output``, as
     Ponghiran & Roy do) or nowhere (``none``). Either folds into the head's weights after training. ``task`` says what
-    the logits mean (decoding.py): tokens in time, or with the last frame one class for the utterance.
+    the logits mean (decoding.py): tokens in time, or with the last frame one class for the utterance. ``front_end``
+    makes the encoder's inputs of the frames (front_end.py) where they are not just stacked.
     """
 
     features: FeatureSettings
@@ -47,19 +49,23 @@ class ModelSettings:
     encoder_options: dict[str, Any]
     head_normalization: str = "none"
     task: str = TRANSCRIPTION
+    front_end: FrontEndSettings = NONE
 
     def __post_init__(self) -> None:
         if self.head_normalization not in HEAD_NORMALIZATIONS:
             raise unknown_name("head_normalization", str(self.head_normalization), HEAD_NORMALIZATIONS)
         if self.task not in TASKS:
             raise unknown_name("task", str(self.task), TASKS)
+        self.front_end.check(self.features)
 
     def to_dict(self) -> dict[str, Any]:
-        return {**vars(self), "features": self.features.to_dict()}
+        return {**vars(self), "features": self.features.to_dict(), "front_end": self.front_end.to_dict()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelSettings:
-        return cls(**{**values, "features": FeatureSettings.from_dict(values["features"])})
+        features = FeatureSettings.from_dict(values["features"])
+        front_end = FrontEndSettings.from_dict(values.get("front_end", {}))  # folders from before front ends have none
+        return cls(**{**values, "features": features, "front_end": front_end})
 
 
 class AcousticModel(nn.Module):
@@ -70,16 +76,17 @@ class AcousticModel(nn.Module):
         if len(normalization.mean) != settings.features.size:
             raise DataError(f"normalisation of {len(normalization.mean)} features, not of {settings.features.size}")
         self.settings, self.normalization = settings, normalization
+        self.front_end = FrontEnd(settings.front_end, settings.features) if settings.front_end.channels else None
         self.encoder = encoders.build(
-            settings.encoder, settings.features.stacked_size, settings.hidden_size, settings.num_layers,
-            **settings.encoder_options,
+            settings.encoder, settings.front_end.output_size(settings.features), settings.hidden_size,
+            settings.num_layers, **settings.encoder_options,
         )
         self.head = nn.Linear(self.encoder.output_size, classes)
         sizes = {"input": self.encoder.output_size, "output": classes}
         size = sizes.get(settings.head_normalization)
         self.head_normalization = nn.BatchNorm1d(size) if size else None
 
-    def forward(self, frames: Tensor, lengths: Tensor, state: list | None = None) -> tuple[Tensor, Tensor, list]:
+    def forward(self, frames: Tensor, lengths: Tensor, state: tuple | None = None) -> tuple[Tensor, Tensor, tuple]:
         """Frames (B, T, F) as the extractor gives them, lengths (B,) frames.
 
         Returns logits (B, T // stack, classes), their lengths, and the state to go on from. Chunks are cut at
@@ -87,14 +94,24 @@ class AcousticModel(nn.Module):
         """
         return self.from_normalized(self.normalization.apply(frames), lengths, state)
 
-    def from_normalized(self, frames: Tensor, lengths: Tensor, state: list | None = None):
+    def from_normalized(self, frames: Tensor, lengths: Tensor, state: tuple | None = None):
         """As ``forward`` for frames that are normalised already (and perhaps augmented)."""
-        stack = self.settings.features.stack
-        lengths = stacked_length(lengths, stack)
-        encoded, state = self.encoder(stack_frames(frames, stack), lengths, state)
+        convolved, state = state if state is not None else (None, None)
+        x, lengths, convolved = self.encoder_input(frames, lengths, convolved)
+        encoded, state = self.encoder(x, lengths, state)
         before = self.settings.head_normalization == "input"
         logits = self.logits(self._normalized(encoded, lengths) if before else encoded)
-        return (logits if before else self._normalized(logits, lengths)), lengths, state
+        return (logits if before else self._normalized(logits, lengths)), lengths, (convolved, state)
+
+    def encoder_input(
+        self, frames: Tensor, lengths: Tensor, state: list | None = None
+    ) -> tuple[Tensor, Tensor, list | None]:
+        """Normalised frames, stacked or convolved (B, T // stack, D), their lengths, and the front end's state."""
+        stack = self.settings.features.stack
+        if self.front_end is None:
+            return stack_frames(frames, stack), stacked_length(lengths, stack), None
+        x, state = self.front_end(frames, lengths, state)
+        return x, stacked_length(lengths, stack), state
 
     def _normalized(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Batch normalisation of x (B, T, C), its statistics over valid frames only."""

@@ -8,6 +8,9 @@ with G gates, H units and D inputs, over the valid frames of an utterance, where
 
 The definitions are NeuroBench's (effective synaptic operations). Batch normalisation folds into the weights after
 training and is not charged. Padding never counts.
+
+The convolutions of a front end are products of the input: for each of F' bands of an output frame, a matrix of C' rows
+times the C k k values that it sees, zeros beside the edges and before the first frame among the dense.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from snn_asr.encoders import Encoder, directions
+from snn_asr.front_end import Convolution, FrontEnd
 from snn_asr.kernels import valid_frames
 
 INPUT, CORE, HEAD = "input", "core", "head"
@@ -126,10 +130,20 @@ class Record(NamedTuple):
     coder: nn.Module | None
 
 
+class Convolved(NamedTuple):
+    """One convolution of one forward: ``weights`` (C', D) met D = C k k values ``times`` often; ``events`` (D,) counts
+    those that were not zero."""
+
+    weights: Tensor
+    times: int
+    events: Tensor
+
+
 @contextmanager
-def record_layers(encoder: Encoder) -> Iterator[list[Record]]:
-    """Within the block, the list holds the records of the encoder's last forward, in the order of the layers."""
-    records: list[Record] = []
+def record_layers(encoder: Encoder, front_end: FrontEnd | None = None) -> Iterator[list[Record | Convolved]]:
+    """Within the block, the list holds the records of the last forward, in the order of the layers: those of the
+    encoder, behind those of the front end if it is given."""
+    records: list[Record | Convolved] = []
 
     def keep(index: int):
         def hook(layer: nn.Module, given: tuple, result: tuple) -> None:
@@ -137,7 +151,12 @@ def record_layers(encoder: Encoder) -> Iterator[list[Record]]:
 
         return hook
 
-    handles = [encoder.register_forward_pre_hook(lambda *_: records.clear())]
+    def keep_convolution(layer: Convolution, given: tuple, _: tuple) -> None:
+        records.append(_convolved(layer, *given))
+
+    first = encoder if front_end is None else front_end
+    handles = [first.register_forward_pre_hook(lambda *_: records.clear())]
+    handles += [each.register_forward_hook(keep_convolution) for each in (front_end.layers if front_end else ())]
     for index, layer in enumerate(encoder.layers):
         handles += [each.register_forward_hook(keep(index)) for each in directions(layer)]
     try:
@@ -147,11 +166,16 @@ def record_layers(encoder: Encoder) -> Iterator[list[Record]]:
             handle.remove()
 
 
-def count_batch(records: list[Record], classes: int, total: OperationCount) -> None:
+def count_batch(records: list[Record | Convolved], classes: int, total: OperationCount) -> None:
     """Add one recorded forward to ``total``; ``classes`` is the number of the head's outputs.
 
     A batch too short for a single frame left no records, and costs nothing.
     """
+    for each in records:
+        if isinstance(each, Convolved):
+            total.products[INPUT].add(each.weights, each.times, each.events, binary=False)
+            total.authors_macs = None
+    records = [each for each in records if isinstance(each, Record)]
     if not records:
         return
     layers = records[-1].index + 1
@@ -195,6 +219,15 @@ def _count_layer(record: Record, events: Tensor, binary: bool, frames: int, tota
         total.authors_macs = None
     elif total.authors_macs is not None:
         total.authors_macs += 4 * layer.output_size * int(events.sum()) + 8 * layer.output_size * frames
+
+
+def _convolved(layer: Convolution, x: Tensor, lengths: Tensor, state: Tensor | None) -> Convolved:
+    windows = layer.windows(layer.padded(x, state))  # (B, T', F', C, k, k)
+    valid = valid_frames(lengths // layer.time_stride, windows.shape[1])[:, :, None, None]
+    kernel = range(layer.kernel)
+    events = [((windows[..., i, j] != 0) & valid).sum((0, 1, 2)) for i in kernel for j in kernel]  # (C,) each
+    weights = layer.convolution.weight.flatten(1)
+    return Convolved(weights, int(valid.sum()) * windows.shape[2], torch.stack(events, dim=1).flatten())
 
 
 def _count_timeline(record: Record, timeline: list[list[int]]) -> None:

@@ -28,7 +28,7 @@ def profile(recognizer: Recognizer, paths: Sequence[Path]) -> dict[str, Any]:
     for samples in waveforms:
         recognizer.transcribe(samples)
     wall_seconds = time.perf_counter() - started
-    with record_layers(model.encoder) as records:
+    with record_layers(model.encoder, model.front_end) as records:
         for samples in waveforms:
             recognizer.transcribe(samples)
             count_batch(records, recognizer.tokens.size, operations)

@@ -33,8 +33,10 @@ from snn_asr.decoding import CLASSIFICATION, TASKS, TRANSCRIPTION
 from snn_asr.devices import choose_device
 from snn_asr.errors import DataError, InterruptedRun, UsageError, unknown_name
 from snn_asr.evaluation import evaluate
+from snn_asr.feature_cache import FeatureCache
 from snn_asr.features import FeatureExtractor
 from snn_asr.files import read_json, write_json
+from snn_asr.front_end import named as named_front_end
 from snn_asr.jobs import run_jobs
 from snn_asr.manifest import REQUIRED_SPLITS, check_disjoint, find_manifests, fingerprint, read_manifest
 from snn_asr.model import CHECKSUMS, AcousticModel, ModelSettings, save_model
@@ -51,7 +53,7 @@ KEYS = (
 )
 OPTIONAL = {  # keys that a recipe may leave out, and what they then are
     "task": TRANSCRIPTION, "manifests": "", "schedule": "warm_cool", "average_decay": 0.0, "batch_utterances": 0,
-    "length_curriculum": [],
+    "length_curriculum": [], "front_end": "none", "feature_cache": "auto",
 }
 
 
@@ -99,6 +101,7 @@ def train(
     model_settings = ModelSettings(
         settings["features"], settings["encoder"], settings["hidden_size"], settings["num_layers"],
         settings["encoder_options"], settings["head_normalization"], settings["task"],
+        named_front_end(settings["front_end"]),
     )
     tokens = sets["train"].tokens
     model = AcousticModel(model_settings, sets["train"].normalization(), tokens.size).to(run.device)
@@ -163,6 +166,9 @@ def check_settings(settings: Mapping[str, Any], where: object) -> None:
     curriculum = settings["length_curriculum"]
     if not isinstance(curriculum, list) or not all(_whole_pair(each) for each in curriculum):
         raise UsageError(f"length_curriculum: {curriculum!r}", where, "must be a list of [frames, epochs]")
+    named_front_end(settings["front_end"]).check(settings["features"])
+    if not isinstance(settings["feature_cache"], (str, type(None))) or settings["feature_cache"] == "":
+        raise UsageError(f"feature_cache: {settings['feature_cache']!r}", where, "must be auto, none or a folder")
     if not isinstance(settings["manifests"], str) or not re.fullmatch(r"[\w-]*", settings["manifests"]):
         todo = "must be how the names of the manifests begin, such as isolated_"
         raise UsageError(f"manifests: {settings['manifests']!r}", where, todo)
@@ -202,16 +208,27 @@ def _datasets(settings: dict[str, Any], data_folder: Path) -> dict[str, SpeechDa
     check_disjoint(manifests)
     texts = (each.text for each in manifests["train"].values())
     tokens = build_tokens(settings["tokens"], texts, **settings["token_options"])
-    extractor = FeatureExtractor(settings["features"])
-    sets = {split: SpeechDataset(manifests[split].values(), tokens, extractor) for split in ("dev", "test")}
+    common = {
+        "tokens": tokens, "extractor": FeatureExtractor(settings["features"]),
+        "feature_cache": _feature_cache(settings, data_folder),
+    }
+    sets = {split: SpeechDataset(manifests[split].values(), **common) for split in ("dev", "test")}
     utterances = manifests["train"].values()
-    sets["train"] = SpeechDataset(utterances, tokens, extractor, settings["speeds"], settings["seed"])
+    sets["train"] = SpeechDataset(utterances, speeds=settings["speeds"], seed=settings["seed"], **common)
     require_alignable(sets["train"], paths["train"])  # which for a class means a frame at least
     for split, dataset in sets.items():
         require_transcripts(dataset, paths[split])
         if settings["task"] == CLASSIFICATION:
             require_one_token(dataset, paths[split])
     return sets
+
+
+def _feature_cache(settings: dict[str, Any], data_folder: Path) -> FeatureCache | None:
+    """The recipe's cache of frames; ``auto`` is in the folder of the manifests, which all runs on them share."""
+    folder = settings["feature_cache"]
+    if folder in (None, "none"):
+        return None
+    return FeatureCache(data_folder / "features" if folder == "auto" else folder)
 
 
 def _fit(model, tokens, settings: dict[str, Any], run: Run, train_set, dev_set) -> RecognizerBrain:
@@ -268,6 +285,7 @@ def _manifests(settings: dict[str, Any], data_folder: Path) -> dict[str, Path]:
 
 
 def _identify(name, settings, overrides, data_folder: Path, output_folder: Path, device: str) -> Run:
+    overrides = {key: value for key, value in overrides.items() if key != "feature_cache"}  # the result is the same
     changed = {key: value for key, value in sorted(overrides.items()) if key not in ("encoder", "seed")}
     text = recipe.text(name, overrides)
     data = [fingerprint(path) for path in _manifests(settings, data_folder).values()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,9 @@ from torch.nn import functional
 from snn_asr import dataset as datasets
 from snn_asr.audio import write_audio
 from snn_asr.dataset import BucketedBatches, SpeechDataset, collate, evaluation_loader
-from snn_asr.errors import DataError
-from snn_asr.features import FeatureExtractor, FeatureSettings
+from snn_asr.errors import DataError, UsageError
+from snn_asr.feature_cache import FeatureCache
+from snn_asr.features import FeatureExtractor, FeatureSettings, FeatureStream
 from snn_asr.manifest import Utterance, read_manifest
 from snn_asr.tokens import WordTokens
 
@@ -223,6 +225,64 @@ def test_global_statistics_are_those_of_all_frames_at_their_own_speed(tones):
     normalization = data.normalization()
     torch.testing.assert_close(normalization.mean.double(), frames.mean(dim=0), rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(normalization.deviation.double(), frames.std(dim=0, correction=0), rtol=1e-5, atol=0)
+
+
+def write_speakers(folder: Path, settings: FeatureSettings, **options) -> SpeechDataset:
+    """Speakers a (loud), b (soft) and c, who was recorded for less than a frame."""
+    utterances = []
+    for index, (speaker, gain) in enumerate((("a", 0.9), ("b", 0.01), ("a", 0.5), ("b", 0.02), ("c", 0.0))):
+        path = folder / f"{index}.wav"
+        samples = torch.randn(3000 + 500 * index, generator=torch.Generator().manual_seed(index)) * gain / 4
+        write_audio(path, samples if gain else samples[:9], RATE_HZ)
+        utterances.append(Utterance(str(index), path, (3000 + 500 * index) / RATE_HZ, speaker, "a"))
+    return SpeechDataset(utterances, TOKENS, FeatureExtractor(settings), **options)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_frames_normalised_by_speaker_have_mean_0_and_deviation_1_for_each_at_each_speed(cached, tmp_path):
+    options = {"feature_cache": FeatureCache(tmp_path / "features")} if cached else {}
+    data = write_speakers(tmp_path, replace(FEATURES, normalization="speaker"), speeds=[0.9, 1.0], **options)
+    plain = write_speakers(tmp_path, FEATURES)
+    for speed in (0.9, 1.0):
+        for members in ((0, 2), (1, 3)):
+            frames = torch.cat([data.frames(index, speed) for index in members])
+            torch.testing.assert_close(frames.mean(dim=0), torch.zeros(10), rtol=0, atol=1e-5)
+            torch.testing.assert_close(frames.std(dim=0, correction=0), torch.ones(10), rtol=0, atol=1e-4)
+            parts = torch.cat([plain.frames(index, speed) for index in members])
+            wanted = (parts - parts.mean(dim=0)) / parts.std(dim=0, correction=0)
+            torch.testing.assert_close(frames, wanted, rtol=0, atol=1e-4)
+        assert data.frames(4, speed).shape == (0, 10)
+    assert data.frames(0).mean() > 0.02  # the louder half of its speaker, not normalised by itself
+    normalization = data.normalization()
+    torch.testing.assert_close(normalization.mean, torch.zeros(10), rtol=0, atol=1e-5)
+
+
+def test_frames_normalised_by_utterance_are_what_a_decoded_file_gives(tmp_path):
+    for scope in ("utterance", "speaker"):
+        data = write_speakers(tmp_path, replace(FEATURES, normalization=scope))
+        for index, utterance in enumerate(data.utterances):
+            decoded = data.extractor(datasets.read_audio(utterance.wav, RATE_HZ))
+            assert decoded.shape == data.frames(index).shape
+            if len(decoded):
+                torch.testing.assert_close(decoded.mean(dim=0), torch.zeros(10), rtol=0, atol=1e-5)
+                torch.testing.assert_close(decoded.std(dim=0, correction=0), torch.ones(10), rtol=0, atol=1e-4)
+                assert torch.equal(decoded, data.frames(index)) == (scope == "utterance")
+
+
+def test_global_normalisation_leaves_frames_to_the_model_and_others_are_refused_where_they_cannot_be(tmp_path):
+    data = write_speakers(tmp_path, FEATURES)
+    samples = datasets.read_audio(data.utterances[0].wav, RATE_HZ)
+    assert torch.equal(data.frames(0), data.extractor.plain_frames(samples))
+    assert torch.equal(data.extractor(samples), data.extractor.plain_frames(samples))
+    with pytest.raises(UsageError, match="normalization=global"):
+        FeatureStream(FeatureExtractor(replace(FEATURES, normalization="speaker")))
+    with pytest.raises(UsageError, match="'speakers'; did you mean 'speaker'"):
+        replace(FEATURES, normalization="speakers")
+
+
+def test_a_constant_utterance_is_normalised_to_finite_numbers():
+    frames = FeatureExtractor(replace(FEATURES, normalization="utterance"))(torch.zeros(3000))
+    assert len(frames) and not frames.any()
 
 
 def test_a_batch_pads_frames_and_targets_with_zeros(tones):

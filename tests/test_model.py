@@ -17,11 +17,17 @@ from snn_asr import model as models
 from snn_asr.errors import DataError, UsageError
 from snn_asr.features import FeatureExtractor, FeatureSettings, FeatureStream, Normalization
 from snn_asr.files import sha256, write_json
+from snn_asr.front_end import NONE, FrontEndSettings
 from snn_asr.model import AcousticModel, ModelSettings
 from snn_asr.tokens import WordTokens
 
-NAMES = [*sorted(encoders.ENCODERS), "improved_v2 input", "improved_v2 output"]  # with integrators, normalised head
+# Encoders; two with integrators and a normalised head; two with a front end before that.
+NAMES = [
+    *sorted(encoders.ENCODERS), "improved_v2 input", "improved_v2 output", "improved_v2 input convolved",
+    "radlif output convolved",
+]
 FEATURES = FeatureSettings(sample_rate=8000, mels=12, stack=3)
+CONVOLVED = FrontEndSettings((6, 4), (1, 3), (2, 2))
 EXTRACTOR = FeatureExtractor(FEATURES)
 TOKENS = WordTokens([f"w{index}" for index in range(30)])
 METRICS = {"encoder": "improved_v2", "test": {"error_rate": 12.5}}
@@ -32,8 +38,11 @@ def trained(name: str) -> AcousticModel:
     """A model in evaluation mode, with statistics and ranges from two training batches; tests must not change it."""
     torch.manual_seed(5)
     normalization = Normalization(torch.randn(12) - 8, torch.rand(12) + 2)
-    encoder, *extra = name.split(maxsplit=1)
-    model_settings = ModelSettings(FEATURES, encoder, 40, 2, {"smoothing": 0.5 if extra else 0.0}, *extra)
+    encoder, *extra = name.split()
+    model_settings = ModelSettings(
+        FEATURES, encoder, 40, 2, {"smoothing": 0.5 if extra else 0.0}, *extra[:1],
+        front_end=CONVOLVED if extra[1:] else NONE,
+    )
     model = AcousticModel(model_settings, normalization, TOKENS.size)
     for _ in range(2):
         model(torch.randn(4, 30, 12) * 3 - 8, torch.tensor([30, 30, 17, 9]))
@@ -170,6 +179,9 @@ def config_with(folder: Path, **changes) -> None:
         ({"encoder_options": {"bitz": 4}}, "did you mean 'bits'"),
         ({"attention": True}, "attention"),
         ({"features": {"mels": 12, "flour": 3}}, "flour"),
+        ({"front_end": {"channels": [4], "time_strides": [2], "frequency_strides": [1]}}, "give stack=2"),
+        ({"front_end": {"chanels": [4]}}, "did you mean 'channels'"),
+        ({"front_end": 3}, "cannot be loaded"),
     ],
 )
 def test_files_that_do_not_fit_together_are_one_line(changes, words, tmp_path):
@@ -211,11 +223,11 @@ def test_unknown_choices_are_refused():
         ModelSettings(FEATURES, "gru", 40, 2, {}, task="classifications")
 
 
-def test_a_folder_from_before_tasks_and_segments_transcribes(tmp_path):
+def test_a_folder_from_before_tasks_segments_and_front_ends_transcribes(tmp_path):
     config = json.loads((save(tmp_path) / models.CONFIG).read_text())
-    del config["model"]["task"], config["model"]["features"]["segments"]
+    del config["model"]["task"], config["model"]["features"]["segments"], config["model"]["front_end"]
     write_json(tmp_path / models.CONFIG, config)
     resign(tmp_path)
     loaded = models.load(tmp_path).model.settings
     assert loaded == trained("improved_v2").settings
-    assert (loaded.task, loaded.features.segments) == ("transcription", 0)
+    assert (loaded.task, loaded.features.segments, loaded.front_end) == ("transcription", 0, NONE)

@@ -1,0 +1,181 @@
+"""Frames on disk: computed once, then read through memory maps by every epoch of every run on the same audio.
+
+    features/  fbank40-speed0.9-5f0c0b6a17d2/  3b1d60fe25c94a70....safetensors  ...
+
+A folder holds frames of one kind (settings, speed, and the code that computes them), a shard those of consecutive
+utterances. Its name is the digest of their audio files (path, size, time of change): other audio makes another shard,
+and nothing has to be checked later. A shard is one safetensors file, whose header is the index of its tensors; it is
+renamed into place when it is whole. All of it may be deleted while no run begins.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+import torchaudio
+from torch import Tensor
+
+from snn_asr import audio, features
+from snn_asr.features import FeatureSettings
+from snn_asr.files import sha256, write_bytes
+
+SHARD_BYTES = 128 << 20  # 100 hours of 80 features are some 90 shards; writing one takes thrice its size of memory
+
+log = logging.getLogger(__name__)
+
+
+class CachedFrames:
+    """Frames (T, F) by index: views of memory-mapped shards, not to be written to."""
+
+    def __init__(self, shards: Sequence[_Shard]) -> None:
+        self._places = {
+            index: (shard, str(position)) for shard in shards for position, index in enumerate(shard.indices)
+        }
+
+    def __getitem__(self, index: int) -> Tensor:
+        shard, name = self._places[index]
+        return shard.tensors.get_tensor(name)
+
+
+class FeatureCache:
+    """A folder of frames that any number of processes may share, at once too."""
+
+    def __init__(self, folder: str | Path, shard_bytes: int = SHARD_BYTES) -> None:
+        self.folder, self.shard_bytes = Path(folder), shard_bytes
+
+    def open(
+        self, paths: Sequence[Path], settings: FeatureSettings, speed: float, frame_counts: Sequence[int],
+        compute: Callable[[int], Tensor],
+    ) -> CachedFrames | None:
+        """The frames of ``paths`` at ``speed``; ``compute(index)`` gives those that no shard holds.
+
+        ``frame_counts`` (expected ones) divide them into shards. Shards that another process is writing are left to
+        it, and waited for at the end. None, with a warning, where they cannot be written: a cache may cost a run
+        time, but never the run.
+        """
+        folder = self.folder / _folder_name(settings, speed)
+        shards = self._divide(folder, paths, [each * settings.size * 4 for each in frame_counts])
+        try:
+            missing = [each for each in shards if not each.load()]
+            if missing:
+                self._write(folder, missing, speed, compute)
+        except (OSError, safetensors.SafetensorError) as error:
+            log.warning(
+                "%s: features are not kept there (%s), but computed again in every run; "
+                "choose another folder with feature_cache=FOLDER, or none", self.folder, error,
+            )
+            return None
+        return CachedFrames(shards)
+
+    def _divide(self, folder: Path, paths: Sequence[Path], sizes: Sequence[int]) -> list[_Shard]:
+        starts = [before // self.shard_bytes for before in _sums_before(sizes)]
+        groups = (list(group) for _, group in groupby(range(len(paths)), key=starts.__getitem__))
+        return [
+            _Shard(folder, group, _digest([_source(paths[index]) for index in group]), sum(sizes[i] for i in group))
+            for group in groups
+        ]
+
+    def _write(self, folder: Path, missing: list[_Shard], speed: float, compute: Callable[[int], Tensor]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        needed, free = sum(each.expected_bytes for each in missing), shutil.disk_usage(folder).free
+        if needed > free:
+            raise OSError(f"{needed / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free")
+        utterances = sum(len(each.indices) for each in missing)
+        log.info("%s: computing features of %d utterances at speed %g, once", self.folder, utterances, speed)
+        for wait in (False, True):
+            left = [each for each in missing if each.tensors is None]
+            if wait and left:
+                log.info("%s: waiting for %d shards that another run computes", self.folder, len(left))
+            for number, shard in enumerate(left, 1):
+                if shard.write(compute, wait) and len(left) > 1:
+                    log.info("%s: shard %d of %d written", self.folder, number, len(left))
+        if any(each.tensors is None for each in missing):
+            raise OSError("what was written cannot be read")
+
+
+class _Shard:
+    """The frames of the utterances ``indices``, named in the file by their position in it."""
+
+    def __init__(self, folder: Path, indices: list[int], name: str, expected_bytes: int) -> None:
+        self.indices, self.expected_bytes = indices, expected_bytes
+        self.path = folder / f"{name}.safetensors"
+        self.tensors: safetensors.safe_open | None = None
+
+    def load(self) -> bool:
+        """Open the file; False where it is absent or was damaged after it was written (it is then removed)."""
+        if not self.path.is_file():
+            return False
+        try:
+            self.tensors = safetensors.safe_open(self.path, framework="pt")
+        except safetensors.SafetensorError as error:
+            log.warning("%s: damaged (%s), computed anew", self.path, error)
+            self.path.unlink(missing_ok=True)
+        return self.tensors is not None
+
+    def write(self, compute: Callable[[int], Tensor], wait: bool) -> bool:
+        """Open the file, written by this process or by another one; whether it was this one.
+
+        Where another is at it now, it is waited for, or the shard left as it is.
+        """
+        lock = self.path.with_name(f".{self.path.stem}.lock")
+        with _locked(lock, wait) as mine:
+            if not mine or self.load():
+                return False
+            for left_by_a_killed_process in self.path.parent.glob(f".{self.path.stem}-*"):
+                left_by_a_killed_process.unlink(missing_ok=True)
+            tensors = {str(position): compute(index) for position, index in enumerate(self.indices)}
+            write_bytes(self.path, safetensors.torch.save(tensors))
+            return self.load()
+
+
+@contextmanager
+def _locked(path: Path, wait: bool) -> Iterator[bool]:
+    """Whether this process alone holds the lock ``path``; the system frees it when a process dies."""
+    with open(path, "ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            path.unlink(missing_ok=True)  # who waits for it, or makes a new one, first looks for the shard
+
+
+def _sums_before(sizes: Sequence[int]) -> Iterator[int]:
+    total = 0
+    for size in sizes:
+        yield total
+        total += size
+
+
+def _source(path: Path) -> list:
+    """What tells a changed audio file from the one before. A missing file is left to who reads it."""
+    path = Path(os.path.abspath(path))
+    status = path.stat() if path.is_file() else None
+    return [str(path), *((status.st_size, status.st_mtime_ns) if status else ())]
+
+
+def _folder_name(settings: FeatureSettings, speed: float) -> str:
+    # Stacking and normalisation come after the frames that are kept.
+    plain = {**settings.to_dict(), "stack": 1, "normalization": "global"}
+    code = [sha256(module.__file__) for module in (audio, features)]
+    kind = _digest([plain, speed, code, torch.__version__, torchaudio.__version__])
+    return f"{settings.kind}{settings.size}-speed{speed:g}-{kind[:12]}"
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
