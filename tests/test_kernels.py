@@ -14,7 +14,7 @@ from snn_asr.kernels import cpu, run_sequence, valid_frames
 from snn_asr.kernels.reference import walk
 
 BACKENDS = ["reference", "cpu"]
-SIZES = [(1, 1, 1), (3, 7, 5), (2, 33, 17)]
+SIZES = [(1, 1, 1), (3, 7, 5), pytest.param((2, 33, 17), marks=pytest.mark.slow)]
 
 
 def looped(given: Problem):

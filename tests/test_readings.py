@@ -122,7 +122,7 @@ def test_coded_layer_equals_its_reading_where_there_is_next_to_nothing(case):
     case.check(SMALLEST, train=0)
 
 
-@pytest.mark.parametrize("size", [MIDDLE, ODD], ids=str)
+@pytest.mark.parametrize("size", [pytest.param(MIDDLE, marks=pytest.mark.slow), ODD], ids=str)
 @pytest.mark.parametrize("name, options", [("ligru", {}), ("improved_v2", {"coder": False})], ids=str)
 def test_v2_without_its_coder_is_a_li_gru(name, options, size):
     def make(features: int, units: int, **others) -> nn.Module:
@@ -144,7 +144,7 @@ class Adaptive(NamedTuple):
 ADAPTIVE = [Adaptive(a, r) for a in (False, True) for r in (False, True)] + [Adaptive(True, True, stable=True)]
 
 
-@pytest.mark.parametrize("size", [MIDDLE, ODD], ids=str)
+@pytest.mark.parametrize("size", [pytest.param(MIDDLE, marks=pytest.mark.slow), ODD], ids=str)
 @pytest.mark.parametrize("case", ADAPTIVE, ids=str)
 def test_adaptive_lif_equals_its_reading(case, size):
     assert 0 < held_against(AdaptiveLifTwin(size[3], stable=case.stable), case.make, size).mean() < 1
@@ -182,7 +182,7 @@ def test_spiking_lstm_equals_its_reading(case):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [MIDDLE, ODD], ids=str)
+@pytest.mark.parametrize("size", [pytest.param(MIDDLE, marks=pytest.mark.slow), ODD], ids=str)
 @pytest.mark.parametrize("case", LSTMS, ids=str)
 def test_spiking_lstm_equals_its_reading_over_odd_sizes(case, size):
     held_against(SpikingLstmTwin(size[3], slopes=case.slopes, backward=case.backward), case.make, size)
