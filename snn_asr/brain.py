@@ -38,7 +38,7 @@ class RecognizerBrain(speechbrain.Brain):
     """Trains ``model`` on the objective of its task; keeps the averaged weights with the lowest development error.
 
     ``recipe`` holds learning_rate, optimizer, epochs, patience, schedule with its keys, average_decay, max_grad_norm,
-    spectrogram_drops and, for encoders that have it, activity_penalty.
+    frame_augmentations, spectrogram_drops and, for encoders that have it, activity_penalty.
     """
 
     def __init__(
@@ -93,13 +93,20 @@ class RecognizerBrain(speechbrain.Brain):
 
     def compute_forward(self, batch: Batch, stage):
         batch = batch.to(self.device)
-        frames = self.model.normalization.apply(batch.frames)
-        if stage == TRAIN:
-            for drop in self.recipe["spectrogram_drops"]:
-                frames = drop(frames)
+        frames = self._augmented(batch) if stage == TRAIN else self.model.normalization.apply(batch.frames)
         with record_layers(self.model.encoder) as records:
             logits, lengths, _ = self.model.from_normalized(frames, batch.lengths)
         return logits, lengths, list(records)
+
+    def _augmented(self, batch: Batch) -> Tensor:
+        """(B, T, F), normalised."""
+        frames = batch.frames
+        for augment in self.recipe["frame_augmentations"]:
+            frames = augment(frames, batch.lengths)
+        frames = self.model.normalization.apply(frames)
+        for drop in self.recipe["spectrogram_drops"]:
+            frames = drop(frames)
+        return frames
 
     def compute_objectives(self, predictions, batch: Batch, stage) -> Tensor:
         logits, lengths, records = predictions

@@ -53,7 +53,7 @@ KEYS = (
 )
 OPTIONAL = {  # keys that a recipe may leave out, and what they then are
     "task": TRANSCRIPTION, "manifests": "", "schedule": "warm_cool", "average_decay": 0.0, "batch_utterances": 0,
-    "length_curriculum": [], "front_end": "none", "feature_cache": "auto",
+    "length_curriculum": [], "frame_augmentations": [], "front_end": "none", "feature_cache": "auto",
 }
 
 
