@@ -1,25 +1,36 @@
 """Augmentation of training frames before they are normalised, drawn anew for every utterance of every batch.
 
-An augmentation takes frames (B, T, F) and their lengths (B,) and returns frames of the same shape; a recipe lists them
-as ``frame_augmentations``. What drops or warps normalised frames is SpeechBrain's (``spectrogram_drops``); speed is
-changed on the waveform (``speeds``).
+A recipe lists them as ``frame_augmentations``. What drops or warps normalised frames is SpeechBrain's
+(``spectrogram_drops``); speed is changed on the waveform (``speeds``).
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from snn_asr.errors import UsageError
+from snn_asr.features import GLOBAL, FeatureSettings
 
 GAMMA_SHAPE = 4.0  # of the energies of noise in a band: some four independent bins of the spectrum
 
 
+class FrameAugmentation(ABC):
+    """Takes frames (B, T, F) and their lengths (B,), returns frames (B, T, F)."""
+
+    @abstractmethod
+    def __call__(self, frames: Tensor, lengths: Tensor) -> Tensor: ...
+
+    def check(self, features: FeatureSettings) -> None:  # noqa: B027 - most work on any
+        """Raise UsageError for features on which it cannot work."""
+
+
 @dataclass(frozen=True)
-class StackShift:
+class StackShift(FrameAugmentation):
     """Each utterance begins 0 to ``frames`` frames later, its first frame repeated: other frames are stacked together.
 
     With ``frames`` one below the recipe's ``stack`` every way to divide an utterance into stacks is as likely.
@@ -40,7 +51,7 @@ class StackShift:
 
 
 @dataclass(frozen=True)
-class FilterbankNoise:
+class FilterbankNoise(FrameAugmentation):
     """Noise added to log filterbank energies, as if it had been in the recording.
 
     With ``probability`` an utterance gets stationary noise at a ratio drawn from ``snr_low_db`` to ``snr_high_db``
@@ -58,6 +69,13 @@ class FilterbankNoise:
             raise UsageError(f"snr_low_db: {self.snr_low_db!r}", "FilterbankNoise", "must be at most snr_high_db")
         if not 0 <= self.probability <= 1:
             raise UsageError(f"probability: {self.probability!r}", "FilterbankNoise", "must be from 0 to 1")
+
+    def check(self, features: FeatureSettings) -> None:
+        if features.kind != "fbank" or features.deltas or features.normalization != GLOBAL:
+            raise UsageError(
+                "noise is added to log filterbank energies alone", "frame_augmentations",
+                "take FilterbankNoise out, or set kind=fbank deltas=false normalization=global",
+            )
 
     def __call__(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """(B, T, F) natural logarithms of energies, (B,) to (B, T, F); padding gets noise too."""

@@ -38,7 +38,7 @@ class RecognizerBrain(speechbrain.Brain):
     """Trains ``model`` on the objective of its task; keeps the averaged weights with the lowest development error.
 
     ``recipe`` holds learning_rate, optimizer, epochs, patience, schedule with its keys, average_decay, max_grad_norm,
-    frame_augmentations, spectrogram_drops and, for encoders that have it, activity_penalty.
+    batch_norm_epochs, frame_augmentations, spectrogram_drops and, for encoders that have it, activity_penalty.
     """
 
     def __init__(
@@ -132,6 +132,18 @@ class RecognizerBrain(speechbrain.Brain):
 
     def on_fit_batch_start(self, batch, should_step) -> None:
         self.schedule.on_batch(self.optimizer, self.optimizer_step + 1)
+        if 0 < self.recipe["batch_norm_epochs"] <= self.epoch:
+            self._freeze_batch_norm()
+
+    def _freeze_batch_norm(self) -> None:
+        """Normalise by the running statistics and leave them (SpeechBrain sets every module to training).
+
+        With some ten utterances a batch, statistics of a batch are far from those of evaluation; what is trained on
+        the latter at the end knows them.
+        """
+        for module in self.model.modules():
+            if isinstance(module, torch.nn.BatchNorm1d):
+                module.eval()
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step) -> None:
         self.averaged.update(self.optimizer_step)

@@ -53,7 +53,8 @@ KEYS = (
 )
 OPTIONAL = {  # keys that a recipe may leave out, and what they then are
     "task": TRANSCRIPTION, "manifests": "", "schedule": "warm_cool", "average_decay": 0.0, "batch_utterances": 0,
-    "length_curriculum": [], "frame_augmentations": [], "front_end": "none", "feature_cache": "auto",
+    "length_curriculum": [], "frame_augmentations": [], "batch_norm_epochs": 0, "front_end": "none",
+    "feature_cache": "auto",
 }
 
 
@@ -149,7 +150,7 @@ def check_settings(settings: Mapping[str, Any], where: object) -> None:
     for key in KEYS:
         if key not in settings:
             raise UsageError(f"no key '{key}'", where, "copy a recipe and change it from there")
-    for key, least in (*((key, 1) for key in COUNTS), ("seed", 0), ("batch_utterances", 0)):
+    for key, least in (*((key, 1) for key in COUNTS), ("seed", 0), ("batch_utterances", 0), ("batch_norm_epochs", 0)):
         if type(settings[key]) is not int or settings[key] < least:
             raise UsageError(f"{key}: {settings[key]!r}", where, f"must be a whole number from {least}")
     for key in NUMBERS:
@@ -167,6 +168,8 @@ def check_settings(settings: Mapping[str, Any], where: object) -> None:
     if not isinstance(curriculum, list) or not all(_whole_pair(each) for each in curriculum):
         raise UsageError(f"length_curriculum: {curriculum!r}", where, "must be a list of [frames, epochs]")
     named_front_end(settings["front_end"]).check(settings["features"])
+    for augmentation in settings["frame_augmentations"]:
+        augmentation.check(settings["features"])
     if not isinstance(settings["feature_cache"], (str, type(None))) or settings["feature_cache"] == "":
         raise UsageError(f"feature_cache: {settings['feature_cache']!r}", where, "must be auto, none or a folder")
     if not isinstance(settings["manifests"], str) or not re.fullmatch(r"[\w-]*", settings["manifests"]):
