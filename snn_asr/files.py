@@ -39,6 +39,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_leftovers(folder: Path, name: str) -> None:
+    """Remove halves of files that a killed process left: temporary ones of ``name``, a file or glob in ``folder``."""
+    whole, random = Path(name), "????????"  # eight characters of tempfile's
+    for path in folder.glob(str(whole.parent / f".{whole.stem}-{random}{whole.suffix}")):
+        path.unlink()
+
+
 def write_bytes(path: str | Path, content: bytes) -> None:
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)

@@ -4,7 +4,7 @@ A preparation ends with ``mark_prepared``, so that doing it twice with the same 
 
     options = {"seed": seed, "source": ...}
     if not already_prepared(output_folder, options):
-        discard_prepared(output_folder)
+        discard_prepared(output_folder, ("train", "dev", "test"))
         ...                                  # write manifests *.json and audio/**
         mark_prepared(output_folder, options)
 """
@@ -15,10 +15,11 @@ import importlib
 import inspect
 import json
 import pkgutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from snn_asr.errors import DataError, unknown_name
-from snn_asr.files import read_json, write_json
+from snn_asr.files import read_json, remove_leftovers, write_json
 
 MARK_NAME = "prepared.json"
 
@@ -59,8 +60,11 @@ def mark_prepared(output_folder: str | Path, options: dict) -> None:
     write_json(output_folder / MARK_NAME, {"options": options, "files": _written_files(output_folder)})
 
 
-def discard_prepared(output_folder: str | Path) -> None:
-    """Remove what an earlier preparation recorded as its own, the mark first: an interrupted one is never complete."""
+def discard_prepared(output_folder: str | Path, manifests: Iterable[str]) -> None:
+    """Remove what an earlier preparation recorded as its own, the mark first: an interrupted one is never complete.
+
+    What a killed one left half-written of ``manifests`` (names without suffix), of the mark and of audio goes, too.
+    """
     output_folder = Path(output_folder)
     mark = _read_mark(output_folder)
     (output_folder / MARK_NAME).unlink(missing_ok=True)
@@ -68,6 +72,8 @@ def discard_prepared(output_folder: str | Path) -> None:
     for name in mark["files"] if mark else ():
         if name in present:
             (output_folder / name).unlink()
+    for name in (MARK_NAME, *(f"{each}.json" for each in manifests), "audio/**/*.flac"):
+        remove_leftovers(output_folder, name)
 
 
 def _read_mark(output_folder: Path) -> dict | None:

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from snn_asr.corpora import MARK_NAME
 from snn_asr.errors import DataError, UsageError
 from snn_asr.files import read_json
 
@@ -65,16 +64,6 @@ def fingerprint(recordings: Mapping[str, Sequence[Recording]]) -> str:
         for each in members:
             digest.update(f"{each.path} {each.path.stat().st_size} {each.speaker} {each.text}\n".encode())
     return digest.hexdigest()
-
-
-def remove_leftovers(output_folder: Path, manifests: Iterable[str]) -> None:
-    """Remove halves of files that a killed preparation left: they would be taken for manifests or audio."""
-    random = "????????"  # as ``files.atomic_path`` names them
-    for name in (*manifests, Path(MARK_NAME).stem):
-        for path in output_folder.glob(f".{name}-{random}.json"):
-            path.unlink()
-    for path in (output_folder / "audio").rglob(f".*-{random}.flac"):
-        path.unlink()
 
 
 def summary(output_folder: Path, manifests: Iterable[str]) -> dict[str, dict[str, object]]:

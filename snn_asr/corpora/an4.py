@@ -24,7 +24,6 @@ from snn_asr.corpora._recordings import (
     corpus_folder,
     counted,
     fingerprint,
-    remove_leftovers,
     report,
     require_flags,
     summary,
@@ -74,8 +73,7 @@ def prepare(data_folder: str | Path | None, output_folder: str | Path, partial: 
     options = {"corpus": "an4", "development_step": DEVELOPMENT_STEP, "source": fingerprint(recordings)}
     output_folder = Path(output_folder)
     if not already_prepared(output_folder, options):
-        discard_prepared(output_folder)
-        remove_leftovers(output_folder, recordings)
+        discard_prepared(output_folder, recordings)
         raw = [each.path for split in recordings.values() for each in split if each.path.suffix == ".raw"]
         order = _byte_order(raw) if raw else ""
         for split, members in recordings.items():

@@ -91,7 +91,7 @@ def prepare(
     options = {"corpus": "demo", "seed": seed, **counts}
     if not already_prepared(output_folder, options):
         _espeak.installation()
-        discard_prepared(output_folder)
+        discard_prepared(output_folder, SPLITS)
         items = {split: plan(split, count, seed) for split, count in counts.items()}
         _remove_leftovers(output_folder)
         utterances = _make_all([item for split in SPLITS for item in items[split]], seed, output_folder)

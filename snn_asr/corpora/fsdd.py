@@ -24,6 +24,7 @@ from snn_asr.manifest import Utterance, write_manifest
 SAMPLE_RATE = 8000
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SPLITS = ("train", "dev", "test")
+MANIFESTS = (*SPLITS, *(f"isolated_{split}" for split in SPLITS))
 _DIGITS_PER_UTTERANCE = (3, 7)
 _PAUSE_SECONDS = (0.05, 0.2)
 _NOISE_DEVIATION = 1e-4  # -80 dB: no digital silence, which real recordings do not have
@@ -66,7 +67,7 @@ def prepare(
     clips = find_clips(data_folder)
     options = {"corpus": "fsdd", "seed": seed, **counts, "source": _source_fingerprint(clips)}
     if not already_prepared(output_folder, options):
-        discard_prepared(output_folder)
+        discard_prepared(output_folder, MANIFESTS)
         for split, count in counts.items():
             chosen = [clip for clip in clips if clip.split == split]
             write_manifest(output_folder / f"isolated_{split}.json", _isolated(chosen))
@@ -134,7 +135,7 @@ def _join(recordings: list[torch.Tensor], generator: numpy.random.Generator) -> 
 
 def _summary(output_folder: Path) -> dict:
     summary = {}
-    for split in (*SPLITS, *(f"isolated_{split}" for split in SPLITS)):
+    for split in MANIFESTS:
         durations = [entry["duration"] for entry in read_json(output_folder / f"{split}.json").values()]
         summary[split] = {"utterances": len(durations), "hours": round(sum(durations) / 3600, 3)}
     return summary

@@ -26,7 +26,6 @@ from snn_asr.corpora._recordings import (
     corpus_folder,
     counted,
     fingerprint,
-    remove_leftovers,
     report,
     require_flags,
     summary,
@@ -100,8 +99,7 @@ def prepare(
     options = {"corpus": "librispeech", "splits": manifests, "partial": partial, "source": fingerprint(recordings)}
     output_folder = Path(output_folder)
     if not already_prepared(output_folder, options):
-        discard_prepared(output_folder)
-        remove_leftovers(output_folder, manifests)
+        discard_prepared(output_folder, manifests)
         utterances = _with_durations(recordings)
         if not partial:
             _check_minutes(utterances, root)

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from snn_asr.audio import duration_seconds
 from snn_asr.corpora import already_prepared, discard_prepared, mark_prepared
-from snn_asr.corpora._recordings import remove_leftovers, report, require_flags, summary
+from snn_asr.corpora._recordings import report, require_flags, summary
 from snn_asr.errors import DataError, UsageError, unknown_name
 from snn_asr.manifest import REQUIRED_SPLITS, Utterance, write_manifest
 from snn_asr.tokens import phone_folding
@@ -93,8 +93,7 @@ def prepare(
     }
     if not already_prepared(output_folder, options):
         manifests = {split: [_utterance(each) for each in chosen] for split, chosen in sets.items()}
-        discard_prepared(output_folder)
-        remove_leftovers(output_folder, REQUIRED_SPLITS)
+        discard_prepared(output_folder, REQUIRED_SPLITS)
         for split, utterances in manifests.items():
             write_manifest(output_folder / f"{split}.json", utterances)
         mark_prepared(output_folder, options)
