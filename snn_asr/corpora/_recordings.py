@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from snn_asr.errors import DataError, UsageError
-from snn_asr.files import read_json
 
 log = logging.getLogger(__name__)
 
@@ -64,17 +63,3 @@ def fingerprint(recordings: Mapping[str, Sequence[Recording]]) -> str:
         for each in members:
             digest.update(f"{each.path} {each.path.stat().st_size} {each.speaker} {each.text}\n".encode())
     return digest.hexdigest()
-
-
-def summary(output_folder: Path, manifests: Iterable[str]) -> dict[str, dict[str, object]]:
-    """Utterances, hours and speakers of every manifest."""
-    return {name: _summary(read_json(output_folder / f"{name}.json").values()) for name in manifests}
-
-
-def _summary(entries: Iterable[dict]) -> dict[str, object]:
-    entries = list(entries)
-    hours = sum(entry["duration"] for entry in entries) / 3600
-    return {
-        "utterances": len(entries), "hours": round(hours, 3),
-        "speakers": len({entry["speaker"] for entry in entries}),
-    }

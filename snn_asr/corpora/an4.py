@@ -19,6 +19,7 @@ import torch
 
 from snn_asr.audio import duration_seconds, write_audio
 from snn_asr.corpora import already_prepared, discard_prepared, mark_prepared
+from snn_asr.corpora._preparation import summary
 from snn_asr.corpora._recordings import (
     Recording,
     corpus_folder,
@@ -26,7 +27,6 @@ from snn_asr.corpora._recordings import (
     fingerprint,
     report,
     require_flags,
-    summary,
 )
 from snn_asr.errors import DataError
 from snn_asr.manifest import Utterance, write_manifest

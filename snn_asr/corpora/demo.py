@@ -14,15 +14,11 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy
 import torch
-from rich.console import Console
-from rich.progress import track
 
 from snn_asr.audio import resample, write_audio
 from snn_asr.corpora import _espeak, already_prepared, discard_prepared, mark_prepared
@@ -30,8 +26,9 @@ from snn_asr.corpora._demo_phones import Segment, fit, segments, word_bounds
 from snn_asr.corpora._demo_room import degrade
 from snn_asr.corpora._demo_sentences import KINDS, Sentence, draw
 from snn_asr.corpora._demo_speakers import SPLITS, Speaker, speakers
+from snn_asr.corpora._preparation import in_threads, summary
 from snn_asr.errors import UsageError
-from snn_asr.files import read_json, write_text
+from snn_asr.files import write_text
 from snn_asr.manifest import Utterance, write_manifest
 
 SAMPLE_RATE = 16000
@@ -99,7 +96,7 @@ def prepare(
             _write_transcripts(items[split], output_folder)
             write_manifest(output_folder / f"{split}.json", [utterances[item.name] for item in items[split]])
         mark_prepared(output_folder, options)
-    return _summary(output_folder)
+    return summary(output_folder, SPLITS, ("utterances", "hours", "speakers", "words"))
 
 
 def plan(split: str, count: int, seed: int) -> list[Item]:
@@ -129,16 +126,10 @@ def render(item: Item, seed: int) -> tuple[numpy.ndarray, list[Segment]]:
 
 
 def _make_all(items: list[Item], seed: int, output_folder: Path) -> dict[str, Utterance]:
-    """Make and write every item, two a processor at once (one waits for the disk). Interrupted, it stops soon."""
-    console = Console(stderr=True)
-    executor = ThreadPoolExecutor(max_workers=2 * _processors())
-    try:
-        made = executor.map(lambda item: _make(item, seed, output_folder), items)
-        if console.is_terminal:
-            made = track(made, "Speaking the demo corpus", len(items), console=console, transient=True)
-        return {utterance.id: utterance for utterance in made}
-    finally:
-        executor.shutdown(cancel_futures=True)
+    """Make and write every item, two a processor at once (one waits for the disk)."""
+    title = "Speaking the demo corpus"
+    made = in_threads(lambda item: _make(item, seed, output_folder), items, 2 * _processors(), title)
+    return {utterance.id: utterance for utterance in made}
 
 
 def _make(item: Item, seed: int, output_folder: Path) -> Utterance:
@@ -188,15 +179,3 @@ def _processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _summary(output_folder: Path) -> dict:
-    return {split: dict(_split_summary(output_folder / f"{split}.json")) for split in SPLITS}
-
-
-def _split_summary(path: Path) -> Iterator[tuple[str, object]]:
-    entries = read_json(path).values()
-    yield "utterances", len(entries)
-    yield "hours", round(sum(entry["duration"] for entry in entries) / 3600, 3)
-    yield "speakers", len({entry["speaker"] for entry in entries})
-    yield "words", sum(len(entry["text"].split()) for entry in entries)

@@ -17,8 +17,8 @@ import torch
 
 from snn_asr.audio import duration_seconds, read_audio, write_audio
 from snn_asr.corpora import already_prepared, discard_prepared, mark_prepared
+from snn_asr.corpora._preparation import summary
 from snn_asr.errors import DataError, UsageError
-from snn_asr.files import read_json
 from snn_asr.manifest import Utterance, write_manifest
 
 SAMPLE_RATE = 8000
@@ -73,7 +73,7 @@ def prepare(
             write_manifest(output_folder / f"isolated_{split}.json", _isolated(chosen))
             write_manifest(output_folder / f"{split}.json", _connected(chosen, split, count, seed, output_folder))
         mark_prepared(output_folder, options)
-    return _summary(output_folder)
+    return summary(output_folder, MANIFESTS, ("utterances", "hours"))
 
 
 def find_clips(data_folder: str | Path | None) -> list[Clip]:
@@ -131,11 +131,3 @@ def _join(recordings: list[torch.Tensor], generator: numpy.random.Generator) -> 
     pauses = [torch.from_numpy(generator.normal(0, _NOISE_DEVIATION, size=length)).float() for length in lengths]
     pieces = [piece for pair in zip(pauses, recordings, strict=False) for piece in pair]
     return torch.cat([*pieces, pauses[-1]])
-
-
-def _summary(output_folder: Path) -> dict:
-    summary = {}
-    for split in MANIFESTS:
-        durations = [entry["duration"] for entry in read_json(output_folder / f"{split}.json").values()]
-        summary[split] = {"utterances": len(durations), "hours": round(sum(durations) / 3600, 3)}
-    return summary

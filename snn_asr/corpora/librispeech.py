@@ -11,16 +11,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import track
-
 from snn_asr.audio import duration_seconds
 from snn_asr.corpora import _download, already_prepared, discard_prepared, mark_prepared
+from snn_asr.corpora._preparation import in_threads, summary
 from snn_asr.corpora._recordings import (
     Recording,
     corpus_folder,
@@ -28,7 +25,6 @@ from snn_asr.corpora._recordings import (
     fingerprint,
     report,
     require_flags,
-    summary,
 )
 from snn_asr.errors import DataError, UsageError, unknown_name
 from snn_asr.manifest import Utterance, write_manifest
@@ -213,20 +209,13 @@ def _read_split(folder: Path) -> tuple[list[Recording], list[str]]:
 
 
 def _with_durations(recordings: dict[str, list[Recording]]) -> dict[str, list[Utterance]]:
-    """Read the headers of all recordings, with progress on a terminal. Interrupted, it stops soon."""
+    """Read the headers of all recordings."""
     every = [each for split in recordings.values() for each in split]
     chunks = [every[start : start + _CHUNK] for start in range(0, len(every), _CHUNK)]
-    console = Console(stderr=True)
-    executor = ThreadPoolExecutor(_THREADS)
-    try:
-        read = executor.map(lambda chunk: [_utterance(each) for each in chunk], chunks)
-        if console.is_terminal:
-            title = f"Reading the headers of {len(every)} recordings"
-            read = track(read, title, len(chunks), console=console, transient=True)
-        utterances = (utterance for chunk in read for utterance in chunk)
-        return {split: list(islice(utterances, len(members))) for split, members in recordings.items()}
-    finally:
-        executor.shutdown(cancel_futures=True)
+    title = f"Reading the headers of {len(every)} recordings"
+    read = in_threads(lambda chunk: [_utterance(each) for each in chunk], chunks, _THREADS, title)
+    utterances = (utterance for chunk in read for utterance in chunk)
+    return {split: list(islice(utterances, len(members))) for split, members in recordings.items()}
 
 
 def _utterance(recording: Recording) -> Utterance:

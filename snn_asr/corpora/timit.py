@@ -23,7 +23,8 @@ from pathlib import Path
 
 from snn_asr.audio import duration_seconds
 from snn_asr.corpora import already_prepared, discard_prepared, mark_prepared
-from snn_asr.corpora._recordings import report, require_flags, summary
+from snn_asr.corpora._preparation import summary
+from snn_asr.corpora._recordings import report, require_flags
 from snn_asr.errors import DataError, UsageError, unknown_name
 from snn_asr.manifest import REQUIRED_SPLITS, Utterance, write_manifest
 from snn_asr.tokens import phone_folding
