@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from snn_asr.cli.options import split_commas
+
 if TYPE_CHECKING:
     from snn_asr.analysis import Analysis
 
@@ -100,7 +102,7 @@ def _recipe_settings(path: Path, encoders: str | None) -> dict[str, dict[str, ob
     blocks = recipe.encoder_blocks(path)
     names = [each for each in ENCODERS if each in blocks]
     if encoders is not None:
-        names = [each.strip() for each in encoders.split(",") if each.strip()]
+        names = split_commas(encoders)
     if not names:
         raise UsageError("names no encoder", "--encoders", f"choose from: {', '.join(blocks)}")
     settings = {name: recipe.load(path, {"encoder": name}) for name in names}

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from snn_asr.cli.options import parse_overrides
+from snn_asr.cli.options import parse_overrides, split_commas
 
 
 def compare(
@@ -51,7 +51,7 @@ def compare(
             raise UsageError("training needs a place for the runs", "--output-folder", "give a folder")
         from snn_asr.training import train_encoders
 
-        names = [each.strip() for each in encoders.split(",") if each.strip()]
+        names = split_commas(encoders)
         folders = train_encoders(words[0], names, seeds, data_folder, output_folder, device, overrides, jobs)
     rows = comparison.compare_runs(folders, baseline)
     if as_json:

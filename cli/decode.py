@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from snn_asr.cli.options import split_commas
 
 def decode(
     model: Annotated[str, typer.Argument(help="A model folder, or the run folder around it.", metavar="MODEL")],
@@ -44,7 +45,7 @@ def decode(
     from snn_asr.errors import PartialFailure, UsageError, unknown_name
     from snn_asr.writers import FORMATS, render
 
-    chosen = [each.strip() for each in formats.split(",") if each.strip()]
+    chosen = split_commas(formats)
     for each in chosen:
         if each not in FORMATS:
             raise unknown_name("format", each, FORMATS, "--format")

@@ -1,10 +1,15 @@
-"""What several commands share: reading ``key=value`` words."""
+"""What several commands share: reading lists and ``key=value`` words."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from snn_asr.errors import UsageError
+
+
+def split_commas(words: str) -> list[str]:
+    """The words between commas, without those that are empty."""
+    return [each.strip() for each in words.split(",") if each.strip()]
 
 
 def parse_overrides(words: Iterable[str] | None) -> dict[str, object]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from snn_asr.cli.options import split_commas
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -66,7 +68,7 @@ def _numbers(words: str | None, option: str) -> list[float]:
     from snn_asr.errors import UsageError
 
     try:
-        return [float(each) for each in (words or "").split(",") if each.strip()]
+        return [float(each) for each in split_commas(words or "")]
     except ValueError as error:
         raise UsageError(f"'{words}' are not numbers", option, "write for example 0.5,1,1.5") from error
 
