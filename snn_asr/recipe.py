@@ -150,12 +150,12 @@ def _compose(recipe: Path, values: Mapping[str, object]) -> str:
 def _replaced(composed: str, recipe: Path, preset: Path) -> str:
     """The text with every key of the preset that it has replaced by the preset's, comments between keys kept."""
     body = _read(preset)
-    lines, given = composed.splitlines(), _segments(body, preset)
+    lines, known, given = composed.splitlines(), _segments(composed, recipe), _segments(body, preset)
     blocks = encoder_blocks(recipe).values()
-    for key in given.keys() - _segments(composed, recipe).keys():
+    for key in given.keys() - known.keys():
         if all(key not in _top_level(_read(block), block) for block in blocks):
-            raise unknown_name("key", key, _segments(composed, recipe), preset)
-    replaced = [(span, given[key]) for key, span in _segments(composed, recipe).items() if key in given]
+            raise unknown_name("key", key, known, preset)
+    replaced = [(span, given[key]) for key, span in known.items() if key in given]
     for span, new in sorted(replaced, key=lambda each: each[0].start, reverse=True):
         lines[span.start : span.stop] = body.splitlines()[new.start : new.stop]
     return "\n".join(lines) + "\n"
