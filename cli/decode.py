@@ -10,6 +10,7 @@ import typer
 
 from snn_asr.cli.options import split_commas
 
+
 def decode(
     model: Annotated[str, typer.Argument(help="A model folder, or the run folder around it.", metavar="MODEL")],
     inputs: Annotated[

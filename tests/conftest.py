@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 from pathlib import Path
@@ -52,6 +53,20 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real speech at {folder} (set SNN_ASR_DATA)")
     return folder
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run a command line as in a process of its own; returns exit code, stdout and the lines of stderr."""
+    from snn_asr.cli import main as program
+
+    def run_command(*words: object) -> tuple[int, str, list[str]]:
+        monkeypatch.setattr(logging.getLogger(), "handlers", [])  # not pytest's, so that ours is made
+        code = program.run([str(word) for word in words])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err.splitlines()
+
+    return run_command
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import struct
 import sys
 from pathlib import Path
@@ -17,7 +16,6 @@ from torch.nn import functional
 from snn_asr import analysis, encoders, figures
 from snn_asr.analysis import BITS, Activity, gradient_mismatch, gradient_reach
 from snn_asr.audio import write_audio
-from snn_asr.cli import main as program
 from snn_asr.errors import DataError, UsageError
 from snn_asr.features import FeatureSettings, Normalization
 from snn_asr.files import read_json, write_text
@@ -217,14 +215,12 @@ def test_a_distribution_is_its_quantiles():
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """Run a command line as in a process of its own; returns exit code, stdout and the lines of stderr."""
+def run(run):
+    """Without the line that tells the backend, once a process."""
 
     def run_command(*words: object) -> tuple[int, str, list[str]]:
-        monkeypatch.setattr(logging.getLogger(), "handlers", [])
-        code = program.run([str(word) for word in words])
-        captured = capsys.readouterr()
-        return code, captured.out, [line for line in captured.err.splitlines() if "backend" not in line]
+        code, out, errors = run(*words)
+        return code, out, [line for line in errors if "backend" not in line]
 
     return run_command
 

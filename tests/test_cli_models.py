@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import re
 import shutil
 import sys
@@ -16,7 +15,6 @@ from tones import RATE_HZ, speak
 
 from snn_asr import training
 from snn_asr.audio import write_audio
-from snn_asr.cli import main as program
 from snn_asr.files import read_json
 
 SHORT = ("epochs=1", "hidden_size=8", "batch_frames=1000")
@@ -26,19 +24,6 @@ EPOCH = (
 )
 TEST = r"(?P<folder>.*): test word error \d+\.\d\d % .*"
 BACKEND = "spiking layers run on the cpu backend (cpu)"
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run a command line as in a process of its own; returns exit code, stdout and the lines of stderr."""
-
-    def run_command(*words: object) -> tuple[int, str, list[str]]:
-        monkeypatch.setattr(logging.getLogger(), "handlers", [])  # not pytest's, so that ours is made
-        code = program.run([str(word) for word in words])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err.splitlines()
-
-    return run_command
 
 
 @pytest.fixture

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trained_encoders import trained_encoder
 
 from snn_asr import encoders
 from snn_asr.errors import UsageError
@@ -18,20 +21,12 @@ PUBLISHED = {
     "lif": 324_500, "spiking_lstm": 3_718_000,
     "adaptive_lif": 324_500, "adlif": 324_500, "rlif": 929_500, "radlif": 929_500,
 }
+trained = partial(trained_encoder, input_size=9, hidden_size=16)
 
 
 def exact(name: str) -> bool:
     """Spiking layers promise equality bit for bit; torch's own kernels round differently with the batch."""
     return name not in ("gru", "lstm")
-
-
-def trained(name: str, bidirectional: bool = False, **options) -> encoders.Encoder:
-    """An encoder in evaluation mode, with statistics and ranges from two training batches."""
-    torch.manual_seed(0)
-    encoder = encoders.build(name, 9, 16, 2, bidirectional=bidirectional, **options)
-    for _ in range(2):
-        encoder(torch.randn(4, 12, 9), torch.tensor([12, 12, 7, 3]))
-    return encoder.eval()
 
 
 def assert_same(name: str, got: torch.Tensor, wanted: torch.Tensor) -> None:

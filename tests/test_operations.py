@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
+from trained_encoders import trained_encoder
 
 from snn_asr import encoders
 from snn_asr.operations import CORE, HEAD, INPUT, OperationCount, Products, Record, count_batch, record_layers
@@ -19,6 +22,7 @@ CASES = [
 ]
 CLASSES = 3
 LENGTHS = [5, 2, 0, 1]
+trained = partial(trained_encoder, input_size=3, hidden_size=4)
 
 
 def sparse_input(frames: int = 6, size: int = 3) -> torch.Tensor:
@@ -28,14 +32,6 @@ def sparse_input(frames: int = 6, size: int = 3) -> torch.Tensor:
     for row, length in enumerate(LENGTHS):
         x[row, length:] = 7.0
     return x
-
-
-def trained(name: str, bidirectional: bool = False, **options) -> encoders.Encoder:
-    torch.manual_seed(3)
-    encoder = encoders.build(name, 3, 4, 2, bidirectional=bidirectional, **options)
-    for _ in range(3):
-        encoder(torch.randn(4, 9, 3), torch.tensor([9, 9, 7, 3]))
-    return encoder.eval()
 
 
 @torch.no_grad()

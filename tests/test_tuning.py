@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +14,6 @@ from tones import WORDS_HZ
 
 from snn_asr import tuning
 from snn_asr.beam import BeamSettings
-from snn_asr.cli import main as program
 from snn_asr.errors import DataError, UsageError
 from snn_asr.files import read_json
 from snn_asr.language_model import read_arpa
@@ -24,19 +22,6 @@ from snn_asr.ngrams import estimate, write_arpa
 from snn_asr.recognizer import Recognizer
 from snn_asr.tokens import WordTokens
 from snn_asr.tuning import Point, Tuning, tune
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run a command line as in a process of its own; returns exit code, stdout and the lines of stderr."""
-
-    def run_command(*words: object) -> tuple[int, str, list[str]]:
-        monkeypatch.setattr(logging.getLogger(), "handlers", [])  # not pytest's, so that ours is made
-        code = program.run([str(word) for word in words])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err.splitlines()
-
-    return run_command
 
 
 class Unsure:
