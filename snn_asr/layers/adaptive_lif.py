@@ -13,7 +13,7 @@ from snn_asr import surrogates
 from snn_asr.cells import adaptive_lif
 from snn_asr.cells.adaptive_lif import Parameters
 from snn_asr.errors import UsageError
-from snn_asr.layers.driven import DrivenLayer
+from snn_asr.layers.driven import DrivenLayer, drop_units
 
 # The intervals of the paper.
 DECAYS = (exp(-1 / 5), exp(-1 / 25))  # α: time constants of 5 to 25 frames
@@ -53,14 +53,9 @@ class AdaptiveLifLayer(DrivenLayer):
         self.adaptation_decay = _uniform(hidden_size, *ADAPTATION_DECAYS) if adaptive else None
         self.coupling = _uniform(hidden_size, self._lowest_coupling(), COUPLINGS[1]) if adaptive else None
         self.jump = _uniform(hidden_size, *JUMPS) if adaptive else None
-        self.recurrent_weight = None
         if recurrent:
             self.recurrent_weight = nn.Parameter(torch.empty(hidden_size, hidden_size))
             nn.init.orthogonal_(self.recurrent_weight).data.fill_diagonal_(0)
-
-    def core_weights(self) -> list[Tensor]:
-        weights = [self.input_weight, self.recurrent_weight]
-        return [each for each in weights if each is not None]
 
     @property
     def unit_products(self) -> int:
@@ -96,8 +91,7 @@ class AdaptiveLifLayer(DrivenLayer):
 
     def forward(self, x: Tensor, lengths: Tensor, state: NamedTuple | None = None) -> tuple[Tensor, NamedTuple]:
         outputs, state, _ = self.run(self.drive(x, lengths), lengths, state, self.clamped())
-        mask = self.mask(outputs)
-        return (outputs if mask is None else outputs * mask.unsqueeze(1)), state
+        return drop_units(outputs, self.dropout, self.training), state
 
 
 def _uniform(size: int, low: float | Tensor, high: float) -> nn.Parameter:

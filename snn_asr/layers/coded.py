@@ -87,7 +87,6 @@ class GatedLayer(CodedLayer):
         self.candidate, self.recurrent_smoothing = candidate, recurrent_smoothing
         nn.init.constant_(self.normalization.bias.data[:hidden_size], forget_bias)
         nn.init.constant_(self.normalization.bias.data[hidden_size:], candidate_bias)
-        self.recurrent_weight = None
         if recurrent:
             self.recurrent_weight = nn.Parameter(torch.empty(improved.GATES * hidden_size, hidden_size))
             for gate in self.recurrent_weight.data.chunk(improved.GATES):
@@ -97,10 +96,6 @@ class GatedLayer(CodedLayer):
     def counted_by_authors(self) -> bool:
         """True for v2, the layer that the authors' own counter of multiplications is for (operations.py)."""
         return self.recurrent_weight is not None and self.tracker is not None
-
-    def core_weights(self) -> list[Tensor]:
-        weights = [self.input_weight, self.recurrent_weight]
-        return [each for each in weights if each is not None]
 
     @property
     def unit_products(self) -> int:
@@ -127,9 +122,6 @@ class LifLayer(CodedLayer):
             lif, input_size, hidden_size, coder=coder, settings=settings, dropout=dropout, backend=backend
         )
         self.decay = nn.Parameter(torch.full((hidden_size,), float(decay)))
-
-    def core_weights(self) -> list[Tensor]:
-        return [self.input_weight]
 
     @property
     def unit_products(self) -> int:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from snn_asr.kernels import valid_frames
-from snn_asr.layers.driven import check_dropout, sequence_mask
+from snn_asr.layers.driven import check_dropout, drop_units
 
 
 class TorchLayer(nn.Module):
@@ -34,8 +34,7 @@ class TorchLayer(nn.Module):
             y, after = self.recurrence(x)[0] * valid_frames(lengths, x.shape[1]).unsqueeze(-1), None
         else:
             y, after = self._packed(x, lengths, state)
-        mask = sequence_mask(y.shape[0], self.output_size, self.dropout, self.training, y)
-        return (y if mask is None else y * mask.unsqueeze(1)), after
+        return drop_units(y, self.dropout, self.training), after
 
     def _packed(self, x: Tensor, lengths: Tensor, state):
         # A packed sequence has no empty rows: those are computed over one frame and put back afterwards.

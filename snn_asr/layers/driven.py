@@ -24,10 +24,17 @@ def sequence_mask(batch: int, size: int, dropout: float, training: bool, like: T
     return torch.bernoulli(like.new_full((batch, size), 1 - dropout)) / (1 - dropout)
 
 
+def drop_units(outputs: Tensor, dropout: float, training: bool) -> Tensor:
+    """Outputs (B, T, H) under a ``sequence_mask`` of their own."""
+    mask = sequence_mask(len(outputs), outputs.shape[-1], dropout, training, outputs)
+    return outputs if mask is None else outputs * mask.unsqueeze(1)
+
+
 class DrivenLayer(nn.Module):
     """Base of the spiking layers: W x for all frames, normalised (or with a bias), walked by ``cell``.
 
     ``cell`` is a module of cells/. Initialisation: Kaiming-uniform with gain 1 for W (Ponghiran & Roy).
+    ``recurrent_weight`` is for those to set that have some.
     """
 
     def __init__(
@@ -41,7 +48,12 @@ class DrivenLayer(nn.Module):
         self.input_weight = nn.Parameter(torch.empty(rows, input_size))
         self.normalization = nn.BatchNorm1d(rows) if normalize else None
         self.bias = None if normalize else nn.Parameter(torch.zeros(rows))
+        self.recurrent_weight: nn.Parameter | None = None
         nn.init.kaiming_uniform_(self.input_weight, nonlinearity="linear")
+
+    def core_weights(self) -> list[Tensor]:
+        weights = [self.input_weight, self.recurrent_weight]
+        return [each for each in weights if each is not None]
 
     def mask(self, like: Tensor) -> Tensor | None:
         """This batch's dropout mask for drives ``like`` (B, T, ...)."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from snn_asr.cells import spiking_lstm
 from snn_asr.errors import UsageError, unknown_name
-from snn_asr.layers.driven import DrivenLayer
+from snn_asr.layers.driven import DrivenLayer, drop_units
 from snn_asr.surrogates import choose
 
 # The Gaussians of the authors' scripts: widths for the gates, the candidate and the threshold of the cell.
@@ -54,9 +54,6 @@ class SpikingLstmLayer(DrivenLayer):
         nn.init.normal_(self.input_weight, std=deviation)
         nn.init.normal_(self.recurrent_weight, std=recurrent_gain * deviation)
 
-    def core_weights(self) -> list[Tensor]:
-        return [self.input_weight, self.recurrent_weight]
-
     def activity(self, outputs: Tensor, lengths: Tensor) -> Tensor:
         """Mean output over valid frames (a scalar with gradient): the share of spikes, or for a kept cell the mean
         count. Dropout leaves its expectation alone, for it scales what it leaves."""
@@ -65,8 +62,7 @@ class SpikingLstmLayer(DrivenLayer):
     def forward(self, x: Tensor, lengths: Tensor, state: NamedTuple | None = None) -> tuple[Tensor, NamedTuple]:
         drive = self.drive(x, lengths)
         outputs, state, _ = self.run(drive, lengths, state, self.parameters_with(self.recurrent_weight))
-        mask = self.mask(outputs)
-        return (outputs if mask is None else outputs * mask.unsqueeze(1)), state
+        return drop_units(outputs, self.dropout, self.training), state
 
 
 def _check(cell: str, cell_gradient: str, surrogates: str, threshold: float, recurrent_gain: float) -> None:
