@@ -28,7 +28,7 @@ from snn_asr.objectives import OBJECTIVES
 from snn_asr.operations import OperationCount, count_batch, record_layers
 from snn_asr.progress import TrainingProgress
 from snn_asr.schedules import SCHEDULES
-from snn_asr.scoring import ErrorCounts, align, fold_phones
+from snn_asr.scoring import ErrorCounts, count_errors
 from snn_asr.tokens import Tokens
 
 TRAIN, VALID = speechbrain.Stage.TRAIN, speechbrain.Stage.VALID
@@ -126,9 +126,7 @@ class RecognizerBrain(speechbrain.Brain):
         references = {each.id: self.tokens.transcript(each) for each in batch.utterances}
         texts = (self.tokens.decode(each.token for each in emissions) for emissions in decoded)
         hypotheses = dict(zip(references, texts, strict=True))
-        pair = (fold_phones(each, self.tokens.scored_phones).values() for each in (references, hypotheses))
-        for reference, hypothesis in zip(*pair, strict=True):
-            self._counts += align(reference.split(), hypothesis.split()).counts
+        self._counts += count_errors(references, hypotheses, self.tokens.unit, self.tokens.scored_phones)
 
     def on_fit_batch_start(self, batch, should_step) -> None:
         self.schedule.on_batch(self.optimizer, self.optimizer_step + 1)

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from snn_asr.audio import change_speed, read_audio, speed_ratio
-from snn_asr.errors import DataError
+from snn_asr.errors import DataError, listed
 from snn_asr.feature_cache import CachedFrames, FeatureCache
 from snn_asr.features import (
     SPEAKER,
@@ -156,9 +156,8 @@ def require_alignable(dataset: SpeechDataset, where: object, limit: int = 20) ->
     """Raise one DataError that lists the utterances on which CTC could train on nothing."""
     problems = dataset.unalignable()
     if problems:
-        more = f" and {len(problems) - limit} more" if len(problems) > limit else ""
         raise DataError(
-            f"{len(problems)} targets are longer than their frames: {', '.join(problems[:limit])}{more}", where,
+            f"{len(problems)} targets are longer than their frames: {listed(problems, limit)}", where,
             "take them out of the manifest, or lower 'stack'",
         )
 
@@ -168,9 +167,8 @@ def require_one_token(dataset: SpeechDataset, where: object, limit: int = 20) ->
     pairs = zip(dataset.utterances, dataset.targets, strict=True)
     problems = [f"{utterance.id} ({len(target)} tokens)" for utterance, target in pairs if len(target) != 1]
     if problems:
-        more = f" and {len(problems) - limit} more" if len(problems) > limit else ""
         raise DataError(
-            f"classification needs one token for each utterance: {', '.join(problems[:limit])}{more}", where,
+            f"classification needs one token for each utterance: {listed(problems, limit)}", where,
             "use manifests of single words and 'tokens: words', or 'task: transcription'",
         )
 

@@ -27,7 +27,7 @@ def greedy(logits: Tensor, lengths: Tensor) -> list[list[Emission]]:
     """Best class of every frame, repeats merged, blanks dropped. logits (B, T, N), lengths (B,) frames."""
     posteriors, best = logits.softmax(dim=-1).max(dim=-1)
     rows = zip(best.tolist(), posteriors.tolist(), lengths.tolist(), strict=True)
-    return [_merge(classes[:length], scores[:length]) for classes, scores, length in rows]
+    return [merge_repeats(classes[:length], scores[:length]) for classes, scores, length in rows]
 
 
 def classify(logits: Tensor, lengths: Tensor) -> list[list[Emission]]:
@@ -58,7 +58,8 @@ def class_logits(logits: Tensor, lengths: Tensor) -> Tensor:
     return padded[torch.arange(len(lengths), device=lengths.device), lengths, BLANK + 1 :]
 
 
-def _merge(classes: list[int], scores: list[float]) -> list[Emission]:
+def merge_repeats(classes: list[int], scores: list[float]) -> list[Emission]:
+    """Greedy CTC from the best class of every frame and its posterior: repeats merged, blanks dropped."""
     emissions = []
     start = 0
     for end in range(1, len(classes) + 1):

@@ -7,7 +7,7 @@ exits with ``exit_code``. Anything else is a defect of ours (exit code 1).
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class SnnAsrError(Exception):
@@ -66,3 +66,9 @@ def unknown_name(kind: str, name: str, valid: Iterable[str], where: object = Non
     near = difflib.get_close_matches(name, choices, n=1)
     todo = f"did you mean '{near[0]}'?" if near else f"choose from: {', '.join(choices)}"
     return UsageError(f"unknown {kind} '{name}'", where, todo)
+
+
+def listed(names: Sequence[str], limit: int) -> str:
+    """The first ``limit`` names apart by commas, and how many more there are."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return f"{', '.join(names[:limit])}{more}"

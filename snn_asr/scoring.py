@@ -17,8 +17,8 @@ from snn_asr.errors import DataError, UsageError, unknown_name
 
 __all__ = [
     "Alignment", "Edit", "ErrorCounts", "PairedComparison", "Score", "SpeakerScore", "align", "bootstrap_interval",
-    "check_unit", "fold_phones", "format_alignment", "kaldi_alignments", "paired_bootstrap", "score", "shown",
-    "tokenize", "would_fold",
+    "check_unit", "count_errors", "fold_phones", "format_alignment", "kaldi_alignments", "paired_bootstrap", "score",
+    "shown", "tokenize", "would_fold",
 ]
 
 UNITS = ("word", "phone", "character")
@@ -169,12 +169,24 @@ def score(
             todo="give both the same utterance ids",
         )
     missing = tuple(identifier for identifier in references if identifier not in hypotheses)
-    if phone_set is not None:
-        references, hypotheses = fold_phones(references, phone_set), fold_phones(hypotheses, phone_set)
-    alignments = {
-        identifier: align(tokenize(text, unit), tokenize(hypotheses.get(identifier, ""), unit))
-        for identifier, text in references.items()
-    }
+    alignments = _align_all(references, hypotheses, unit, phone_set)
     counts = {identifier: alignment.counts for identifier, alignment in alignments.items()}
     interval = bootstrap_interval(counts, seed, resamples, clusters=clusters)
     return Score(unit, alignments, interval, missing, extra)
+
+
+def count_errors(
+    references: Mapping[str, str], hypotheses: Mapping[str, str], unit: str, phone_set: str | int | None
+) -> ErrorCounts:
+    """The edits of all utterances together, as in the total of a ``score``, without its interval and checks."""
+    return sum((each.counts for each in _align_all(references, hypotheses, unit, phone_set).values()), ErrorCounts())
+
+
+def _align_all(
+    references: Mapping[str, str], hypotheses: Mapping[str, str], unit: str, phone_set: str | int | None
+) -> dict[str, Alignment]:
+    references, hypotheses = fold_phones(references, phone_set), fold_phones(hypotheses, phone_set)
+    return {
+        identifier: align(tokenize(text, unit), tokenize(hypotheses.get(identifier, ""), unit))
+        for identifier, text in references.items()
+    }

@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, product
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 
 from snn_asr.batch_decoding import BATCH_FILES
 from snn_asr.beam import AUTO, BeamDecoder, BeamSettings, search
-from snn_asr.decoding import BLANK
+from snn_asr.decoding import merge_repeats
 from snn_asr.errors import DataError, UsageError
 from snn_asr.manifest import Utterance
 from snn_asr.recognizer import Recognizer
-from snn_asr.scoring import ErrorCounts, align, fold_phones, tokenize
+from snn_asr.scoring import count_errors
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def tune(
     if not any(references.values()):
         raise DataError("no utterance has a transcript", todo="prepare the data with their texts")
     posteriors = log_posteriors(recognizer, utterances)
-    best_classes = {name: _collapsed(each.argmax(axis=1)) for name, each in posteriors.items()}
+    best_classes = {name: _greedy(frames) for name, frames in posteriors.items()}
     points = []
     for each in settings:
         decoded = {name: search(frames, each, decoder.level)[0].tokens for name, frames in posteriors.items()}
@@ -99,15 +99,14 @@ def log_posteriors(recognizer: Recognizer, utterances: Mapping[str, Utterance]) 
     return found
 
 
-def _collapsed(classes: np.ndarray) -> list[int]:
-    """Greedy CTC: repeats merged, blanks dropped."""
-    return [each for each, _ in groupby(classes.tolist()) if each != BLANK]
+def _greedy(posteriors: np.ndarray) -> list[int]:
+    """Token ids of the best path through log posteriors (T, N)."""
+    best = merge_repeats(posteriors.argmax(axis=1).tolist(), posteriors.max(axis=1).tolist())
+    return [each.token for each in best]
 
 
 def _error_rate(recognizer: Recognizer, references: Mapping[str, str], decoded: Mapping[str, Sequence[int]]) -> float:
     """In percent, in the unit and on the phones that the model's tokens are scored in."""
     tokens = recognizer.tokens
     hypotheses = {name: tokens.decode(decoded[name]) for name in references}
-    pair = (fold_phones(each, tokens.scored_phones).values() for each in (references, hypotheses))
-    counts = (align(*(tokenize(text, tokens.unit) for text in texts)).counts for texts in zip(*pair, strict=True))
-    return sum(counts, ErrorCounts()).error_rate
+    return count_errors(references, hypotheses, tokens.unit, tokens.scored_phones).error_rate

@@ -25,7 +25,7 @@ from snn_asr.audio import duration_seconds
 from snn_asr.corpora import already_prepared, discard_prepared, mark_prepared
 from snn_asr.corpora._preparation import summary
 from snn_asr.corpora._recordings import report, require_flags
-from snn_asr.errors import DataError, UsageError, unknown_name
+from snn_asr.errors import DataError, UsageError, listed, unknown_name
 from snn_asr.manifest import REQUIRED_SPLITS, Utterance, write_manifest
 from snn_asr.tokens import phone_folding
 
@@ -122,7 +122,7 @@ def find_recordings(data_folder: str | Path) -> list[Recording]:
                     else:
                         recordings.append(Recording(part, speaker, match[1], audio, *marks))
     if lacking:
-        what = f"no .PHN or .WRD beside {len(lacking)} recordings: {_listed(lacking)}"
+        what = f"no .PHN or .WRD beside {len(lacking)} recordings: {listed(lacking, _SHOWN)}"
         raise DataError(what, data_folder, "copy the corpus anew, or take these recordings away")
     if not recordings:
         raise DataError("no TRAIN or TEST with DR<n>/<speaker>/<sentence>.WAV", data_folder, "give TIMIT's folder")
@@ -166,7 +166,7 @@ def _gaps(recordings: list[Recording]) -> list[str]:
         f"speakers have not {SENTENCES_PER_SPEAKER} sentences SI and SX": [f"{name} {uneven[name]}" for name in uneven],
         "speakers are not TIMIT's": sorted(counts.keys() - standard),
     }
-    return [f"{len(names)} {what}: {_listed(names)}" for what, names in gaps.items() if names]
+    return [f"{len(names)} {what}: {listed(names, _SHOWN)}" for what, names in gaps.items() if names]
 
 
 def _choose(
@@ -179,7 +179,7 @@ def _choose(
     customary = _customary_speakers(recordings, test_set)
     dev, test = ({*(customary[split] if named[split] is None else named[split])} for split in ("dev", "test"))
     if dev & test:
-        what = f"speakers both of development and of the test: {_listed(sorted(dev & test))}"
+        what = f"speakers both of development and of the test: {listed(sorted(dev & test), _SHOWN)}"
         raise UsageError(what, "corpus timit", "give development_speakers and test_speakers that share none")
     sets = {
         "train": [each for each in recordings if each.part == "TRAIN" and each.speaker not in dev | test],
@@ -187,7 +187,7 @@ def _choose(
         "test": [each for each in recordings if each.speaker in test],
     }
     if empty := [split for split, chosen in sets.items() if not chosen]:
-        todo = f"choose development_speakers=... and test_speakers=... from {_listed(sorted(present))}"
+        todo = f"choose development_speakers=... and test_speakers=... from {listed(sorted(present), _SHOWN)}"
         raise UsageError(f"no recordings for {', '.join(empty)}", "corpus timit", todo)
     return sets
 
@@ -251,8 +251,3 @@ def _read_marks(path: Path) -> list[tuple[str, int]]:
     if not marks:
         raise DataError("no marks", path, "restore the file")
     return marks
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{', '.join(names[:_SHOWN])}{more}"
