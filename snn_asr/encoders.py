@@ -160,7 +160,8 @@ def build(
         size = layers[-1].output_size if layers else input_size
         make = partial(factory, size, hidden_size, **options)
         layers.append(Bidirectional(make) if bidirectional else make())
-    input_coder = coding.build(input_coding, _input_settings(input_bits, input_threshold, input_range, options))
+    input_settings = _input_settings(name, options, bits=input_bits, threshold=input_threshold, range=input_range)
+    input_coder = coding.build(input_coding, input_settings)
     integrators = [LeakyIntegrator(smoothing, learn_smoothing) for _ in layers]
     given = {
         "bidirectional": bidirectional, "smoothing": smoothing, "learn_smoothing": learn_smoothing,
@@ -170,13 +171,11 @@ def build(
     return Encoder(name, layers, given, input_coder, integrators)
 
 
-def _input_settings(bits: int | None, threshold: int | None, range: str | None, layer: dict[str, Any]) -> CoderSettings:
-    own = layer.get("range", "fixed")
-    return CoderSettings(
-        layer.get("bits", 6) if bits is None else bits,
-        (layer.get("threshold", 3) if "bits" in layer else 3) if threshold is None else threshold,
-        ("moving_average" if own == "fixed" else own) if range is None else range,
-    )
+def _input_settings(name: str, layers: dict[str, Any], **given: Any) -> CoderSettings:
+    """Of the coder on features: as given, else as the layers' options (but no fixed range), else the usual ones."""
+    coded = "bits" in option_names(name)  # others may have a threshold of another kind
+    inherited = {key: layers[key] for key in given if coded and key in layers and layers[key] != "fixed"}
+    return CoderSettings(**inherited | {key: value for key, value in given.items() if value is not None})
 
 
 SHARED_OPTIONS = frozenset(inspect.signature(build).parameters) - {
