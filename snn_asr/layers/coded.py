@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from types import ModuleType
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from snn_asr.kernels import valid_frames
 from snn_asr.layers.driven import DrivenLayer
 
 
-class CodedLayer(DrivenLayer):
+class CodedLayer(DrivenLayer, ABC):
     """A layer with a coder behind its membranes; ``coder=False`` sends the currents themselves."""
 
     def __init__(
@@ -34,9 +35,9 @@ class CodedLayer(DrivenLayer):
         scale = self.tracker.value() if self.tracker is not None else 1.0
         return outputs.abs().sum() / (lengths.sum().clamp(min=1) * self.output_size * scale)
 
+    @abstractmethod
     def parameters_for(self, mask: Tensor | None, coder: AnyCoder | None) -> NamedTuple:
         """The cell's Parameters with this dropout mask and coder."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor, lengths: Tensor, state: NamedTuple | None = None) -> tuple[Tensor, NamedTuple]:
         drive = self.drive(x, lengths)

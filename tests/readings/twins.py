@@ -6,6 +6,7 @@ whether it trains. It knows the layers' parameters by name and shape only.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 from .adaptive_lif import Neurons, adaptive_lif
@@ -18,7 +19,7 @@ Numbers = dict[str, list]
 
 
 @dataclass
-class Twin:
+class Twin(ABC):
     """Base: ``size`` units, and one batch normalisation a gate."""
 
     size: int
@@ -35,9 +36,9 @@ class Twin:
         recurrent = numbers["recurrent_weight"][rows] if "recurrent_weight" in numbers else None
         return Gate(numbers["input_weight"][rows], following, recurrent)
 
+    @abstractmethod
     def __call__(self, numbers: Numbers, inputs: Sequences, lengths: list[int], training: bool) -> Sequences:
         """Run one batch."""
-        raise NotImplementedError
 
 
 class FeatureCoderTwin(Twin):
