@@ -1,71 +1,30 @@
-"""LibriSpeech: generated trees of the corpus' shape against the published numbers, the real sample, a local server."""
+"""LibriSpeech: generated trees of the corpus' shape against the published numbers, the real sample."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import multiprocessing
 import os
 import signal
 import sys
-import tarfile
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import numpy
 import pytest
 import soundfile
+from librispeech_tree import MINUTES, flac, write_small, write_split
 
 from snn_asr import corpora, files
 from snn_asr.cli.options import parse_overrides
-from snn_asr.corpora import _download, librispeech
-from snn_asr.corpora.librispeech import Published, clean, plan, prepare
+from snn_asr.corpora import librispeech
+from snn_asr.corpora.librispeech import clean, plan, prepare
 from snn_asr.errors import DataError, UsageError
 from snn_asr.manifest import find_manifests, read_manifest
-
-SHAPES = {"train-clean-100": (23, 4), "dev-clean": (5, 2), "test-clean": (4, 2), "test-other": (3, 1)}
-MINUTES = 2.0
-
-
-def flac(samples: int) -> bytes:
-    """A FLAC file whose header says so many samples at 16 kHz; it holds 160."""
-    buffer = io.BytesIO()
-    soundfile.write(buffer, numpy.zeros(160, dtype=numpy.int16), 16000, format="FLAC", subtype="PCM_16")
-    content = bytearray(buffer.getvalue())
-    fields = int.from_bytes(content[18:26], "big")  # the last 36 bits are the number of samples
-    content[18:26] = (fields >> 36 << 36 | samples).to_bytes(8, "big")
-    return bytes(content)
-
-
-def write_split(folder: Path, utterances: int, speakers: int, minutes: float) -> None:
-    """A split of so many utterances by so many speakers: chapters of up to 50, lengths that vary and add up."""
-    mean = round(minutes * 60 * 16000 / utterances)
-    long, short = flac(mean + mean // 2), flac(mean - mean // 2)
-    for speaker in range(speakers):
-        own = range(speaker, utterances, speakers)
-        for chapter in range(0, len(own), 50):
-            place = folder / str(100 + speaker) / str(7000 + chapter)
-            place.mkdir(parents=True)
-            lines = []
-            for number, index in enumerate(own[chapter : chapter + 50]):
-                name = f"{100 + speaker}-{7000 + chapter}-{number:04d}"
-                pair_left_over = index == utterances - 1 and utterances % 2
-                content = flac(mean) if pair_left_over else (long, short)[index % 2]
-                (place / f"{name}.flac").write_bytes(content)
-                lines.append(f"{name} IT'S NUMBER {name.replace('-', ' ')}\n")
-            (place / f"{100 + speaker}-{7000 + chapter}.trans.txt").write_text("".join(lines))
 
 
 @pytest.fixture
 def small(monkeypatch, tmp_path) -> Path:
-    """A tree that is complete by published numbers as small as itself."""
-    table = {split: Published(*shape, MINUTES, "0" * 64) for split, shape in SHAPES.items()}
-    monkeypatch.setattr(librispeech, "PUBLISHED", table)
-    for split, shape in SHAPES.items():
-        write_split(tmp_path / "LibriSpeech" / split, *shape, MINUTES)
-    return tmp_path / "LibriSpeech"
+    return write_small(tmp_path, monkeypatch)
 
 
 def test_the_published_numbers_are_those_of_the_corpus_itself(shared_data):
@@ -290,143 +249,3 @@ def test_the_real_sample_is_prepared(shared_data, tmp_path):
     line = next((shared_data / "LibriSpeech" / "dev-clean" / "84").rglob("*.trans.txt")).read_text().splitlines()[0]
     assert line == f"84-121550-0000 {utterance.text.upper()}"
     assert utterance.duration == len(soundfile.read(utterance.wav)[0]) / 16000
-
-
-class Server(ThreadingHTTPServer):
-    """Serves ``contents``; every answer stops after ``most`` bytes. ``asked`` holds paths and the ranges wanted."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.contents: dict[str, bytes] = {}
-        self.asked: list[tuple[str, str | None]] = []
-        self.most, self.ranges = 1 << 30, True
-        self.address = f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        wanted = self.headers["Range"]
-        self.server.asked.append((self.path, wanted))
-        content = self.server.contents.get(self.path)
-        if content is None:
-            self.send_error(404)
-            return
-        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and self.server.ranges else 0
-        if start >= len(content):
-            self.send_error(416)
-            return
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(content) - start))
-        self.end_headers()
-        self.wfile.write(content[start : start + self.server.most])
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setattr(_download, "_PAUSES_SECONDS", (0, 0))
-    with Server() as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield server
-        server.shutdown()
-
-
-@pytest.fixture
-def served(small, server, monkeypatch) -> Path:
-    """The small tree as archives on the server, with their checksums published, and not here; returns a new folder."""
-    table = dict(librispeech.PUBLISHED)
-    for split in SHAPES:
-        buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-            tar.add(small / split, f"LibriSpeech/{split}")
-        server.contents[f"/12/{split}.tar.gz"] = buffer.getvalue()
-        checksum = hashlib.sha256(buffer.getvalue()).hexdigest()
-        table[split] = Published(*SHAPES[split], MINUTES, checksum)
-    monkeypatch.setattr(librispeech, "PUBLISHED", table)
-    folder = small.parent / "fetched"
-    folder.mkdir()
-    return folder
-
-
-def test_download_fetches_what_is_missing_once(small, served, server, tmp_path):
-    options = {"download": True, "base_url": f"{server.address}/12/"}
-    (served / ".train-clean-100.tar.gz.unpacked" / "LibriSpeech" / "train-clean-100").mkdir(parents=True)  # was killed
-    assert prepare(served, tmp_path / "out", **options) == prepare(small, tmp_path / "same")
-    assert [path for path, _ in server.asked] == [f"/12/{split}.tar.gz" for split in librispeech.DEFAULT_SPLITS]
-    archives = {f"{split}.tar.gz" for split in librispeech.DEFAULT_SPLITS}
-    assert {path.name for path in served.iterdir()} == {*librispeech.DEFAULT_SPLITS, *archives}
-    assert prepare(served, tmp_path / "again", **options, splits="test-other") == prepare(
-        small, tmp_path / "other", splits="test-other"
-    )
-    assert len(server.asked) == 4
-
-
-def test_download_is_off_by_default(served, server, tmp_path):
-    with pytest.raises(DataError, match="no folder train-clean-100, dev-clean, test-clean; .*download=true"):
-        prepare(served, tmp_path / "out", base_url=server.address)
-    assert server.asked == []
-
-
-def content_and_sum(server: Server, size: int = 5000) -> tuple[bytes, str]:
-    content = numpy.random.default_rng(0).bytes(size)
-    server.contents["/file"] = content
-    return content, hashlib.sha256(content).hexdigest()
-
-
-def test_a_broken_download_is_continued_where_it_stopped(server, tmp_path):
-    content, checksum = content_and_sum(server)
-    (tmp_path / "file.part").write_bytes(content[:700])  # of an earlier run
-    server.most = 2000
-    _download.fetch(f"{server.address}/file", tmp_path / "file", checksum)
-    assert [wanted for _, wanted in server.asked] == ["bytes=700-", "bytes=2700-", "bytes=4700-"]
-    assert (tmp_path / "file").read_bytes() == content and not (tmp_path / "file.part").exists()
-    _download.fetch(f"{server.address}/file", tmp_path / "file", checksum)
-    assert len(server.asked) == 3
-
-
-def test_a_download_that_was_killed_before_its_last_step(server, tmp_path):
-    content, checksum = content_and_sum(server)
-    (tmp_path / "file.part").write_bytes(content)
-    _download.fetch(f"{server.address}/file", tmp_path / "file", checksum)
-    assert (tmp_path / "file").read_bytes() == content
-
-
-def test_a_server_that_knows_no_ranges_starts_from_the_beginning(server, tmp_path):
-    content, checksum = content_and_sum(server)
-    server.ranges = False
-    (tmp_path / "file.part").write_bytes(b"x" * 100)
-    _download.fetch(f"{server.address}/file", tmp_path / "file", checksum)
-    assert (tmp_path / "file").read_bytes() == content
-
-
-def test_downloads_that_fail_say_so(server, tmp_path):
-    _, checksum = content_and_sum(server)
-    with pytest.raises(DataError, match="not the published 0000.*thrown away"):
-        _download.fetch(f"{server.address}/file", tmp_path / "file", "0" * 64)
-    assert list(tmp_path.iterdir()) == []
-    with pytest.raises(DataError, match="status 404"):
-        _download.fetch(f"{server.address}/absent", tmp_path / "file", checksum)
-    server.most = 0
-    with pytest.raises(DataError, match="the connection broke.*continues where it stopped"):
-        _download.fetch(f"{server.address}/file", tmp_path / "file", checksum)
-    with pytest.raises(UsageError, match="not the address of a web server"):
-        _download.fetch("file:///etc/hosts", tmp_path / "file", checksum)
-    (tmp_path / "own").write_bytes(b"not it")
-    with pytest.raises(DataError, match="own: its SHA-256 is .*remove it"):
-        _download.fetch(f"{server.address}/file", tmp_path / "own", checksum)
-    assert (tmp_path / "own").read_bytes() == b"not it"
-
-
-def test_a_damaged_archive_leaves_nothing_behind(tmp_path):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        tar.add(__file__, "LibriSpeech/split/file")
-    for content in (b"not an archive", buffer.getvalue()[:-100]):
-        (tmp_path / "a.tar.gz").write_bytes(content)
-        with pytest.raises(DataError, match="a.tar.gz: cannot be unpacked"):
-            _download.unpack(tmp_path / "a.tar.gz", tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["a.tar.gz"]
