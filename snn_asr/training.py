@@ -8,9 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 import random
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +27,7 @@ from snn_asr.dataset import (
     require_one_token,
     require_transcripts,
 )
-from snn_asr.decoding import CLASSIFICATION, TASKS, TRANSCRIPTION
+from snn_asr.decoding import CLASSIFICATION
 from snn_asr.devices import choose_device
 from snn_asr.errors import DataError, InterruptedRun, UsageError, unknown_name
 from snn_asr.evaluation import evaluate
@@ -40,22 +38,10 @@ from snn_asr.front_end import named as named_front_end
 from snn_asr.jobs import run_jobs
 from snn_asr.manifest import REQUIRED_SPLITS, check_disjoint, find_manifests, fingerprint, read_manifest
 from snn_asr.model import CHECKSUMS, AcousticModel, ModelSettings, save_model
-from snn_asr.schedules import SCHEDULES
+from snn_asr.settings import load_settings
 from snn_asr.tokens import build_tokens
 
 log = logging.getLogger(__name__)
-
-COUNTS = ("hidden_size", "num_layers", "epochs", "patience", "batch_frames")
-NUMBERS = ("learning_rate", "warmup_epochs", "cooldown_epochs", "max_grad_norm")
-KEYS = (
-    *COUNTS, *NUMBERS, "seed", "corpus", "encoder", "encoder_options", "features", "tokens", "token_options", "speeds",
-    "spectrogram_drops", "optimizer", "head_normalization",
-)
-OPTIONAL = {  # keys that a recipe may leave out, and what they then are
-    "task": TRANSCRIPTION, "manifests": "", "schedule": "warm_cool", "average_decay": 0.0, "batch_utterances": 0,
-    "length_curriculum": [], "frame_augmentations": [], "batch_norm_epochs": 0, "front_end": "none",
-    "feature_cache": "auto",
-}
 
 
 @dataclass(frozen=True)
@@ -136,53 +122,6 @@ def train_encoders(
                 "overrides": known,
             })
     return run_jobs(train, calls, jobs)
-
-
-def load_settings(name: str | Path, overrides: Mapping[str, object]) -> dict[str, Any]:
-    """A recipe's values, checked, with those of the keys that it left out."""
-    settings = OPTIONAL | recipe.load(name, overrides)
-    check_settings(settings, recipe.find(name))
-    return settings
-
-
-def check_settings(settings: Mapping[str, Any], where: object) -> None:
-    """Raise UsageError for a key that a training recipe lacks, or whose value cannot work."""
-    for key in KEYS:
-        if key not in settings:
-            raise UsageError(f"no key '{key}'", where, "copy a recipe and change it from there")
-    for key, least in (*((key, 1) for key in COUNTS), ("seed", 0), ("batch_utterances", 0), ("batch_norm_epochs", 0)):
-        if type(settings[key]) is not int or settings[key] < least:
-            raise UsageError(f"{key}: {settings[key]!r}", where, f"must be a whole number from {least}")
-    for key in NUMBERS:
-        if not _number(settings[key]) or settings[key] < 0:
-            raise UsageError(f"{key}: {settings[key]!r}", where, "must be a number from 0")
-    speeds = settings["speeds"]
-    if not isinstance(speeds, list) or not speeds or not all(_number(each) and 0.1 <= each <= 10 for each in speeds):
-        raise UsageError(f"speeds: {speeds!r}", where, "must be a list of numbers from 0.1 to 10")
-    for key, known in (("task", TASKS), ("schedule", SCHEDULES)):
-        if settings[key] not in known:
-            raise unknown_name(key, str(settings[key]), known, where)
-    if not _number(settings["average_decay"]) or not 0 <= settings["average_decay"] < 1:
-        raise UsageError(f"average_decay: {settings['average_decay']!r}", where, "must be a number from 0 to below 1")
-    curriculum = settings["length_curriculum"]
-    if not isinstance(curriculum, list) or not all(_whole_pair(each) for each in curriculum):
-        raise UsageError(f"length_curriculum: {curriculum!r}", where, "must be a list of [frames, epochs]")
-    named_front_end(settings["front_end"]).check(settings["features"])
-    for augmentation in settings["frame_augmentations"]:
-        augmentation.check(settings["features"])
-    if not isinstance(settings["feature_cache"], (str, type(None))) or settings["feature_cache"] == "":
-        raise UsageError(f"feature_cache: {settings['feature_cache']!r}", where, "must be auto, none or a folder")
-    if not isinstance(settings["manifests"], str) or not re.fullmatch(r"[\w-]*", settings["manifests"]):
-        todo = "must be how the names of the manifests begin, such as isolated_"
-        raise UsageError(f"manifests: {settings['manifests']!r}", where, todo)
-
-
-def _whole_pair(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(type(each) is int and each > 0 for each in value)
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _by_encoder(

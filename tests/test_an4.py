@@ -17,8 +17,8 @@ from snn_asr.dataset import SpeechDataset
 from snn_asr.errors import DataError, UsageError
 from snn_asr.features import FeatureExtractor
 from snn_asr.manifest import check_disjoint, find_manifests, read_manifest
+from snn_asr.settings import load_settings
 from snn_asr.tokens import build_tokens
-from snn_asr.training import load_settings
 
 RATE = 16000
 

@@ -7,6 +7,7 @@ import torch
 
 from snn_asr.augmentation import FilterbankNoise, StackShift
 from snn_asr.errors import UsageError
+from snn_asr.features import FeatureSettings
 
 
 def numbered(batch: int, frames: int) -> torch.Tensor:
@@ -69,3 +70,10 @@ def test_noise_may_be_tilted_and_some_utterances_stay_clean():
 def test_impossible_settings_are_refused(make):
     with pytest.raises(UsageError):
         make()
+
+
+@pytest.mark.parametrize("features", [{"kind": "mfcc"}, {"deltas": True}, {"normalization": "speaker"}])
+def test_noise_is_refused_where_frames_are_not_log_energies(features):
+    FilterbankNoise(5, 30).check(FeatureSettings())
+    with pytest.raises(UsageError, match="log filterbank energies alone"):
+        FilterbankNoise(5, 30).check(FeatureSettings(**features))

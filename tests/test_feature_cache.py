@@ -231,14 +231,15 @@ def test_training_gives_the_same_bits_with_and_without_kept_frames(speechbrain, 
 
 def test_frames_are_kept_beside_the_manifests_unless_a_recipe_says_otherwise(tone_recipe, tmp_path):
     from snn_asr import training
+    from snn_asr.settings import load_settings
 
-    assert training.load_settings(tone_recipe, {"encoder": "gru"})["feature_cache"] == "auto"
+    assert load_settings(tone_recipe, {"encoder": "gru"})["feature_cache"] == "auto"
     cache = training._feature_cache({"feature_cache": "auto"}, tmp_path)
     assert cache is not None and cache.folder == tmp_path / "features"
     assert all(training._feature_cache({"feature_cache": off}, tmp_path) is None for off in (None, "none"))
     for wrong in (3, "", True):
         with pytest.raises(UsageError, match="feature_cache: .* must be auto, none or a folder"):
-            training.load_settings(_with_cache_key(tone_recipe, tmp_path), {"encoder": "gru", "feature_cache": wrong})
+            load_settings(_with_cache_key(tone_recipe, tmp_path), {"encoder": "gru", "feature_cache": wrong})
 
 
 def _with_cache_key(recipe: Path, folder: Path) -> Path:

@@ -22,6 +22,7 @@ from snn_asr.cli import main as program
 from snn_asr.errors import DataError, DivergenceError, InterruptedRun, UsageError
 from snn_asr.files import read_json, write_json
 from snn_asr.model import find_model
+from snn_asr.settings import load_settings
 from snn_asr.training import train, train_encoders
 
 # Four batches an epoch, and everything random that a recipe may have.
@@ -154,6 +155,20 @@ def test_a_largest_gradient_norm_of_zero_is_no_clipping(short_train, tmp_path):
     free, loose = (short_train(tmp_path / name, epochs=1, max_grad_norm=norm) for name, norm in (("a", 0), ("b", 1e9)))
     assert_same_run(free, loose)
     assert weights(short_train(tmp_path / "c", epochs=1, max_grad_norm=1.0)) != weights(free)
+
+
+def running_statistics(folder: Path) -> dict[str, torch.Tensor]:
+    state = torch.load(folder / "checkpoint.pt", weights_only=True)["model"]
+    return {name: each for name, each in state.items() if name.endswith(("running_mean", "running_var"))}
+
+
+def test_batch_normalisation_keeps_its_statistics_after_so_many_epochs(short_train, tmp_path):
+    short, long, moving = (
+        running_statistics(short_train(tmp_path / name, epochs=epochs, batch_norm_epochs=limit))
+        for name, epochs, limit in (("short", 3, 2), ("long", 4, 2), ("moving", 4, 0))
+    )
+    assert short and all(torch.equal(short[name], long[name]) for name in short)
+    assert not any(torch.equal(short[name], moving[name]) for name in short)
 
 
 def test_the_papers_schedule_and_curriculum_train_and_resume(short_train, tmp_path, monkeypatch):
@@ -297,6 +312,8 @@ def test_utterances_too_short_for_a_frame_may_be_decoded_and_scored(split, short
         ({"average_decay": 1.0}, "average_decay: 1.0"),
         ({"length_curriculum": [[100]]}, r"length_curriculum: \[\[100\]\]; must be a list"),
         ({"batch_utterances": -1}, "batch_utterances: -1; must be a whole number from 0"),
+        ({"batch_norm_epochs": -1}, "batch_norm_epochs: -1; must be a whole number from 0"),
+        ({"frame_augmentations": ["noise"]}, "frame_augmentations: .*; must be a list of augmentations"),
         ({"task": "classify"}, "unknown key 'task'"),  # of a recipe that leaves it to the default
     ],
 )
@@ -321,7 +338,7 @@ RECIPES = [(name, preset) for name, path in recipe.discover().items() for preset
 def test_every_recipe_that_comes_with_the_package_describes_a_model(name, preset):
     some = ("improved_v2", "spiking_lstm", "gru")  # a preset is told what blocks there are by each of them
     for encoder in some if preset else recipe.encoder_blocks(recipe.find(name)):
-        settings = training.load_settings(name, {"encoder": encoder, "preset": preset, "hidden_size": 8})
+        settings = load_settings(name, {"encoder": encoder, "preset": preset, "hidden_size": 8})
         size, layers = settings["hidden_size"], settings["num_layers"]
         built = encoders.build(
             encoder, settings["features"].stacked_size, size, layers, **settings["encoder_options"]

@@ -33,6 +33,12 @@ features: !new:snn_asr.features.FeatureSettings
 tokens: words
 token_options: {}
 speeds: [0.95, 1.0, 1.05]
+frame_augmentations:
+    - !new:snn_asr.augmentation.StackShift
+        frames: 1
+    - !new:snn_asr.augmentation.FilterbankNoise
+        snr_low_db: 20.0
+        snr_high_db: 40.0
 spectrogram_drops:
     - !new:speechbrain.augment.freq_domain.SpectrogramDrop
         dim: 1
@@ -50,6 +56,7 @@ batch_utterances: 0
 length_curriculum: []
 warmup_epochs: 1
 cooldown_epochs: 6
+batch_norm_epochs: 0
 max_grad_norm: 1.0
 optimizer: !name:torch.optim.AdamW
     weight_decay: 0.01
