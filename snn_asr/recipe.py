@@ -9,6 +9,7 @@ code: loading one builds the objects it names. Only training does that.
 
 from __future__ import annotations
 
+import math
 import pydoc
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -92,7 +93,7 @@ def load(name_or_path: str | Path, overrides: Mapping[str, object] | None = None
     values.pop(PRESET, None)
     _check_keys(recipe, composed, values)
     try:
-        return load_hyperpyyaml(composed, values)
+        return load_hyperpyyaml(_without_comments(composed), values)
     except SnnAsrError:
         raise
     except (YAMLError, pydoc.ErrorDuringImport, ImportError, AttributeError, KeyError, TypeError, ValueError) as error:
@@ -217,6 +218,14 @@ def _pairs(body: str, path: Path) -> list:
     if not isinstance(node, yaml.MappingNode):
         raise DataError("not a mapping of keys to values", path, "correct it")
     return node.value
+
+
+def _without_comments(body: str) -> str:
+    """The same YAML without its comments: HyperPyYAML builds other objects where one stands above a ``!new:`` in a list,
+    and says nothing."""
+    import yaml
+
+    return yaml.serialize(yaml.compose(body, Loader=yaml.SafeLoader), width=math.inf)
 
 
 def _plain(overrides: Mapping[str, object] | None) -> dict[str, object]:

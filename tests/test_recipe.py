@@ -67,6 +67,17 @@ def test_text_is_what_would_be_loaded(digits: Path) -> None:
     assert composed.endswith("# Encoder block: twin\nencoder_options: {}\n")
 
 
+def test_comments_change_nothing_of_what_is_built(tmp_path: Path) -> None:
+    plain = "parts:\n    - !new:collections.Counter\n        width: 2\nrate: 1e-3\nname: 'a # b'\n"
+    talkative = plain.replace("parts:", "parts:  # in a list\n    # of objects").replace("Counter", "Counter  # counts")
+    loaded = []
+    for name, body in (("plain.yaml", plain), ("talkative.yaml", talkative)):
+        (tmp_path / name).write_text(body)
+        loaded.append(recipe.load(tmp_path / name))
+    assert loaded[0] == loaded[1] == {"parts": [{"width": 2}], "rate": 0.001, "name": "a # b"}
+    assert type(loaded[1]["parts"][0]).__name__ == "Counter"
+
+
 def test_a_recipe_without_encoder_key_stays_alone(tmp_path: Path) -> None:
     (tmp_path / "plain.yaml").write_text("size: 3\n")
     assert recipe.load(tmp_path / "plain.yaml", {"size": 1e-3}) == {"size": 0.001}
