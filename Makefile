@@ -9,10 +9,10 @@ STAMP := $(VENV)/installed
 INSTALL := -c constraints.txt -e '.[demo,figures,test,dev]'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo fsdd encoders isolated test lint clean
+.PHONY: help install demo fsdd encoders isolated bench bench-streaming test lint clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
 install: $(STAMP) ## Make the Python environment in .venv
 
@@ -51,6 +51,13 @@ isolated: $(STAMP) ## The README's table of isolated digits: spiking LSTM beside
 	$(ISOLATED)/isolated lstm.learning_rate=0.005 --encoders spiking_lstm,lstm > /dev/null
 	$(ISOLATED)/isolated-kept cell=kept --encoders spiking_lstm > /dev/null
 	$(BIN)/snn-asr compare results/isolated/* results/isolated-kept/*
+
+bench: $(STAMP) ## Time and memory of a training step of every encoder beside torch's LSTM and GRU (a quarter of an hour)
+	$(BIN)/python benchmarks/train_step.py --threads 2
+
+bench-streaming: $(STAMP) ## Frame by frame on one core, beside torch's and ONNX Runtime's GRU and LSTM (some minutes)
+	@uv pip install --quiet --python $(BIN)/python -e '.[onnx]' 2>/dev/null || $(BIN)/python -m pip install --quiet -e '.[onnx]'
+	$(BIN)/python benchmarks/streaming.py --json results/streaming.json --plot results/streaming.png
 
 test: $(STAMP) ## Run the fast tests (no GPU, no network)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS)

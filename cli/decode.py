@@ -36,6 +36,10 @@ def decode(
     ] = None,
     lm_unit: Annotated[str, typer.Option(help="What the language model predicts: word, token or auto.")] = "auto",
     nbest: Annotated[int, typer.Option(help="Texts in the n-best list that json has with a beam.", min=1)] = 10,
+    engine: Annotated[
+        str, typer.Option(help="batch, or event: frame by frame on one CPU core, files of any length in little memory.")
+    ] = "batch",
+    precision: Annotated[str, typer.Option(help="Of the event engine's weights: float32 or int8.")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Transcribe files and folders of audio.
@@ -62,10 +66,14 @@ def decode(
     from snn_asr.beam import BeamSettings
     from snn_asr.devices import choose_device
     from snn_asr.inputs import find_inputs
-    from snn_asr.recognizer import Recognizer
+    from snn_asr.recognizer import EVENT, Recognizer
+    from snn_asr.streaming import use_one_core
 
     found = find_inputs(inputs, sys.stdin if "-" in inputs else ())
-    recognizer = Recognizer(model, choose_device(device))
+    if engine == EVENT:
+        use_one_core()
+    recognizer = Recognizer(model, "cpu" if engine == EVENT and device == "auto" else choose_device(device))
+    recognizer.use_engine(engine, precision)
     if beam is not None or lm is not None:
         weight = 0.5 if lm_weight is None else lm_weight
         recognizer.use_beam(BeamSettings(beam or 10, weight, insertion_bonus or 0.0, nbest), lm, lm_unit)

@@ -11,6 +11,10 @@ import typer
 def profile(
     model: Annotated[str, typer.Argument(help="A model folder, or the run folder around it.", metavar="MODEL")],
     inputs: Annotated[list[str], typer.Argument(help="Audio, as for 'snn-asr decode'.", metavar="INPUT")],
+    engine: Annotated[
+        str, typer.Option(help="batch, or event: a live stream's events, time a frame, latency, estimated energy.")
+    ] = "batch",
+    precision: Annotated[str, typer.Option(help="Of the event engine's weights: float32 or int8.")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -20,9 +24,20 @@ def profile(
     from snn_asr import profiling
     from snn_asr.devices import choose_device
     from snn_asr.inputs import find_inputs
-    from snn_asr.recognizer import Recognizer
+    from snn_asr.recognizer import EVENT, Recognizer
+    from snn_asr.streaming import use_one_core
 
-    recognizer = Recognizer(model, choose_device(device))
-    found = find_inputs(inputs, sys.stdin if "-" in inputs else ())
-    result = profiling.profile(recognizer, [each.path for each in found])
-    typer.echo(json.dumps(result, indent=2) if as_json else profiling.describe(result))
+    if engine == EVENT:
+        use_one_core()
+    recognizer = Recognizer(model, "cpu" if engine == EVENT and device == "auto" else choose_device(device))
+    recognizer.use_engine(engine, precision)
+    paths = [each.path for each in find_inputs(inputs, sys.stdin if "-" in inputs else ())]
+    if engine == EVENT:
+        from snn_asr import event_profile
+
+        result = event_profile.profile_stream(recognizer, paths, precision)
+        text = event_profile.describe_stream(result)
+    else:
+        result = profiling.profile(recognizer, paths)
+        text = profiling.describe(result)
+    typer.echo(json.dumps(result, indent=2) if as_json else text)

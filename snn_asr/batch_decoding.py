@@ -11,7 +11,7 @@ from pathlib import Path
 from snn_asr.errors import DataError
 from snn_asr.files import append_json_line, sha256, write_bytes, write_json, write_text
 from snn_asr.inputs import Input
-from snn_asr.recognizer import Recognizer
+from snn_asr.recognizer import BATCH, Recognizer
 from snn_asr.writers import FORMATS, Hypothesis, render
 
 BATCH_FILES = 16
@@ -44,18 +44,26 @@ def decode_files(
     """
     outcome, started = Outcome(), time.monotonic()
     journal = _read_journal(output_folder) if output_folder else {}
-    for group in _groups(inputs, BATCH_FILES):
+
+    def fail(each: Input, error: DataError) -> None:
+        outcome.errors[str(each.path)] = error.what
+        failed(each, str(error))
+
+    for group in _groups(inputs, BATCH_FILES if recognizer.engine == BATCH else 1):
         todo = []
         for each in group:
             try:
                 if journal and each.name in journal and _done(each, journal, recognizer, formats, output_folder):
                     outcome.skipped += 1
                 else:
-                    todo.append((each, recognizer.samples(each.path)))
+                    todo.append((each, recognizer.waveform(each.path)))
             except DataError as error:
-                outcome.errors[str(each.path)] = error.what
-                failed(each, str(error))
-        hypotheses = recognizer.transcribe_batch([(each.name, samples) for each, samples in todo]) if todo else []
+                fail(each, error)
+        try:
+            hypotheses = recognizer.transcribe_batch([(each.name, samples) for each, samples in todo]) if todo else []
+        except DataError as error:  # of a file that is read while it is recognised: it is alone
+            fail(todo.pop()[0], error)
+            hypotheses = []
         for (each, _), hypothesis in zip(todo, hypotheses, strict=True):
             outcome.decoded += 1
             outcome.audio_seconds += hypothesis.duration_seconds
@@ -75,7 +83,8 @@ def decode_files(
 
 def _state(each: Input, recognizer: Recognizer, formats: Sequence[str]) -> dict:
     state = {"audio": sha256(each.path), "model": recognizer.fingerprint, "formats": sorted(formats)}
-    return state | ({"beam": recognizer.beam.identity} if recognizer.beam else {})
+    engine = {} if recognizer.engine == BATCH else {"engine": recognizer.identity}
+    return state | engine | ({"beam": recognizer.beam.identity} if recognizer.beam else {})
 
 
 def _done(each: Input, journal: dict, recognizer: Recognizer, formats: Sequence[str], folder: Path) -> bool:

@@ -60,12 +60,73 @@ def class_logits(logits: Tensor, lengths: Tensor) -> Tensor:
 
 def merge_repeats(classes: list[int], scores: list[float]) -> list[Emission]:
     """Greedy CTC from the best class of every frame and its posterior: repeats merged, blanks dropped."""
-    emissions = []
-    start = 0
-    for end in range(1, len(classes) + 1):
-        if end < len(classes) and classes[end] == classes[start]:
-            continue
-        if classes[start] != BLANK:
-            emissions.append(Emission(classes[start], start, end, sum(scores[start:end]) / (end - start)))
-        start = end
-    return emissions
+    stream = GreedyStream()
+    return [*stream.merge(classes, scores), *stream.finish()]
+
+
+class GreedyStream:
+    """Greedy CTC of frames that arrive in chunks: a token is given when the frames on which it was best have ended."""
+
+    def __init__(self) -> None:
+        self._frames, self.trailing_blanks = 0, 0
+        self._token, self._scores = BLANK, []
+
+    @property
+    def open(self) -> Emission | None:
+        """The token of the last frame as far as it has come: its end and confidence may change yet, nothing else."""
+        if self._token == BLANK:
+            return None
+        confidence = sum(self._scores) / len(self._scores)
+        return Emission(self._token, self._frames - len(self._scores), self._frames, confidence)
+
+    def accept(self, logits: Tensor) -> list[Emission]:
+        """Take logits (T, N), return the tokens that ended."""
+        posteriors, best = logits.softmax(dim=-1).max(dim=-1)
+        return self.merge(best.tolist(), posteriors.tolist())
+
+    def merge(self, classes: list[int], scores: list[float]) -> list[Emission]:
+        """As ``accept``, from the best class of each frame and its posterior."""
+        ended = []
+        for token, score in zip(classes, scores, strict=True):
+            if token != self._token:
+                ended += self.finish()
+                self._token = token
+            self._frames += 1
+            if token == BLANK:
+                self.trailing_blanks += 1
+            else:
+                self._scores.append(score)
+        return ended
+
+    def finish(self) -> list[Emission]:
+        """The open token, if there is one; frames go on being counted, trailing blanks anew."""
+        token = self.open
+        self._token, self._scores, self.trailing_blanks = BLANK, [], 0
+        return [] if token is None else [token]
+
+
+class ClassStream:
+    """``classify`` of frames that arrive in chunks: nothing but the last one counts."""
+
+    open, trailing_blanks = None, 0
+
+    def __init__(self) -> None:
+        self._frames, self._last = 0, None
+
+    def accept(self, logits: Tensor) -> list[Emission]:
+        self._frames, self._last = self._frames + len(logits), logits[-1:]
+        return []
+
+    def finish(self) -> list[Emission]:
+        """The class, if there was a frame."""
+        if self._last is None:
+            return []
+        (token,) = classify(self._last.unsqueeze(0), torch.ones(1, dtype=torch.int64))[0]
+        frames, self._frames, self._last = self._frames, 0, None
+        return [Emission(token.token, 0, frames, token.confidence)]
+
+
+STREAMS: dict[str, type[GreedyStream] | type[ClassStream]] = {
+    TRANSCRIPTION: GreedyStream,
+    CLASSIFICATION: ClassStream,
+}

@@ -1,13 +1,19 @@
-"""A trained model at work: files or waveforms to transcripts.
+"""A trained model at work: files, waveforms or live sound to transcripts.
 
     model = snn_asr.load_model("runs/fsdd")
     print(model.transcribe("digits.wav").text)
+    stream = model.stream()                       # streaming.py: live sound, and files of any length
+
+Two engines do the work. ``batch`` takes whole waveforms, several together, on any device; ``event`` goes frame by frame
+on one CPU core and touches only the weights of what has fired (event_model.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,11 +22,20 @@ from torch.nn.utils.rnn import pad_sequence
 
 from snn_asr import model as models
 from snn_asr.audio import read_audio
+from snn_asr.audio_blocks import read_blocks
 from snn_asr.beam import AUTO, BeamDecoder, BeamSettings, align
 from snn_asr.decoding import TRANSCRIPTION, Emission, decode
-from snn_asr.errors import DataError, UsageError
+from snn_asr.endpointing import DEFAULT, EndpointSettings
+from snn_asr.errors import DataError, UsageError, unknown_name
 from snn_asr.features import FeatureExtractor
+from snn_asr.streaming import SEGMENT, Stream
 from snn_asr.writers import Alternative, Hypothesis, Token
+
+if TYPE_CHECKING:
+    from snn_asr.event_model import EventModel
+
+ENGINES = BATCH, EVENT = "batch", "event"
+Waveform = Tensor | Iterable[Tensor]  # whole, or in blocks
 
 
 class Recognizer:
@@ -32,6 +47,48 @@ class Recognizer:
         self.fingerprint, self.device = loaded.fingerprint, device
         self.extractor = FeatureExtractor(self.model.settings.features)
         self.beam: BeamDecoder | None = None
+        self.engine, self._precision = BATCH, "float32"
+        self._networks: dict[tuple[str, bool], EventModel] = {}
+        self._building = threading.Lock()
+
+    def use_engine(self, engine: str, precision: str = "float32") -> None:
+        """``batch`` or ``event`` from now on; ``precision`` is that of the event engine's weights.
+
+        Raises UsageError for an unknown name, and where the event engine cannot do what is asked.
+        """
+        if engine not in ENGINES:
+            raise unknown_name("engine", engine, ENGINES)
+        if engine == EVENT and self.beam is not None:
+            raise UsageError("the event engine decodes greedily", "--beam", "leave it out, or use --engine batch")
+        if engine == EVENT:
+            self.network(precision)
+        self.engine, self._precision = engine, precision
+
+    @property
+    def identity(self) -> str:
+        """The engine and what its results depend on."""
+        return self.engine if self.engine == BATCH else f"{self.engine} {self._precision}"
+
+    def network(self, precision: str = "float32", every: bool = False) -> EventModel:
+        """The weights as the event engine has them, made once (see EventModel.of)."""
+        if self.device != "cpu":
+            raise UsageError(f"the event engine runs on the CPU, not on {self.device}", "--device", "use --device cpu")
+        from snn_asr.event_model import EventModel  # imports numba, which batches on a GPU do without
+
+        with self._building:
+            if (precision, every) not in self._networks:
+                self._networks[precision, every] = EventModel.of(self.model, precision, every)
+            return self._networks[precision, every]
+
+    def stream(
+        self, endpointing: EndpointSettings | None = DEFAULT, precision: str = "float32", every: bool = False
+    ) -> Stream:
+        """A live stream (streaming.py), one of as many as wanted: their weights are shared, also between threads.
+
+        Without ``endpointing`` it is one segment from start to end. ``precision``: weights in float32 or int8;
+        ``every``: multiply zeros too, to compare with. Raises UsageError for a model that needs whole utterances.
+        """
+        return Stream(self.model, self.tokens, self.extractor, self.network(precision, every), endpointing)
 
     def use_beam(
         self, settings: BeamSettings, language_model: str | Path | None = None, level: str = AUTO
@@ -41,6 +98,8 @@ class Recognizer:
         Raises UsageError for a model that classifies, DataError for a language model that cannot be used.
         """
         self._need_transcription()
+        if self.engine == EVENT:
+            raise UsageError("the event engine decodes greedily", "--beam", "leave it out, or use --engine batch")
         self.beam = BeamDecoder(self.tokens, settings, language_model, level)
 
     def transcribe(self, source: str | Path | Tensor) -> Hypothesis:
@@ -51,7 +110,13 @@ class Recognizer:
         Raises DataError for audio that cannot be read or holds samples that are not finite.
         """
         name = "waveform" if isinstance(source, Tensor) else Path(source).stem
-        return self.transcribe_batch([(name, self.samples(source))])[0]
+        return self.transcribe_batch([(name, self.waveform(source))])[0]
+
+    def waveform(self, source: str | Path | Tensor) -> Waveform:
+        """``samples``; for the event engine a file in blocks, which raise their errors as they are read."""
+        if self.engine == EVENT and not isinstance(source, Tensor):
+            return read_blocks(source, self.extractor.settings.sample_rate)
+        return self.samples(source)
 
     def samples(self, source: str | Path | Tensor) -> Tensor:
         """The waveform (samples,) of a file or, checked, of a waveform."""
@@ -62,8 +127,10 @@ class Recognizer:
         return source.float()
 
     @torch.no_grad()
-    def transcribe_batch(self, utterances: Sequence[tuple[str, Tensor]]) -> list[Hypothesis]:
+    def transcribe_batch(self, utterances: Sequence[tuple[str, Waveform]]) -> list[Hypothesis]:
         """Recognise (id, waveform) pairs together; each result is what it would be alone."""
+        if self.engine == EVENT:
+            return [self._streamed(*each) for each in utterances]
         rate = self.extractor.settings.sample_rate
         if self.beam is not None:
             decoded = [self._searched(each) for each in self.log_posteriors(utterances)]
@@ -73,6 +140,16 @@ class Recognizer:
             self._hypothesis(name, emissions, len(samples) / rate, alternatives)
             for (name, samples), (emissions, alternatives) in zip(utterances, decoded, strict=True)
         ]
+
+    def _streamed(self, name: str, waveform: Waveform) -> Hypothesis:
+        """The event engine's answer, as one segment."""
+        stream, samples, events = self.stream(None, self._precision), 0, []
+        for block in [waveform] if isinstance(waveform, Tensor) else waveform:
+            samples += len(block)
+            events += stream.accept(block)
+        segments = [each for each in [*events, *stream.finish()] if each.kind == SEGMENT]
+        text, tokens = (segments[0].text, segments[0].tokens) if segments else ("", ())
+        return Hypothesis(name, text, tokens, samples / self.extractor.settings.sample_rate)
 
     @torch.no_grad()
     def log_posteriors(self, utterances: Sequence[tuple[str, Tensor]]) -> list[np.ndarray]:

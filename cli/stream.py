@@ -1,0 +1,49 @@
+"""``snn-asr stream``: live sound or a file to words as they come."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def stream(
+    model: Annotated[str, typer.Argument(help="A model folder, or the run folder around it.", metavar="MODEL")],
+    source: Annotated[
+        str, typer.Argument(help="An audio file, or - for raw 16-bit mono samples on stdin.", metavar="[FILE | -]")
+    ] = "-",
+    sample_rate: Annotated[int, typer.Option(help="Of raw samples on stdin.", min=4000, max=384000)] = 16000,
+    endpoint_silence: Annotated[
+        float, typer.Option(help="Seconds without a word that end a segment; 0: one segment.", min=0)
+    ] = 1.0,
+    precision: Annotated[str, typer.Option(help="Of the weights: float32 or int8.")] = "float32",
+    as_json: Annotated[
+        bool | None, typer.Option("--json/--text", help="JSON lines with times (as when piped), or text.")
+    ] = None,
+    partial: Annotated[bool, typer.Option(help="JSON lines of unfinished words too.")] = False,
+) -> None:
+    """Recognise sound while it arrives, frame by frame, on one core.
+
+    For example: arecord -f S16_LE -r 16000 | snn-asr stream MODEL, or
+    ffmpeg -i talk.mp4 -f s16le -ac 1 -ar 16000 - | snn-asr stream MODEL.
+    A terminal shows the words as they come; a pipe gets JSON lines: "word" for a word with its times, "segment" for the
+    words between two silences. Ctrl-C ends the stream: the last words are written, the exit code is 130.
+    """
+    import sys
+
+    from snn_asr.endpointing import DEFAULT, EndpointSettings
+    from snn_asr.live import JsonLines, Screen, file_blocks, raw_blocks, run_stream
+    from snn_asr.recognizer import Recognizer
+    from snn_asr.streaming import use_one_core
+
+    use_one_core()
+    recognizer = Recognizer(model)
+    longest = max(DEFAULT.longest_seconds, endpoint_silence)
+    endpointing = EndpointSettings(endpoint_silence, longest) if endpoint_silence else None
+    live = recognizer.stream(endpointing, precision)
+    rate = recognizer.extractor.settings.sample_rate
+    blocks = raw_blocks(sys.stdin.buffer, sample_rate, rate) if source == "-" else file_blocks(source, rate)
+    plain = sys.stdout.isatty() if as_json is None else not as_json
+    show = Screen(sys.stdout) if plain else JsonLines(sys.stdout, partial)
+    if run_stream(live, blocks, show):
+        raise typer.Exit(130)

@@ -1,0 +1,50 @@
+"""Where one stretch of speech ends and the next begins, told by blanks alone: frames on which no token was best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from snn_asr.errors import UsageError
+
+
+@dataclass(frozen=True)
+class EndpointSettings:
+    """A segment ends after ``silence_seconds`` without a token, and after ``longest_seconds`` at the first pause of a
+    quarter of that. Raises UsageError for values that cannot work."""
+
+    silence_seconds: float = 1.0
+    longest_seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.silence_seconds <= self.longest_seconds:
+            what = f"{self.silence_seconds:g} s of silence, at most {self.longest_seconds:g} s of speech"
+            raise UsageError(what, "endpointing", "give a positive silence that is shorter than the longest segment")
+
+
+DEFAULT = EndpointSettings()
+
+
+class Endpointer:
+    """Counts frames and blanks. Frames come in chunks that are short enough (``room``) to end with the segment."""
+
+    def __init__(self, settings: EndpointSettings, step_seconds: float) -> None:
+        self._silence = max(1, round(settings.silence_seconds / step_seconds))
+        self._pause = max(1, self._silence // 4)
+        self._longest = max(1, round(settings.longest_seconds / step_seconds))
+        self._frames = self._blanks = 0
+
+    @property
+    def room(self) -> int:
+        """So many frames, at least 1, are sure not to hold an end before the last of them."""
+        in_pause = max(self._pause - self._blanks, self._longest - self._frames, 1)
+        return min(self._silence - self._blanks, in_pause)
+
+    def accept(self, frames: int, trailing_blanks: int) -> bool:
+        """Count ``frames`` more; ``trailing_blanks`` are those since the last token or end. True at an end."""
+        self._frames += frames
+        self._blanks = trailing_blanks
+        long = self._frames >= self._longest and self._blanks >= self._pause
+        if not long and self._blanks < self._silence:
+            return False
+        self._frames = self._blanks = 0
+        return True

@@ -1,0 +1,174 @@
+"""A trained network as the event engine reads it (kernels/event), and the small state that each stream of it has.
+
+    network = EventModel.of(model, "int8")          shared by any number of streams and threads: nothing writes to it
+    state = network.initial_state()                 one a stream
+    logits = network.run(inputs, state)             (T, D) frames of encoder input to (T, N), the state moves on
+
+Frozen batch normalisation becomes a scale and an offset for each output. A leaky integrator behind a layer makes dense
+values of events, but a product commutes with it: the product of the events is integrated in its place (readout.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from snn_asr.errors import unknown_name
+from snn_asr.event_parts import LayerParts, causal_layers, head_parts, input_unit, layer_parts
+from snn_asr.kernels.event import stack
+from snn_asr.kernels.event.delivery import MOST_LEVELS
+from snn_asr.model import AcousticModel
+
+PRECISIONS = ("float32", "int8")
+ALIGNMENT_BYTES = 64  # a row begins on a cache line
+NEURON_ROWS, STATE_ROWS, SUMS_ROWS = 4, 3, 3
+
+
+@dataclass
+class StreamState:
+    """What a stream remembers between frames (kernels/event/stack.py); ``sent`` (L + 1,) counts the events so far."""
+
+    units: np.ndarray
+    sums: np.ndarray
+    sent: np.ndarray
+
+    @property
+    def nbytes(self) -> int:
+        return self.units.nbytes + self.sums.nbytes + self.sent.nbytes
+
+    def reset(self) -> None:
+        """Back to the zero state; the counts go on."""
+        self.units.fill(0)
+        self.sums.fill(0)
+
+
+@dataclass(frozen=True, eq=False)
+class EventModel:
+    """Arrays as kernels/event/stack.py names them; ``precision`` is that of the weights, of PRECISIONS."""
+
+    precision: str
+    every: bool
+    cell: int
+    flag: bool
+    input_unit: np.float32
+    table: np.ndarray
+    weights: np.ndarray
+    integers: np.ndarray
+    scales: np.ndarray
+    affine: np.ndarray
+    neurons: np.ndarray
+    numbers: np.ndarray
+
+    @classmethod
+    def of(cls, model: AcousticModel, precision: str = "float32", every: bool = False) -> EventModel:
+        """From a model in evaluation mode. ``every`` takes all products, with zeros too: the dense engine.
+
+        Raises UsageError for an unknown precision and for a bidirectional encoder.
+        """
+        if precision not in PRECISIONS:
+            raise unknown_name("precision", precision, PRECISIONS)
+        parts = [layer_parts(each) for each in causal_layers(model.encoder)]
+        fed = [*((each.weight, each.scale, each.offset) for each in parts), head_parts(model)]
+        backs = [None, *(each.back for each in parts)]
+        rows = [_aligned_rows(weight, back, precision) for (weight, _, _), back in zip(fed, backs, strict=True)]
+        coefficients = [float(each.coefficient) for each in model.encoder.integrators]
+        numbers = [each.numbers(coefficient) for each, coefficient in zip(parts, coefficients, strict=True)]
+        quantized = precision == "int8"
+        flat = _flat([each.values for each in rows])
+        none = np.empty(0, np.float32 if quantized else np.int8)
+        return cls(
+            precision, every or parts[0].cell in (stack.GRU, stack.LSTM), parts[0].cell, parts[0].flag,
+            np.float32(input_unit(model.encoder)), _table(rows), none if quantized else flat,
+            flat if quantized else none, np.concatenate([each.scales for each in rows]), _affine(fed),
+            _neurons(parts, model.settings.hidden_size), np.array(numbers, np.float32),
+        )
+
+    @property
+    def layers(self) -> int:
+        return len(self.table) - 1
+
+    @property
+    def classes(self) -> int:
+        return int(self.table[-1, stack.OUTPUTS])
+
+    @property
+    def nbytes(self) -> int:
+        """All that the streams share."""
+        arrays = (self.table, self.weights, self.integers, self.scales, self.affine, self.neurons, self.numbers)
+        return sum(each.nbytes for each in arrays)
+
+    def initial_state(self) -> StreamState:
+        units = np.zeros((self.layers, STATE_ROWS, self.neurons.shape[2]), np.float32)
+        sums = np.zeros((self.layers, SUMS_ROWS, self.affine.shape[2]), np.float32)
+        return StreamState(units, sums, np.zeros(self.layers + 1, np.int64))
+
+    def run(self, inputs: np.ndarray, state: StreamState) -> np.ndarray:
+        """inputs (T, D) float32, contiguous, to logits (T, N)."""
+        logits = np.empty((len(inputs), self.classes), np.float32)
+        stack.run(
+            inputs, logits, (self.cell, self.flag, self.every, self.precision == "int8"), self.input_unit, self.table,
+            self.weights, self.integers, self.scales, self.affine, self.neurons, self.numbers, state.units, state.sums,
+            state.sent,
+        )
+        return logits
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """One row for each unit of a source (units, row length), of what it feeds and what it feeds back to, and the scale
+    of each column."""
+
+    outputs: int
+    back: int
+    values: np.ndarray
+    scales: np.ndarray
+
+
+def _aligned_rows(fed: Tensor, back: Tensor | None, precision: str) -> _Rows:
+    """From weights (M, units) and (M', units)."""
+    blocks = [each.detach().float().numpy() for each in (fed, back) if each is not None]
+    columns, kind = np.concatenate(blocks), np.dtype(precision)
+    multiple = ALIGNMENT_BYTES // kind.itemsize
+    length = -(-len(columns) // multiple) * multiple
+    scales, values = np.ones(length, np.float32), np.zeros((columns.shape[1], length), kind)
+    if precision == "int8":
+        largest = np.abs(columns).max(axis=1)
+        scales[: len(columns)] = np.where(largest > 0, largest, 1) / MOST_LEVELS
+        columns = np.rint(columns / scales[: len(columns), None])
+    values[:, : len(columns)] = columns.T
+    return _Rows(len(blocks[0]), len(columns) - len(blocks[0]), values, scales)
+
+
+def _flat(arrays: list[np.ndarray]) -> np.ndarray:
+    """All behind one another, the first on a cache line."""
+    size = sum(each.nbytes for each in arrays)
+    room = np.empty(size + ALIGNMENT_BYTES, np.uint8)
+    start = -room.ctypes.data % ALIGNMENT_BYTES
+    flat = room[start : start + size].view(arrays[0].dtype)
+    np.concatenate([each.ravel() for each in arrays], out=flat)
+    return flat
+
+
+def _table(rows: list[_Rows]) -> np.ndarray:
+    table, first = np.zeros((len(rows), 5), np.int64), 0
+    for line, each in zip(table, rows, strict=True):
+        line[:] = len(each.values), each.outputs, each.back, each.values.shape[1], first
+        first += each.values.size
+    return table
+
+
+def _affine(fed: list[tuple[Tensor, Tensor, Tensor]]) -> np.ndarray:
+    affine = np.zeros((len(fed), 2, max(len(weight) for weight, _, _ in fed)), np.float32)
+    for line, (weight, scale, offset) in zip(affine, fed, strict=True):
+        line[0, : len(weight)], line[1, : len(weight)] = scale.detach().numpy(), offset.detach().numpy()
+    return affine
+
+
+def _neurons(parts: list[LayerParts], size: int) -> np.ndarray:
+    neurons = np.zeros((len(parts), NEURON_ROWS, size), np.float32)
+    for layer, each in zip(neurons, parts, strict=True):
+        for row, values in zip(layer, each.neurons, strict=False):
+            row[:] = values.detach().numpy()
+    return neurons

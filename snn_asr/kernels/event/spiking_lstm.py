@@ -1,0 +1,24 @@
+"""One frame of the spiking LSTM (cells/spiking_lstm.py): gates select."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+_ZERO, _ONE = np.float32(0), np.float32(1)
+
+
+@njit(cache=True, nogil=True)
+def step(drive, state, numbers, kept):
+    """drive (4H,) with the recurrent product; state: output, cell (H,); ``numbers`` begin with the threshold."""
+    output, cell = state[0], state[1]
+    size, threshold = output.shape[0], numbers[0]
+    forget, admit, emit, candidate = drive[:size], drive[size : 2 * size], drive[2 * size : 3 * size], drive[3 * size :]
+    for k in range(size):
+        written = _ONE if (admit[k] > threshold) & (candidate[k] > threshold) else _ZERO
+        cell[k] = (cell[k] if forget[k] > threshold else _ZERO) + written
+    if not kept:
+        for k in range(size):
+            cell[k] = _ONE if cell[k] > threshold else _ZERO
+    for k in range(size):
+        output[k] = cell[k] if emit[k] > threshold else _ZERO

@@ -1,0 +1,248 @@
+"""Recognition while the sound arrives: frame by frame, state carried on, work that follows the events.
+
+    stream = recognizer.stream()
+    for samples in microphone:                  # float in [-1, 1] or 16-bit, any number at a time
+        for event in stream.accept(samples):
+            print(event.kind, event.text)
+    stream.finish()
+
+Samples become frames as in a whole file (features.FeatureStream), frames become logits in one compiled call (the
+event engine, event_model.py), logits become tokens by greedy CTC. However the samples were cut, the same is recognised;
+with ``endpointing=None``, what the batch engine recognises, but for the rounding of sums. Partial words are stable:
+they grow and become final, nothing is taken back.
+
+A stream holds a few ten kilobytes (``Stream.nbytes``); weights are shared by all streams of a recogniser, and no stream
+writes to them, so that streams may run in as many threads. One stream is for one thread at a time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from snn_asr.decoding import STREAMS, TRANSCRIPTION, Emission
+from snn_asr.endpointing import Endpointer, EndpointSettings
+from snn_asr.errors import DataError
+from snn_asr.features import FeatureExtractor, FeatureStream
+from snn_asr.model import AcousticModel
+from snn_asr.tokens import Tokens
+from snn_asr.writers import WORD_START, Hypothesis, Token, words
+
+if TYPE_CHECKING:
+    from snn_asr.event_model import EventModel
+
+PARTIAL, WORD, SEGMENT = "partial", "word", "segment"
+_FULL_SCALE = 32768  # of a signed 16-bit sample
+
+
+@dataclass(frozen=True)
+class StreamEvent:
+    """``partial``: the word being spoken has grown to this; ``word``: a word is final; ``segment``: a stretch of speech
+    is, with all its ``tokens``, and silence follows. Times count from the start of the stream."""
+
+    kind: str
+    text: str
+    start_seconds: float
+    end_seconds: float
+    confidence: float | None = None
+    tokens: tuple[Token, ...] = ()
+
+    def record(self) -> dict:
+        """JSON values: times to the millisecond, the confidence to four digits."""
+        record = {
+            "type": self.kind, "text": self.text, "start": round(self.start_seconds, 3),
+            "end": round(self.end_seconds, 3),
+        }
+        return record if self.confidence is None else record | {"confidence": round(self.confidence, 4)}
+
+
+class Stream:
+    """One waveform of any length at the model's sample rate; made by ``Recognizer.stream``.
+
+    Raises UsageError for a model whose features need whole utterances.
+    """
+
+    def __init__(
+        self, model: AcousticModel, tokens: Tokens, extractor: FeatureExtractor, network: EventModel,
+        endpointing: EndpointSettings | None,
+    ) -> None:
+        self._inputs = EncoderInputs(model, extractor)
+        self._network, self._state = network, network.initial_state()
+        self._input_coder, self._coded = model.encoder.input_coder, None
+        self._task, self._step_seconds = model.settings.task, extractor.settings.stacked_seconds
+        self._decoder = STREAMS[self._task]()
+        self._words = WordStream(tokens, self._step_seconds)
+        self._endpointing = endpointing if self._task == TRANSCRIPTION else None
+        self._endpointer = self._new_endpointer()
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the network's state."""
+        return self._state.nbytes
+
+    @property
+    def sent(self) -> np.ndarray:
+        """Events so far (L + 1,) of the features and of each layer."""
+        return self._state.sent
+
+    @torch.no_grad()
+    def accept(self, samples: Tensor | np.ndarray) -> list[StreamEvent]:
+        """Take samples (n,), return what they made known. Raises DataError unless they are one channel, and finite."""
+        return self._recognize(self._inputs.accept(waveform(samples)))
+
+    @torch.no_grad()
+    def finish(self) -> list[StreamEvent]:
+        """What is left at the end of the waveform; the stream is then ready for another."""
+        events = [*self._recognize(self._inputs.finish()), *self._end_segment()]
+        self._decoder, self._endpointer = STREAMS[self._task](), self._new_endpointer()
+        return events
+
+    def _recognize(self, inputs: Tensor) -> list[StreamEvent]:
+        if not len(inputs):
+            return []
+        events = []
+        while len(inputs):
+            room = len(inputs) if self._endpointer is None else self._endpointer.room
+            frames, inputs = inputs[:room], inputs[room:]
+            events += self._words.accept(self._decoder.accept(self._logits(frames)))
+            if self._endpointer is not None and self._endpointer.accept(len(frames), self._decoder.trailing_blanks):
+                events += self._end_segment()
+        return [*events, *self._words.grown(self._decoder.open)]
+
+    def _logits(self, frames: Tensor) -> Tensor:
+        """(T, D) to (T, N)."""
+        if self._input_coder is not None:
+            coded, self._coded = self._input_coder(frames.unsqueeze(0), torch.tensor([len(frames)]), self._coded)
+            frames = coded.squeeze(0)
+        return torch.from_numpy(self._network.run(frames.contiguous().numpy(), self._state))
+
+    def _end_segment(self) -> list[StreamEvent]:
+        """All that is open becomes final; the network starts anew, as it does with every utterance of the training."""
+        events = [*self._words.accept(self._decoder.finish()), *self._words.finish()]
+        self._state.reset()
+        self._coded = None
+        return events
+
+    def _new_endpointer(self) -> Endpointer | None:
+        return None if self._endpointing is None else Endpointer(self._endpointing, self._step_seconds)
+
+
+class EncoderInputs:
+    """Samples to the encoder's inputs (T, D): features, normalisation, and stacking or convolutions."""
+
+    def __init__(self, model: AcousticModel, extractor: FeatureExtractor) -> None:
+        self._model, self._features = model, FeatureStream(extractor)
+        self._none = torch.empty(0, model.settings.front_end.output_size(extractor.settings))
+        self._reset()
+
+    def accept(self, samples: Tensor) -> Tensor:
+        return self._stacked(self._features.accept(samples))
+
+    def finish(self) -> Tensor:
+        inputs = self._stacked(self._features.finish())
+        self._reset()
+        return inputs
+
+    def _stacked(self, frames: Tensor) -> Tensor:
+        if not len(frames):
+            return self._none
+        self._frames = torch.cat((self._frames, self._model.normalization.apply(frames)))
+        count = len(self._frames) - len(self._frames) % self._model.settings.features.stack
+        complete, self._frames = self._frames[:count], self._frames[count:]
+        inputs, _, self._convolved = self._model.encoder_input(
+            complete.unsqueeze(0), torch.tensor([count]), self._convolved
+        )
+        return inputs.squeeze(0)
+
+    def _reset(self) -> None:
+        self._frames = torch.empty(0, self._model.settings.features.size)  # too few for another stack
+        self._convolved = None
+
+
+class WordStream:
+    """Tokens to the events of a stream, as soon as they are certain."""
+
+    def __init__(self, tokens: Tokens, step_seconds: float) -> None:
+        self._tokens, self._step_seconds = tokens, step_seconds
+        self._segment: list[Emission] = []
+        self._pending: list[Token] = []  # of the word that has not ended
+        self._shown = ""  # of that word, in a partial event
+
+    def accept(self, ended: list[Emission]) -> list[StreamEvent]:
+        """Tokens that have ended make words that have."""
+        events = []
+        for each in ended:
+            self._segment.append(each)
+            token = self._timed(each)
+            if self._begins_word(token):
+                events += self._end_word()
+            self._pending.append(token)
+            if self._tokens.kind in ("words", "phones"):
+                events += self._end_word()
+        return events
+
+    def grown(self, open_token: Emission | None) -> list[StreamEvent]:
+        """The unfinished word with the token that is still open, if it has changed since it was last shown."""
+        pending = self._pending if open_token is None else [*self._pending, self._timed(open_token)]
+        if open_token is not None and self._begins_word(pending[-1]):
+            pending = pending[-1:]
+        found = self._grouped(pending)
+        if not found or found[-1].label == self._shown:
+            return []
+        self._shown = found[-1].label
+        return [_event(PARTIAL, found[-1])]
+
+    def finish(self) -> list[StreamEvent]:
+        """The last word and the segment; nothing where there was no token."""
+        events, segment = self._end_word(), self._segment
+        self._segment = []
+        if not segment:
+            return events
+        tokens = tuple(self._timed(each) for each in segment)
+        text = self._tokens.decode(each.token for each in segment)
+        start, end = tokens[0].start_seconds, tokens[-1].end_seconds
+        return [*events, StreamEvent(SEGMENT, text, start, end, min(each.confidence for each in tokens), tokens)]
+
+    def _end_word(self) -> list[StreamEvent]:
+        ended = self._grouped(self._pending)
+        self._pending, self._shown = [], ""
+        return [_event(WORD, each) for each in ended]
+
+    def _begins_word(self, token: Token) -> bool:
+        if self._tokens.kind == "characters":
+            return token.label.isspace()
+        return self._tokens.kind == "sentencepiece" and token.label.startswith(WORD_START)
+
+    def _grouped(self, tokens: list[Token]) -> tuple[Token, ...]:
+        return words(Hypothesis("", "", tuple(tokens), 0.0), self._tokens.kind)
+
+    def _timed(self, each: Emission) -> Token:
+        start, end = each.start_frame * self._step_seconds, each.end_frame * self._step_seconds
+        return Token(self._tokens.labels[each.token], start, end, each.confidence)
+
+
+def use_one_core() -> None:
+    """What torch does with a frame is too little to share among threads: they would only wait for one another."""
+    torch.set_num_threads(1)
+
+
+def waveform(samples: Tensor | np.ndarray) -> Tensor:
+    """Samples (n,) as float32 in [-1, 1]; whole numbers are 16-bit samples.
+
+    Raises DataError unless they are one channel of finite numbers.
+    """
+    samples = torch.as_tensor(samples)
+    if samples.dtype == torch.int16:
+        samples = samples.float() / _FULL_SCALE
+    if samples.dim() != 1 or not samples.is_floating_point() or not torch.isfinite(samples).all():
+        what = f"{samples.dtype} of shape {tuple(samples.shape)}"
+        raise DataError("samples must be one channel of finite numbers", what, "give float or 16-bit samples")
+    return samples.float()
+
+
+def _event(kind: str, word: Token) -> StreamEvent:
+    return StreamEvent(kind, word.label, word.start_seconds, word.end_seconds, word.confidence)

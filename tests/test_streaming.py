@@ -1,0 +1,269 @@
+"""Streams: the same in any chunks as whole and as in a batch, stable words, endpoints, threads, constant size."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from random import Random
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tones import RATE_HZ, speak
+
+from snn_asr.decoding import BLANK, ClassStream, Emission, GreedyStream, classify, greedy
+from snn_asr.endpointing import Endpointer, EndpointSettings
+from snn_asr.errors import DataError, UsageError
+from snn_asr.streaming import PARTIAL, SEGMENT, WORD, WordStream
+from snn_asr.tokens import CharacterTokens, SentencePieceTokens, WordTokens
+from snn_asr.writers import Hypothesis, words
+
+LONGEST_CHUNK = 10 * RATE_HZ
+SPOKEN = ["low", "high", "mid", "low"]
+
+
+def heard(stream, samples, cuts=()) -> list:
+    """All events of samples that were cut at these places."""
+    bounds = [0, *sorted(cuts), len(samples)]
+    pieces = [samples[start:end] for start, end in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [event for piece in pieces for event in stream.accept(piece)] + stream.finish()
+
+
+def final(events: list) -> list:
+    """What does not depend on when it was asked for."""
+    return [each for each in events if each.kind != PARTIAL]
+
+
+def long_recording() -> torch.Tensor:
+    """Ten seconds with pauses of up to 1.5 s."""
+    pieces = [speak(SPOKEN[: 1 + seed % 4], seed) for seed in range(6)]
+    pieces = [torch.cat([piece, torch.zeros(seed * RATE_HZ // 3)]) for seed, piece in enumerate(pieces)]
+    return torch.cat(pieces)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    longest=st.sampled_from([1, 10, 300, 8000, LONGEST_CHUNK]), seed=st.integers(0, 1000),
+    precision=st.sampled_from(["float32", "int8"]), pause=st.sampled_from([0.0, 0.5]),
+)
+def test_any_chunks_give_what_the_whole_gives(recognizer, longest, seed, precision, pause):
+    samples, draw, cuts = long_recording(), Random(seed), [0]
+    start = draw.randrange(len(samples)) if longest < 100 else 0
+    samples = samples[start : start + 800 * longest]
+    while cuts[-1] < len(samples):
+        cuts.append(cuts[-1] + draw.randint(1, longest))
+    endpointing = EndpointSettings(pause) if pause else None
+    whole = final(heard(recognizer.stream(endpointing, precision), samples))
+    assert final(heard(recognizer.stream(endpointing, precision), samples, cuts[1:-1])) == whole
+
+
+@pytest.mark.parametrize("samples", [*(speak(SPOKEN[:count], count) for count in range(5)), torch.zeros(100)])
+def test_one_segment_is_what_the_batch_engine_recognises(samples, recognizer):
+    expected = recognizer.transcribe(samples)
+    events = heard(recognizer.stream(endpointing=None), samples, [500, 900])
+    segments = [each for each in events if each.kind == SEGMENT]
+    assert len(segments) == bool(expected.text)
+    for segment in segments:
+        assert segment.text == expected.text
+        for got, wanted in zip(segment.tokens, expected.tokens, strict=True):
+            assert (got.label, got.start_seconds, got.end_seconds) == (
+                wanted.label, wanted.start_seconds, wanted.end_seconds
+            )
+            assert got.confidence == pytest.approx(wanted.confidence, abs=1e-3)
+        spoken = [each for each in events if each.kind == WORD]
+        assert [each.text for each in spoken] == expected.text.split()
+
+
+def test_a_gru_streams_too(gru_run):
+    from snn_asr import load_model
+
+    trained = load_model(gru_run)
+    samples = speak(SPOKEN, 2)
+    logits, _ = trained._logits([("", samples)])
+    stream = trained.stream(endpointing=None)
+    with torch.no_grad():
+        inputs = torch.cat([stream._inputs.accept(samples), stream._inputs.finish()])
+        torch.testing.assert_close(stream._logits(inputs), logits[0].detach(), rtol=1e-3, atol=1e-4)
+
+
+def test_partial_words_grow_and_are_never_taken_back(recognizer):
+    samples, shown = long_recording(), ""
+    count = {PARTIAL: 0, WORD: 0}
+    stream = recognizer.stream()
+    for piece in samples.split(200):
+        for event in stream.accept(piece):
+            if event.kind == SEGMENT:
+                assert shown == ""
+                continue
+            assert event.text.startswith(shown)
+            shown = event.text if event.kind == PARTIAL else ""
+            count[event.kind] += 1
+    assert count[PARTIAL] >= count[WORD] - 1 > 5
+
+
+def test_silence_ends_a_segment_and_the_next_one_is_as_fresh(recognizer):
+    first, second = speak(["low", "high"], 1), speak(["mid"], 2)
+    silence = torch.zeros(2 * RATE_HZ)
+    events = heard(recognizer.stream(EndpointSettings(0.6)), torch.cat([first, silence, second, silence]), [4000])
+    segments = [each for each in events if each.kind == SEGMENT]
+    assert [each.text for each in segments] == [recognizer.transcribe(each).text for each in (first, second)]
+    assert segments[0].end_seconds < len(first) / RATE_HZ < 2 < segments[1].start_seconds
+    assert segments[1].start_seconds > (len(first) + len(silence)) / RATE_HZ
+    assert [each.text for each in events if each.kind == WORD] == " ".join(each.text for each in segments).split()
+
+
+def test_a_segment_ends_while_the_stream_goes_on(recognizer):
+    stream = recognizer.stream(EndpointSettings(0.5))
+    assert WORD in {each.kind for each in stream.accept(speak(SPOKEN, 1))} <= {WORD, PARTIAL}
+    assert [each.kind for each in stream.accept(torch.zeros(RATE_HZ))][-1] == SEGMENT
+
+
+def test_a_repeated_recording_is_recognised_the_same_each_time_in_the_same_memory(recognizer):
+    samples = torch.cat([speak(SPOKEN, 3), torch.zeros(RATE_HZ)])
+    block = 16 * 3 * 80  # blocks of features and stacks of frames: then every repetition has the same frames
+    samples = torch.cat([samples, torch.zeros(-len(samples) % block)])
+    stream = recognizer.stream(EndpointSettings(0.5))
+    size, texts = stream.nbytes, []
+    for _ in range(20):
+        texts.append([each.text for each in stream.accept(samples) if each.kind == SEGMENT])
+    assert texts == [[recognizer.transcribe(samples).text]] * 20
+    assert stream.nbytes == size < 10_000
+    assert len(stream._words._segment) == 0
+
+
+def test_streams_are_independent_also_in_threads(recognizer):
+    recordings = [speak(SPOKEN[: 1 + index % 4], index) for index in range(12)]
+    alone = [final(heard(recognizer.stream(), each)) for each in recordings]
+    streams = [recognizer.stream() for _ in recordings]
+    events: list[list] = [[] for _ in recordings]
+    for start in range(0, max(map(len, recordings)), 777):
+        for stream, samples, found in zip(streams, recordings, events, strict=True):
+            found += stream.accept(samples[start : start + 777])
+    assert [final([*found, *stream.finish()]) for found, stream in zip(events, streams, strict=True)] == alone
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda each: final(heard(recognizer.stream(), each, [333])), recordings)) == alone
+    assert recognizer.network() is recognizer.network()
+
+
+def test_a_finished_stream_is_ready_for_another_waveform(recognizer):
+    stream, samples = recognizer.stream(), speak(["mid", "low"], 5)
+    assert heard(stream, samples) == heard(stream, samples)
+
+
+def test_16_bit_samples_are_samples(recognizer):
+    levels = (speak(SPOKEN, 4) * 32768).round().clamp(-32768, 32767).short()
+    assert heard(recognizer.stream(), levels.numpy()) == heard(recognizer.stream(), levels.float() / 32768)
+
+
+@pytest.mark.parametrize(
+    "samples", [torch.tensor([0.0, float("nan")]), torch.zeros(2, 50), torch.zeros(5, dtype=torch.int64)]
+)
+def test_what_is_no_sound_is_refused(samples, recognizer):
+    with pytest.raises(DataError, match="one channel of finite numbers"):
+        recognizer.stream().accept(samples)
+
+
+def test_what_needs_whole_utterances_is_one_line(recognizer, monkeypatch):
+    with pytest.raises(UsageError, match="did you mean 'int8'"):
+        recognizer.stream(precision="int9")
+    with pytest.raises(UsageError, match="silence"):
+        EndpointSettings(0)
+    monkeypatch.setattr(recognizer, "device", "cuda")
+    with pytest.raises(UsageError, match="runs on the CPU, not on cuda"):
+        recognizer.stream()
+
+
+@given(classes=st.lists(st.integers(0, 3), max_size=40), cuts=st.lists(st.integers(0, 40), max_size=5))
+def test_greedy_tokens_of_chunks_are_runs_of_the_best_class(classes, cuts):
+    logits = 9.0 * torch.nn.functional.one_hot(torch.tensor(classes, dtype=torch.int64), 4).float()
+    stream, bounds, found = GreedyStream(), sorted(cuts), []
+    for piece in torch.tensor_split(logits, bounds):
+        found += stream.accept(piece)
+    last = stream.open
+    found += stream.finish()
+    assert last == (found[-1] if classes and classes[-1] != BLANK else None)
+    position, expected = 0, []
+    for token, run in groupby(classes):
+        length = len(list(run))
+        if token != BLANK:
+            expected.append((token, position, position + length))
+        position += length
+    assert [(each.token, each.start_frame, each.end_frame) for each in found] == expected
+    assert found == greedy(logits.unsqueeze(0), torch.tensor([len(classes)]))[0]
+
+
+@given(frames=st.integers(0, 9), cuts=st.lists(st.integers(0, 9), max_size=3))
+def test_the_class_of_chunks_is_that_of_the_whole(frames, cuts):
+    logits = torch.randn(frames, 4)
+    stream = ClassStream()
+    for piece in torch.tensor_split(logits, sorted(cuts)):
+        if len(piece):
+            assert stream.accept(piece) == []
+    assert stream.finish() == classify(logits.unsqueeze(0), torch.tensor([frames]))[0]
+
+
+@given(
+    blanks=st.lists(st.booleans(), max_size=60), chunks=st.lists(st.integers(1, 9), min_size=1),
+    silence=st.integers(1, 9), longest=st.integers(9, 20),
+)
+def test_endpoints_do_not_depend_on_chunks_that_keep_within_the_room(blanks, chunks, silence, longest):
+    def ends(length_of) -> list[int]:
+        endpointer, place, since, found = Endpointer(EndpointSettings(silence, longest), 1.0), 0, 0, []
+        while place < len(blanks):
+            length = min(length_of(endpointer), endpointer.room, len(blanks) - place)
+            for blank in blanks[place : place + length]:
+                since = since + 1 if blank else 0
+            place += length
+            if endpointer.accept(length, since):
+                found.append(place)
+                since = 0
+        return found
+
+    sizes = iter(chunks * 60)
+    one_by_one = ends(lambda _: 1)
+    assert ends(lambda endpointer: endpointer.room) == one_by_one == ends(lambda _: next(sizes))
+    if len(blanks) < longest:
+        position, expected = 0, []
+        for blank, run in groupby(blanks):
+            length = len(list(run))
+            expected += [position + end for end in range(silence, length + 1, silence) if blank]
+            position += length
+        assert one_by_one == expected
+
+
+def test_a_long_segment_ends_at_a_short_pause():
+    endpointer = Endpointer(EndpointSettings(8, 20), 1.0)
+    assert [endpointer.accept(1, blanks) for blanks in [*[0, 1, 2] * 6, 0, 1, 2, 0]] == [False] * 20 + [True, False]
+
+
+def spell(tokens, texts: list[str]) -> tuple[list, list]:
+    """Events of tokens, two frames each with a blank between, that are given one by one; and the same at once."""
+    stream, indices = WordStream(tokens, 0.1), [tokens.labels.index(each) for each in texts]
+    emissions = [Emission(index, 3 * place, 3 * place + 2, 0.9) for place, index in enumerate(indices)]
+    events = [event for each in emissions for event in [*stream.grown(each), *stream.accept([each])]]
+    return [*events, *stream.finish()], emissions
+
+
+@pytest.mark.parametrize(
+    ("tokens", "texts", "spelt"),
+    [
+        (WordTokens(["six", "two"]), ["six", "two", "two"], ["six", "two", "two"]),
+        (CharacterTokens([" ", "a", "b"]), [*"ab b "], ["ab", "b"]),
+        (CharacterTokens([" ", "a", "b"]), [*" a"], ["a"]),
+        (SentencePieceTokens.build(["ab abb bab"] * 20, 6), None, ["abb", "ab"]),
+    ],
+)
+def test_words_are_final_when_the_next_begins(tokens, texts, spelt):
+    if texts is None:
+        texts = [tokens.labels[index] for index in tokens.encode("abb ab")]
+    events, emissions = spell(tokens, texts)
+    found = [each for each in events if each.kind == WORD]
+    assert [each.text for each in found] == spelt
+    segment = events[-1]
+    assert (segment.kind, segment.text.split()) == (SEGMENT, spelt)
+    assert len(segment.tokens) == len(emissions)
+    expected = words(Hypothesis("", "", segment.tokens, 0.0), tokens.kind)
+    assert [(each.text, each.start_seconds, each.end_seconds) for each in found] == [
+        (each.label, each.start_seconds, each.end_seconds) for each in expected
+    ]

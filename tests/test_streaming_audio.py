@@ -1,0 +1,190 @@
+"""Audio in blocks: files, other sample rates, pipes, WAV headers, Ctrl-C, what a terminal shows."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import struct
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tones import speak
+
+from snn_asr.audio import read_audio, resample, write_audio
+from snn_asr.audio_blocks import Resampler, read_blocks
+from snn_asr.errors import DataError
+from snn_asr.live import Interruptible, JsonLines, Screen, raw_blocks
+from snn_asr.streaming import PARTIAL, SEGMENT, WORD, StreamEvent
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rates=st.sampled_from([(8000, 8000), (44100, 16000), (8000, 16000), (48000, 16000), (22050, 8000), (11025, 16000)]),
+    length=st.integers(0, 3000), cuts=st.lists(st.integers(0, 3000), max_size=6),
+)
+def test_resampling_in_chunks_equals_resampling_whole(rates, length, cuts):
+    samples = torch.randn(length, generator=torch.Generator().manual_seed(length))
+    resampler = Resampler(*rates)
+    pieces = [resampler.accept(each) for each in torch.tensor_split(samples, sorted(cuts))]
+    got = torch.cat([*pieces, resampler.finish()])
+    torch.testing.assert_close(got, resample(samples, *rates), rtol=1e-4, atol=1e-5)
+    assert len(resampler.finish()) == 0
+
+
+def test_a_resampler_waits_no_longer_than_it_says():
+    resampler = Resampler(48000, 16000)
+    given_samples = 480
+    waiting = given_samples / 48000 - len(resampler.accept(torch.randn(given_samples))) / 16000
+    assert 0 < waiting <= resampler.latency_seconds < 0.001
+
+
+@pytest.mark.parametrize(("channels", "rate"), [(1, 8000), (2, 8000), (1, 22050)])
+def test_blocks_of_a_file_are_the_file(channels, rate, tmp_path):
+    path = tmp_path / "noise.wav"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.9, 0.9, (5000, channels)), rate, subtype="PCM_16")
+    blocks = list(read_blocks(path, 8000, block_seconds=0.1))
+    assert len(blocks) > 2
+    torch.testing.assert_close(torch.cat(blocks), read_audio(path, 8000), rtol=1e-4, atol=1e-6)
+
+
+def test_a_file_that_is_damaged_further_on_is_one_line(tmp_path):
+    write_audio(tmp_path / "cut.wav", torch.zeros(3000), 8000)
+    soundfile.write(tmp_path / "bad.wav", np.array([0.0] * 2000 + [np.nan]), 8000, subtype="FLOAT")
+    content = (tmp_path / "cut.wav").read_bytes()
+    (tmp_path / "notes.wav").write_text("no audio")
+    assert len(content) == 6044
+    for name, what in (("bad", "after 0.2 s is not a finite"), ("notes", "not readable"), ("absent", "no such audio")):
+        with pytest.raises(DataError, match=what):
+            list(read_blocks(tmp_path / f"{name}.wav", 8000, block_seconds=0.1))
+
+
+class Pipe(io.BytesIO):
+    """Gives a few bytes at a time, odd numbers of them too, however many are asked for."""
+
+    def read1(self, size: int = -1) -> bytes:
+        return self.read(min(size, 33))
+
+
+def pcm(samples: torch.Tensor) -> bytes:
+    return (samples * 32768).round().short().numpy().astype("<i2").tobytes()
+
+
+def test_raw_samples_come_through_a_pipe_as_they_are():
+    samples = (torch.arange(-500, 500) / 32768).float()
+    assert torch.equal(torch.cat(list(raw_blocks(Pipe(pcm(samples)), 16000, 16000))), samples)
+    assert torch.cat(list(raw_blocks(Pipe(pcm(samples)[:-1]), 16000, 16000))).shape == (999,)
+    assert len(torch.cat(list(raw_blocks(Pipe(pcm(samples)), 16000, 8000)))) == 500
+    assert torch.cat(list(raw_blocks(Pipe(b""), 16000, 8000))).shape == (0,)
+
+
+def wav(samples: torch.Tensor, channels: int = 1, bits: int = 16, rate: int = 8000) -> bytes:
+    """As arecord writes it to a pipe: with a chunk before the data, and a length that means nothing."""
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, channels, rate, rate * 2, 2, bits)
+    extra = struct.pack("<4sI3sx", b"LIST", 3, b"abc")
+    return b"RIFF" + struct.pack("<I", 0xFFFFFFFF) + b"WAVE" + extra + form + b"data\xff\xff\xff\xff" + pcm(samples)
+
+
+def test_a_wav_header_in_a_pipe_gives_the_rate():
+    samples = (torch.arange(-500, 500) / 32768).float()
+    assert torch.equal(torch.cat(list(raw_blocks(Pipe(wav(samples)), 16000, 8000))), samples)
+    with pytest.raises(DataError, match="WAV of 2 channels, 16 bits"):
+        list(raw_blocks(Pipe(wav(samples, channels=2)), 16000, 8000))
+    with pytest.raises(DataError, match="8 bits"):
+        list(raw_blocks(Pipe(wav(samples, bits=8)), 16000, 8000))
+    with pytest.raises(DataError, match="without a format"):
+        list(raw_blocks(Pipe(b"RIFF\0\0\0\0WAVEdata\0\0\0\0"), 16000, 8000))
+
+
+def test_ctrl_c_waits_for_the_work_on_a_block_and_breaks_into_waiting():
+    before, done = signal.getsignal(signal.SIGINT), []
+    items = Interruptible(range(10))
+    for item in items:
+        if item == 3:
+            signal.raise_signal(signal.SIGINT)
+        done.append(item)
+    assert items.interrupted and done == [0, 1, 2, 3]
+
+    def slow():
+        yield 1
+        signal.raise_signal(signal.SIGINT)  # while the reader waits
+        yield 2
+
+    items = Interruptible(slow())
+    assert list(items) == [1] and items.interrupted
+    assert not Interruptible([]).interrupted
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+EVENTS = [
+    StreamEvent(PARTIAL, "f", 0.1, 0.2, 0.5), StreamEvent(PARTIAL, "five", 0.1, 0.3, 0.5),
+    StreamEvent(WORD, "five", 0.1, 0.3, 0.51234), StreamEvent(WORD, "nine", 0.4, 0.5, 0.9),
+    StreamEvent(SEGMENT, "five nine", 0.1, 0.5, 0.5), StreamEvent(WORD, "six", 1, 2, 0.9),
+]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+    def screen(self) -> list[str]:
+        """What stands on the lines in the end: without styles, after backspaces."""
+        text = self.getvalue().replace("\x1b[2m", "").replace("\x1b[0m", "")
+        kept: list[str] = []
+        for character in text:
+            if character == "\b":
+                kept.pop()
+            else:
+                kept.append(character)
+        return "".join(kept).split("\n")
+
+
+def test_a_terminal_shows_words_as_they_grow_and_a_line_for_each_segment(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "12")
+    out = Terminal()
+    show = Screen(out)
+    show(EVENTS[0])
+    assert out.screen() == ["f"]
+    show(EVENTS[1])
+    assert out.screen() == ["five"]
+    for event in EVENTS[2:]:
+        show(event)
+    show.close()
+    assert [line.rstrip() for line in out.screen()] == ["five nine", "six", ""]
+    for word in ("seven", "eleven"):
+        show(StreamEvent(WORD, word, 3, 4, 1.0))
+    assert [line.rstrip() for line in out.screen()][2:] == ["seven", "eleven"]
+
+
+def test_a_pipe_gets_a_line_for_each_final_word():
+    out = io.StringIO()
+    for event in EVENTS:
+        JsonLines(out)(event)
+    rows = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert rows[0] == {"type": "word", "text": "five", "start": 0.1, "end": 0.3, "confidence": 0.5123}
+    assert [row["type"] for row in rows] == ["word", "word", "segment", "word"]
+    for event in EVENTS[:2]:
+        JsonLines(out, partial=True)(event)
+    assert out.getvalue().count('"partial"') == 2
+
+
+def test_plain_text_in_a_pipe_has_no_unfinished_words():
+    out = io.StringIO()
+    show = Screen(out)
+    for event in EVENTS:
+        show(event)
+    show.close()
+    assert out.getvalue() == "five nine \nsix \n"
+
+
+def test_speech_survives_the_road_through_blocks(recognizer, tmp_path):
+    samples = speak(["low", "high"], 1)
+    write_audio(tmp_path / "tone.wav", resample(samples, 8000, 44100), 44100)
+    stream = recognizer.stream(endpointing=None)
+    blocks = read_blocks(tmp_path / "tone.wav", 8000, 0.05)
+    events = [event for block in blocks for event in stream.accept(block)] + stream.finish()
+    assert events[-1].text == recognizer.transcribe(samples).text
