@@ -221,8 +221,8 @@ def _pairs(body: str, path: Path) -> list:
 
 
 def _without_comments(body: str) -> str:
-    """The same YAML without its comments: HyperPyYAML builds other objects where one stands above a ``!new:`` in a list,
-    and says nothing."""
+    """The same YAML without its comments, since HyperPyYAML builds other objects where one stands above a ``!new:`` in
+    a list, and says nothing."""
     import yaml
 
     return yaml.serialize(yaml.compose(body, Loader=yaml.SafeLoader), width=math.inf)
