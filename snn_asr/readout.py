@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from snn_asr.errors import UsageError
-from snn_asr.kernels import valid_frames
+from snn_asr.kernels import load, valid_frames
 
 
 class LeakyIntegrator(nn.Module):
@@ -52,11 +52,19 @@ def low_pass(
 ) -> tuple[Tensor, Tensor]:
     """The integration itself, differentiable in y and in a coefficient that is a tensor."""
     start = torch.zeros_like(y[:, 0]) if state is None else state
-    frames, last = [], start
-    for frame in y.unbind(1):
-        last = torch.lerp(last, frame, 1 - coefficient)
-        frames.append(last)
-    z = torch.stack(frames, dim=1) * valid_frames(lengths, y.shape[1]).unsqueeze(-1)
+    if y.device.type == "cpu":
+        z = load("cpu").low_pass(y, lengths, coefficient, start)
+    else:
+        z = _walk(y, coefficient, start) * valid_frames(lengths, y.shape[1]).unsqueeze(-1)
     rows = torch.arange(len(y), device=y.device)
     after = z[rows, (lengths - 1).clamp(min=0)].detach()
     return z, torch.where((lengths > 0).unsqueeze(1), after, start)
+
+
+def _walk(y: Tensor, coefficient: Tensor | float, last: Tensor) -> Tensor:
+    """The plain loop, on any device."""
+    frames = []
+    for frame in y.unbind(1):
+        last = torch.lerp(last, frame, 1 - coefficient)
+        frames.append(last)
+    return torch.stack(frames, dim=1)

@@ -2,6 +2,7 @@
 
     kernels/reference/<cell>.py   plain PyTorch on any device: the specification
     kernels/cpu/<cell>.py         numba
+    kernels/triton/<cell>.py      Triton, on a CUDA device
 
 Each such module has, for drive (B, T, gates · H), lengths (B,) frames and the cell's own State and Parameters,
 
@@ -13,7 +14,7 @@ and each package ``linear(inputs, weights)``. ``run_sequence`` binds the two for
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import logging
 from functools import cache
 from types import ModuleType
@@ -24,27 +25,44 @@ from torch import Tensor
 
 from snn_asr.errors import UsageError, unknown_name
 
-BACKENDS = ("auto", "reference", "cpu")
+BACKENDS = ("auto", "reference", "cpu", "triton")
+DEVICES = {"cpu": "cpu", "triton": "cuda"}  # backends, and the one type of device that each runs on
 
 
 def choose_backend(requested: str, device: torch.device, frame_by_frame: bool = False) -> str:
-    """The name of the backend that runs ``requested`` on ``device``; ``auto`` takes numba on the CPU, else reference.
+    """The name of the backend that runs ``requested`` on ``device``.
 
-    ``frame_by_frame``: all rows must be at the same frame at a time, which the reference alone does.
-    Raises UsageError for an unknown name, and for ``cpu`` where it cannot run.
+    ``auto`` takes numba on the CPU, else the reference: Triton's kernels have not run on a GPU yet and are there for
+    those who ask for them. ``frame_by_frame``: all rows must be at the same frame at a time, which the reference alone
+    does. Raises UsageError for an unknown name, and for ``cpu`` and ``triton`` where they cannot run.
     """
     if requested not in BACKENDS:
         raise unknown_name("backend", requested, BACKENDS)
-    if requested == "cpu" and device.type != "cpu":
-        raise UsageError(f"backend 'cpu' cannot run on {device.type}", "backend", "use backend=auto or --device cpu")
-    if requested == "cpu" and frame_by_frame:
+    if requested == "auto":
+        requested = "cpu" if device.type == "cpu" and not frame_by_frame else "reference"
+    elif requested != "reference":
+        _check_able(requested, device, frame_by_frame)
+    _log_once(requested, device.type)
+    return requested
+
+
+def _check_able(requested: str, device: torch.device, frame_by_frame: bool) -> None:
+    if device.type != DEVICES[requested]:
         raise UsageError(
-            "backend 'cpu' cannot train with a range that moves at every frame", "backend", "use backend=auto"
+            f"backend '{requested}' cannot run on {device.type}", "backend",
+            f"use backend=auto or --device {DEVICES[requested]}",
         )
-    able = device.type == "cpu" and not frame_by_frame
-    name = requested if requested != "auto" else "cpu" if able else "reference"
-    _log_once(name, device.type)
-    return name
+    if frame_by_frame:
+        raise UsageError(
+            f"backend '{requested}' cannot train with a range that moves at every frame", "backend", "use backend=auto"
+        )
+    if requested == "triton" and not _has_triton():
+        raise UsageError("backend 'triton' needs the package triton", "backend", "pip install triton, or backend=auto")
+
+
+@cache
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
 
 
 @cache
@@ -61,6 +79,14 @@ def load(backend: str, cell: ModuleType | None = None) -> ModuleType:
 def valid_frames(lengths: Tensor, frames: int) -> Tensor:
     """Mask (B, T), True where a frame lies within its row's length."""
     return torch.arange(frames, device=lengths.device) < lengths.unsqueeze(1)
+
+
+def without_padding(sequence: Tensor, lengths: Tensor) -> Tensor:
+    """The sequence (B, T, H), zero beyond the lengths; itself where every row is full (a GPU is not asked: it would
+    have to be waited for)."""
+    if not lengths.is_cuda and bool((lengths == sequence.shape[1]).all()):
+        return sequence
+    return sequence * valid_frames(lengths, sequence.shape[1]).unsqueeze(-1)
 
 
 class Trace(NamedTuple):
@@ -81,7 +107,7 @@ class _Sequence(torch.autograd.Function):
             name: None if each is None else each.detach() for name, each in zip(cell.TRAINED, trained, strict=True)
         })
         trace = kernel.forward(drive.detach(), lengths, state, parameters)
-        outputs = trace.states.output * valid_frames(lengths, drive.shape[1]).unsqueeze(-1)
+        outputs = without_padding(trace.states.output, lengths)
         ctx.save_for_backward(outputs)
         ctx.run, ctx.sums, ctx.others = (kernel, lengths, state, parameters), trace.sums, trace.states[:-1]
         run.append(Trace(trace.sums, trace.states._replace(output=outputs)))
@@ -91,7 +117,7 @@ class _Sequence(torch.autograd.Function):
     def backward(ctx, gradient: Tensor):
         kernel, lengths, state, parameters = ctx.run
         trace = Trace(ctx.sums, type(state)(*ctx.others, *ctx.saved_tensors))
-        gradient = gradient * valid_frames(lengths, gradient.shape[1]).unsqueeze(-1)
+        gradient = without_padding(gradient, lengths)
         return None, *kernel.backward(gradient, trace, state, parameters)
 
 

@@ -61,8 +61,10 @@ class DrivenLayer(nn.Module):
 
     def drive(self, x: Tensor, lengths: Tensor) -> Tensor:
         """BN(W x), or W x + b (B, T, gates · H): product and statistics over valid frames only."""
-        valid = valid_frames(lengths, x.shape[1])
-        packed = x[valid]
+        whole, packed = bool((lengths == x.shape[1]).all()), x.flatten(0, 1)
+        if not whole:
+            chosen = valid_frames(lengths, x.shape[1]).flatten().nonzero().squeeze(1)
+            packed = packed.index_select(0, chosen)
         if torch.is_grad_enabled():
             product = nn.functional.linear(packed, self.input_weight)
         else:
@@ -73,7 +75,9 @@ class DrivenLayer(nn.Module):
             raise ValueError("batch normalisation needs at least two valid frames in a training batch")
         else:
             product = self.normalization(product)
-        return product.new_zeros(*x.shape[:2], product.shape[-1]).index_put((valid,), product)
+        if not whole:
+            product = product.new_zeros(x.shape[0] * x.shape[1], product.shape[-1]).index_copy(0, chosen, product)
+        return product.unflatten(0, x.shape[:2])
 
     def run(
         self, drive: Tensor, lengths: Tensor, state: NamedTuple | None, parameters: NamedTuple,

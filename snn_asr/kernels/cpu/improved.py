@@ -1,8 +1,10 @@
-"""The gated layers v1 and v2 (cells/improved.py) as numba loops over events."""
+"""The gated layers v1 and v2 (cells/improved.py): one compiled call walks all frames of a share of the rows.
+
+Forward and backward compute the equations of ``kernels.reference.improved`` frame by frame: element-wise work in the
+first cache, recurrent products over events (products.py). The backward works its factors out again from the sums.
+"""
 
 from __future__ import annotations
-
-from functools import partial
 
 import numpy as np
 import torch
@@ -10,142 +12,171 @@ from numba import njit
 from torch import Tensor
 
 from snn_asr.cells.improved import Parameters, State
-from snn_asr.coders import Coder
 from snn_asr.kernels import Trace
-from snn_asr.kernels.cpu import add_events, dense, share, transposed
-from snn_asr.kernels.reference import improved as reference
-from snn_asr.kernels.reference.improved import Factors
+from snn_asr.kernels.cpu.elementwise import (
+    FAST,
+    add,
+    blend,
+    clear,
+    copy,
+    exponential,
+    levels,
+    masks,
+    receive,
+    send,
+    sigmoid,
+)
+from snn_asr.kernels.cpu.products import add_events, event_buffers, find_events, no_panels, pack, weight_gradient
+from snn_asr.kernels.cpu.threads import share
 
 
-@njit(cache=True, nogil=True, inline="always")
-def send(current, membrane, output, levels, spiking):
-    """coders.send for one row (H,), in place."""
-    limit, scale, unit, threshold, zero = levels
-    if not spiking:
-        membrane[:] = current
-        output[:] = current
-        return
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _integrate(forget, candidate, mask, clamped, before, current):
+    """I = F I- + (1 - F) φ(C) m."""
+    zero, one = forget.dtype.type(0), forget.dtype.type(1)
+    masked = mask.shape[0] > 0
     for k in range(current.shape[0]):
-        potential = (membrane[k] - output[k]) + current[k]
-        membrane[k] = potential
-        level = np.trunc(min(max(potential, -limit), limit) * scale)
-        output[k] = level * unit if abs(level) > threshold else zero
-
-
-def levels(coder: Coder | None, like: Tensor) -> tuple:
-    """The numbers of ``send``, in the precision of ``like``."""
-    numbers = (0, 0, 0, 0) if coder is None else (coder.range, coder.scale, coder.unit, coder.threshold)
-    return tuple(like.numpy().dtype.type(each) for each in (*numbers, 0))
+        gate = one / (one + exponential(-forget[k]))
+        value = max(candidate[k], zero)
+        value = min(value, one) if clamped else value
+        value = value * mask[k] if masked else value
+        current[k] = gate * before[k] + (one - gate) * value
 
 
 @njit(cache=True, nogil=True)
-def _forward_rows(sums, lengths, recurrent, mask, clamped, spiking, levels, numbers, start, trace):
-    """``sums`` holds the drive and receives the recurrent product; all ``numbers`` have its precision."""
-    smoothing, zero, one = numbers
+def _forward_rows(drive, lengths, panels, mask, clamped, spiking, levels, smoothing, start, sums, trace):
+    """``sums`` is where the drive and the recurrent product are added, or the drive itself without one."""
     currents, membranes, feedbacks, outputs = trace
-    size = outputs.shape[2]
-    masked, smoothed = mask.shape[1] > 0, feedbacks.shape[2] > 0
-    for row in range(sums.shape[0]):
-        current, membrane, output = start[0][row].copy(), start[1][row].copy(), start[3][row].copy()
-        feedback, product = start[2][row].copy(), np.zeros_like(start[2][row])
-        for n in range(lengths[row]):
+    rows, size = drive.shape[0], outputs.shape[2]
+    recurrent, smoothed = panels.shape[0] > 0, feedbacks.shape[2] > 0
+    index, value, splits = event_buffers(rows if recurrent else 0, size, drive)
+    product = np.zeros((rows, panels.shape[0] * panels.shape[2]), drive.dtype)
+    for n in range(drive.shape[1]):
+        if recurrent:
+            for row in range(rows):
+                clear(splits[row])
+                if n < lengths[row]:
+                    clear(product[row])
+                    find_events(outputs[row, n - 1] if n else start[3][row], row, index, value, splits)
+            add_events(rows, index, value, splits, panels, product)
+        for row in range(rows):
+            if n >= lengths[row]:
+                continue
             total = sums[row, n]
             if smoothed:
-                product[:] = zero
-                add_events(output, recurrent, product)
-                for k in range(2 * size):
-                    feedback[k] = product[k] + smoothing * (feedback[k] - product[k])
-                    total[k] += feedback[k]
-                feedbacks[row, n] = feedback
-            elif recurrent.shape[0] > 0:
-                add_events(output, recurrent, total)
-            for k in range(size):
-                forget = one / (one + np.exp(-total[k]))
-                candidate = max(total[size + k], zero)
-                if clamped:
-                    candidate = min(candidate, one)
-                if masked:
-                    candidate = candidate * mask[row, k]
-                current[k] = forget * current[k] + (one - forget) * candidate
-            send(current, membrane, output, levels, spiking)
-            currents[row, n], membranes[row, n], outputs[row, n] = current, membrane, output
+                blend(product[row], feedbacks[row, n - 1] if n else start[2][row], smoothing, feedbacks[row, n])
+                add(drive[row, n], feedbacks[row, n], total)
+            elif recurrent:
+                add(drive[row, n], product[row], total)
+            before = currents[row, n - 1] if n else start[0][row]
+            _integrate(total[:size], total[size:], mask[row], clamped, before, currents[row, n])
+            if spiking:
+                old_membrane = membranes[row, n - 1] if n else start[1][row]
+                old_output = outputs[row, n - 1] if n else start[3][row]
+                send(currents[row, n], old_membrane, old_output, levels, membranes[row, n], outputs[row, n])
+            else:
+                copy(currents[row, n], membranes[row, n])
+                copy(currents[row, n], outputs[row, n])
 
 
-@njit(cache=True, nogil=True)
-def _backward_frames(first, last, gradient, fed_back, given, spiking, smoothing, carried, drive, feedback):
-    """Frames last-1 .. first of the recursion in ``kernels.reference.improved``, all element-wise work in one pass.
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _to_gates(current, forget, candidate, mask, clamped, before, to_forget, to_candidate):
+    """g_Df and g_Dc from g_I; then g_I of the frame before, in place. ``forget`` is F."""
+    zero, one = forget.dtype.type(0), forget.dtype.type(1)
+    masked = mask.shape[0] > 0
+    highest = one if clamped else one / zero
+    for k in range(current.shape[0]):
+        value = min(max(candidate[k], zero), highest)
+        value = value * mask[k] if masked else value
+        to_forget[k] = current[k] * (before[k] - value) * forget[k] * (one - forget[k])
+    for k in range(current.shape[0]):
+        slope = current[k] * (one - forget[k])
+        slope = slope * mask[k] if masked else slope
+        to_candidate[k] = slope if candidate[k] > zero and candidate[k] < highest else zero
+    for k in range(current.shape[0]):
+        current[k] *= forget[k]
 
-    ``fed_back`` (B, H) is what came back through U, read at every frame: zero where several frames run at once.
-    """
-    gates, decay, inside = given
-    membranes, currents, feedbacks = carried
-    rows, size = currents.shape
-    blocks = drive.shape[2] // size
-    for row in range(rows):
-        for n in range(last - 1, first - 1, -1):
-            for k in range(size):
-                total = gradient[row, n, k] + fed_back[row, k]
-                if spiking:
-                    membrane = membranes[row, k]
-                    membrane = membrane + inside[row, n, k] * (total - membrane)
-                    membranes[row, k] = membrane
-                    total = membrane
-                total += currents[row, k]
-                for block in range(blocks):
-                    drive[row, n, block * size + k] = total * gates[row, n, block * size + k]
-                currents[row, k] = total * decay[row, n, k]
-            if feedback.shape[2] > 0:
-                for k in range(blocks * size):
-                    feedbacks[row, k] = drive[row, n, k] + smoothing * feedbacks[row, k]
-                    feedback[row, n, k] = feedbacks[row, k]
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _backward_rows(gradient, sums, trace, start, panels, mask, clamped, spiking, limit, numbers, drive, feedback):
+    """``feedback`` (B, T, 2H) receives g_R where it is not g_D; ``numbers`` are a and 1 - a."""
+    currents, membranes = trace
+    smoothing, share_of_new = numbers
+    rows, frames, size = gradient.shape
+    recurrent, smoothed = panels.shape[0] > 0, feedback.shape[2] > 0
+    index, value, splits = event_buffers(rows if recurrent else 0, 2 * size, gradient)
+    fed_back = np.zeros((rows, max(size, panels.shape[0] * panels.shape[2])), gradient.dtype)
+    to_membrane, to_current = np.zeros((rows, size), gradient.dtype), np.zeros((rows, size), gradient.dtype)
+    forget = np.zeros(size, gradient.dtype)
+    for n in range(frames - 1, -1, -1):
+        for row in range(rows):
+            total, to_gates = sums[row, n], drive[row, n]
+            receive(
+                gradient[row, n], fed_back[row], share_of_new, membranes[row, n], spiking, limit, to_membrane[row],
+                to_current[row],
+            )
+            sigmoid(total[:size], forget)
+            before = currents[row, n - 1] if n else start[row]
+            _to_gates(
+                to_current[row], forget, total[size:], mask[row], clamped, before, to_gates[:size], to_gates[size:]
+            )
+            if smoothed:
+                after = feedback[row, n]
+                if n + 1 < frames:
+                    for k in range(2 * size):
+                        after[k] = to_gates[k] + smoothing * feedback[row, n + 1, k]
+                else:
+                    copy(to_gates, after)
+                to_gates = after
+            if recurrent:
+                clear(fed_back[row])
+                find_events(to_gates, row, index, value, splits)
+        if recurrent and n:
+            add_events(rows, index, value, splits, panels, fed_back)
 
 
 def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:
     """As the reference; frames beyond ``lengths`` are not computed, their outputs are zero."""
-    batch, frames = drive.shape[:2]
-    sums = drive if parameters.recurrent is None else drive.clone(memory_format=torch.contiguous_format)
-    states = State(*(drive.new_zeros(batch, frames, each.shape[1]) for each in state))
-    recurrent, mask = transposed(parameters.recurrent, drive), dense(parameters.mask, drive)
-    sums, coder = sums.contiguous(), parameters.coder
-    numbers = tuple(sums.numpy().dtype.type(each) for each in (parameters.smoothing, 0, 1))
-    start = [each.contiguous() for each in state]
+    drive, coder, recurrent = drive.contiguous(), parameters.coder, parameters.recurrent
+    sums = drive if recurrent is None else torch.zeros_like(drive)
+    states = State(*(drive.new_zeros(*drive.shape[:2], each.shape[1]) for each in state))
+    panels = no_panels(drive) if recurrent is None else pack(recurrent.detach().T)
+    mask, start = masks(parameters.mask, drive), [each.contiguous() for each in state]
+    smoothing = drive.numpy().dtype.type(parameters.smoothing)
 
     def run(rows: slice) -> None:
         _forward_rows(
-            sums[rows].numpy(), lengths[rows].numpy(), recurrent.numpy(), mask[rows].numpy(),
-            parameters.candidate == "clamp", coder is not None, levels(coder, sums), numbers,
-            tuple(each[rows].numpy() for each in start), tuple(each[rows].numpy() for each in states),
+            drive[rows].numpy(), lengths[rows].numpy(), panels, mask[rows], parameters.candidate == "clamp",
+            coder is not None, levels(coder, drive), smoothing, tuple(each[rows].numpy() for each in start),
+            sums[rows].numpy(), tuple(each[rows].numpy() for each in states),
         )
 
-    share(run, batch)
+    share(run, len(drive))
     return Trace(sums, states)
 
 
-def recursion(gradient: Tensor, given: Factors, recurrent: Tensor | None, smoothing: float) -> tuple[Tensor, Tensor]:
-    """As the reference's; without U all frames are one compiled pass."""
-    frames, spiking = gradient.shape[1], given.inside is not None
-    drive = torch.empty_like(given.gates, memory_format=torch.contiguous_format)
-    feedback = torch.empty_like(drive) if smoothing else drive
-    fed_back, *carried = (torch.zeros_like(each[:, 0]) for each in (gradient, gradient, gradient, feedback))
-    gradient = gradient.contiguous().numpy()
-    arrays = tuple((each if each is not None else drive[:, :, :0]).contiguous().numpy() for each in given)
-    numbers = tuple(each.numpy() for each in carried)
+def backward(
+    gradient: Tensor, trace: Trace, state: State, parameters: Parameters
+) -> tuple[Tensor, Tensor | None]:
+    """Gradients of the drive and of U, as the reference's."""
+    gradient, states, coder, recurrent = gradient.contiguous(), trace.states, parameters.coder, parameters.recurrent
+    drive = torch.empty_like(trace.sums, memory_format=torch.contiguous_format)
+    feedback = torch.empty_like(drive) if parameters.smoothing and recurrent is not None else drive[:, :, :0]
+    panels = no_panels(gradient) if recurrent is None else pack(recurrent.detach())
+    mask, start = masks(parameters.mask, gradient), state.current.contiguous()
+    numbers = tuple(gradient.numpy().dtype.type(each) for each in (parameters.smoothing, 1 - parameters.smoothing))
+    given = [each.contiguous() for each in (trace.sums, states.current, states.membrane)]
 
-    def run(first: int, last: int) -> None:
-        _backward_frames(
-            first, last, gradient, fed_back.numpy(), arrays, spiking, gradient.dtype.type(smoothing), numbers,
-            drive.numpy(), (feedback if smoothing else feedback[:, :, :0]).numpy(),
+    def run(rows: slice) -> None:
+        sums, *before = (each[rows].numpy() for each in given)
+        _backward_rows(
+            gradient[rows].numpy(), sums, tuple(before), start[rows].numpy(), panels, mask[rows],
+            parameters.candidate == "clamp", coder is not None, levels(coder, gradient)[0], numbers,
+            drive[rows].numpy(), feedback[rows].numpy(),
         )
 
+    share(run, len(gradient))
     if recurrent is None:
-        run(0, frames)
-        return drive, feedback
-    for n in reversed(range(frames)):
-        run(n, n + 1)
-        torch.mm(feedback[:, n], recurrent, out=fed_back)
-        if smoothing:
-            fed_back *= 1 - smoothing
-    return drive, feedback
-
-
-backward = partial(reference.backward, recursion=recursion)
+        return drive, None
+    to_weights = weight_gradient(feedback if parameters.smoothing else drive, states.output, state.output)
+    return drive, (1 - parameters.smoothing) * to_weights

@@ -1,48 +1,96 @@
-"""The conventional layer (cells/lif.py) as one fused numba scan over all frames of a row."""
+"""The conventional layer (cells/lif.py) as fused scans over all frames of a row, forward and backward."""
 
 from __future__ import annotations
 
-from functools import partial
-
+import numpy as np
+import torch
 from numba import njit
 from torch import Tensor
 
 from snn_asr.cells.lif import Parameters, State
 from snn_asr.kernels import Trace
-from snn_asr.kernels.cpu import dense, share
-from snn_asr.kernels.cpu.improved import levels, recursion, send
-from snn_asr.kernels.reference import lif as reference
+from snn_asr.kernels.cpu.elementwise import FAST, copy, levels, masks, receive, send
+from snn_asr.kernels.cpu.threads import share
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _integrate(drive, mask, decay, before, current):
+    masked = mask.shape[0] > 0
+    for k in range(current.shape[0]):
+        current[k] = decay[k] * before[k] + (drive[k] * mask[k] if masked else drive[k])
 
 
 @njit(cache=True, nogil=True)
 def _forward_rows(drive, lengths, decay, mask, spiking, levels, start, trace):
     currents, membranes, outputs = trace
-    masked = mask.shape[1] > 0
     for row in range(drive.shape[0]):
-        current, membrane, output = start[0][row].copy(), start[1][row].copy(), start[2][row].copy()
         for n in range(lengths[row]):
-            for k in range(outputs.shape[2]):
-                given = drive[row, n, k] * mask[row, k] if masked else drive[row, n, k]
-                current[k] = decay[k] * current[k] + given
-            send(current, membrane, output, levels, spiking)
-            currents[row, n], membranes[row, n], outputs[row, n] = current, membrane, output
+            before = currents[row, n - 1] if n else start[0][row]
+            _integrate(drive[row, n], mask[row], decay, before, currents[row, n])
+            if spiking:
+                old_membrane = membranes[row, n - 1] if n else start[1][row]
+                old_output = outputs[row, n - 1] if n else start[2][row]
+                send(currents[row, n], old_membrane, old_output, levels, membranes[row, n], outputs[row, n])
+            else:
+                copy(currents[row, n], membranes[row, n])
+                copy(currents[row, n], outputs[row, n])
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _to_drive(current, mask, decay, before, to_decay, drive):
+    """g_D from g_I, what it adds to the gradient of τ, and g_I of the frame before, in place."""
+    masked = mask.shape[0] > 0
+    for k in range(current.shape[0]):
+        drive[k] = current[k] * mask[k] if masked else current[k]
+    for k in range(current.shape[0]):
+        to_decay[k] += current[k] * before[k]
+        current[k] *= decay[k]
+
+
+@njit(cache=True, nogil=True)
+def _backward_rows(gradient, trace, start, decay, mask, spiking, numbers, to_decay, drive):
+    currents, membranes = trace
+    limit, one = numbers
+    rows, frames, size = gradient.shape
+    nothing = np.zeros(size, gradient.dtype)
+    for row in range(rows):
+        to_membrane, to_current = np.zeros(size, gradient.dtype), np.zeros(size, gradient.dtype)
+        for n in range(frames - 1, -1, -1):
+            receive(gradient[row, n], nothing, one, membranes[row, n], spiking, limit, to_membrane, to_current)
+            before = currents[row, n - 1] if n else start[row]
+            _to_drive(to_current, mask[row], decay, before, to_decay[row], drive[row, n])
 
 
 def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:
     """As the reference; frames beyond ``lengths`` are not computed, their outputs are zero."""
-    drive, mask, decay = drive.contiguous(), dense(parameters.mask, drive), parameters.decay.contiguous()
-    states = State(*(drive.new_zeros(drive.shape) for _ in state))
+    drive, mask, decay = drive.contiguous(), masks(parameters.mask, drive), parameters.decay.detach().contiguous()
+    states = State(*(torch.zeros_like(drive) for _ in state))
     start = [each.contiguous() for each in state]
 
     def run(rows: slice) -> None:
         _forward_rows(
-            drive[rows].numpy(), lengths[rows].numpy(), decay.numpy(), mask[rows].numpy(),
-            parameters.coder is not None, levels(parameters.coder, drive),
-            tuple(each[rows].numpy() for each in start), tuple(each[rows].numpy() for each in states),
+            drive[rows].numpy(), lengths[rows].numpy(), decay.numpy(), mask[rows], parameters.coder is not None,
+            levels(parameters.coder, drive), tuple(each[rows].numpy() for each in start),
+            tuple(each[rows].numpy() for each in states),
         )
 
     share(run, len(drive))
     return Trace(drive, states)
 
 
-backward = partial(reference.backward, recursion=recursion)
+def backward(gradient: Tensor, trace: Trace, state: State, parameters: Parameters) -> tuple[Tensor, Tensor]:
+    """Gradients of the drive and of τ, as the reference's; the latter summed within a row first."""
+    gradient, decay = gradient.contiguous(), parameters.decay.detach().contiguous()
+    drive, to_decay = torch.empty_like(gradient), torch.zeros_like(gradient[:, 0])
+    mask, start = masks(parameters.mask, gradient), state.current.contiguous()
+    numbers = (levels(parameters.coder, gradient)[0], gradient.numpy().dtype.type(1))
+    given = [each.contiguous() for each in (trace.states.current, trace.states.membrane)]
+
+    def run(rows: slice) -> None:
+        _backward_rows(
+            gradient[rows].numpy(), tuple(each[rows].numpy() for each in given), start[rows].numpy(), decay.numpy(),
+            mask[rows], parameters.coder is not None, numbers, to_decay[rows].numpy(), drive[rows].numpy(),
+        )
+
+    share(run, len(gradient))
+    return drive, to_decay.sum(0)

@@ -1,0 +1,82 @@
+"""The innermost loop of every product, in LLVM's own terms: what numba's vectoriser does not find by itself.
+
+    total[offset : offset + L] += sum over e of value[e] · panel[start + index[e] L : ... + L]
+
+A panel is a block of L = ``panel_width`` columns of a matrix, its rows one after another. The L sums stay in registers
+for all events e, and each is one chain of multiply-adds in the order of the events: however events, rows and threads
+are shared out, a sum is the same bit for bit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+VECTOR_BYTES = 32  # of AVX2; LLVM cuts them in pieces where vectors are shorter
+VECTORS = 8  # sums in flight: enough to hide the latency of a multiply-add, few enough for 16 registers
+_INTEGER = ir.IntType(64)
+
+
+def panel_width(dtype: np.dtype) -> int:
+    """Columns of a panel, L."""
+    return VECTORS * VECTOR_BYTES // np.dtype(dtype).itemsize
+
+
+@intrinsic
+def accumulate(typingctx, total, offset, index, value, begin, end, panel, start):
+    """Add the events ``begin`` to ``end`` of ``index`` (int32) and ``value``; all arrays are contiguous, and
+    numbered as if they were flat."""
+    signature = types.void(total, types.intp, index, value, types.intp, types.intp, panel, types.intp)
+    return signature, _generate
+
+
+def _generate(context, builder, signature, arguments):
+    element = signature.args[0].dtype
+    bytes_each = element.bitwidth // 8
+    lanes = VECTOR_BYTES // bytes_each
+    vector = ir.VectorType(context.get_data_type(element), lanes)
+    multiply_add = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{lanes}f{element.bitwidth}"
+    )
+    total, index, value, panel = (
+        context.make_array(signature.args[each])(context, builder, arguments[each]).data for each in (0, 2, 3, 6)
+    )
+    width = ir.Constant(_INTEGER, lanes * VECTORS)
+
+    def address(base, number: int):
+        pointer = builder.gep(base, [ir.Constant(_INTEGER, number * lanes)])
+        return builder.bitcast(pointer, vector.as_pointer())
+
+    target, origin = builder.gep(total, [arguments[1]]), builder.gep(panel, [arguments[7]])
+    sums = [cgutils.alloca_once(builder, vector) for _ in range(VECTORS)]
+    for number, each in enumerate(sums):
+        builder.store(builder.load(address(target, number), align=bytes_each), each)
+    with cgutils.for_range_slice(builder, arguments[4], arguments[5], ir.Constant(_INTEGER, 1), inc=True) as (event, _):
+        chosen = builder.sext(builder.load(builder.gep(index, [event])), _INTEGER)
+        row = builder.gep(origin, [builder.mul(chosen, width)])
+        factor = _splat(builder, builder.load(builder.gep(value, [event])), vector)
+        for number, each in enumerate(sums):
+            weights = builder.load(address(row, number), align=bytes_each)
+            builder.store(builder.call(multiply_add, [factor, weights, builder.load(each)]), each)
+    for number, each in enumerate(sums):
+        builder.store(builder.load(each), address(target, number), align=bytes_each)
+    return context.get_dummy_value()
+
+
+def _splat(builder, scalar, vector: ir.VectorType):
+    """A vector of one number."""
+    integer = ir.IntType(32)
+    undefined = ir.Constant(vector, ir.Undefined)
+    first = builder.insert_element(undefined, scalar, ir.Constant(integer, 0))
+    return builder.shuffle_vector(
+        first, undefined, ir.Constant(ir.VectorType(integer, vector.count), [0] * vector.count)
+    )
+
+
+@intrinsic
+def float_of_bits(typingctx, bits):
+    """The float32 with the bits of an int32."""
+    return types.float32(types.int32), lambda context, builder, _, given: builder.bitcast(given[0], ir.FloatType())

@@ -1,0 +1,24 @@
+"""Triton on a CUDA device. NOT MEASURED YET: built and tested without a GPU, in Triton's interpreter and its compiler.
+
+    tiles.py      what the kernels share: a program's tile, its products and gates, the coder
+    walking.py    launches: a scan over all frames, or step kernels captured in a CUDA graph
+    <cell>.py     forward and backward kernels of a family
+
+A program owns a tile of rows (utterances) and units. Without a recurrent product one launch walks all frames, state in
+registers (v1, lif, LIF, adLIF). With one, each frame is a launch: the product with what all units sent at the frame
+before, and all element-wise work behind it. Rows stop at their lengths. State is float32 (float64 for drives of that
+type); operands of the recurrent product are bfloat16 or float16 where the drive or the weights are, sums are not.
+No TF32: on a dyadic grid all sums are exact, hence the spikes the reference's.
+
+docs/gpu.md has the design in full.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def linear(inputs: Tensor, weights: Tensor) -> Tensor:
+    """inputs (N, D) times weights (M, D) transposed: cuBLAS."""
+    return torch.nn.functional.linear(inputs, weights)

@@ -1,0 +1,70 @@
+"""Parts of the kernels: a program's tile, recurrent products, gates, coder.
+
+What differs from call to call comes in a table of 64-bit integers in device memory, so that a captured launch serves
+every batch: the batch, its frames, the addresses of lengths (B,) and of the largest length of each tile of rows, then
+the addresses of the cell's own tensors (0: none).
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def at(table, entry: tl.constexpr, kind: tl.constexpr):
+    """Pointer to the tensor of ``kind`` in an entry of the table."""
+    return tl.load(table + entry).to(tl.pointer_type(kind))
+
+
+@triton.jit
+def tile(table, ROWS: tl.constexpr, UNITS: tl.constexpr):
+    """Rows (ROWS, 1), units (1, UNITS), lengths (ROWS, 1) of the rows (0: no such row), number of frames, largest
+    length of the tile."""
+    rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    units = tl.program_id(0) * UNITS + tl.arange(0, UNITS)
+    lengths = tl.load(at(table, 2, tl.int64) + rows, mask=rows < tl.load(table), other=0)
+    longest = tl.load(at(table, 3, tl.int64) + tl.program_id(1))
+    return rows.to(tl.int64)[:, None], units[None, :], lengths[:, None], tl.load(table + 1), longest
+
+
+@triton.jit
+def product(
+    inputs, alive, weights, WIDTH: tl.constexpr, PITCH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    DEPTH: tl.constexpr, STATE: tl.constexpr, PRODUCT: tl.constexpr,
+):
+    """Rows of WIDTH numbers at ``inputs`` (ROWS, 1) times this program's COLUMNS of packed ``weights``, PITCH a row."""
+    columns = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
+    total = tl.full((ROWS, COLUMNS), 0.0, STATE)
+    for start in range(0, WIDTH, DEPTH):
+        depth = start + tl.arange(0, DEPTH)
+        sent = tl.load(inputs + depth[None, :], mask=alive & (depth < WIDTH)[None, :], other=0.0)
+        given = tl.load(weights + depth[:, None] * PITCH + columns[None, :])
+        total = tl.dot(sent.to(PRODUCT), given, total, input_precision="ieee", out_dtype=STATE)
+    return total
+
+
+@triton.jit
+def sigmoid(x):
+    """Exactly 0, 1/2 and 1 at -∞, 0 and ∞ (and wherever float32 cannot tell the difference)."""
+    denominator = 1.0 + tl.exp(-x)
+    if x.dtype == tl.float32:
+        result = tl.div_rn(1.0, denominator)  # a plain division of float32 is only nearly right
+    else:
+        result = 1.0 / denominator
+    return result
+
+
+@triton.jit
+def send(membrane, numbers):
+    """coders.Coder, its range, scale, unit and threshold the first four ``numbers``."""
+    limit = tl.load(numbers)
+    scaled = tl.minimum(tl.maximum(membrane, -limit), limit) * tl.load(numbers + 1)
+    level = tl.where(scaled < 0, tl.ceil(scaled), tl.floor(scaled))
+    return tl.where(tl.abs(level) <= tl.load(numbers + 3), 0.0, level * tl.load(numbers + 2))
+
+
+@triton.jit
+def receive(gradient, membrane, to_membrane, numbers):
+    """The gradient of the membrane, from that of the outputs and that of the membrane one frame later."""
+    return tl.where(tl.abs(membrane) <= tl.load(numbers), gradient, to_membrane)
