@@ -3,13 +3,14 @@ PYTHON ?= python3
 WORKERS ?= 2
 DEMO ?= results/demo
 FSDD_FOLDER ?= ../shared/data/fsdd
+AN4_FOLDER ?= ../shared/data/an4
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 INSTALL := -c constraints.txt -e '.[demo,figures,test,dev]'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo fsdd encoders isolated bench bench-streaming test lint clean
+.PHONY: help install demo fsdd encoders isolated an4 bench bench-streaming test lint clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -51,6 +52,19 @@ isolated: $(STAMP) ## The README's table of isolated digits: spiking LSTM beside
 	$(ISOLATED)/isolated lstm.learning_rate=0.005 --encoders spiking_lstm,lstm > /dev/null
 	$(ISOLATED)/isolated-kept cell=kept --encoders spiking_lstm > /dev/null
 	$(BIN)/snn-asr compare results/isolated/* results/isolated-kept/*
+
+# Learning rates and options of each encoder were chosen on development data.
+AN4 := $(BIN)/snn-asr compare AN4 --jobs 2 --data-folder results/an4/data --output-folder results/an4/runs
+an4: $(STAMP) ## The AN4 table of the README, greedy (AN4_FOLDER=an4; three hours)
+	$(BIN)/snn-asr prepare an4 --data-folder $(AN4_FOLDER) --output-folder results/an4/data
+	$(AN4) --seeds 3 --encoders improved_v2,gru,lstm gru.learning_rate=0.0015 improved_v2.learning_rate=0.0025 \
+		improved_v2.learn_smoothing=true improved_v2.activity_penalty=0.5 > /dev/null
+	$(AN4) --encoders improved_v1,spiking_lstm,radlif,lif,ligru ligru.learning_rate=0.0025 \
+		improved_v1.learning_rate=0.0025 improved_v1.learn_smoothing=true improved_v1.activity_penalty=0.5 \
+		spiking_lstm.learning_rate=0.0025 spiking_lstm.learn_smoothing=true \
+		radlif.learning_rate=0.005 radlif.learn_smoothing=true \
+		lif.learn_smoothing=true lif.activity_penalty=0.5 > /dev/null
+	$(BIN)/snn-asr compare results/an4/runs/*
 
 bench: $(STAMP) ## Time and memory of a training step of every encoder beside torch's LSTM and GRU (a quarter of an hour)
 	$(BIN)/python benchmarks/train_step.py --threads 2
