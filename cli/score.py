@@ -46,7 +46,7 @@ def score(
     from snn_asr.files import write_text
     from snn_asr.score_report import RESAMPLED, ReportOptions, to_json, to_text
     from snn_asr.speakers import find_speakers
-    from snn_asr.transcripts import read_transcripts
+    from snn_asr.transcripts import by_file_name, read_transcripts
 
     scoring.check_unit(unit)
     if bootstrap not in RESAMPLED:
@@ -54,7 +54,7 @@ def score(
     if speakers and not (by_speaker or bootstrap == "speaker"):
         raise UsageError("is not used", "--speakers", "add --by-speaker or --bootstrap speaker")
     references = read_transcripts(reference, unit, "reference")
-    hypotheses = read_transcripts(hypothesis, unit, "hypothesis")
+    hypotheses = by_file_name(read_transcripts(hypothesis, unit, "hypothesis"), references)
     found = None
     if by_speaker or bootstrap == "speaker":
         found = find_speakers(references, (reference, hypothesis), speakers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 from snn_asr.errors import DataError
@@ -87,6 +87,17 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 # A parsed utterance: id, text, and where it stands ("file:line", or the file).
+def by_file_name(transcripts: dict[str, str], known: Container[str]) -> dict[str, str]:
+    """Ids that are paths, without their folders, if that makes all of them ``known`` and no two equal.
+
+    A folder that mirrors a corpus is so scored with the corpus' own ids; everything else stays as it is.
+    """
+    if any(identifier in known for identifier in transcripts):
+        return transcripts
+    named = {identifier.rpartition("/")[2]: text for identifier, text in transcripts.items()}
+    return named if len(named) == len(transcripts) and all(name in known for name in named) else transcripts
+
+
 Utterance = tuple[str, str, str]
 
 

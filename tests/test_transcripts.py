@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snn_asr.errors import DataError
-from snn_asr.transcripts import read_transcripts
+from snn_asr.transcripts import by_file_name, read_transcripts
 from snn_asr.writers import Hypothesis, Token, record, render
 
 EXPECTED = {"spk/a-1": "hello big world", "b": "", "c": "naïve (so to say) words"}
@@ -59,6 +59,14 @@ def test_folder_of_texts(tmp_path):
 def test_ctm_files(tmp_path, name):
     path = write(tmp_path / name, "u1 1 0.00 0.24 no 0.99\nu1 1 0.24 0.5 yes\n")
     assert read_transcripts(path) == {"u1": "no yes"}
+
+
+def test_paths_lose_their_folders_where_that_gives_known_ids():
+    mirrored = {"84/121/84-121-0": "one", "84/121/84-121-1": "two"}
+    assert by_file_name(mirrored, {"84-121-0", "84-121-1", "84-121-2"}) == {"84-121-0": "one", "84-121-1": "two"}
+    for known in ({"84-121-0"}, {"84/121/84-121-0", "84-121-0", "84-121-1"}, set()):
+        assert by_file_name(mirrored, known) == mirrored
+    assert by_file_name({"a/x": "one", "b/x": "two"}, {"x"}) == {"a/x": "one", "b/x": "two"}
 
 
 def test_sides_of_a_decoded_test_set(tmp_path):
