@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from snn_asr.errors import unknown_name
@@ -62,6 +63,7 @@ class EventModel:
     numbers: np.ndarray
 
     @classmethod
+    @torch.no_grad()
     def of(cls, model: AcousticModel, precision: str = "float32", every: bool = False) -> EventModel:
         """From a model in evaluation mode. ``every`` takes all products, with zeros too: the dense engine.
 
