@@ -89,6 +89,19 @@ def send(current, old_membrane, old_output, levels, membrane, output):
         output[k] = level * unit if abs(level) > threshold else zero
 
 
+@njit(cache=True, nogil=True)
+def emit(row, n, spiking, levels, currents, membranes, outputs, membrane, output):
+    """``send`` of a row at a frame, (B, T, H) each; without a coder the currents themselves. ``membrane`` and
+    ``output`` (B, H) are those before the first frame."""
+    if spiking:
+        old_membrane = membranes[row, n - 1] if n else membrane[row]
+        old_output = outputs[row, n - 1] if n else output[row]
+        send(currents[row, n], old_membrane, old_output, levels, membranes[row, n], outputs[row, n])
+    else:
+        copy(currents[row, n], membranes[row, n])
+        copy(currents[row, n], outputs[row, n])
+
+
 @njit(cache=True, nogil=True, fastmath=FAST)
 def receive(gradient, fed_back, scale, potential, spiking, limit, membrane, current):
     """The gradient of the outputs, and what came back through U, into those of V and of I (both in place)."""

@@ -19,14 +19,22 @@ from snn_asr.kernels.cpu.elementwise import (
     blend,
     clear,
     copy,
+    emit,
     exponential,
     levels,
     masks,
     receive,
-    send,
     sigmoid,
 )
-from snn_asr.kernels.cpu.products import add_events, event_buffers, find_events, no_panels, pack, weight_gradient
+from snn_asr.kernels.cpu.products import (
+    add_events,
+    event_buffers,
+    feed_back,
+    find_events,
+    no_panels,
+    pack,
+    weight_gradient,
+)
 from snn_asr.kernels.cpu.threads import share
 
 
@@ -53,12 +61,7 @@ def _forward_rows(drive, lengths, panels, mask, clamped, spiking, levels, smooth
     product = np.zeros((rows, panels.shape[0] * panels.shape[2]), drive.dtype)
     for n in range(drive.shape[1]):
         if recurrent:
-            for row in range(rows):
-                clear(splits[row])
-                if n < lengths[row]:
-                    clear(product[row])
-                    find_events(outputs[row, n - 1] if n else start[3][row], row, index, value, splits)
-            add_events(rows, index, value, splits, panels, product)
+            feed_back(n, lengths, outputs, start[3], index, value, splits, panels, product)
         for row in range(rows):
             if n >= lengths[row]:
                 continue
@@ -70,13 +73,7 @@ def _forward_rows(drive, lengths, panels, mask, clamped, spiking, levels, smooth
                 add(drive[row, n], product[row], total)
             before = currents[row, n - 1] if n else start[0][row]
             _integrate(total[:size], total[size:], mask[row], clamped, before, currents[row, n])
-            if spiking:
-                old_membrane = membranes[row, n - 1] if n else start[1][row]
-                old_output = outputs[row, n - 1] if n else start[3][row]
-                send(currents[row, n], old_membrane, old_output, levels, membranes[row, n], outputs[row, n])
-            else:
-                copy(currents[row, n], membranes[row, n])
-                copy(currents[row, n], outputs[row, n])
+            emit(row, n, spiking, levels, currents, membranes, outputs, start[1], start[3])
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from snn_asr.cells.lif import Parameters, State
 from snn_asr.kernels import Trace
-from snn_asr.kernels.cpu.elementwise import FAST, copy, levels, masks, receive, send
+from snn_asr.kernels.cpu.elementwise import FAST, emit, levels, masks, receive
 from snn_asr.kernels.cpu.threads import share
 
 
@@ -27,13 +27,7 @@ def _forward_rows(drive, lengths, decay, mask, spiking, levels, start, trace):
         for n in range(lengths[row]):
             before = currents[row, n - 1] if n else start[0][row]
             _integrate(drive[row, n], mask[row], decay, before, currents[row, n])
-            if spiking:
-                old_membrane = membranes[row, n - 1] if n else start[1][row]
-                old_output = outputs[row, n - 1] if n else start[2][row]
-                send(currents[row, n], old_membrane, old_output, levels, membranes[row, n], outputs[row, n])
-            else:
-                copy(currents[row, n], membranes[row, n])
-                copy(currents[row, n], outputs[row, n])
+            emit(row, n, spiking, levels, currents, membranes, outputs, start[1], start[2])
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)

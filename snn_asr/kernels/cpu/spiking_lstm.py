@@ -14,7 +14,7 @@ from snn_asr.cells.spiking_lstm import Parameters, State
 from snn_asr.kernels import Trace
 from snn_asr.kernels.cpu.chunks import from_the_end
 from snn_asr.kernels.cpu.elementwise import FAST, add, clear
-from snn_asr.kernels.cpu.products import add_events, event_buffers, find_events, pack, weight_gradient
+from snn_asr.kernels.cpu.products import add_events, event_buffers, feed_back, find_events, pack, weight_gradient
 from snn_asr.kernels.cpu.threads import share
 from snn_asr.kernels.reference import spiking_lstm as reference
 
@@ -39,12 +39,7 @@ def _forward_rows(drive, lengths, panels, kept, numbers, start, sums, trace):
     index, value, splits = event_buffers(rows, size, drive)
     product = np.zeros((rows, panels.shape[0] * panels.shape[2]), drive.dtype)
     for n in range(drive.shape[1]):
-        for row in range(rows):
-            clear(splits[row])
-            if n < lengths[row]:
-                clear(product[row])
-                find_events(outputs[row, n - 1] if n else start[1][row], row, index, value, splits)
-        add_events(rows, index, value, splits, panels, product)
+        feed_back(n, lengths, outputs, start[1], index, value, splits, panels, product)
         for row in range(rows):
             if n < lengths[row]:
                 add(drive[row, n], product[row], sums[row, n])
