@@ -21,6 +21,9 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     seed: Annotated[int | None, typer.Option(help="Instead of the recipe's seed.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on with an interrupted run, or begin anew.")] = True,
+    precision: Annotated[
+        str | None, typer.Option(help="fp32, bf16 (mixed: products in bfloat16, states in float32) or fp64.")
+    ] = None,
     options: Annotated[
         list[str] | None, typer.Argument(help="Keys of the recipe or its encoder block.", metavar="KEY=VALUE")
     ] = None,
@@ -29,11 +32,15 @@ def train(
 
     The model is that of the epoch with the lowest development error; its folder is printed. The same command goes on
     where an interrupted run stopped, and leaves a finished one alone.
-    """
-    from snn_asr import training
 
-    overrides = parse_overrides(options)
+    On several GPUs, or processes: torchrun --nproc-per-node 4 --no-python snn-asr train ..., where batch_frames are
+    those of all together.
+    """
+    from snn_asr import distributed, training
+
+    overrides = parse_overrides(options) | ({} if precision is None else {"precision": precision})
     folder = training.train(
         recipe, data_folder, output_folder, device=device, seed=seed, resume=resume, overrides=overrides
     )
-    typer.echo(folder / "model")
+    if distributed.is_main():
+        typer.echo(folder / "model")

@@ -2,6 +2,8 @@
 
 SpeechBrain's own checkpointer writes its meta file first and keeps no state of the random generators; here one file,
 renamed into place, holds everything after each epoch, so that a run killed and resumed gives the same weights.
+
+Several processes (distributed.py) each take their share of every batch, and step together; the first one writes.
 """
 
 from __future__ import annotations
@@ -9,14 +11,16 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import speechbrain
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
+from snn_asr import distributed
 from snn_asr.averaging import AveragedWeights
 from snn_asr.dataset import Batch, BucketedBatches, SpeechDataset
 from snn_asr.decoding import decode
@@ -37,8 +41,9 @@ TRAIN, VALID = speechbrain.Stage.TRAIN, speechbrain.Stage.VALID
 class RecognizerBrain(speechbrain.Brain):
     """Trains ``model`` on the objective of its task; keeps the averaged weights with the lowest development error.
 
-    ``recipe`` holds learning_rate, optimizer, epochs, patience, schedule with its keys, average_decay, max_grad_norm,
-    batch_norm_epochs, frame_augmentations, spectrogram_drops and, for encoders that have it, activity_penalty.
+    ``recipe`` holds seed, learning_rate, optimizer, epochs, patience, schedule with its keys, average_decay,
+    max_grad_norm, batch_norm_epochs, accumulation, precision, frame_augmentations, spectrogram_drops and, for encoders
+    that have it, activity_penalty. With precision fp64 ``model`` is one of float64.
     """
 
     def __init__(
@@ -49,17 +54,16 @@ class RecognizerBrain(speechbrain.Brain):
         super().__init__(
             modules={"model": model},
             opt_class=lambda parameters: optimizer(parameters, lr=recipe["learning_rate"]),
-            # SpeechBrain always clips, to whatever it is given: a recipe's 0 means not at all.
-            hparams={"device": device, "max_grad_norm": recipe["max_grad_norm"] or math.inf, "noprogressbar": True},
+            hparams=_options(recipe, device),
         )
         self.model, self.tokens, self.recipe, self.folder = model, tokens, recipe, folder
         self.train_set, self.batches = train_set, batches
         self.penalty = recipe.get("activity_penalty", 0.0)
-        self.progress = TrainingProgress(folder.name, recipe["epochs"], f"{tokens.unit} error")
+        self.progress = TrainingProgress(folder.name, recipe["epochs"], f"{tokens.unit} error", distributed.is_main())
         self.epoch = 0
         self.best: dict[str, Any] = {"epoch": 0, "error_rate": math.inf, "loss": math.inf, "weights": None}
         self.training_seconds = 0.0
-        self.schedule = SCHEDULES[recipe["schedule"]](recipe, batches.full_epoch)
+        self.schedule = SCHEDULES[recipe["schedule"]](recipe, batches.full_epoch // recipe["accumulation"])
         self.averaged = AveragedWeights(model, recipe["average_decay"])
 
     @property
@@ -83,7 +87,10 @@ class RecognizerBrain(speechbrain.Brain):
     def on_stage_start(self, stage, epoch=None) -> None:
         self._loss_sum, self._loss_count = 0.0, 0
         if stage == TRAIN:
-            self._started = time.monotonic()
+            self._started = self._ready = time.monotonic()
+            self._waiting_seconds = 0.0
+            if distributed.world() > 1:
+                _seed_share(self.recipe["seed"], epoch)
             self.train_set.set_epoch(epoch)
             self.batches.set_epoch(epoch)
             self.progress.start_epoch(epoch, len(self.batches))
@@ -94,13 +101,17 @@ class RecognizerBrain(speechbrain.Brain):
     def compute_forward(self, batch: Batch, stage):
         batch = batch.to(self.device)
         frames = self._augmented(batch) if stage == TRAIN else self.model.normalization.apply(batch.frames)
+        frames = frames.to(self.model.head.weight.dtype)
+        model = self.modules["model"] if stage == TRAIN else self.model  # which may be wrapped for several processes
         with record_layers(self.model.encoder) as records:
-            logits, lengths, _ = self.model.from_normalized(frames, batch.lengths)
-        return logits, lengths, list(records)
+            logits, lengths, _ = model(frames, batch.lengths, normalized=True)
+        return logits.to(frames.dtype), lengths, list(records), batch
 
     def _augmented(self, batch: Batch) -> Tensor:
         """(B, T, F), normalised."""
         frames = batch.frames
+        if not batch.utterances:
+            return frames
         for augment in self.recipe["frame_augmentations"]:
             frames = augment(frames, batch.lengths)
         frames = self.model.normalization.apply(frames)
@@ -109,11 +120,12 @@ class RecognizerBrain(speechbrain.Brain):
         return frames
 
     def compute_objectives(self, predictions, batch: Batch, stage) -> Tensor:
-        logits, lengths, records = predictions
-        batch = batch.to(self.device)
-        loss = OBJECTIVES[self.model.settings.task](logits, lengths, batch)
+        logits, lengths, records, batch = predictions
+        loss = OBJECTIVES[self.model.settings.task](logits, lengths, batch) if batch.utterances else logits.sum() * 0
         self._loss_sum += float(loss.detach()) * len(batch.utterances)
         self._loss_count += len(batch.utterances)
+        if stage == TRAIN:
+            loss = loss * self._weight_of_share(batch)
         if stage != TRAIN:
             count_batch(records, logits.shape[-1], self._operations)
             self._score(batch, decode(self.model.settings.task, logits, lengths))
@@ -122,6 +134,13 @@ class RecognizerBrain(speechbrain.Brain):
             loss = loss + self.penalty * sum(each.layer.activity(each.y, each.lengths) for each in active)
         return loss
 
+    def _weight_of_share(self, batch: Batch) -> float:
+        """What makes the mean of all processes' gradients that of the mean loss over all utterances of a batch."""
+        if distributed.world() == 1:
+            return 1.0
+        mine = len(batch.utterances)
+        return mine * distributed.world() / float(distributed.total(torch.tensor(float(mine), device=self.device)))
+
     def _score(self, batch: Batch, decoded: list) -> None:
         references = {each.id: self.tokens.transcript(each) for each in batch.utterances}
         texts = (self.tokens.decode(each.token for each in emissions) for emissions in decoded)
@@ -129,6 +148,7 @@ class RecognizerBrain(speechbrain.Brain):
         self._counts += count_errors(references, hypotheses, self.tokens.unit, self.tokens.scored_phones)
 
     def on_fit_batch_start(self, batch, should_step) -> None:
+        self._waiting_seconds += time.monotonic() - self._ready
         self.schedule.on_batch(self.optimizer, self.optimizer_step + 1)
         if 0 < self.recipe["batch_norm_epochs"] <= self.epoch:
             self._freeze_batch_norm()
@@ -144,8 +164,10 @@ class RecognizerBrain(speechbrain.Brain):
                 module.eval()
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step) -> None:
-        self.averaged.update(self.optimizer_step)
-        self.progress.advance(self._loss_sum / self._loss_count, self.optimizer.param_groups[0]["lr"])
+        if should_step:
+            self.averaged.update(self.optimizer_step)
+        self._ready = time.monotonic()
+        self.progress.advance(self._loss_sum / max(self._loss_count, 1), self.optimizer.param_groups[0]["lr"])
 
     def check_loss_isfinite(self, loss: Tensor) -> None:
         if not torch.isfinite(loss):
@@ -155,11 +177,14 @@ class RecognizerBrain(speechbrain.Brain):
             )
 
     def on_stage_end(self, stage, stage_loss, epoch=None) -> None:
-        loss = self._loss_sum / max(self._loss_count, 1)
+        loss_sums, loss_counts = zip(*distributed.gather((self._loss_sum, self._loss_count)), strict=True)
+        loss = sum(loss_sums) / max(sum(loss_counts), 1)
         if stage == TRAIN:
             self._train_loss = loss
             return
         self.check_loss_isfinite(torch.tensor(loss))
+        counts, operations = zip(*distributed.gather((self._counts, self._operations)), strict=True)
+        self._counts, self._operations = sum(counts, ErrorCounts()), sum(operations, OperationCount())
         self.training_seconds += time.monotonic() - self._started
         error_rate = self._counts.error_rate
         self.epoch = epoch
@@ -174,9 +199,11 @@ class RecognizerBrain(speechbrain.Brain):
             "learning_rate": rate, "density": self._operations.density,
             "ranges": ranges, "best_epoch": self.best["epoch"],
             "seconds": round(time.monotonic() - self._started, 3),
+            "waiting_seconds": round(self._waiting_seconds, 3),  # for data
         }
-        append_json_line(self.log, row)
-        self._save()
+        if distributed.is_main():
+            append_json_line(self.log, row)
+            self._save()
         self.progress.end_epoch(row)
 
     def restore_best(self) -> None:
@@ -200,6 +227,12 @@ class RecognizerBrain(speechbrain.Brain):
         with atomic_path(self.checkpoint) as temporary:
             torch.save(state, temporary)
 
+    def _wrap_distributed(self) -> None:
+        """SpeechBrain's, but for its batch normalisation (batch_norm.py works on the CPU too) and without copying the
+        buffers of the first process at each step: they are equal."""
+        if distributed.world() > 1:
+            self.modules["model"] = DistributedDataParallel(self.model, broadcast_buffers=False)
+
     def _restore(self) -> None:
         """Go on from the checkpoint; an epoch that was killed between its log line and its checkpoint is redone."""
         state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
@@ -215,6 +248,23 @@ class RecognizerBrain(speechbrain.Brain):
             torch.cuda.set_rng_state(state["cuda_random"], self.device)
         lines = self.log.read_text(encoding="utf-8").splitlines(keepends=True) if self.log.is_file() else []
         write_text(self.log, "".join(lines[: self.epoch]))
+
+
+def _options(recipe: Mapping[str, Any], device: str) -> dict[str, Any]:
+    """SpeechBrain's options of a run."""
+    return {
+        "device": device,
+        "max_grad_norm": recipe["max_grad_norm"] or math.inf,  # it clips to whatever it is given: 0 means not at all
+        "grad_accumulation_factor": recipe["accumulation"],
+        "precision": "bf16" if recipe["precision"] == "bf16" else "fp32",
+        "noprogressbar": True,
+    }
+
+
+def _seed_share(seed: int, epoch: int) -> None:
+    """Dropout and augmentation of each process's own, whatever the number of processes that ran before."""
+    random.seed(f"{seed} {epoch} {distributed.rank()}")
+    torch.manual_seed(random.getrandbits(63))
 
 
 def _packed(state: tuple) -> list:

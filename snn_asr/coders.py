@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from snn_asr.distributed import extremes
 from snn_asr.errors import UsageError, unknown_name
 
 RANGES = ("moving_average", "moving_average_per_frame", "fixed")
@@ -90,13 +91,13 @@ class RangeTracker(nn.Module):
         return max(largest, SMALLEST_RANGE)
 
     @torch.no_grad()
-    def observe(self, minimum: Tensor, maximum: Tensor) -> None:
-        """Move the averages towards the extremes of one batch (scalars)."""
-        if self.settings.range == "fixed":
-            return
-        self.minimum.lerp_(minimum.to(self.minimum), self.settings.momentum)
-        self.maximum.lerp_(maximum.to(self.maximum), self.settings.momentum)
-        self.updates += 1
+    def observe(self, values: Tensor) -> None:
+        """Move the averages towards the extremes of one batch's values (any shape; of all processes' shares)."""
+        found = None if self.settings.range == "fixed" else extremes(values)
+        if found is not None:
+            self.minimum.lerp_(found[0].to(self.minimum), self.settings.momentum)
+            self.maximum.lerp_(found[1].to(self.maximum), self.settings.momentum)
+            self.updates += 1
 
 
 @dataclass(frozen=True)
@@ -129,9 +130,7 @@ class FrameCoder:
 
     def next(self, membrane: Tensor) -> Coder:
         """Observe the membrane (B, H) at the next frame; the coder for it."""
-        alive = membrane.detach()[self.valid[:, len(self.ranges)]]
-        if len(alive):
-            self.tracker.observe(alive.min(), alive.max())
+        self.tracker.observe(membrane.detach()[self.valid[:, len(self.ranges)]])
         coder = Coder.at(self.tracker.settings, self.tracker.value())
         self.ranges.append(coder.range)
         return coder

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
+from snn_asr import distributed
 from snn_asr.audio import change_speed, read_audio, speed_ratio
 from snn_asr.errors import DataError, listed
 from snn_asr.feature_cache import CachedFrames, FeatureCache
@@ -19,6 +21,7 @@ from snn_asr.features import (
     SPEAKER,
     UTTERANCE,
     FeatureExtractor,
+    FeatureSettings,
     Normalization,
     NormalizationAccumulator,
     normalize_alone,
@@ -40,9 +43,16 @@ class Batch:
     targets: Tensor
     target_lengths: Tensor
 
-    def to(self, device: torch.device | str) -> Batch:
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         tensors = (self.frames, self.lengths, self.targets, self.target_lengths)
-        return Batch(self.utterances, *(each.to(device) for each in tensors))
+        return Batch(self.utterances, *(change(each) for each in tensors))
+
+    def to(self, device: torch.device | str) -> Batch:
+        return self._each(lambda each: each.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Batch:
+        """In memory that a GPU reads by itself (called by DataLoader)."""
+        return self._each(lambda each: each.pin_memory())
 
 
 class SpeechDataset(Dataset):
@@ -124,6 +134,11 @@ class SpeechDataset(Dataset):
             self._speakers[speed] = {name: each.finish() for name, each in speakers.items()}
         return self._speakers[speed]
 
+    def compute_features(self, speeds: Sequence[float]) -> None:
+        """Fill the cache on disk at these speeds now, rather than when they are first drawn."""
+        for speed in speeds:
+            self._open_cache(float(speed))
+
     def frame_counts(self, speed: float = 1.0) -> list[int]:
         """Frames of every utterance at ``speed``, from the durations in the manifest; rounded as resampling does."""
         rate, ratio = self.extractor.settings.sample_rate, speed_ratio(speed)
@@ -179,7 +194,12 @@ def require_transcripts(dataset: SpeechDataset, where: object) -> None:
         raise DataError("no utterance has a transcript", where, "prepare the data with their texts")
 
 
-def collate(examples: list[tuple[Utterance, Tensor, Tensor]]) -> Batch:
+def collate(examples: list[tuple[Utterance, Tensor, Tensor]], settings: FeatureSettings | None = None) -> Batch:
+    """``settings`` are needed where there may be no example: a row of no frames then stands for it, which takes part
+    in everything and changes nothing."""
+    if not examples:
+        frames, none = torch.zeros(1, settings.stack, settings.size), torch.zeros(1, dtype=torch.long)
+        return Batch([], frames, none, none.unsqueeze(1), none)
     utterances, frames, targets = zip(*examples, strict=True)
     return Batch(
         list(utterances), pad_sequence(frames, batch_first=True), torch.tensor([len(each) for each in frames]),
@@ -190,6 +210,9 @@ def collate(examples: list[tuple[Utterance, Tensor, Tensor]]) -> Batch:
 class BucketedBatches:
     """Batches of similar lengths with at most ``batch_frames`` frames: shortest first in epoch 1, then shuffled.
 
+    Where several processes train, each gets its share of every batch, which may be empty. Of the batches of an epoch
+    only a multiple of ``accumulation`` is taken.
+
     ``batch_utterances`` above 0 limits their number too. Where all lengths are equal, as with segments, there is no
     shortest: every epoch is shuffled, and batches are full. ``curriculum`` lists (frames, epochs): for so many epochs
     only utterances of at most so many frames are taken (at least the shortest batch), after the last pair all are.
@@ -197,7 +220,7 @@ class BucketedBatches:
 
     def __init__(
         self, dataset: SpeechDataset, batch_frames: int, seed: int, batch_utterances: int = 0,
-        curriculum: Sequence[tuple[int, int]] = (),
+        curriculum: Sequence[tuple[int, int]] = (), accumulation: int = 1,
     ) -> None:
         from speechbrain.dataio.sampler import DynamicBatchSampler
 
@@ -210,7 +233,8 @@ class BucketedBatches:
         self._ordered = self._shuffled if uniform else DynamicBatchSampler(
             dataset, limit, shuffle=False, batch_ordering="ascending", **common
         )
-        self.full_epoch = len(self._ordered)  # batches of an epoch of all utterances
+        self.accumulation = accumulation
+        self.full_epoch = self._whole_steps(len(self._ordered))  # batches of an epoch of all utterances
         self._limits = [frames for frames, epochs in curriculum for _ in range(epochs)]
         self.set_epoch(1)
 
@@ -221,7 +245,15 @@ class BucketedBatches:
             limit = self._limits[epoch - 1]
             kept = ([index for index in batch if self._lengths[index] <= limit] for batch in batches)
             batches = [batch for batch in kept if batch] or [min(batches, key=self._longest)]
-        self._batches = batches
+        batches = batches[: self._whole_steps(len(batches))]
+        self._batches = [self._share(batch) for batch in batches] if distributed.world() > 1 else batches
+
+    def _whole_steps(self, batches: int) -> int:
+        return max(batches - batches % self.accumulation, min(batches, self.accumulation))
+
+    def _share(self, batch: list[int]) -> list[int]:
+        mine = distributed.share([self._lengths[index] for index in batch])[distributed.rank()]
+        return [batch[position] for position in mine]
 
     def _longest(self, batch: list[int]) -> int:
         return max(self._lengths[index] for index in batch)
@@ -233,8 +265,16 @@ class BucketedBatches:
         return len(self._batches)
 
 
-def evaluation_loader(dataset: SpeechDataset, batch_frames: int) -> DataLoader:
-    """Batches in the order of length, so that little is padding."""
+def training_loader(dataset: SpeechDataset, batches: BucketedBatches, workers: int, device: str) -> DataLoader:
+    """``workers`` processes read ahead; 0 reads each batch when it is its turn."""
+    make = partial(collate, settings=dataset.extractor.settings)
+    return DataLoader(
+        dataset, batch_sampler=batches, collate_fn=make, num_workers=workers, pin_memory=device.startswith("cuda")
+    )
+
+
+def evaluation_loader(dataset: SpeechDataset, batch_frames: int, shared: bool = False) -> DataLoader:
+    """Batches in the order of length, so that little is padding; ``shared``: this process's part of them."""
     lengths = dataset.frame_counts()
     order = sorted(range(len(dataset)), key=lambda index: lengths[index])
     batches: list[list[int]] = []
@@ -242,4 +282,6 @@ def evaluation_loader(dataset: SpeechDataset, batch_frames: int) -> DataLoader:
         if not batches or lengths[index] * (len(batches[-1]) + 1) > batch_frames:
             batches.append([])
         batches[-1].append(index)
+    if shared:
+        batches = batches[distributed.rank() :: distributed.world()]
     return DataLoader(dataset, batch_sampler=batches, collate_fn=collate)

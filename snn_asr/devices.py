@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from snn_asr.errors import UsageError, unknown_name
@@ -18,3 +20,9 @@ def choose_device(requested: str) -> str:
     if requested == "cuda" and not torch.cuda.is_available():
         raise UsageError("torch sees no GPU", "--device cuda", "use --device cpu, or see 'snn-asr doctor'")
     return requested
+
+
+def own_device(device: str) -> str:
+    """The device of this process, where torchrun has started one for each GPU of a machine."""
+    local_rank = os.environ.get("LOCAL_RANK")
+    return f"cuda:{local_rank}" if device == "cuda" and local_rank is not None else device

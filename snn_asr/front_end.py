@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from snn_asr.batch_norm import BatchNorm
 from snn_asr.errors import UsageError, unknown_name
 from snn_asr.features import FeatureSettings
 from snn_asr.kernels import valid_frames
@@ -128,7 +129,7 @@ class Convolution(nn.Module):
         self.convolution = nn.Conv2d(
             input_channels, channels, kernel, (time_stride, frequency_stride), bias=False  # normalisation has one
         )
-        self.normalization = nn.BatchNorm1d(channels)
+        self.normalization = BatchNorm(channels)
 
     def forward(self, x: Tensor, lengths: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         padded = self.padded(x, state)
@@ -202,4 +203,4 @@ class FrontEnd(nn.Module):
             x, new = layer(x, lengths, before)
             lengths = lengths // layer.time_stride
             after.append(new)
-        return x.transpose(2, 3).flatten(2), after
+        return x.transpose(2, 3).flatten(2).to(frames.dtype), after

@@ -69,15 +69,15 @@ class FeatureCoder(nn.Module):
         if following and self.tracker.settings.range == "moving_average_per_frame":
             return self._walk(x, valid, state, FrameCoder(self.tracker, valid))[:2]
         if following and not self.tracker.calibrated:
-            self.tracker.observe(x[valid].min(), x[valid].max())
+            self.tracker.observe(x[valid])
         coder = Coder.at(self.tracker.settings, self.tracker.value())
-        y, after, extremes = self._walk(x, valid, state, coder)
+        y, after, membranes = self._walk(x, valid, state, coder)
         if following:
-            self.tracker.observe(*extremes)
+            self.tracker.observe(membranes)
         return y, after
 
     def _walk(self, x: Tensor, valid: Tensor, state: CoderState, coder):
-        """Events (B, T, D), zero in the padding; the state after each row's end; extremes of the membranes."""
+        """Events (B, T, D), zero in the padding; the state after each row's end; membranes (N, D) at valid frames."""
         membrane, output = state
         sent, membranes = [], []
         for n, frame in enumerate(x.unbind(1)):
@@ -86,9 +86,8 @@ class FeatureCoder(nn.Module):
             membrane, output = torch.where(alive, new_membrane, membrane), torch.where(alive, new_output, output)
             sent.append(new_output * alive)
             membranes.append(new_membrane.detach())
-        observed = torch.stack(membranes, dim=1)[valid]
-        extremes = (observed.min(), observed.max()) if len(observed) else (x.new_zeros(()), x.new_zeros(()))
-        return torch.stack(sent, dim=1), CoderState(membrane.detach(), output.detach()), extremes
+        state = CoderState(membrane.detach(), output.detach())
+        return torch.stack(sent, dim=1), state, torch.stack(membranes, dim=1)[valid]
 
 
 class RandomCoding(nn.Module):

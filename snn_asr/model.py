@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from snn_asr import __version__, encoders
+from snn_asr.batch_norm import BatchNorm
 from snn_asr.decoding import TASKS, TRANSCRIPTION
 from snn_asr.errors import DataError, SnnAsrError, unknown_name
 from snn_asr.features import FeatureSettings, Normalization, stack_frames, stacked_length
@@ -84,18 +85,19 @@ class AcousticModel(nn.Module):
         self.head = nn.Linear(self.encoder.output_size, classes)
         sizes = {"input": self.encoder.output_size, "output": classes}
         size = sizes.get(settings.head_normalization)
-        self.head_normalization = nn.BatchNorm1d(size) if size else None
+        self.head_normalization = BatchNorm(size) if size else None
 
-    def forward(self, frames: Tensor, lengths: Tensor, state: tuple | None = None) -> tuple[Tensor, Tensor, tuple]:
-        """Frames (B, T, F) as the extractor gives them, lengths (B,) frames.
+    def forward(
+        self, frames: Tensor, lengths: Tensor, state: tuple | None = None, normalized: bool = False
+    ) -> tuple[Tensor, Tensor, tuple]:
+        """Frames (B, T, F) as the extractor gives them, or ``normalized`` (and perhaps augmented) already; lengths
+        (B,) frames.
 
         Returns logits (B, T // stack, classes), their lengths, and the state to go on from. Chunks are cut at
         multiples of ``stack`` frames.
         """
-        return self.from_normalized(self.normalization.apply(frames), lengths, state)
-
-    def from_normalized(self, frames: Tensor, lengths: Tensor, state: tuple | None = None):
-        """As ``forward`` for frames that are normalised already (and perhaps augmented)."""
+        if not normalized:
+            frames = self.normalization.apply(frames)
         convolved, state = state if state is not None else (None, None)
         x, lengths, convolved = self.encoder_input(frames, lengths, convolved)
         encoded, state = self.encoder(x, lengths, state)

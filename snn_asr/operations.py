@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -91,6 +91,20 @@ class OperationCount:
         pairs = (zip(*layer, strict=True) for layer in self.timeline)
         return [[nonzero / max(total, 1) for nonzero, total in layer] for layer in pairs]
 
+    def __add__(self, other: OperationCount) -> OperationCount:
+        """Both counts together, which may be of different utterances on the same layers, or empty."""
+        both = (self, other)
+        authors = None if None in (self.authors_macs, other.authors_macs) else self.authors_macs + other.authors_macs
+        products = {
+            name: Products(*map(sum, zip(*(astuple(each.products[name]) for each in both), strict=True)))
+            for name in self.products
+        }
+        return OperationCount(
+            products, self.element_wise + other.element_wise, self.frames + other.frames,
+            *(_sum_nested(getattr(self, name), getattr(other, name)) for name in ("nonzero", "outputs", "timeline")),
+            self.utterances + other.utterances, authors,
+        )
+
     def per_second(self, seconds: float) -> dict[str, object]:
         """JSON values: rates for each second of speech, and the density of each layer."""
         core, divisor = self.products[CORE], max(seconds, 1e-9)
@@ -112,6 +126,14 @@ class OperationCount:
             "density_over_time": self.density_over_time,
             "products": {name: asdict(each) for name, each in self.products.items()},
         }
+
+
+def _sum_nested(first: list, second: list) -> list:
+    """Element by element; an empty list is all zeros."""
+    if not first or not second:
+        return first or second
+    nested = isinstance(first[0], list)
+    return [_sum_nested(*pair) if nested else sum(pair) for pair in zip(first, second, strict=True)]
 
 
 class Record(NamedTuple):

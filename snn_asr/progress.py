@@ -8,6 +8,8 @@ import sys
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+WORTH_MENTIONING = 0.05  # of an epoch's time, spent waiting for data
+
 
 class TrainingProgress:
     """Shows the running loss and learning rate of an epoch, then its result and the density of each layer.
@@ -15,13 +17,13 @@ class TrainingProgress:
     ``name`` begins every line: several runs may share a terminal.
     """
 
-    def __init__(self, name: str, epochs: int, measure: str) -> None:
-        self.name, self.epochs, self.measure = name, epochs, measure
+    def __init__(self, name: str, epochs: int, measure: str, shown: bool = True) -> None:
+        self.name, self.epochs, self.measure, self.shown = name, epochs, measure, shown
         self.console = Console(stderr=True)
         self._bar: Progress | None = None
 
     def start_epoch(self, epoch: int, batches: int) -> None:
-        if not sys.stderr.isatty() or multiprocessing.parent_process() is not None:
+        if not self.shown or not sys.stderr.isatty() or multiprocessing.parent_process() is not None:
             return  # bars of several processes would overwrite each other
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._bar = Progress(*columns, TextColumn("{task.fields[state]}"), console=self.console, transient=True)
@@ -40,11 +42,16 @@ class TrainingProgress:
     def end_epoch(self, row: dict) -> None:
         """``row`` is the epoch's line of log.jsonl."""
         self.close()
+        if not self.shown:
+            return
         density = " ".join(f"{each:.2f}" for each in row["density"])
+        share = row["waiting_seconds"] / max(row["seconds"], 1e-9)
+        slow = row["seconds"] >= 10 and share >= WORTH_MENTIONING
+        waiting = f" ({share:.0%} waiting for data: try loader_workers=2)" if slow else ""
         best = " (best)" if row["best_epoch"] == row["epoch"] else ""
         print(
             f"{self.name} epoch {row['epoch']}/{self.epochs}: loss {row['train_loss']:.3f}, "
             f"dev loss {row['dev_loss']:.3f}, dev {self.measure} {row['dev_error_rate']:.2f} %{best}, "
-            f"learning rate {row['learning_rate']:.1e}, density {density}, {row['seconds']:.0f} s",
+            f"learning rate {row['learning_rate']:.1e}, density {density}, {row['seconds']:.0f} s{waiting}",
             file=sys.stderr, flush=True,
         )

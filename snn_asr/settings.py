@@ -16,7 +16,8 @@ from snn_asr.front_end import named as named_front_end
 from snn_asr.schedules import SCHEDULES
 
 COUNTS = ("hidden_size", "num_layers", "epochs", "patience", "batch_frames")
-WHOLE_NUMBERS = ("seed", "batch_utterances", "batch_norm_epochs")
+WHOLE_NUMBERS = ("seed", "batch_utterances", "batch_norm_epochs", "loader_workers")
+PRECISIONS = ("fp32", "bf16", "fp64")
 NUMBERS = ("learning_rate", "warmup_epochs", "cooldown_epochs", "max_grad_norm")
 KEYS = (
     *COUNTS, *NUMBERS, "seed", "corpus", "encoder", "encoder_options", "features", "tokens", "token_options", "speeds",
@@ -25,7 +26,7 @@ KEYS = (
 OPTIONAL = {  # keys that a recipe may leave out, and what they then are
     "task": TRANSCRIPTION, "manifests": "", "schedule": "warm_cool", "average_decay": 0.0, "batch_utterances": 0,
     "length_curriculum": [], "frame_augmentations": [], "batch_norm_epochs": 0, "front_end": "none",
-    "feature_cache": "auto",
+    "feature_cache": "auto", "accumulation": 1, "precision": "fp32", "loader_workers": 0,
 }
 
 
@@ -44,7 +45,7 @@ def check_settings(settings: Mapping[str, Any], where: object) -> None:
     for key, (works, todo) in _RULES.items():
         if not works(settings[key]):
             raise UsageError(f"{key}: {settings[key]!r}", where, todo)
-    for key, known in (("task", TASKS), ("schedule", tuple(SCHEDULES))):
+    for key, known in (("task", TASKS), ("schedule", tuple(SCHEDULES)), ("precision", PRECISIONS)):
         if settings[key] not in known:
             raise unknown_name(key, str(settings[key]), known, where)
     named_front_end(settings["front_end"]).check(settings["features"])
@@ -73,7 +74,7 @@ def _length_curriculum(value: object) -> bool:
 
 # What holds for the value of a key, and what to do where it does not.
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    **{key: (lambda value: _whole(value, 1), "must be a whole number from 1") for key in COUNTS},
+    **{key: (lambda value: _whole(value, 1), "must be a whole number from 1") for key in (*COUNTS, "accumulation")},
     **{key: (lambda value: _whole(value, 0), "must be a whole number from 0") for key in WHOLE_NUMBERS},
     **{key: (lambda value: _number(value, 0), "must be a number from 0") for key in NUMBERS},
     "speeds": (_speeds, "must be a list of numbers from 0.1 to 10"),

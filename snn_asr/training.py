@@ -16,19 +16,20 @@ from typing import Any
 
 import torch
 
-from snn_asr import __version__, corpora, recipe
+from snn_asr import __version__, corpora, distributed, recipe
 from snn_asr.brain import RecognizerBrain
+from snn_asr.coders import RangeTracker
 from snn_asr.dataset import (
     BucketedBatches,
     SpeechDataset,
-    collate,
     evaluation_loader,
     require_alignable,
     require_one_token,
     require_transcripts,
+    training_loader,
 )
 from snn_asr.decoding import CLASSIFICATION
-from snn_asr.devices import choose_device
+from snn_asr.devices import choose_device, own_device
 from snn_asr.errors import DataError, InterruptedRun, UsageError, unknown_name
 from snn_asr.evaluation import evaluate
 from snn_asr.feature_cache import FeatureCache
@@ -77,24 +78,56 @@ def train(
     """
     overrides = dict(overrides or {}) | ({"seed": seed} if seed is not None else {})
     settings = load_settings(name, overrides)
+    device = choose_device(device)
+    with distributed.joined(device):
+        with distributed.main_first():
+            run = _begin(name, settings, overrides, data_folder, output_folder, device, resume)
+            if run.finished:
+                log.info("%s: already trained, nothing to do", output_folder)
+                return output_folder
+            _seed_everything(settings["seed"])
+            sets = _datasets(settings, run.data_folder)
+            model = _model(settings, sets["train"])
+        brain = _fit(model, sets["train"].tokens, settings, run, sets["train"], sets["dev"])
+        processes = distributed.world()
+    if distributed.is_main():
+        _finish(brain, settings, run, sets["test"], processes)
+    return output_folder
+
+
+def _begin(
+    name: str | Path, settings: dict[str, Any], overrides: dict[str, object], data_folder: Path | None,
+    output_folder: Path, device: str, resume: bool,
+) -> Run:
+    """Prepare the data where that is still to do, and take the output folder."""
     data_folder = _prepared(settings, data_folder, output_folder)
-    run = _identify(name, settings, overrides, data_folder, output_folder, choose_device(device))
-    _claim(run, resume)
-    if run.finished:
-        log.info("%s: already trained, nothing to do", output_folder)
-        return output_folder
-    _seed_everything(settings["seed"])
-    sets = _datasets(settings, data_folder)
+    run = _identify(name, settings, overrides, data_folder, output_folder, device)
+    if distributed.is_main():
+        _claim(run, resume)
+    return run
+
+
+def _model(settings: dict[str, Any], train_set: SpeechDataset) -> AcousticModel:
+    """The model as it starts, on the CPU. With several processes the frames of all speeds are on disk afterwards."""
     model_settings = ModelSettings(
         settings["features"], settings["encoder"], settings["hidden_size"], settings["num_layers"],
         settings["encoder_options"], settings["head_normalization"], settings["task"],
         named_front_end(settings["front_end"]),
     )
-    tokens = sets["train"].tokens
-    model = AcousticModel(model_settings, sets["train"].normalization(), tokens.size).to(run.device)
-    brain = _fit(model, tokens, settings, run, sets["train"], sets["dev"])
-    _finish(brain, settings, run, sets["test"])
-    return output_folder
+    model = AcousticModel(model_settings, train_set.normalization(), train_set.tokens.size)
+    if distributed.world() > 1:
+        train_set.compute_features(settings["speeds"])
+        _refuse_ranges_by_frame(model)
+    return model.double() if settings["precision"] == "fp64" else model
+
+
+def _refuse_ranges_by_frame(model: AcousticModel) -> None:
+    for each in model.modules():
+        if isinstance(each, RangeTracker) and each.settings.range == "moving_average_per_frame":
+            raise UsageError(
+                "cannot be followed by several processes", "range=moving_average_per_frame",
+                "use range=moving_average, or train in one process",
+            )
 
 
 def train_encoders(
@@ -111,6 +144,9 @@ def train_encoders(
     for key in overrides:
         if all(key not in known for _, known in plans):
             recipe.load(name, {"encoder": encoders[0], **overrides})  # names the key and its nearest
+    if distributed.requested():
+        todo = "train each encoder with torchrun, then compare the folders"
+        raise UsageError("compare runs in one process", "torchrun", todo)
     data_folder = _prepared(load_settings(name, plans[0][1]), data_folder, output_folder)
     calls = []
     for encoder, known in plans:
@@ -176,12 +212,13 @@ def _feature_cache(settings: dict[str, Any], data_folder: Path) -> FeatureCache 
 def _fit(model, tokens, settings: dict[str, Any], run: Run, train_set, dev_set) -> RecognizerBrain:
     batches = BucketedBatches(
         train_set, settings["batch_frames"], settings["seed"], settings["batch_utterances"],
-        settings["length_curriculum"],
+        settings["length_curriculum"], settings["accumulation"],
     )
-    brain = RecognizerBrain(model, tokens, settings, run.device, run.output_folder, train_set, batches)
-    loader = torch.utils.data.DataLoader(train_set, batch_sampler=batches, collate_fn=collate)
+    device = own_device(run.device)
+    brain = RecognizerBrain(model.to(device), tokens, settings, device, run.output_folder, train_set, batches)
+    loader = training_loader(train_set, batches, settings["loader_workers"], device)
     try:
-        brain.fit(brain.epochs(), loader, evaluation_loader(dev_set, settings["batch_frames"]))
+        brain.fit(brain.epochs(), loader, evaluation_loader(dev_set, settings["batch_frames"], shared=True))
     except KeyboardInterrupt as error:
         raise InterruptedRun(
             f"interrupted after {brain.epoch} of {settings['epochs']} epochs", run.output_folder,
@@ -192,16 +229,19 @@ def _fit(model, tokens, settings: dict[str, Any], run: Run, train_set, dev_set) 
     return brain
 
 
-def _finish(brain: RecognizerBrain, settings: dict[str, Any], run: Run, test_set: SpeechDataset) -> None:
+def _finish(
+    brain: RecognizerBrain, settings: dict[str, Any], run: Run, test_set: SpeechDataset, processes: int
+) -> None:
     """Write the model folder from the best epoch, decode and score the test set."""
     brain.restore_best()
-    model, tokens = brain.model, brain.tokens
-    report = evaluate(model, tokens, evaluation_loader(test_set, settings["batch_frames"]), run.device)
+    model, tokens = brain.model.float(), brain.tokens
+    report = evaluate(model, tokens, evaluation_loader(test_set, settings["batch_frames"]), brain.device)
     metrics = {
         "encoder": settings["encoder"], "seed": settings["seed"], "unit": tokens.unit,
         "epochs": brain.epoch, "best_epoch": brain.best["epoch"], "dev_error_rate": brain.best["error_rate"],
         "training_seconds": round(brain.training_seconds, 2), "device": run.device,
-        "threads": torch.get_num_threads(), "snn_asr": __version__, "torch": torch.__version__,
+        "threads": torch.get_num_threads(), "processes": processes, "precision": settings["precision"],
+        "snn_asr": __version__, "torch": torch.__version__,
         "parameters": model.parameter_count(), "core_parameters": model.encoder.core_parameters(),
         "test": report.summary(),
     }
@@ -217,7 +257,8 @@ def _prepared(settings: dict[str, Any], data_folder: Path | None, output_folder:
     if data_folder is not None and (data_folder / f"{settings['manifests']}train.json").is_file():
         return data_folder
     prepared = output_folder / "data"
-    corpora.prepare(settings["corpus"], data_folder, prepared)
+    if distributed.is_main():
+        corpora.prepare(settings["corpus"], data_folder, prepared)
     return prepared
 
 
@@ -227,7 +268,7 @@ def _manifests(settings: dict[str, Any], data_folder: Path) -> dict[str, Path]:
 
 
 def _identify(name, settings, overrides, data_folder: Path, output_folder: Path, device: str) -> Run:
-    overrides = {key: value for key, value in overrides.items() if key != "feature_cache"}  # the result is the same
+    overrides = {key: value for key, value in overrides.items() if key not in ("feature_cache", "loader_workers")}
     changed = {key: value for key, value in sorted(overrides.items()) if key not in ("encoder", "seed")}
     text = recipe.text(name, overrides)
     data = [fingerprint(path) for path in _manifests(settings, data_folder).values()]

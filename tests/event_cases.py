@@ -36,7 +36,7 @@ def trained(case: str, **options) -> AcousticModel:
     torch.manual_seed(0)
     model = build(case, **options).train()
     for _ in range(3):
-        model.from_normalized(2 * torch.randn(4, 12, FEATURES), torch.tensor([12, 12, 7, 3]))
+        model(2 * torch.randn(4, 12, FEATURES), torch.tensor([12, 12, 7, 3]), normalized=True)
     return model.eval()
 
 

@@ -49,20 +49,20 @@ def test_moving_average_follows_the_extremes_with_adams_correction():
     tracker = RangeTracker(CoderSettings(range="moving_average", momentum=0.1))
     assert not tracker.calibrated
     assert tracker.value() == 1.0
-    tracker.observe(torch.tensor(-1.0), torch.tensor(4.0))
+    tracker.observe(torch.tensor([-1.0, 4.0]))
     assert tracker.value() == pytest.approx(4.0)  # one observation, corrected, is itself
-    tracker.observe(torch.tensor(-9.0), torch.tensor(2.0))
+    tracker.observe(torch.tensor([-9.0, 2.0]))
     # minimum: (0.9 · 0.1 · -1 + 0.1 · -9) / (1 - 0.81); maximum: (0.9 · 0.4 + 0.2) / 0.19
     assert tracker.value() == pytest.approx(max(0.99 / 0.19, 0.56 / 0.19))
 
 
 def test_fixed_range_never_moves():
     tracker = RangeTracker(CoderSettings(range="fixed", fixed_range=2.0))
-    tracker.observe(torch.tensor(-9.0), torch.tensor(9.0))
+    tracker.observe(torch.tensor([-9.0, 9.0]))
     assert tracker.value() == 2.0
 
 
 def test_silent_layer_keeps_a_usable_range():
     tracker = RangeTracker(CoderSettings())
-    tracker.observe(torch.tensor(0.0), torch.tensor(0.0))
+    tracker.observe(torch.zeros(2))
     assert tracker.value() > 0

@@ -124,6 +124,15 @@ def test_equal_lengths_are_shuffled_from_the_first_epoch_in_full_batches():
     assert sorted(drawn) == list(range(50)) != drawn
 
 
+def test_an_epoch_has_whole_groups_of_batches_to_accumulate():
+    data = silent_set([10 + index for index in range(40)])
+    through = BucketedBatches(data, 10**6, 1, batch_utterances=3)
+    groups = BucketedBatches(data, 10**6, 1, batch_utterances=3, accumulation=4)
+    assert len(through) % 4 and len(groups) == groups.full_epoch == len(through) // 4 * 4
+    few = BucketedBatches(data, 10**6, 1, accumulation=50)
+    assert 0 < len(few) == few.full_epoch < 50  # they never step: a recipe that asks for it has too few utterances
+
+
 def test_batch_size_allows_for_the_slowest_speed():
     batches = BucketedBatches(silent_set([100] * 20, speeds=[0.5, 1.0]), 800, 1)
     assert max(map(len, batches)) == 3  # of some 200 frames; at their own speed it would be 8

@@ -20,7 +20,7 @@ SIZE = 12
 def batch(model, x: torch.Tensor):
     """Outputs of every layer (L, T, H) and logits (T, N) of the batch engine for x (T, D)."""
     with record_layers(model.encoder) as records:
-        logits, _, _ = model.from_normalized(x.unsqueeze(0), torch.tensor([len(x)]))
+        logits, _, _ = model(x.unsqueeze(0), torch.tensor([len(x)]), normalized=True)
         outputs = [each.y[0] for each in records if isinstance(each, Record)]
     return torch.stack(outputs).numpy(), logits[0].numpy()
 

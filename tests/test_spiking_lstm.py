@@ -12,8 +12,9 @@ from snn_asr import encoders, recipe
 from snn_asr.cells import spiking_lstm
 from snn_asr.errors import UsageError
 from snn_asr.kernels import load, run_sequence
+from snn_asr.layers.folding import fold
 from snn_asr.layers.spiking_lstm import SpikingLstmLayer
-from snn_asr.surrogates import choose
+from snn_asr.surrogates import SURROGATES, choose
 
 BACKENDS = ["reference", "cpu"]
 VARIANTS = [("thresholded", each) for each in spiking_lstm.CELL_GRADIENTS] + [("kept", "straight")]
@@ -124,6 +125,28 @@ def test_sums_are_kept_as_they_were_compared(backend):
             assert torch.equal(state.output, trace.states.output[:, n])
 
 
+@pytest.mark.parametrize("name", SURROGATES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_every_surrogate_derivative_is_compiled(name, dtype):
+    torch.manual_seed(11)
+    size, options = 9, {"area_width": 0.7} if name == "gaussian" else {}
+    slopes = [choose(name, width, **options) for width in WIDTHS]
+    recurrent = (torch.randn(4 * size, size, dtype=dtype) / 3).requires_grad_()
+    given = spiking_lstm.Parameters(recurrent, 0.1, "thresholded", "surrogate", *slopes)
+    drive = torch.randn(3, 40, 4 * size, dtype=dtype).requires_grad_()
+    found = [torch.autograd.grad(run(drive, given, each)[0].square().sum(), (drive, recurrent)) for each in BACKENDS]
+    for wanted, got in zip(*found, strict=True):
+        assert wanted.any()
+        assert (got - wanted).abs().max() <= (1e-5 if dtype == torch.float32 else 1e-12) * wanted.abs().max()
+
+
+def test_a_derivative_that_is_not_compiled_is_refused():
+    given = parameters(torch.zeros(4, 1, requires_grad=True), "kept")._replace(gate_slope=torch.ones_like)
+    sent = run(torch.ones(1, 2, 4), given, "cpu")[0]
+    with pytest.raises(TypeError, match="surrogates.choose alone"):
+        sent.sum().backward()
+
+
 @pytest.mark.parametrize("preset", ["speech", "characters", "images"])
 def test_presets_are_the_published_gaussians(preset):
     given = SpikingLstmLayer(3, 2, surrogates=preset).parameters_with(None)
@@ -155,6 +178,68 @@ def test_a_bias_shifts_the_drive_where_nothing_is_normalised():
         layer.bias.fill_(5.0)
         layer.recurrent_weight.zero_()
     assert layer(x, lengths)[0][0].tolist() == [[1, 1]] * 3 + [[0, 0]]
+
+
+def trained(backend: str, layer: SpikingLstmLayer, x: torch.Tensor, lengths: torch.Tensor, state=None):
+    """Outputs, state, running statistics and all gradients of a training step, with the weights of ``layer``."""
+    twin = SpikingLstmLayer(
+        x.shape[-1], layer.output_size, normalize=layer.normalization is not None, dropout=0.0, backend=backend
+    ).to(x.dtype)
+    twin.load_state_dict(layer.state_dict())
+    x = x.clone().requires_grad_()
+    sent, after = twin(x, lengths, state)
+    weight = torch.randn(sent.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(1))
+    (sent * weight).sum().backward()
+    return [sent.detach(), *after, *twin.buffers()], [x.grad, *(each.grad for each in twin.parameters())]
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("lengths", [[30, 30, 30], [30, 11, 0]], ids=str)
+def test_a_training_step_folds_the_normalisation_and_changes_nothing(normalize, lengths):
+    """The compiled layer keeps no drive; the reference's is torch's product, batch normalisation and sequence."""
+    torch.manual_seed(9)
+    layer, x = SpikingLstmLayer(7, 70, normalize=normalize).double(), 3 + torch.randn(3, 30, 7, dtype=torch.float64)
+    with torch.no_grad():
+        for each in layer.parameters():
+            each += torch.randn_like(each) / 10
+    state = spiking_lstm.State(*torch.randint(0, 2, (2, 3, 70)).double())
+    (values, gradients), (wanted, wanted_gradients) = (
+        trained(each, layer, x, torch.tensor(lengths), state) for each in ("cpu", "reference")
+    )
+    assert 0.05 < wanted[0].mean() < 0.5
+    assert all(torch.equal(*pair) for pair in zip(values[:3], wanted[:3], strict=True))
+    for got, each in zip(values[3:] + gradients, wanted[3:] + wanted_gradients, strict=True):
+        torch.testing.assert_close(got, each, rtol=1e-9, atol=1e-10)
+
+
+def test_padding_reaches_nothing_in_a_training_step():
+    layer, x, lengths, found = SpikingLstmLayer(5, 20), torch.randn(2, 12, 5), torch.tensor([12, 4]), []
+    for filler in (0.0, math.nan):
+        x[1, 4:] = filler
+        values, gradients = trained("cpu", layer, x, lengths)
+        found.append(values + gradients)
+    assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
+
+
+def test_features_far_from_zero_are_normalised_as_well():
+    """Variances come from the covariance of centred frames: x² itself has no digits left for them in float32."""
+    torch.manual_seed(4)
+    x, lengths = 1000 + torch.randn(2, 50, 6), torch.tensor([50, 50])
+    weight, normalization = torch.randn(8, 6), torch.nn.BatchNorm1d(8)
+    folded, bias = fold(x, lengths, weight, normalization)
+    found = x.double().flatten(0, 1) @ folded.double().T + bias.double()
+    exact = torch.nn.BatchNorm1d(8).double()(x.double().flatten(0, 1) @ weight.double().T)
+    assert (found.std(0) - exact.std(0)).abs().max() < 1e-5
+    assert (found - exact).abs().max() < 2e-3  # b' is some thousand, in float32
+    with pytest.raises(ValueError, match="at least two valid frames"):
+        fold(x, torch.tensor([1, 0]), weight, normalization)
+
+
+def test_a_second_backward_is_refused_for_the_sums_are_gone():
+    sent, _ = SpikingLstmLayer(3, 4, backend="cpu")(torch.randn(2, 6, 3), torch.tensor([6, 6]))
+    sent.sum().backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        sent.sum().backward()
 
 
 def test_dropout_is_one_mask_a_sequence_outside_of_the_recurrence():

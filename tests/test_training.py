@@ -27,6 +27,7 @@ from snn_asr.training import train, train_encoders
 SHORT = {"epochs": 4, "hidden_size": 8, "dropout": 0.1, "batch_frames": 1000, "cooldown_epochs": 1}
 LOG_KEYS = {
     "epoch", "train_loss", "dev_loss", "dev_error_rate", "learning_rate", "density", "ranges", "best_epoch", "seconds",
+    "waiting_seconds",
 }
 PROGRAM = (sys.executable, "-c", "from snn_asr.cli.main import main; main()")
 
@@ -54,7 +55,7 @@ def weights(folder: Path) -> bytes:
 
 def log_of(folder: Path) -> list[dict]:
     rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+    return [{key: value for key, value in row.items() if not key.endswith("seconds")} for row in rows]
 
 
 def assert_same_run(folder: Path, whole: Path) -> None:
@@ -73,6 +74,25 @@ def test_a_model_learns_the_tones_and_is_scored_on_its_best_epoch(tone_run):
     assert metrics["test"]["error_rate"] < 50
     assert metrics["test"]["utterances"] == 6 and metrics["unit"] == "word"
     assert not list(tone_run.rglob(".*"))  # no temporary files stay behind
+
+
+def test_processes_that_read_ahead_change_nothing(short_train, whole_run, tmp_path):
+    assert_same_run(short_train(tmp_path / "ahead", loader_workers=2), whole_run)
+
+
+def test_accumulated_batches_are_fewer_steps_of_the_same_schedule(short_train, whole_run, tmp_path):
+    folder = short_train(tmp_path / "accumulated", accumulation=2)
+    assert weights(folder) != weights(whole_run)
+    rates, wanted = ([row["learning_rate"] for row in log_of(each)] for each in (folder, whole_run))
+    assert rates == pytest.approx(wanted)
+
+
+def test_mixed_precision_learns_much_the_same(short_train, whole_run, tmp_path):
+    folder = short_train(tmp_path / "bf16", precision="bf16")
+    assert read_json(folder / "model" / "metrics.json")["precision"] == "bf16"
+    losses, wanted = ([row["train_loss"] for row in log_of(each)] for each in (folder, whole_run))
+    assert losses != wanted
+    assert losses == pytest.approx(wanted, rel=0.1)
 
 
 def test_one_seed_gives_one_model(short_train, whole_run, tmp_path):

@@ -53,6 +53,9 @@ learning_rate: 0.02
 schedule: warm_cool
 average_decay: 0.5
 batch_utterances: 0
+accumulation: 1
+loader_workers: 0
+precision: fp32
 length_curriculum: []
 warmup_epochs: 1
 cooldown_epochs: 6

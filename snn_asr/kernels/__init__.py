@@ -3,6 +3,7 @@
     kernels/reference/<cell>.py   plain PyTorch on any device: the specification
     kernels/cpu/<cell>.py         numba
     kernels/triton/<cell>.py      Triton, on a CUDA device
+    kernels/dense.py              products of a layer's weights that leave padding alone
 
 Each such module has, for drive (B, T, gates · H), lengths (B,) frames and the cell's own State and Parameters,
 
@@ -42,7 +43,8 @@ def choose_backend(requested: str, device: torch.device, frame_by_frame: bool = 
         requested = "cpu" if device.type == "cpu" and not frame_by_frame else "reference"
     elif requested != "reference":
         _check_able(requested, device, frame_by_frame)
-    _log_once(requested, device.type)
+    if not torch.compiler.is_compiling():
+        _log_once(requested, device.type)
     return requested
 
 
@@ -128,15 +130,24 @@ def run_sequence(
 
     Returns the outputs (B, T, H), zero beyond the lengths; the state after each row's last valid frame; and the states
     after every frame. Differentiable in the drive and in the cell's TRAINED parameters: the state passes no gradient
-    from one call to the next.
+    from one call to the next. ``torch.compile`` leaves it as it is.
     """
+    if torch.compiler.is_compiling():  # disable() at import would load the compiler, which takes seconds
+        return torch.compiler.disable(_run)(cell, drive, lengths, state, parameters, backend)
+    return _run(cell, drive, lengths, state, parameters, backend)
+
+
+def _run(cell: ModuleType, drive: Tensor, lengths: Tensor, state: NamedTuple, parameters: NamedTuple, backend: str):
     state = type(state)(*(each.detach() for each in state))
     run = [load(backend, cell), cell, lengths, state, parameters]
     outputs = _Sequence.apply(run, drive, *(getattr(parameters, name) for name in cell.TRAINED))
     states = run.pop().states
     states = states._replace(output=states.output.detach())
-    last = (lengths - 1).clamp(min=0)
-    rows = torch.arange(len(lengths), device=drive.device)
+    return outputs, last_states(states, lengths, state), states
+
+
+def last_states(states: NamedTuple, lengths: Tensor, state: NamedTuple) -> NamedTuple:
+    """The states (B, T, width) after each row's last valid frame, (B, width); ``state`` for a row without one."""
+    last, rows = (lengths - 1).clamp(min=0), torch.arange(len(lengths), device=lengths.device)
     alive = (lengths > 0).unsqueeze(1)
-    final = type(state)(*(torch.where(alive, each[rows, last], old) for each, old in zip(states, state, strict=True)))
-    return outputs, final, states
+    return type(state)(*(torch.where(alive, each[rows, last], old) for each, old in zip(states, state, strict=True)))

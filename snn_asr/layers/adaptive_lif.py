@@ -13,7 +13,7 @@ from snn_asr import surrogates
 from snn_asr.cells import adaptive_lif
 from snn_asr.cells.adaptive_lif import Parameters
 from snn_asr.errors import UsageError
-from snn_asr.layers.driven import DrivenLayer, drop_units
+from snn_asr.layers.driven import DrivenLayer, drop_units, mean_outputs
 
 # The intervals of the paper.
 DECAYS = (exp(-1 / 5), exp(-1 / 25))  # α: time constants of 5 to 25 frames
@@ -69,7 +69,7 @@ class AdaptiveLifLayer(DrivenLayer):
         A rate is the mean output of a neuron over valid frames. Dropout leaves its expectation alone, for it scales
         what it leaves: no correction is due. Unlike other layers' activity it also keeps neurons from falling silent.
         """
-        rates = outputs.sum((0, 1)) / lengths.sum().clamp(min=1)
+        rates = mean_outputs(outputs, lengths)
         return 0.5 * (relu(RATES[0] - rates) + relu(rates - RATES[1])).mean()
 
     def clamped(self) -> Parameters:

@@ -13,7 +13,7 @@ from snn_asr.cells import improved, lif
 from snn_asr.coders import AnyCoder, Coder, CoderSettings, FrameCoder, RangeTracker
 from snn_asr.errors import UsageError, unknown_name
 from snn_asr.kernels import valid_frames
-from snn_asr.layers.driven import DrivenLayer
+from snn_asr.layers.driven import DrivenLayer, mean_outputs
 
 
 class CodedLayer(DrivenLayer, ABC):
@@ -33,7 +33,7 @@ class CodedLayer(DrivenLayer, ABC):
     def activity(self, outputs: Tensor, lengths: Tensor) -> Tensor:
         """Mean magnitude of the outputs over valid frames, as a share of the range (a scalar with gradient)."""
         scale = self.tracker.value() if self.tracker is not None else 1.0
-        return outputs.abs().sum() / (lengths.sum().clamp(min=1) * self.output_size * scale)
+        return mean_outputs(outputs.abs(), lengths).mean() / scale
 
     @abstractmethod
     def parameters_for(self, mask: Tensor | None, coder: AnyCoder | None) -> NamedTuple:
@@ -50,16 +50,12 @@ class CodedLayer(DrivenLayer, ABC):
             return self.run(drive, lengths, state, parameters, frame_by_frame=True)[:2]
         if self.training and not self.tracker.calibrated:
             # Without a coder V = I: one look at the currents gives the first batch a range to start from.
-            self._observe(self.run(drive, lengths, state, parameters)[2].membrane, valid)
+            self.tracker.observe(self.run(drive, lengths, state, parameters)[2].membrane[valid])
         parameters = parameters._replace(coder=Coder.at(self.tracker.settings, self.tracker.value()))
         outputs, state, states = self.run(drive, lengths, state, parameters)
-        if self.training:
-            self._observe(states.membrane, valid)
+        if self.training and self.tracker.settings.range != "fixed":
+            self.tracker.observe(states.membrane[valid])
         return outputs, state
-
-    def _observe(self, membranes: Tensor, valid: Tensor) -> None:
-        observed = membranes[valid]
-        self.tracker.observe(observed.min(), observed.max())
 
 
 class GatedLayer(CodedLayer):

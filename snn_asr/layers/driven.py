@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from snn_asr import distributed
+from snn_asr.batch_norm import BatchNorm
 from snn_asr.errors import UsageError
 from snn_asr.kernels import choose_backend, load, run_sequence, valid_frames
 
@@ -22,6 +24,12 @@ def sequence_mask(batch: int, size: int, dropout: float, training: bool, like: T
     if not training or dropout == 0:
         return None
     return torch.bernoulli(like.new_full((batch, size), 1 - dropout)) / (1 - dropout)
+
+
+def mean_outputs(outputs: Tensor, lengths: Tensor) -> Tensor:
+    """Mean (H,) of outputs (B, T, H), zero in the padding, over valid frames: those of all processes' shares."""
+    frames = distributed.total(lengths.sum()).clamp(min=1)
+    return distributed.differentiable_total(outputs.sum((0, 1))) / frames
 
 
 def drop_units(outputs: Tensor, dropout: float, training: bool) -> Tensor:
@@ -46,7 +54,7 @@ class DrivenLayer(nn.Module):
         self.cell, self.output_size, self.dropout, self.backend = cell, hidden_size, dropout, backend
         rows = cell.GATES * hidden_size
         self.input_weight = nn.Parameter(torch.empty(rows, input_size))
-        self.normalization = nn.BatchNorm1d(rows) if normalize else None
+        self.normalization = BatchNorm(rows) if normalize else None
         self.bias = None if normalize else nn.Parameter(torch.zeros(rows))
         self.recurrent_weight: nn.Parameter | None = None
         nn.init.kaiming_uniform_(self.input_weight, nonlinearity="linear")
@@ -66,13 +74,11 @@ class DrivenLayer(nn.Module):
             chosen = valid_frames(lengths, x.shape[1]).flatten().nonzero().squeeze(1)
             packed = packed.index_select(0, chosen)
         if torch.is_grad_enabled():
-            product = nn.functional.linear(packed, self.input_weight)
+            product = nn.functional.linear(packed, self.input_weight).to(self.input_weight.dtype)  # mixed precision
         else:
             product = load(choose_backend(self.backend, x.device)).linear(packed, self.input_weight)
         if self.normalization is None:
             product = product + self.bias
-        elif self.training and len(packed) < 2:
-            raise ValueError("batch normalisation needs at least two valid frames in a training batch")
         else:
             product = self.normalization(product)
         if not whole:
@@ -87,4 +93,8 @@ class DrivenLayer(nn.Module):
         if state is None:
             state = self.cell.initial_state(len(drive), self.output_size, parameters, drive)
         backend = choose_backend(self.backend, drive.device, frame_by_frame)
-        return run_sequence(self.cell, drive, lengths, state, parameters, backend)
+        kind, recurrent = drive.device.type, getattr(parameters, "recurrent", None)
+        if backend == "triton" and recurrent is not None and torch.is_autocast_enabled(kind):
+            parameters = parameters._replace(recurrent=recurrent.to(torch.get_autocast_dtype(kind)))
+        with torch.autocast(kind, enabled=False):  # mixed precision is for products; the states stay as they are
+            return run_sequence(self.cell, drive, lengths, state, parameters, backend)

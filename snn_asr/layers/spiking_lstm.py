@@ -9,9 +9,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from snn_asr import distributed
 from snn_asr.cells import spiking_lstm
 from snn_asr.errors import UsageError, unknown_name
-from snn_asr.layers.driven import DrivenLayer, drop_units
+from snn_asr.kernels import choose_backend, load
+from snn_asr.layers.driven import DrivenLayer, drop_units, mean_outputs
+from snn_asr.layers.folding import fold
 from snn_asr.surrogates import choose
 
 # The Gaussians of the authors' scripts: widths for the gates, the candidate and the threshold of the cell.
@@ -57,12 +60,33 @@ class SpikingLstmLayer(DrivenLayer):
     def activity(self, outputs: Tensor, lengths: Tensor) -> Tensor:
         """Mean output over valid frames (a scalar with gradient): the share of spikes, or for a kept cell the mean
         count. Dropout leaves its expectation alone, for it scales what it leaves."""
-        return outputs.sum() / (lengths.sum().clamp(min=1) * self.output_size)
+        return mean_outputs(outputs, lengths).mean()
 
     def forward(self, x: Tensor, lengths: Tensor, state: NamedTuple | None = None) -> tuple[Tensor, NamedTuple]:
-        drive = self.drive(x, lengths)
-        outputs, state, _ = self.run(drive, lengths, state, self.parameters_with(self.recurrent_weight))
+        parameters = self.parameters_with(self.recurrent_weight)
+        if self.training and torch.is_grad_enabled() and self._fusible(x):
+            outputs, state = self._train(x, lengths, state, parameters)
+        else:
+            outputs, state, _ = self.run(self.drive(x, lengths), lengths, state, parameters)
         return drop_units(outputs, self.dropout, self.training), state
+
+    def _fusible(self, x: Tensor) -> bool:
+        """Whether ``_train`` can take the batch: on the CPU, all of it in this process, in one precision."""
+        mixed, alone = torch.is_autocast_enabled(x.device.type), distributed.world() == 1
+        return alone and not mixed and not torch.compiler.is_compiling() and (
+            choose_backend(self.backend, x.device) == "cpu"
+        )
+
+    def _train(
+        self, x: Tensor, lengths: Tensor, state: spiking_lstm.State | None, parameters: spiking_lstm.Parameters
+    ) -> tuple[Tensor, spiking_lstm.State]:
+        """``drive`` and ``run`` as one, in less memory and time."""
+        if state is None:
+            state = spiking_lstm.initial_state(len(x), self.output_size, parameters, x)
+        weight, bias = self.input_weight, self.bias
+        if self.normalization is not None:
+            weight, bias = fold(x, lengths, weight, self.normalization)
+        return load("cpu", spiking_lstm).driven_sequence(x, weight, bias, lengths, state, parameters)
 
 
 def _check(cell: str, cell_gradient: str, surrogates: str, threshold: float, recurrent_gain: float) -> None:

@@ -2,7 +2,8 @@
 
     tiles.py         the innermost loop of every product        products.py      events times packed weights
     elementwise.py   what a unit does by itself at a frame      chunks.py        surrogate derivatives from torch
-    integrator.py    the leaky integrator behind a layer        <cell>.py        forward and backward of a cell
+    integrator.py    the leaky integrator behind a layer        slopes.py        surrogate derivatives, compiled
+    <cell>.py        forward and backward of a cell
 
 A sum is one chain of multiply-adds in the order of the units that sent something, whatever else is in the batch, and
 rows are shared among as many threads as torch uses: batched, alone, padded and chunked results, and those of one and

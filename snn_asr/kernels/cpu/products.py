@@ -19,7 +19,7 @@ from snn_asr.kernels.cpu.tiles import accumulate, panel_width
 BLOCK = 64  # rows of a panel that are fetched at a time: 16 kB
 SPAN = 4  # blocks of frames in a weight gradient whose sums stay in the second cache
 DENSEST = 0.5  # share of non-zero numbers above which a weight gradient is left to torch's dense product
-_ROWS = 256  # rows whose events are found at a time in ``linear``
+_ROWS, _FOUND = 256, 1 << 16  # most rows and numbers among which events are found at a time in ``linear``
 
 
 def pack(weights: Tensor) -> np.ndarray:
@@ -33,6 +33,13 @@ def pack(weights: Tensor) -> np.ndarray:
 
 def blocks(inputs: int) -> int:
     return -(-inputs // BLOCK)
+
+
+@njit(cache=True, nogil=True)
+def event_buffers(rows, size, like):
+    """``index``, ``value`` and ``splits`` of ``find_events`` for rows of ``size`` numbers."""
+    index, value = np.empty((rows, size + 1), np.int32), np.empty((rows, size + 1), like.dtype)
+    return index, value, np.zeros((rows, (size + BLOCK - 1) // BLOCK + 1), np.int64)
 
 
 @njit(cache=True, nogil=True)
@@ -81,11 +88,11 @@ def feed_back(n, lengths, outputs, start, index, value, splits, panels, product)
 @njit(cache=True, nogil=True)
 def _multiply_rows(inputs, panels, result):
     rows, size = inputs.shape
-    index, value = np.empty((_ROWS, size + 1), np.int32), np.empty((_ROWS, size + 1), inputs.dtype)
-    splits = np.zeros((_ROWS, (size + BLOCK - 1) // BLOCK + 1), np.int64)
-    totals = np.empty((_ROWS, panels.shape[0] * panels.shape[2]), inputs.dtype)
-    for first in range(0, rows, _ROWS):
-        count = min(_ROWS, rows - first)
+    most = min(_ROWS, _FOUND // size + 16)
+    index, value, splits = event_buffers(most, size, inputs)
+    totals = np.empty((most, panels.shape[0] * panels.shape[2]), inputs.dtype)
+    for first in range(0, rows, most):
+        count = min(most, rows - first)
         for row in range(count):
             find_events(inputs[first + row], row, index, value, splits)
             clear(totals[row])
@@ -165,10 +172,3 @@ def weight_gradient(gradient: Tensor, sent: Tensor, start: Tensor) -> Tensor:
 def no_panels(like: Tensor) -> np.ndarray:
     """Packed weights of a layer that has none."""
     return like.new_zeros(0, 0, 0).numpy()
-
-
-@njit(cache=True, nogil=True)
-def event_buffers(rows, size, like):
-    """``index``, ``value`` and ``splits`` of ``find_events`` for rows of ``size`` numbers."""
-    index, value = np.empty((rows, size + 1), np.int32), np.empty((rows, size + 1), like.dtype)
-    return index, value, np.zeros((rows, (size + BLOCK - 1) // BLOCK + 1), np.int64)

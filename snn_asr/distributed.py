@@ -1,0 +1,151 @@
+"""Training in several processes, as ``torchrun`` starts them: who this process is, and what all of them share.
+
+Outside torchrun there is one process, rank 0 of 1, and every function here returns what it was given. Each process
+works on its share of every batch; the results are those of one process with the whole batch, because what is taken
+over a batch (its loss, the statistics of batch normalisation, the extremes that a coder's range follows) is taken
+over all shares.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from snn_asr.errors import SnnAsrError
+
+BACKENDS = {"cpu": "gloo", "cuda": "nccl"}  # by type of device
+SILENCE = timedelta(seconds=60)  # of a process in training, after which the others end
+PATIENCE = timedelta(days=1)  # with the first process, which prepares the data
+
+
+def requested() -> bool:
+    """Whether torchrun has started this process."""
+    return "RANK" in os.environ and "LOCAL_RANK" in os.environ
+
+
+def rank() -> int:
+    return dist.get_rank() if _joined() else 0
+
+
+def world() -> int:
+    """The number of processes."""
+    return dist.get_world_size() if _joined() else 1
+
+
+def is_main() -> bool:
+    """Whether this is the process that writes; also before the processes have joined."""
+    return not requested() or os.environ["RANK"] == "0"
+
+
+def _joined() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+@contextmanager
+def joined(device: str) -> Iterator[None]:
+    """Within the block the processes that torchrun started are one group.
+
+    An error of the others' ends this process too: torchrun stops it, or the broken connection does. Raises SnnAsrError
+    where that is how it ended.
+    """
+    if not requested() or _joined():
+        yield
+        return
+    if not is_main():
+        logging.getLogger("snn_asr").setLevel(logging.WARNING)
+    dist.init_process_group(BACKENDS[torch.device(device).type], timeout=SILENCE)
+    try:
+        yield
+    except (dist.DistError, RuntimeError) as error:
+        if not _is_of_the_group(error):
+            raise
+        raise SnnAsrError(
+            f"another process failed or was lost ({str(error).splitlines()[0]})", f"process {rank()} of {world()}",
+            "see its error; the same command goes on behind the last epoch",
+        ) from error
+    finally:
+        dist.destroy_process_group()
+
+
+def _is_of_the_group(error: BaseException) -> bool:
+    words = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer", "Socket", "Broken pipe")
+    return isinstance(error, dist.DistError) or any(each in str(error) for each in words)
+
+
+@contextmanager
+def main_first() -> Iterator[None]:
+    """The first process runs the block before all others do, however long it takes; all leave it together."""
+    group = dist.new_group(backend="gloo", timeout=PATIENCE) if world() > 1 else None
+    if group is not None and rank() > 0:
+        dist.barrier(group)
+    yield
+    if group is not None and rank() == 0:
+        dist.barrier(group)
+    if group is not None:
+        dist.barrier(group)
+
+
+def share(lengths: Sequence[int]) -> list[list[int]]:
+    """Positions of ``lengths`` for each process, so that the sums are nearly equal: the longest first, each to who has
+    the least. The order of a share is that of the positions."""
+    shares: list[list[int]] = [[] for _ in range(world())]
+    totals = [0] * world()
+    for position in sorted(range(len(lengths)), key=lambda each: (-lengths[each], each)):
+        least = totals.index(min(totals))
+        shares[least].append(position)
+        totals[least] += lengths[position]
+    return [sorted(each) for each in shares]
+
+
+def gather(value: Any) -> list[Any]:
+    """``value`` of every process, by rank."""
+    if world() == 1:
+        return [value]
+    values: list[Any] = [None] * world()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def total(values: Tensor) -> Tensor:
+    """The sum over all processes, of numbers without gradient."""
+    if world() == 1:
+        return values
+    values = values.clone()
+    dist.all_reduce(values)
+    return values
+
+
+def extremes(values: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Smallest and largest of the values (any shape) of all processes; None where no process has one."""
+    if world() == 1:
+        return (values.min(), values.max()) if values.numel() else None
+    found = values.new_full((2,), -torch.inf)
+    if values.numel():
+        found = torch.stack((-values.min(), values.max()))
+    dist.all_reduce(found, dist.ReduceOp.MAX)
+    return (-found[0], found[1]) if torch.isfinite(found).all() else None
+
+
+class _Sum(torch.autograd.Function):
+    """Every process's loss depends on the sum, so the gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx, values: Tensor) -> Tensor:
+        return total(values)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return total(gradient)
+
+
+def differentiable_total(values: Tensor) -> Tensor:
+    """The sum over all processes; its gradient is that of the sum of all processes' losses."""
+    return _Sum.apply(values)
