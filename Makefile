@@ -10,7 +10,7 @@ STAMP := $(VENV)/installed
 INSTALL := -c constraints.txt -e '.[demo,figures,test,dev]'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo fsdd encoders isolated an4 bench bench-streaming test lint clean
+.PHONY: help install demo fsdd encoders isolated an4 bench bench-full bench-streaming test lint clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -66,8 +66,11 @@ an4: $(STAMP) ## The AN4 table of the README, greedy (AN4_FOLDER=an4; three hour
 		lif.learn_smoothing=true lif.activity_penalty=0.5 > /dev/null
 	$(BIN)/snn-asr compare results/an4/runs/*
 
-bench: $(STAMP) ## Time and memory of a training step of every encoder beside torch's LSTM and GRU (a quarter of an hour)
-	$(BIN)/python benchmarks/train_step.py --threads 2
+bench: $(STAMP) ## A training step of five encoders beside torch's LSTM and GRU: table, plots (results/bench, 10-15 minutes)
+	$(BIN)/python benchmarks/train_step.py --quick --threads 2 --plot results/bench
+
+bench-full: $(STAMP) ## The same of every encoder and backend, more rounds (results/bench-full, half an hour or more)
+	$(BIN)/python benchmarks/train_step.py --backends cpu,reference --threads 2 --plot results/bench-full
 
 bench-streaming: $(STAMP) ## Frame by frame on one core, beside torch's and ONNX Runtime's GRU and LSTM (some minutes)
 	@uv pip install --quiet --python $(BIN)/python -e '.[onnx]' 2>/dev/null || $(BIN)/python -m pip install --quiet -e '.[onnx]'

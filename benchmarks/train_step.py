@@ -1,12 +1,13 @@
 """Time and memory of a training step, forward and backward, of every encoder beside torch.nn.LSTM and torch.nn.GRU.
 
-    python benchmarks/train_step.py --threads 2
+    python benchmarks/train_step.py --quick --plot results/bench
     python benchmarks/train_step.py --encoders improved_v2 --backends cpu,reference --sizes 2x550 --json step.json
-    python benchmarks/train_step.py --quick --plot results/benchmark
+    python benchmarks/train_step.py --encoders lif --plot results/lif --sweep frames=100,400,1600 --sweep batch
 
 Encoders are built with the settings of their blocks in recipes/encoders/, torch's networks plain, without dropout.
 All cases of one size, batch and number of frames are timed in turns in one process; a ratio is the median over rounds
 of a case's time by that of the faster of torch's two. Memory is what one step of a fresh process adds at its peak.
+With --plot the first size, batch and number of frames also grow in one of these at a time, all else kept.
 """
 
 from __future__ import annotations
@@ -16,19 +17,29 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 
+from _growth import growth_table, plot
 from _timing import in_turns, peak, ratio, reset_peak
 
 BASELINES = ("torch.nn.LSTM", "torch.nn.GRU")
 INPUT_SIZE = 120  # three stacked frames of 40 filters
 DROPOUT = 0.1
-SIZES = ("2x256", "2x550", "4x1024")
-SWEEPS = {"frames": (100, 200, 400, 800, 1600), "units": (128, 256, 550, 1024), "batch": (8, 16, 32, 64)}
-SLOW = ("reference",)  # backends timed at the smallest size and fewest frames alone, unless asked for by name
+SWEEPS = {"frames": "100,200,400,800,1600", "units": "128,256,550,1024", "batch": "8,16,32,64"}
+SLOW = "/reference"  # a loop in Python: not in sweeps, and where several sizes are asked for in the first one alone
+DEFAULTS = {
+    "encoders": None, "sizes": "2x256,2x550,4x1024", "batch": "16", "frames": "400", "rounds": 5, "sweep": list(SWEEPS)
+}
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
+QUICK = {"encoders": "improved_v2,improved_v1,lif,radlif,spiking_lstm", "rounds": 3}
+TINY = {
+    "sizes": "2x32", "batch": "4", "frames": "20", "rounds": 2,
+    "sweep": ["frames=20,40,80", "units=16,32", "batch=2,4"],
+}
 
 
 @dataclass(frozen=True)
@@ -106,19 +117,23 @@ def _densities(module, x, lengths) -> list[float]:
     return found
 
 
-def measure(names: Sequence[str], shape: Shape, threads: int, rounds: int, memory: bool) -> list[Row]:
-    """Time ``names`` and the baselines in turns; rows in that order, the baselines first."""
-    cases = {name: make(name, shape) for name in [*BASELINES, *(each for each in names if each not in BASELINES)]}
-    seconds = in_turns({name: step for name, (step, _) in cases.items()}, rounds)
-    fastest = seconds[min(BASELINES, key=lambda each: median(seconds[each]))]
-    return [
-        Row(
-            name, **asdict(shape), threads=threads, seconds=median(seconds[name]),
-            ratio=ratio(seconds[name], fastest), density=densities(),
+def measure(
+    names: Sequence[str], shapes: Sequence[Shape], threads: int, rounds: int, memory: bool,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[Row]:
+    """Time ``names`` and the baselines at all ``shapes`` in turns; rows in that order, the baselines first."""
+    names = [*BASELINES, *(each for each in names if each not in BASELINES)]
+    cases = {(shape, name): make(name, shape) for shape in shapes for name in names}
+    seconds = in_turns({case: step for case, (step, _) in cases.items()}, rounds, clock)
+    rows = []
+    for (shape, name), (_, densities) in cases.items():
+        fastest = min((seconds[shape, each] for each in BASELINES), key=median)
+        rows.append(Row(
+            name, **asdict(shape), threads=threads, seconds=median(seconds[shape, name]),
+            ratio=ratio(seconds[shape, name], fastest), density=densities(),
             memory_mib=_memory_of_child(name, shape, threads) if memory else None,
-        )
-        for name, (_, densities) in cases.items()
-    ]
+        ))
+    return rows
 
 
 def _memory_of_child(name: str, shape: Shape, threads: int) -> float | None:
@@ -145,10 +160,8 @@ def table(rows: Sequence[Row]) -> str:
     lines, shape = [], None
     for row in rows:
         if shape != (shape := Shape(row.layers, row.units, row.batch, row.frames)):
-            threads = f"{row.threads} thread{'s' * (row.threads != 1)}"
             lines += [
-                "", f"{row.layers} x {row.units}, batch {row.batch}, {row.frames} frames, {threads}",
-                f"{'':28}{'ms':>9}{'ratio':>8}{'MiB':>8}  density by layer",
+                "", title(row), f"{'':28}{'ms':>9}{'ratio':>8}{'MiB':>8}  density by layer",
             ]
         memory = "-" if row.memory_mib is None else f"{row.memory_mib:.0f}"
         densities = " ".join(f"{each:.2f}" for each in row.density)
@@ -156,51 +169,67 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines[1:])
 
 
-def sweeps(names: Sequence[str], base: Shape, threads: int, rounds: int, values: dict) -> dict[str, list[Row]]:
-    """Rows for growing frames, units and batches, all else as in ``base``."""
-    found: dict[str, list[Row]] = {}
-    for field, chosen in values.items():
-        shapes = [Shape(**{**asdict(base), field: each}) for each in chosen]
-        found[field] = [row for shape in shapes for row in measure(names, shape, threads, rounds, memory=False)]
-    return found
+def title(row: Row, without: str = "") -> str:
+    """Where a row was measured, but for the field that grows."""
+    parts = {
+        "units": f"{row.layers} x {row.units}", "batch": f"batch {row.batch}", "frames": f"{row.frames} frames",
+        "threads": f"{row.threads} thread{'s' * (row.threads != 1)}",
+    }
+    if without == "units":
+        parts["layers"] = f"{row.layers} layers"
+    return ", ".join(part for field, part in parts.items() if field != without)
 
 
-def plot(found: dict[str, list[Row]], folder: Path) -> list[Path]:
-    """One figure for each sweep: time against the growing quantity, both axes logarithmic."""
-    from matplotlib.figure import Figure
+def sweep(field: str, values: Sequence[int], names: Sequence[str], base: Shape, **how) -> list[Row]:
+    """Rows for growing values of ``field``, all else as in ``base``; the values take turns too."""
+    names = [name for name in names if not name.endswith(SLOW)]
+    return measure(names, [replace(base, **{field: value}) for value in values], memory=False, **how)
 
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for field, rows in found.items():
-        figure = Figure(figsize=(7, 4.5), layout="constrained")
-        axes = figure.subplots()
-        for name in dict.fromkeys(row.name for row in rows):
-            own = [row for row in rows if row.name == name]
-            line = "--" if name in BASELINES else "-"
-            axes.plot([getattr(row, field) for row in own], [row.seconds for row in own], line, marker="o", label=name)
-        axes.set(xlabel=field, ylabel="seconds a step, forward and backward", xscale="log", yscale="log")
-        axes.grid(True, which="both", color="#DDDDDD")
-        axes.legend(frameon=False, fontsize=8)
-        paths.append(folder / f"train-step-{field}.png")
-        figure.savefig(paths[-1], dpi=150)
-    return paths
+
+def growth(field: str, rows: Sequence[Row], folder: Path) -> str:
+    """The table of a sweep; its plot is written to ``folder``."""
+    seconds: dict[str, dict[int, float]] = {}
+    for row in rows:
+        seconds.setdefault(row.name, {})[getattr(row, field)] = row.seconds
+    plot(field, title(rows[0], field), seconds, folder / f"train-step-{field}.png")
+    return growth_table(field, title(rows[0], field), seconds)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK['rounds']} rounds of {QUICK['encoders']}")
+    parser.add_argument("--tiny", action="store_true", help="only to see that it runs: seconds, no figures of use")
     parser.add_argument("--encoders", help="names, comma-separated (all)")
     parser.add_argument("--backends", default="cpu", help="of spiking encoders, comma-separated: cpu, reference")
-    parser.add_argument("--sizes", default=",".join(SIZES), help="LAYERSxUNITS, comma-separated")
-    parser.add_argument("--batch", default="16", help="sizes of a batch, comma-separated")
-    parser.add_argument("--frames", default="400", help="comma-separated")
-    parser.add_argument("--threads", type=int, default=2, help="of torch and of the kernels")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="a small network, batch and number of frames")
+    parser.add_argument("--sizes", help=f"LAYERSxUNITS, comma-separated ({DEFAULTS['sizes']})")
+    parser.add_argument("--batch", help=f"sizes of a batch, comma-separated ({DEFAULTS['batch']})")
+    parser.add_argument("--frames", help=f"comma-separated ({DEFAULTS['frames']})")
+    parser.add_argument("--threads", type=int, default=2, help="of torch and of the kernels (2)")
+    parser.add_argument("--rounds", type=int, help=f"({DEFAULTS['rounds']})")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="processor: beside other work, with one thread")
     parser.add_argument("--no-memory", action="store_true", help="do not measure memory")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows")
-    parser.add_argument("--plot", type=Path, metavar="FOLDER", help="also sweep frames, units and batch, and draw them")
+    parser.add_argument("--plot", type=Path, metavar="FOLDER", help="sweep, and write plots, tables and rows there")
+    parser.add_argument(
+        "--sweep", action="append", metavar="WHAT[=VALUES]", help=f"frames, units or batch, may be repeated ({SWEEPS})"
+    )
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
-    return parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
+    for name, value in (DEFAULTS | (QUICK if given.quick else {}) | (TINY if given.tiny else {})).items():
+        if getattr(given, name) is None:
+            setattr(given, name, value)
+    given.sweeps = {}
+    for field, _, values in (each.partition("=") for each in given.sweep):
+        if field not in SWEEPS:
+            parser.error(f"--sweep {field}: choose from {', '.join(SWEEPS)}")
+        given.sweeps[field] = _numbers(values or SWEEPS[field])
+        if len(given.sweeps[field]) < 2:
+            parser.error(f"--sweep {field}={values}: growth wants two values or more")
+    return given
+
+
+def _numbers(words: str) -> list[int]:
+    return [int(word) for word in words.split(",")]
 
 
 def cases(encoders: str | None, backends: str) -> list[str]:
@@ -223,25 +252,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     import torch
 
+    from snn_asr.files import write_json, write_text
+
     torch.set_num_threads(given.threads)
-    if given.quick:
-        given.sizes, given.batch, given.frames, given.rounds = "2x32", "4", "20", 2
+    sizes = [_numbers(size.replace("x", ",")) for size in given.sizes.split(",")]
     shapes = [
-        Shape(*map(int, size.split("x")), int(batch), int(frames))
-        for size in given.sizes.split(",") for batch in given.batch.split(",") for frames in given.frames.split(",")
+        Shape(*size, batch, frames)
+        for size in sizes for batch in _numbers(given.batch) for frames in _numbers(given.frames)
     ]
-    names, rows = cases(given.encoders, given.backends), []
+    names, rows, tables = cases(given.encoders, given.backends), [], []
+    how = {"threads": given.threads, "rounds": given.rounds, "clock": CLOCKS[given.clock]}
+
+    def add(found: list[Row], text: str) -> None:
+        rows.extend(found)
+        tables.append(text)
+        print(text, end="\n\n", flush=True)
+
     for shape in shapes:
-        found = measure(names, shape, given.threads, given.rounds, not given.no_memory)
-        rows += found
-        print(table(found), end="\n\n", flush=True)
+        chosen = [name for name in names if shape == shapes[0] or not name.endswith(SLOW)]
+        found = measure(chosen, [shape], memory=not given.no_memory, **how)
+        add(found, table(found))
     if given.plot:
-        values = {field: chosen[:2] for field, chosen in SWEEPS.items()} if given.quick else SWEEPS
-        swept = sweeps(names, shapes[0], given.threads, given.rounds, values)
-        rows += [row for each in swept.values() for row in each]
-        print(*plot(swept, given.plot), sep="\n", file=sys.stderr)
+        for field, values in given.sweeps.items():
+            found = sweep(field, values, names, shapes[0], **how)
+            add(found, growth(field, found, given.plot))
+        write_text(given.plot / "tables.txt", "\n\n".join(tables) + "\n")
+        write_json(given.plot / "rows.json", [asdict(row) for row in rows])
     if given.json:
-        given.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
+        write_json(given.json, [asdict(row) for row in rows])
 
 
 if __name__ == "__main__":

@@ -43,10 +43,60 @@ def test_quick_run_prints_a_table_and_writes_rows(timing, tmp_path, capsys):
     import torch
     import train_step
 
-    arguments = ["--quick", "--no-memory", "--threads", str(torch.get_num_threads()), "--encoders", "lif,gru"]
+    arguments = ["--tiny", "--no-memory", "--threads", str(torch.get_num_threads()), "--encoders", "lif,gru"]
     train_step.main([*arguments, "--backends", "cpu,reference", "--json", str(tmp_path / "rows.json")])
     rows, printed = json.loads((tmp_path / "rows.json").read_text()), capsys.readouterr().out
     assert [row["name"] for row in rows] == ["torch.nn.LSTM", "torch.nn.GRU", "lif/cpu", "lif/reference", "gru/auto"]
     assert all(row["name"] in printed for row in rows)
     assert 1.0 in [row["ratio"] for row in rows[:2]]
     assert all(0 < each < 1 for each in rows[2]["density"])
+
+
+def test_growth_has_the_exponent_of_its_values_and_time_per_frame(timing):
+    import _growth
+
+    assert _growth.exponent([100, 200, 800], [3.0, 12.0, 192.0]) == pytest.approx(2)
+    assert _growth.exponent([1, 2], [0.5, 0.5]) == pytest.approx(0)
+    table = _growth.growth_table("frames", "2 x 3", {"a": {100: 0.002, 400: 0.008}, "b": {100: 0.01, 400: 0.02}})
+    heading, columns, a, b = table.split("\n")
+    assert heading == "Growth with frames, 2 x 3: ms a step" and columns.split()[:3] == ["100", "400", "exponent"]
+    assert a.split() == ["a", "2.0", "8.0", "1.00", "1.00"] and b.split() == ["b", "10.0", "20.0", "0.50", "0.50"]
+
+
+def test_sweeps_are_printed_drawn_and_written(timing, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    import torch
+    import train_step
+
+    threads, sweeps = str(torch.get_num_threads()), ["--sweep", "frames=5,10,20", "--sweep", "units=8,16"]
+    words = ["--tiny", "--rounds", "1", "--no-memory", "--threads", threads, "--clock", "processor", *sweeps]
+    train_step.main([*words, "--encoders", "lif", "--backends", "cpu,reference", "--plot", str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "rows.json", "tables.txt", "train-step-frames.png", "train-step-units.png"
+    }
+    assert (tmp_path / "tables.txt").read_text().strip() == printed.strip()
+    assert "Growth with frames, 2 x 32, batch 4, 1 thread" in printed or torch.get_num_threads() > 1
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    assert [row["name"] for row in rows[:4]] == ["torch.nn.LSTM", "torch.nn.GRU", "lif/cpu", "lif/reference"]
+    swept = [(row["frames"], row["units"]) for row in rows[4:] if row["name"] == "lif/cpu"]
+    assert swept == [(5, 32), (10, 32), (20, 32), (20, 8), (20, 16)]
+    assert not any(row["name"] == "lif/reference" for row in rows[4:])
+
+
+def test_a_sweep_of_nothing_known_is_refused(timing, capsys):
+    import train_step
+
+    for words in (["--sweep", "layers"], ["--sweep", "frames=100"]):
+        with pytest.raises(SystemExit) as left:
+            train_step.parse(words)
+        assert left.value.code == 2 and f"--sweep {words[1].partition('=')[0]}" in capsys.readouterr().err
+
+
+def test_what_is_given_goes_before_the_quick_settings(timing):
+    import train_step
+
+    quick, own = train_step.parse(["--quick"]), train_step.parse(["--quick", "--rounds", "7", "--encoders", "gru"])
+    assert (quick.encoders, quick.rounds) == (train_step.QUICK["encoders"], 3) and quick.sizes == "2x256,2x550,4x1024"
+    assert (own.encoders, own.rounds) == ("gru", 7)
+    assert quick.sweeps["frames"] == [100, 200, 400, 800, 1600] and quick.sweeps["batch"] == [8, 16, 32, 64]

@@ -67,13 +67,24 @@ def test_backends_agree_bit_for_bit_where_sums_are_exact(candidate):
     assert all(torch.equal(*pair) for pair in zip(results[0][1], results[1][1], strict=True))
 
 
-@pytest.mark.parametrize("case", [each for each in CASES if " off " in each])
+def relative_error(got: torch.Tensor, wanted: torch.Tensor) -> float:
+    """The largest difference by the largest value."""
+    return ((got - wanted).abs().max() / wanted.abs().max()).item()
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_gradients_agree_in_float32(case):
+    """To 1e-5 of the largest gradient of each tensor, where no spike differs: these draws come near no level."""
     given = problem(case, 3, 20, 24, seed=1, dtype=torch.float32)
     weight = torch.randn(3, 20, 24)
-    found = [torch.autograd.grad((run(given, each)[0] * weight).sum(), given.trained) for each in BACKENDS]
-    for got, wanted in zip(*found, strict=True):
-        assert (got - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+    expected, outputs = (run(given, each)[0] for each in BACKENDS)
+    if " off" in case:  # what is sent is the membrane itself, and rounded
+        assert relative_error(outputs, expected) <= 1e-5
+    else:
+        assert torch.equal(outputs, expected) and 0.02 < (outputs != 0).float().mean() < 0.98
+    gradients = [torch.autograd.grad((each * weight).sum(), given.trained) for each in (expected, outputs)]
+    for wanted, got in zip(*gradients, strict=True):
+        assert relative_error(got, wanted) <= 1e-5
 
 
 @pytest.mark.parametrize("case", ["v2 6 bits relu", "lif 6 bits"])
