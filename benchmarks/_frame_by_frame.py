@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from snn_asr.errors import UsageError
 from snn_asr.event_model import EventModel
 from snn_asr.features import FeatureSettings, Normalization
 from snn_asr.model import AcousticModel, ModelSettings
@@ -30,6 +31,28 @@ def torch_step(network: nn.RNNBase) -> Step:
         return output.numpy()
 
     return step
+
+
+def network_of(model: AcousticModel, frames: np.ndarray) -> nn.RNNBase:
+    """torch's GRU or LSTM with the weights of a trained one; that it is the model's encoder is tried on frames (T, D).
+
+    Raises UsageError for a model that has more than these layers.
+    """
+    layers, settings = model.encoder.layers, model.settings
+    if model.encoder.smoothed or model.encoder.input_coder is not None:
+        raise UsageError("integrators and coded features are not in torch's layers", "encoder", "leave this model out")
+    kind = type(layers[0].recurrence)
+    network = kind(frames.shape[1], settings.hidden_size, settings.num_layers, batch_first=True).eval()
+    names = [name for name, _ in layers[0].recurrence.named_parameters()]
+    state = {
+        name.replace("_l0", f"_l{index}"): getattr(layer.recurrence, name)
+        for index, layer in enumerate(layers) for name in names
+    }
+    network.load_state_dict(state)
+    given = torch.from_numpy(frames).unsqueeze(0)
+    with torch.no_grad():
+        torch.testing.assert_close(network(given)[0], model.encoder(given, torch.tensor([len(frames)]))[0])
+    return network
 
 
 def torch_quantized(network: nn.RNNBase) -> nn.Module:

@@ -39,17 +39,25 @@ def decode(
     engine: Annotated[
         str, typer.Option(help="batch, or event: frame by frame on one CPU core, files of any length in little memory.")
     ] = "batch",
-    precision: Annotated[str, typer.Option(help="Of the event engine's weights: float32 or int8.")] = "float32",
+    precision: Annotated[
+        str | None, typer.Option(help="Of the event engine's weights: float32 or int8; else as the model has them.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    shard: Annotated[
+        str | None, typer.Option(help="Decode one part of the inputs, such as 2/4; each by a process of its own.")
+    ] = None,
 ) -> None:
     """Transcribe files and folders of audio.
 
     Files that fail are reported, the rest is written (exit code 3). What an earlier call wrote to the output folder
-    is not done again while audio, model, beam search and formats are the same.
+    is not done again while audio, model, beam search and formats are the same. Shards 1/4 to 4/4 of the same inputs may
+    write to one folder at the same time.
     """
     from snn_asr.errors import PartialFailure, UsageError, unknown_name
+    from snn_asr.sharding import Shard
     from snn_asr.writers import FORMATS, render
 
+    part = None if shard is None else Shard.parse(shard)
     chosen = split_commas(formats)
     for each in chosen:
         if each not in FORMATS:
@@ -86,9 +94,9 @@ def decode(
     def failed(_, message: str) -> None:
         typer.echo(f"failed: {message}", err=True)
 
-    outcome = decode_files(recognizer, found, chosen, output_folder, show, failed)
-    typer.echo(outcome.line(), err=True)
+    outcome = decode_files(recognizer, found, chosen, output_folder, show, failed, part)
+    typer.echo(outcome.line() if part is None else f"shard {part}: {outcome.line()}", err=True)
     if outcome.errors:
         raise PartialFailure(
-            f"{len(outcome.errors)} of {len(found)} inputs failed", todo="see the lines above; the rest is written"
+            f"{len(outcome.errors)} of {outcome.inputs} inputs failed", todo="see the lines above; the rest is written"
         )

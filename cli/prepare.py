@@ -20,16 +20,22 @@ def prepare(
     seed: Annotated[int | None, typer.Option(help="Seed of whatever the corpus draws at random.")] = None,
     partial: Annotated[bool, typer.Option("--partial", help="Take a corpus of which parts are missing.")] = False,
     download: Annotated[bool, typer.Option("--download", help="Fetch the corpus from its public site.")] = False,
+    shard: Annotated[
+        str | None, typer.Option(help="Read one part of the corpus, such as 2/4; each by a process of its own.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     options: Annotated[
         list[str] | None, typer.Argument(help="Further options of this corpus.", metavar="[KEY=VALUE]...")
     ] = None,
 ) -> None:
-    """Write the manifests of a corpus: train.json, dev.json, test.json."""
+    """Write the manifests of a corpus: train.json, dev.json, test.json.
+
+    Shards 1/4 to 4/4 may work at the same time; the one that ends last writes the manifests.
+    """
     from snn_asr import corpora
 
     chosen = parse_overrides(options)
-    flags = {"seed": seed, "partial": partial or None, "download": download or None}
+    flags = {"seed": seed, "partial": partial or None, "download": download or None, "shard": shard}
     chosen |= {key: value for key, value in flags.items() if value is not None}
     summary = corpora.prepare(corpus, data_folder, output_folder, **chosen)
     if as_json:

@@ -14,7 +14,9 @@ def profile(
     engine: Annotated[
         str, typer.Option(help="batch, or event: a live stream's events, time a frame, latency, estimated energy.")
     ] = "batch",
-    precision: Annotated[str, typer.Option(help="Of the event engine's weights: float32 or int8.")] = "float32",
+    precision: Annotated[
+        str | None, typer.Option(help="Of the event engine's weights: float32 or int8; else as the model has them.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

@@ -16,7 +16,9 @@ def stream(
     endpoint_silence: Annotated[
         float, typer.Option(help="Seconds without a word that end a segment; 0: one segment.", min=0)
     ] = 1.0,
-    precision: Annotated[str, typer.Option(help="Of the weights: float32 or int8.")] = "float32",
+    precision: Annotated[
+        str | None, typer.Option(help="Of the weights: float32 or int8; else as the model has them.")
+    ] = None,
     as_json: Annotated[
         bool | None, typer.Option("--json/--text", help="JSON lines with times (as when piped), or text.")
     ] = None,

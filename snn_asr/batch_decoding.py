@@ -1,17 +1,21 @@
-"""Decode many files: errors collected while the others finish, outputs mirrored, finished files skipped by content."""
+"""Decode many files: errors collected while the others finish, outputs mirrored, finished files skipped by content.
+
+Beside the transcripts an output folder holds decoded.jsonl, one line for each finished file with all that determines
+its transcript, and errors.json. Shards have files of their own, decoded-2-of-4.jsonl and errors-2-of-4.json.
+"""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from snn_asr.errors import DataError
-from snn_asr.files import append_json_line, sha256, write_bytes, write_json, write_text
+from snn_asr.files import append_json_line, read_json, sha256, write_json, write_text
 from snn_asr.inputs import Input
 from snn_asr.recognizer import BATCH, Recognizer
+from snn_asr.sharding import Shard, mend_journal, read_journal, shard_files
 from snn_asr.writers import FORMATS, Hypothesis, render
 
 BATCH_FILES = 16
@@ -28,6 +32,10 @@ class Outcome:
     wall_seconds: float = 0.0
     errors: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def inputs(self) -> int:
+        return self.decoded + self.skipped + len(self.errors)
+
     def line(self) -> str:
         speed = f", {self.audio_seconds / self.wall_seconds:.0f} times real time" if self.decoded else ""
         skipped = f", {self.skipped} already done" if self.skipped else ""
@@ -36,14 +44,18 @@ class Outcome:
 
 def decode_files(
     recognizer: Recognizer, inputs: Sequence[Input], formats: Sequence[str], output_folder: Path | None,
-    show: Callable[[Hypothesis], None], failed: Callable[[Input, str], None],
+    show: Callable[[Hypothesis], None], failed: Callable[[Input, str], None], shard: Shard | None = None,
 ) -> Outcome:
-    """Transcribe ``inputs``; with an output folder write each in every format, otherwise ``show`` each.
+    """Transcribe ``inputs``, or the ``shard`` of them; with an output folder write each in every format, otherwise
+    ``show`` each.
 
-    A file that cannot be read is reported to ``failed`` and, with an output folder, listed in errors.json.
+    A file that cannot be read is reported to ``failed`` and, with an output folder, listed in errors.json, by shards
+    when all have ended. Shards may run at the same time, into one folder.
     """
     outcome, started = Outcome(), time.monotonic()
-    journal = _read_journal(output_folder) if output_folder else {}
+    inputs = inputs if shard is None else shard.part(inputs, key=lambda each: each.name)
+    journal_name = JOURNAL if shard is None else shard.file_name(JOURNAL)
+    journal = _read_journals(output_folder, journal_name) if output_folder else {}
 
     def fail(each: Input, error: DataError) -> None:
         outcome.errors[str(each.path)] = error.what
@@ -73,11 +85,11 @@ def decode_files(
             for name in formats:
                 text = render(hypothesis, name, recognizer.tokens.kind)
                 write_text(_output(output_folder, each, name), text)
-            row = {"name": each.name, **_state(each, recognizer, formats)}
-            append_json_line(output_folder / JOURNAL, row)
+            row = {"name": each.name, "finished": time.time(), **_state(each, recognizer, formats)}
+            append_json_line(output_folder / journal_name, row)
     outcome.wall_seconds = time.monotonic() - started
     if output_folder is not None:
-        write_json(output_folder / ERRORS, outcome.errors)
+        _write_errors(output_folder, outcome.errors, shard)
     return outcome
 
 
@@ -96,21 +108,37 @@ def _output(folder: Path, each: Input, name: str) -> Path:
     return folder / f"{each.name}{FORMATS[name]}"
 
 
-def _read_journal(folder: Path) -> dict[str, dict]:
-    """Last state of every decoded name; a last line cut short by a crash is taken out of the file."""
-    path, journal = folder / JOURNAL, {}
-    if not path.is_file():
-        return journal
-    *lines, rest = path.read_bytes().split(b"\n")
-    if rest:
-        write_bytes(path, b"".join(line + b"\n" for line in lines))
-    try:
-        for line in lines:
-            row = json.loads(line)
-            journal[row.pop("name")] = row
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise DataError("damaged", path, "remove it to decode everything again") from error
+def _read_journals(folder: Path, own: str) -> dict[str, dict]:
+    """Last state of every name that was decoded by whichever shard, or by none; ``own`` is the one to append to."""
+    mend_journal(folder / own)
+    finished, journal = {}, {}
+    for path in (folder / JOURNAL, *shard_files(folder, JOURNAL)):
+        for row in read_journal(path):
+            if "name" not in row:
+                raise DataError("damaged", path, "remove it to do its part again")
+            name, when = row.pop("name"), row.pop("finished", 0.0)
+            if when >= finished.get(name, 0.0):
+                finished[name], journal[name] = when, row
     return journal
+
+
+def _write_errors(folder: Path, errors: dict[str, str], shard: Shard | None) -> None:
+    """errors.json; of a shard its own file and, where those of all are there, what they hold together."""
+    if shard is None:
+        write_json(folder / ERRORS, errors)
+        for path in shard_files(folder, ERRORS):
+            path.unlink(missing_ok=True)
+        return
+    write_json(folder / shard.file_name(ERRORS), errors)
+    parts = [folder / Shard(number, shard.count).file_name(ERRORS) for number in range(1, shard.count + 1)]
+    written = None
+    # Another shard may end meanwhile: whoever writes last has seen the files of all.
+    while all(path.is_file() for path in parts):
+        together = {name: error for path in parts for name, error in read_json(path).items()}
+        if together == written:
+            break
+        write_json(folder / ERRORS, together)
+        written = together
 
 
 def _groups(inputs: Sequence[Input], size: int) -> Iterator[Sequence[Input]]:

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from snn_asr.errors import unknown_name
-from snn_asr.event_parts import LayerParts, causal_layers, head_parts, input_unit, layer_parts
+from snn_asr.event_parts import LayerParts, causal_layers, head_parts, input_unit, layer_parts, weight_names
 from snn_asr.kernels.event import stack
-from snn_asr.kernels.event.delivery import MOST_LEVELS
 from snn_asr.model import AcousticModel
+from snn_asr.weights import rounded, row_scales
 
 PRECISIONS = ("float32", "int8")
 ALIGNMENT_BYTES = 64  # a row begins on a cache line
@@ -67,14 +67,15 @@ class EventModel:
     def of(cls, model: AcousticModel, precision: str = "float32", every: bool = False) -> EventModel:
         """From a model in evaluation mode. ``every`` takes all products, with zeros too: the dense engine.
 
+        In int8 matrices that lie so on disk are what they are there; others are rounded here, in the same way.
+
         Raises UsageError for an unknown precision and for a bidirectional encoder.
         """
         if precision not in PRECISIONS:
             raise unknown_name("precision", precision, PRECISIONS)
         parts = [layer_parts(each) for each in causal_layers(model.encoder)]
         fed = [*((each.weight, each.scale, each.offset) for each in parts), head_parts(model)]
-        backs = [None, *(each.back for each in parts)]
-        rows = [_aligned_rows(weight, back, precision) for (weight, _, _), back in zip(fed, backs, strict=True)]
+        rows = _all_rows(model, [weight for weight, _, _ in fed], [each.back for each in parts], precision)
         coefficients = [float(each.coefficient) for each in model.encoder.integrators]
         numbers = [each.numbers(coefficient) for each, coefficient in zip(parts, coefficients, strict=True)]
         quantized = precision == "int8"
@@ -117,6 +118,9 @@ class EventModel:
         return logits
 
 
+Matrix = tuple[Tensor, Tensor | None]  # weights (M, units) and, where they lie in int8 on disk, their scales (M,)
+
+
 @dataclass(frozen=True)
 class _Rows:
     """One row for each unit of a source (units, row length), of what it feeds and what it feeds back to, and the scale
@@ -128,19 +132,30 @@ class _Rows:
     scales: np.ndarray
 
 
-def _aligned_rows(fed: Tensor, back: Tensor | None, precision: str) -> _Rows:
-    """From weights (M, units) and (M', units)."""
-    blocks = [each.detach().float().numpy() for each in (fed, back) if each is not None]
-    columns, kind = np.concatenate(blocks), np.dtype(precision)
+def _all_rows(model: AcousticModel, fed: list[Tensor], back: list[Tensor | None], precision: str) -> list[_Rows]:
+    """Of every source, from W of each layer with the head's at the end, and U (None: it has none) of each layer."""
+    names = weight_names(model)
+    onward = [(weight, model.scales.get(name)) for weight, (name, *_) in zip(fed, names, strict=True)]
+    around = [
+        [] if weight is None else [(weight, model.scales.get(own[1]))]
+        for weight, own in zip(back, names[:-1], strict=True)
+    ]
+    return [_aligned_rows([first, *rest], precision) for first, rest in zip(onward, [[], *around], strict=True)]
+
+
+def _aligned_rows(blocks: list[Matrix], precision: str) -> _Rows:
+    """From what a source feeds and, if there is a second block, what it feeds back to."""
+    sizes, kind = [len(weight) for weight, _ in blocks], np.dtype(precision)
     multiple = ALIGNMENT_BYTES // kind.itemsize
-    length = -(-len(columns) // multiple) * multiple
-    scales, values = np.ones(length, np.float32), np.zeros((columns.shape[1], length), kind)
-    if precision == "int8":
-        largest = np.abs(columns).max(axis=1)
-        scales[: len(columns)] = np.where(largest > 0, largest, 1) / MOST_LEVELS
-        columns = np.rint(columns / scales[: len(columns), None])
-    values[:, : len(columns)] = columns.T
-    return _Rows(len(blocks[0]), len(columns) - len(blocks[0]), values, scales)
+    length = -(-sum(sizes) // multiple) * multiple
+    scales, values, start = np.ones(length, np.float32), np.zeros((blocks[0][0].shape[1], length), kind), 0
+    for (weight, stored), size in zip(blocks, sizes, strict=True):
+        columns, start = slice(start, start + size), start + size
+        if precision == "int8":
+            own = row_scales(weight) if stored is None else stored
+            scales[columns], weight = own.numpy(), rounded(weight, own)
+        values[:, columns] = weight.detach().numpy().T
+    return _Rows(sizes[0], sum(sizes[1:]), values, scales)
 
 
 def _flat(arrays: list[np.ndarray]) -> np.ndarray:

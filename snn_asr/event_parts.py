@@ -41,6 +41,13 @@ class LayerParts:
         return [*self.own, *[0.0] * (stack.FEEDBACK - len(self.own)), self.feedback, smoothing, self.unit]
 
 
+def weight_names(model: AcousticModel) -> list[tuple[str, ...]]:
+    """Names in the state dict of W and, where it has one, U of every layer, and of the head's weights at the end."""
+    names = {id(each): name for name, each in model.named_parameters()}
+    matrices = [*(each.core_weights() for each in causal_layers(model.encoder)), [model.head.weight]]
+    return [tuple(names[id(each)] for each in own) for own in matrices]
+
+
 def causal_layers(encoder: Encoder) -> list[nn.Module]:
     """Raises UsageError for a bidirectional encoder."""
     if any(isinstance(each, Bidirectional) for each in encoder.layers):

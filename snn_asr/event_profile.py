@@ -44,14 +44,17 @@ class Heard:
     network_seconds: float = 0.0
 
 
-def profile_stream(recognizer: Recognizer, paths: Sequence[Path], precision: str = "float32") -> dict[str, Any]:
+def profile_stream(recognizer: Recognizer, paths: Sequence[Path], precision: str | None = None) -> dict[str, Any]:
     """JSON values; the files are streamed one by one, a step of the network at a time, after one warm-up.
+
+    ``precision`` is as for ``Recognizer.network``.
 
     Raises DataError for no files, and for audio that cannot be read.
     """
     if not paths:
         raise DataError("no audio to profile with", todo="name at least one file")
-    settings, network = recognizer.extractor.settings, recognizer.network(precision)
+    settings, precision = recognizer.extractor.settings, precision or recognizer.model.precision
+    network = recognizer.network(precision)
     waveforms = [recognizer.samples(path) for path in paths]
     seconds = sum(map(len, waveforms)) / settings.sample_rate
     _listen(recognizer, waveforms[0], precision, Heard())

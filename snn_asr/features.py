@@ -1,28 +1,23 @@
 """Log-mel or MFCC frames, their deltas, averages over segments, normalisation and frame stacking.
 
-A frame is the same number bit for bit whether its utterance is computed whole or in chunks of any size: everything is
-computed in float64, in blocks of fixed shape counted from the start of the utterance, and rounded to float32 once.
+A frame is the same number bit for bit whether its utterance is computed whole or in chunks of any size (spectra.py).
 Segments divide an utterance that is known to its end: they exist whole only.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, fields
 
+import numpy as np
 import torch
 from torch.nn import functional
-from torchaudio.compliance import kaldi
-from torchaudio.functional import compute_deltas, create_dct
+from torchaudio.functional import compute_deltas
 
 from snn_asr.errors import DataError, UsageError, unknown_name
+from snn_asr.spectra import Spectra
 
-BLOCK_FRAMES = 16  # a live frame costs one block (0.2 ms); larger blocks make whole files only a little faster
 DELTA_WINDOW_FRAMES = 5
 DELTA_LOOK_AHEAD_FRAMES = 4  # two orders of deltas, each looking half a window ahead
-_PREEMPHASIS = 0.97
-_CEPSTRAL_LIFTER = 22.0
-_ENERGY_FLOOR = torch.finfo(torch.float32).eps  # Kaldi's; about the noise of 16-bit samples, so log-mel >= -15.95
 _DEVIATION_FLOOR = 0.01
 GLOBAL, SPEAKER, UTTERANCE = NORMALIZATIONS = ("global", "speaker", "utterance")
 
@@ -142,21 +137,12 @@ class FeatureExtractor:
 
     The numbers are those of Kaldi's ``compute-fbank-feats`` and ``compute-mfcc-feats`` (Povey window, DC offset
     removed, pre-emphasis 0.97, ``snip_edges``, no dither) for samples in [-1, 1]. torchaudio computes the same in
-    float64, but builds its tables again in every call, which costs a live stream three times as much.
+    float64, but a frame that comes alone costs a live stream a hundred times as much there.
     """
 
     def __init__(self, settings: FeatureSettings) -> None:
         self.settings = settings
-        self._fft_size = 2 ** (settings.window_samples - 1).bit_length()
-        self._block_samples = (BLOCK_FRAMES - 1) * settings.hop_samples + settings.window_samples
-        window = torch.hann_window(settings.window_samples, periodic=False, dtype=torch.float64)
-        self._window = window.pow(0.85)
-        high_hz = float(settings.high_hz or 0)
-        filters, _ = kaldi.get_mel_banks(
-            settings.mels, self._fft_size, settings.sample_rate, float(settings.low_hz), high_hz, 100.0, -500.0, 1.0
-        )
-        self._filters = functional.pad(filters, (0, 1)).double().T  # (bins, mels); none reaches Nyquist
-        self._cosines = _cepstral_matrix(settings) if settings.kind == "mfcc" else None
+        self._spectra = Spectra(settings)
 
     def __call__(self, samples: torch.Tensor) -> torch.Tensor:
         frames = self.plain_frames(samples)
@@ -179,24 +165,7 @@ class FeatureExtractor:
 
     def base_frames(self, samples: torch.Tensor) -> torch.Tensor:
         """(N,) to (windows, base size) float32, without deltas and not averaged."""
-        count = self.window_count(len(samples))
-        frames = torch.empty(count, self.settings.base_size)
-        for first in range(0, count, BLOCK_FRAMES):
-            start = first * self.settings.hop_samples
-            piece = samples[start : start + self._block_samples]
-            block = torch.zeros(self._block_samples, dtype=torch.float64)
-            block[: len(piece)] = piece
-            frames[first : first + BLOCK_FRAMES] = self._block(block)[: count - first]
-        return frames
-
-    def _block(self, samples: torch.Tensor) -> torch.Tensor:
-        """(block samples,) to (BLOCK_FRAMES, base size), float64."""
-        frames = samples.unfold(0, self.settings.window_samples, self.settings.hop_samples)
-        frames = frames - frames.mean(dim=1, keepdim=True)
-        before = torch.cat((frames[:, :1], frames[:, :-1]), dim=1)
-        spectrum = torch.fft.rfft((frames - _PREEMPHASIS * before) * self._window, n=self._fft_size)
-        energies = (spectrum.abs().square() @ self._filters).clamp(min=_ENERGY_FLOOR).log()
-        return energies if self._cosines is None else energies @ self._cosines
+        return torch.from_numpy(self._spectra(samples.contiguous().numpy(), self.window_count(len(samples))))
 
 
 class FeatureStream:
@@ -217,30 +186,21 @@ class FeatureStream:
 
     def accept(self, samples: torch.Tensor) -> torch.Tensor:
         """Take samples (n,), return the frames (t, F) that have become final (with deltas, 4 frames late)."""
-        self._samples = torch.cat((self._samples, samples))
-        return self._finished_frames(self._new_base_frames(), DELTA_LOOK_AHEAD_FRAMES)
+        waiting = np.concatenate((self._samples, samples.numpy()))
+        frames = self._extractor.base_frames(torch.from_numpy(waiting))
+        self._samples = waiting[len(frames) * self._extractor.settings.hop_samples :]
+        return self._finished_frames(frames, DELTA_LOOK_AHEAD_FRAMES)
 
     def finish(self) -> torch.Tensor:
         """The last frames (t, F) of the waveform; the stream is then ready for another."""
-        frames = self._finished_frames(self._new_base_frames(), 0)
+        frames = self._finished_frames(torch.empty(0, self._extractor.settings.base_size), 0)
         self._reset()
         return frames
 
     def _reset(self) -> None:
-        self._samples = torch.empty(0)  # from the start of the block that is being filled
-        self._taken = 0  # frames of that block that were handed on
+        self._samples = np.empty(0, np.float32)  # from the start of the next frame
         self._context = torch.empty(0, self._extractor.settings.base_size)  # frames the deltas still need
         self._past = 0  # frames at the start of the context whose deltas were returned
-
-    def _new_base_frames(self) -> torch.Tensor:
-        count = self._extractor.window_count(len(self._samples))
-        if count == self._taken:
-            return torch.empty(0, self._extractor.settings.base_size)
-        frames = self._extractor.base_frames(self._samples)[self._taken :]
-        complete = count - count % BLOCK_FRAMES
-        self._samples = self._samples[complete * self._extractor.settings.hop_samples :]
-        self._taken = count - complete
-        return frames
 
     def _finished_frames(self, frames: torch.Tensor, look_ahead_frames: int) -> torch.Tensor:
         if not self._extractor.settings.deltas:
@@ -347,13 +307,6 @@ def stack_frames(frames: torch.Tensor, stack: int) -> torch.Tensor:
 def stacked_length(lengths: int | torch.Tensor, stack: int) -> int | torch.Tensor:
     """Frames left by ``stack_frames`` of so many frames (a number or a tensor of numbers)."""
     return lengths // stack
-
-
-def _cepstral_matrix(settings: FeatureSettings) -> torch.Tensor:
-    """(mels, coefficients): orthonormal cosine transform with Kaldi's liftering 1 + (L / 2) sin(pi i / L), L = 22."""
-    cosines = create_dct(settings.coefficients, settings.mels, "ortho").double()
-    index = torch.arange(settings.coefficients, dtype=torch.float64)
-    return cosines * (1 + _CEPSTRAL_LIFTER / 2 * torch.sin(math.pi * index / _CEPSTRAL_LIFTER))
 
 
 def _invalid(name: str, value: object, expected: str) -> UsageError:

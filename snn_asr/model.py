@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from snn_asr import __version__, encoders
+from snn_asr import __version__, encoders, weights
 from snn_asr.batch_norm import BatchNorm
 from snn_asr.decoding import TASKS, TRANSCRIPTION
 from snn_asr.errors import DataError, SnnAsrError, unknown_name
@@ -26,7 +26,7 @@ from snn_asr.front_end import NONE, FrontEnd, FrontEndSettings
 from snn_asr.kernels import valid_frames
 from snn_asr.tokens import Tokens
 
-FORMAT = 1
+FORMAT, INT8_FORMAT = 1, 2  # programs from before int8 weights must refuse them
 HEAD_NORMALIZATIONS = ("none", "input", "output")
 CONFIG, WEIGHTS, CHECKSUMS = "config.json", "weights.safetensors", "checksums.json"
 CHECKED = (CONFIG, WEIGHTS, "normalization.json", "tokens.json", "metrics.json", "recipe.yaml")
@@ -70,7 +70,10 @@ class ModelSettings:
 
 
 class AcousticModel(nn.Module):
-    """Frames to logits. ``classes`` counts the CTC blank, class 0."""
+    """Frames to logits. ``classes`` counts the CTC blank, class 0.
+
+    ``scales`` are those of the matrices that lie in int8 on disk, by name (weights.py); none: all is float32 there.
+    """
 
     def __init__(self, settings: ModelSettings, normalization: Normalization, classes: int) -> None:
         super().__init__()
@@ -86,6 +89,12 @@ class AcousticModel(nn.Module):
         sizes = {"input": self.encoder.output_size, "output": classes}
         size = sizes.get(settings.head_normalization)
         self.head_normalization = BatchNorm(size) if size else None
+        self.scales: dict[str, Tensor] = {}
+
+    @property
+    def precision(self) -> str:
+        """Of the weights on disk: float32 or int8."""
+        return "int8" if self.scales else "float32"
 
     def forward(
         self, frames: Tensor, lengths: Tensor, state: tuple | None = None, normalized: bool = False
@@ -148,13 +157,19 @@ class LoadedModel:
 def save_model(
     folder: str | Path, model: AcousticModel, tokens: Tokens, metrics: dict[str, Any], recipe_text: str
 ) -> None:
-    """Write a model folder; the checksums last, so that a folder without them is known to be unfinished."""
+    """Write a model folder; the checksums last, so that a folder without them is known to be unfinished.
+
+    Raises DataError where it cannot be written.
+    """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / CHECKSUMS).unlink(missing_ok=True)
-    write_json(folder / CONFIG, {"format": FORMAT, "snn_asr": __version__, "model": model.settings.to_dict()})
-    weights = {name: each.detach().cpu().contiguous() for name, each in model.state_dict().items()}
-    write_bytes(folder / WEIGHTS, safetensors.torch.save(weights))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / CHECKSUMS).unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot write ({error.strerror})", folder, "choose a writable folder") from error
+    written_format = INT8_FORMAT if model.scales else FORMAT
+    write_json(folder / CONFIG, {"format": written_format, "snn_asr": __version__, "model": model.settings.to_dict()})
+    write_bytes(folder / WEIGHTS, safetensors.torch.save(weights.pack(model.state_dict(), model.scales)))
     write_json(folder / "normalization.json", model.normalization.to_dict())
     write_json(folder / "tokens.json", tokens.to_dict())
     write_json(folder / "metrics.json", metrics)
@@ -183,13 +198,15 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> LoadedModel:
         ):
             raise DataError("missing, or not as training wrote it", folder / name, "copy the model folder again")
     config = read_json(folder / CONFIG)
-    if config.get("format") != FORMAT:
-        raise DataError(f"model format {config.get('format')} is not {FORMAT}", folder, "use a matching snn-asr")
+    if config.get("format") not in (FORMAT, INT8_FORMAT):
+        what = f"model format {config.get('format')} is not {FORMAT} or {INT8_FORMAT}"
+        raise DataError(what, folder, "use a matching snn-asr")
     try:
         tokens = Tokens.from_dict(read_json(folder / "tokens.json"))
         normalization = Normalization.from_dict(read_json(folder / "normalization.json"))
         model = AcousticModel(ModelSettings.from_dict(config["model"]), normalization, tokens.size)
-        model.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
+        state, model.scales = weights.unpack(safetensors.torch.load_file(folder / WEIGHTS))
+        model.load_state_dict(state)
     except (KeyError, TypeError, RuntimeError, safetensors.SafetensorError, SnnAsrError) as error:
         raise DataError(f"cannot be loaded ({str(error).splitlines()[0]})", folder, "train it again") from error
     metrics = read_json(folder / "metrics.json")

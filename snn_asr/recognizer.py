@@ -47,12 +47,12 @@ class Recognizer:
         self.fingerprint, self.device = loaded.fingerprint, device
         self.extractor = FeatureExtractor(self.model.settings.features)
         self.beam: BeamDecoder | None = None
-        self.engine, self._precision = BATCH, "float32"
+        self.engine, self._precision = BATCH, self.model.precision
         self._networks: dict[tuple[str, bool], EventModel] = {}
         self._building = threading.Lock()
 
-    def use_engine(self, engine: str, precision: str = "float32") -> None:
-        """``batch`` or ``event`` from now on; ``precision`` is that of the event engine's weights.
+    def use_engine(self, engine: str, precision: str | None = None) -> None:
+        """``batch`` or ``event`` from now on; ``precision`` as for ``network``.
 
         Raises UsageError for an unknown name, and where the event engine cannot do what is asked.
         """
@@ -62,31 +62,33 @@ class Recognizer:
             raise UsageError("the event engine decodes greedily", "--beam", "leave it out, or use --engine batch")
         if engine == EVENT:
             self.network(precision)
-        self.engine, self._precision = engine, precision
+        self.engine, self._precision = engine, precision or self.model.precision
 
     @property
     def identity(self) -> str:
         """The engine and what its results depend on."""
         return self.engine if self.engine == BATCH else f"{self.engine} {self._precision}"
 
-    def network(self, precision: str = "float32", every: bool = False) -> EventModel:
-        """The weights as the event engine has them, made once (see EventModel.of)."""
+    def network(self, precision: str | None = None, every: bool = False) -> EventModel:
+        """The weights as the event engine has them, made once (see EventModel.of): in float32 or int8, as they lie in
+        the model folder where nothing is given."""
         if self.device != "cpu":
             raise UsageError(f"the event engine runs on the CPU, not on {self.device}", "--device", "use --device cpu")
-        from snn_asr.event_model import EventModel  # imports numba, which batches on a GPU do without
+        from snn_asr.event_model import EventModel  # its kernels are for this engine alone
 
+        precision = precision or self.model.precision
         with self._building:
             if (precision, every) not in self._networks:
                 self._networks[precision, every] = EventModel.of(self.model, precision, every)
             return self._networks[precision, every]
 
     def stream(
-        self, endpointing: EndpointSettings | None = DEFAULT, precision: str = "float32", every: bool = False
+        self, endpointing: EndpointSettings | None = DEFAULT, precision: str | None = None, every: bool = False
     ) -> Stream:
         """A live stream (streaming.py), one of as many as wanted: their weights are shared, also between threads.
 
-        Without ``endpointing`` it is one segment from start to end. ``precision``: weights in float32 or int8;
-        ``every``: multiply zeros too, to compare with. Raises UsageError for a model that needs whole utterances.
+        Without ``endpointing`` it is one segment from start to end. ``precision`` is as for ``network``; ``every``:
+        multiply zeros too, to compare with. Raises UsageError for a model that needs whole utterances.
         """
         return Stream(self.model, self.tokens, self.extractor, self.network(precision, every), endpointing)
 

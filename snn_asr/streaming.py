@@ -27,7 +27,7 @@ from torch import Tensor
 from snn_asr.decoding import STREAMS, TRANSCRIPTION, Emission
 from snn_asr.endpointing import Endpointer, EndpointSettings
 from snn_asr.errors import DataError
-from snn_asr.features import FeatureExtractor, FeatureStream
+from snn_asr.features import FeatureExtractor, FeatureStream, stack_frames
 from snn_asr.model import AcousticModel
 from snn_asr.tokens import Tokens
 from snn_asr.writers import WORD_START, Hypothesis, Token, words
@@ -150,16 +150,20 @@ class EncoderInputs:
     def _stacked(self, frames: Tensor) -> Tensor:
         if not len(frames):
             return self._none
-        self._frames = torch.cat((self._frames, self._model.normalization.apply(frames)))
-        count = len(self._frames) - len(self._frames) % self._model.settings.features.stack
-        complete, self._frames = self._frames[:count], self._frames[count:]
-        inputs, _, self._convolved = self._model.encoder_input(
-            complete.unsqueeze(0), torch.tensor([count]), self._convolved
-        )
+        self._waiting.append(frames)
+        count, stack = sum(map(len, self._waiting)), self._model.settings.features.stack
+        if count < stack:
+            return self._none
+        frames, count = torch.cat(self._waiting), count - count % stack
+        self._waiting = [frames[count:]]
+        normalized = self._model.normalization.apply(frames[:count])
+        if self._model.front_end is None:
+            return stack_frames(normalized, stack)
+        inputs, self._convolved = self._model.front_end(normalized.unsqueeze(0), torch.tensor([count]), self._convolved)
         return inputs.squeeze(0)
 
     def _reset(self) -> None:
-        self._frames = torch.empty(0, self._model.settings.features.size)  # too few for another stack
+        self._waiting: list[Tensor] = []  # frames (t, F), too few for another stack
         self._convolved = None
 
 
@@ -238,7 +242,7 @@ def waveform(samples: Tensor | np.ndarray) -> Tensor:
     samples = torch.as_tensor(samples)
     if samples.dtype == torch.int16:
         samples = samples.float() / _FULL_SCALE
-    if samples.dim() != 1 or not samples.is_floating_point() or not torch.isfinite(samples).all():
+    if samples.dim() != 1 or not samples.is_floating_point() or not np.isfinite(samples.numpy()).all():
         what = f"{samples.dtype} of shape {tuple(samples.shape)}"
         raise DataError("samples must be one channel of finite numbers", what, "give float or 16-bit samples")
     return samples.float()

@@ -18,6 +18,7 @@ from snn_asr.errors import DataError, UsageError
 from snn_asr.features import FeatureExtractor
 from snn_asr.manifest import check_disjoint, find_manifests, read_manifest
 from snn_asr.settings import load_settings
+from snn_asr.sharding import Shard
 from snn_asr.tokens import build_tokens
 
 RATE = 16000
@@ -144,6 +145,17 @@ def test_raw_files_of_either_byte_order_become_flac(small, tmp_path, order):
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
     prepare(raw, tmp_path / "out")
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
+
+
+def test_shards_write_the_bytes_of_an_undivided_run(small, tmp_path):
+    raw, files = write_corpus(tmp_path / "raw", ".raw"), {}
+    prepare(raw, tmp_path / "out")
+    for number in (2, 3, 1):
+        prepare(raw, tmp_path / "shards", shard=Shard(number, 3))
+    for folder in ("out", "shards"):
+        paths = [path for path in (tmp_path / folder).rglob("*") if path.is_file()]
+        files[folder] = {path.relative_to(tmp_path / folder): path.read_bytes() for path in paths}
+    assert files["out"] == files["shards"] and len(files["out"]) == 3 + 1 + 28
 
 
 def test_raw_files_that_hold_no_samples(small, tmp_path):

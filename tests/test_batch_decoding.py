@@ -17,6 +17,7 @@ from snn_asr.batch_decoding import BATCH_FILES, ERRORS, JOURNAL, Outcome, decode
 from snn_asr.errors import DataError
 from snn_asr.files import read_json
 from snn_asr.inputs import find_inputs
+from snn_asr.sharding import Shard, shard_files
 from snn_asr.writers import FORMATS, render
 
 
@@ -31,11 +32,14 @@ def audio(tmp_path: Path) -> Path:
     return folder
 
 
-def decode(recognizer, audio: Path, output: Path | None, formats=("txt",)) -> tuple[Outcome, list, list[str]]:
+def decode(
+    recognizer, audio: Path, output: Path | None, formats=("txt",), shard: str | None = None
+) -> tuple[Outcome, list, list[str]]:
     """The outcome, what was shown and the messages of failures."""
     shown, failures = [], []
+    inputs, part = find_inputs([str(audio)]), Shard.parse(shard) if shard else None
     outcome = decode_files(
-        recognizer, find_inputs([str(audio)]), formats, output, shown.append, lambda _, line: failures.append(line)
+        recognizer, inputs, formats, output, shown.append, lambda _, line: failures.append(line), part
     )
     return outcome, shown, failures
 
@@ -152,3 +156,86 @@ def test_a_journal_that_is_none_is_one_line(line, recognizer, audio, tmp_path):
     with pytest.raises(DataError, match="damaged; remove it") as caught:
         decode(recognizer, audio, tmp_path)
     assert str(tmp_path / JOURNAL) in str(caught.value)
+
+
+def without_journals(folder: Path) -> dict[str, bytes]:
+    own = (JOURNAL, *(path.name for name in (JOURNAL, ERRORS) for path in shard_files(folder, name)))
+    return {name: (folder / name).read_bytes() for name in files(folder) if name not in own}
+
+
+def test_three_shards_write_what_an_undivided_run_writes(recognizer, audio, tmp_path):
+    (audio / "broken.wav").write_text("no audio")
+    (audio / "sub" / "broken.wav").write_text("no audio")
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    decode(recognizer, audio, whole, tuple(FORMATS))
+    outcomes = []
+    for shard in ("2/3", "1/3", "3/3"):
+        assert not (out / ERRORS).exists()  # not before all have ended
+        outcomes.append(decode(recognizer, audio, out, tuple(FORMATS), shard)[0])
+    assert sum(each.decoded for each in outcomes) == 6 and sum(len(each.errors) for each in outcomes) == 2
+    assert [each.inputs for each in outcomes] == [3, 3, 2]
+    assert without_journals(out).keys() == without_journals(whole).keys()
+    assert read_json(out / ERRORS) == read_json(whole / ERRORS) != {}
+    changed = [name for name, content in without_journals(whole).items() if without_journals(out)[name] != content]
+    assert changed in ([], [ERRORS])  # whose order is another
+    assert {path.name for path in out.glob("decoded*")} == {f"decoded-{number}-of-3.jsonl" for number in (1, 2, 3)}
+
+
+def test_shards_of_any_number_and_an_undivided_run_skip_what_is_done(recognizer, gru_run, audio, tmp_path):
+    out = tmp_path / "out"
+    assert decode(recognizer, audio, out, shard="1/3")[0].decoded == 2
+    assert decode(recognizer, audio, out, shard="1/2")[0].decoded + decode(recognizer, audio, out)[0].decoded == 4
+    assert decode(recognizer, audio, out, shard="2/4")[0].skipped == 2
+    other = snn_asr.load_model(gru_run)
+    for shard, formats in (("1/2", ("txt",)), (None, ("txt",))):
+        assert decode(other, audio, out, formats, shard)[0].decoded == 3
+    assert decode(recognizer, audio, out, shard="1/3")[0].decoded == 2  # the other model's are there by now
+    assert decode(other, audio, out)[0].decoded == 2
+
+
+def test_one_shard_again_and_an_undivided_run_keep_the_list_of_errors_right(recognizer, audio, tmp_path):
+    out, broken = tmp_path / "out", [audio / "broken.wav", audio / "sub" / "broken.wav"]
+    for path in broken:
+        path.write_text("no audio")
+    for shard in ("1/2", "2/2"):
+        decode(recognizer, audio, out, shard=shard)
+    assert read_json(out / ERRORS).keys() == set(map(str, broken))
+    names = sorted(each.name for each in find_inputs([str(audio)]))
+    write_audio(broken[0], torch.zeros(800), RATE_HZ)
+    assert decode(recognizer, audio, out, shard=f"{1 + names.index('broken') % 2}/2")[0].decoded == 1
+    assert read_json(out / ERRORS).keys() == {str(broken[1])}
+    assert decode(recognizer, audio, out)[0].skipped == 7
+    assert read_json(out / ERRORS).keys() == {str(broken[1])} and shard_files(out, ERRORS) == []
+
+
+def test_the_line_another_shard_is_writing_is_left_alone(recognizer, audio, tmp_path):
+    decode(recognizer, audio, tmp_path, shard="1/2")
+    journal = tmp_path / "decoded-1-of-2.jsonl"
+    journal.write_bytes(journal.read_bytes() + b'{"name"')
+    before = journal.read_bytes()
+    assert decode(recognizer, audio, tmp_path, shard="2/2")[0].decoded == 3
+    assert journal.read_bytes() == before
+    assert decode(recognizer, audio, tmp_path, shard="1/2")[0].skipped == 3
+    assert journal.read_bytes() + b'{"name"' == before
+
+
+def test_errors_of_a_shard_that_ends_meanwhile_are_not_lost(recognizer, audio, tmp_path, monkeypatch):
+    """The second shard ends after the first has read the lists of both and before it writes what they hold."""
+    (audio / "broken.wav").write_text("no audio")  # the second of seven names: shard 1/2 has "broken" and three more
+    write, ended = batch_decoding.write_json, []
+    for shard in ("1/2", "2/2"):
+        decode(recognizer, audio, tmp_path, shard=shard)
+    (audio / "one.wav").write_text("no audio")
+    names = sorted(each.name for each in find_inputs([str(audio)]))
+    first, second = (f"{1 + names.index(name) % 2}/2" for name in ("broken", "one"))
+    assert first != second
+
+    def write_late(path, value):
+        if path.name == ERRORS and not ended:
+            ended.append(second)
+            decode(recognizer, audio, tmp_path, shard=second)
+        write(path, value)
+
+    monkeypatch.setattr(batch_decoding, "write_json", write_late)
+    decode(recognizer, audio, tmp_path, shard=first)
+    assert ended and read_json(tmp_path / ERRORS).keys() == {str(audio / "broken.wav"), str(audio / "one.wav")}

@@ -22,6 +22,7 @@ from snn_asr.corpora._demo_speakers import SPLITS, speakers
 from snn_asr.corpora._espeak import Phoneme, Speech
 from snn_asr.errors import DataError, UsageError
 from snn_asr.manifest import Utterance, read_manifest
+from snn_asr.sharding import Shard
 from snn_asr.tokens import phone_folding
 
 needs_espeak = pytest.mark.skipif(
@@ -199,6 +200,21 @@ def test_same_seed_same_bytes(corpus: Path, tmp_path: Path) -> None:
     second = {path.relative_to(again): path.read_bytes() for path in again.rglob("*") if path.is_file()}
     assert first.keys() == second.keys()
     assert [name for name in first if first[name] != second[name]] == []
+
+
+@needs_espeak
+def test_shards_write_the_same_bytes(corpus: Path, tmp_path: Path) -> None:
+    stale = tmp_path / "audio" / "librispeech" / "dev-demo" / speakers("dev")[0].number / "1" / ".half-12345678.flac"
+    stale.parent.mkdir(parents=True)
+    stale.touch()
+    for number in (2, 1):
+        summary = demo.prepare(None, tmp_path, **SMALL, shard=Shard(number, 2))
+    assert summary == demo.prepare(None, corpus, **SMALL)
+    first, second = (
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        for folder in (corpus, tmp_path)
+    )
+    assert [name for name in first.keys() | second.keys() if first.get(name) != second.get(name)] == []
 
 
 @needs_espeak

@@ -29,6 +29,7 @@ CHOICES = [
     FeatureSettings(kind="mfcc", deltas=True),
     FeatureSettings(sample_rate=8000, mels=20, deltas=True, high_hz=3800),
     FeatureSettings(sample_rate=11025, mels=23, window_milliseconds=32.5, hop_milliseconds=12.5, low_hz=60),
+    FeatureSettings(sample_rate=8000, mels=128),  # the lowest filters lie between two bins of the spectrum
 ]
 
 

@@ -13,6 +13,7 @@ from snn_asr.corpora import already_prepared, discard_prepared, mark_prepared
 from snn_asr.corpora.fsdd import WORDS, find_clips, prepare
 from snn_asr.errors import DataError, UsageError
 from snn_asr.manifest import check_disjoint, find_manifests, read_manifest
+from snn_asr.sharding import Shard
 
 RATE = 8000
 COUNTS = {"train": 12, "dev": 5, "test": 7}
@@ -100,6 +101,13 @@ def test_same_seed_same_bytes_and_a_split_does_not_depend_on_the_others(source, 
     assert len(audio) == 10 and all(fewer[name] == whole[name] for name in audio)
     prepare(source, tmp_path / "other", seed=1, **COUNTS)
     assert contents(tmp_path / "other")["dev.json"] != whole["dev.json"]
+
+
+def test_shards_write_the_bytes_of_an_undivided_run(source, prepared, tmp_path):
+    """Utterances are drawn one after the other, yet each may be made elsewhere."""
+    *others, last = (prepare(source, tmp_path, **COUNTS, shard=Shard(number, 3)) for number in (3, 1, 2))
+    assert [each["shard"] for each in others] == ["3/3", "1/3"] and last == prepare(source, prepared, **COUNTS)
+    assert contents(tmp_path) == contents(prepared)
 
 
 def test_preparing_again_does_nothing_and_other_options_prepare_anew(source, tmp_path):

@@ -20,6 +20,7 @@ from snn_asr.corpora import librispeech
 from snn_asr.corpora.librispeech import clean, plan, prepare
 from snn_asr.errors import DataError, UsageError
 from snn_asr.manifest import find_manifests, read_manifest
+from snn_asr.sharding import Shard
 
 
 @pytest.fixture
@@ -204,6 +205,27 @@ def test_killed_and_run_again_gives_the_right_result(small, tmp_path, replacemen
     expected = {path.name: path.read_bytes() for path in whole.glob("*.json")}
     found = {name: path.read_bytes() for name, path in find_manifests(out).items()}
     assert found == {Path(name).stem: content for name, content in expected.items() if name != "prepared.json"}
+
+
+def test_shards_write_the_bytes_of_an_undivided_run(small, tmp_path):
+    for out, shards in (("whole", [None]), ("shards", [Shard(2, 3), Shard(3, 3), Shard(1, 3)])):
+        for shard in shards:
+            prepare(small, tmp_path / out, splits=["train-clean-100", "dev-clean", "test-other"], shard=shard)
+    folders = (tmp_path / "whole", tmp_path / "shards")
+    whole, found = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders)
+    assert found == whole and found.keys() == {"train.json", "dev.json", "test.json", "prepared.json"}
+    with pytest.raises(UsageError, match="shards do not download"):
+        prepare(small, tmp_path / "out", download=True, shard=Shard(1, 2))
+
+
+def test_shards_together_have_the_published_minutes_or_none_writes_manifests(small, tmp_path):
+    path = next((small / "dev-clean").rglob("*.flac"))
+    path.write_bytes(flac(16000 * 3000))
+    prepare(small, tmp_path / "out", shard=Shard(2, 2))
+    for _ in range(2):
+        with pytest.raises(DataError, match="dev-clean: .* minutes, published are 2.00"):
+            prepare(small, tmp_path / "out", shard=Shard(1, 2))
+    assert not list((tmp_path / "out").glob("*.json"))
 
 
 class Terminal(io.StringIO):

@@ -18,6 +18,7 @@ from snn_asr.cli.options import parse_overrides
 from snn_asr.corpora.timit import prepare, standard_speakers
 from snn_asr.errors import DataError, UsageError
 from snn_asr.manifest import check_disjoint, find_manifests, read_manifest
+from snn_asr.sharding import Shard
 from snn_asr.tokens import build_tokens
 
 SENTENCES = ("SA1", "SA2", "SI501", "SI1131", "SI1761", "SX51", "SX141", "SX231", "SX321", "SX411")
@@ -276,6 +277,13 @@ def test_same_options_do_nothing_and_other_options_or_files_prepare_anew(tmp_pat
     words.write_text("40 160 corrected\n")
     prepare(corpus, out, partial=True, test_speakers="MABW0,FELC0")
     assert splits(out)["test"]["FELC0_SX51"].text == "corrected"
+
+
+def test_shards_write_the_bytes_of_an_undivided_run(few, tmp_path):
+    prepare(few, tmp_path / "out", partial=True)
+    for number in (1, 2):
+        prepare(few, tmp_path / "shards", partial=True, shard=Shard(number, 2))
+    assert contents(tmp_path / "shards") == contents(tmp_path / "out")
 
 
 def test_killed_in_mid_preparation_and_run_again_gives_the_right_result(few, tmp_path):

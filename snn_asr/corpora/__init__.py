@@ -1,12 +1,7 @@
-"""Corpora: one module each, with ``prepare(data_folder, output_folder, **options) -> summary`` writing manifests.
+"""Corpora: one module each, with ``prepare(data_folder, output_folder, shard=None, **options) -> summary``.
 
-A preparation ends with ``mark_prepared``, so that doing it twice with the same options does nothing:
-
-    options = {"seed": seed, "source": ...}
-    if not already_prepared(output_folder, options):
-        discard_prepared(output_folder, ("train", "dev", "test"))
-        ...                                  # write manifests *.json and audio/**
-        mark_prepared(output_folder, options)
+Each ends in ``_preparation.Preparation(...).run``, which writes manifests *.json and audio/**. A preparation ends with
+``mark_prepared``, so that doing it twice with the same options does nothing.
 """
 
 from __future__ import annotations
@@ -20,8 +15,10 @@ from pathlib import Path
 
 from snn_asr.errors import DataError, unknown_name
 from snn_asr.files import read_json, remove_leftovers, write_json
+from snn_asr.sharding import Shard
 
 MARK_NAME = "prepared.json"
+_COMMON = ("data_folder", "output_folder", "shard")
 
 
 def discover() -> dict[str, str]:
@@ -30,20 +27,23 @@ def discover() -> dict[str, str]:
     return {module.name: f"{__name__}.{module.name}" for module in modules if not module.name.startswith("_")}
 
 
-def prepare(name: str, data_folder: str | Path | None, output_folder: str | Path, **options: object) -> dict:
-    """Prepare the corpus ``name`` (upper or lower case) and return its summary.
+def prepare(
+    name: str, data_folder: str | Path | None, output_folder: str | Path, shard: str | None = None, **options: object
+) -> dict:
+    """Prepare the corpus ``name`` (upper or lower case), or a shard of it such as "2/4", and return its summary.
 
     Raises UsageError for an unknown corpus or option, and what the corpus itself raises.
     """
+    part = None if shard is None else Shard.parse(str(shard))
     modules = discover()
     if name.lower() not in modules:
         raise unknown_name("corpus", name, modules)
     function = importlib.import_module(modules[name.lower()]).prepare
-    valid = [key for key in inspect.signature(function).parameters if key not in ("data_folder", "output_folder")]
+    valid = [key for key in inspect.signature(function).parameters if key not in _COMMON]
     for key in options:
         if key not in valid:
             raise unknown_name("option", key, valid, f"corpus {name}")
-    return function(data_folder, output_folder, **options)
+    return function(data_folder, output_folder, shard=part, **options)
 
 
 def already_prepared(output_folder: str | Path, options: dict) -> bool:

@@ -1,18 +1,32 @@
-"""What preparations of all kinds share: work in threads with its progress, and the summary they return."""
+"""What preparations of all kinds share: utterances made in threads and in shards, manifests, a summary of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import track
 
-from snn_asr.files import read_json
+from snn_asr.corpora import MARK_NAME, already_prepared, discard_prepared, mark_prepared
+from snn_asr.errors import UsageError
+from snn_asr.files import append_json_line, read_json, remove_leftovers
+from snn_asr.manifest import Utterance, write_manifest
+from snn_asr.sharding import Shard, mend_journal, read_journal
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
+
+log = logging.getLogger(__name__)
+
+SHARDS = ".prepare-shards"
+_CLAIM = "manifests-claimed"
 
 # Of all entries of a manifest.
 _MEASURES: dict[str, Callable[[list[dict]], object]] = {
@@ -23,7 +37,88 @@ _MEASURES: dict[str, Callable[[list[dict]], object]] = {
 }
 
 
-def in_threads(function: Callable[[Item], Result], items: Sequence[Item], threads: int, title: str) -> list[Result]:
+@dataclass(frozen=True)
+class Preparation:
+    """What a corpus says of its preparation; ``run`` is the same for all.
+
+    ``options`` (JSON values) determine the result. ``items`` gives for every name in ``manifests`` what becomes its
+    utterances, in order, the same on every machine. ``make`` turns an item into an utterance, writes its audio where it
+    has to, and depends on nothing else, so that shards may do it anywhere. ``complete``, where there is one, is called
+    with all utterances by manifest before the manifests are written.
+    """
+
+    options: dict
+    manifests: Sequence[str]
+    items: Callable[[], Mapping[str, Sequence]]
+    make: Callable[[Any], Utterance]
+    title: str
+    threads: int = 1
+    complete: Callable[[dict[str, list[Utterance]]], None] | None = None
+    measures: Sequence[str] = ("utterances", "hours", "speakers")
+
+    def run(self, output_folder: Path, shard: Shard | None) -> dict[str, object]:
+        """Write the manifests unless they are there; returns ``measures`` of every one.
+
+        A shard makes its part of the utterances and keeps them in a hidden folder, where one that was killed goes
+        on; the one that finds those of all there writes the manifests. Others return how many are still missing.
+        """
+        parts = _parts_folder(output_folder, self.options)
+        if shard is not None:
+            _release(parts, shard)
+        if not already_prepared(output_folder, self.options):
+            if shard is None:
+                discard_prepared(output_folder, self.manifests)
+            else:
+                self._refuse_others(output_folder, parts)
+            items = self.items()
+            in_order = [item for name in self.manifests for item in items[name]]
+            utterances = self._make(output_folder, parts, in_order, shard)
+            missing = len(in_order) - len(utterances)
+            if not already_prepared(output_folder, self.options):  # by another shard, whose parts are gone then
+                if missing or (shard is not None and not _claim(parts, shard)):
+                    log.info("shard %s is done; the manifests are written when the others are", shard)
+                    return {"shard": str(shard), "missing_utterances": missing}
+                self._finish(output_folder, {name: len(items[name]) for name in self.manifests}, utterances)
+        shutil.rmtree(output_folder / SHARDS, ignore_errors=True)
+        return summary(output_folder, self.manifests, self.measures)
+
+    def _make(self, output_folder: Path, parts: Path, items: list, shard: Shard | None) -> dict[int, Utterance]:
+        """Utterances by the rank of their item: those that shards have made so far, and the others of this one."""
+        utterances = _read_parts(parts, output_folder)
+        todo = [rank for rank in range(len(items)) if rank not in utterances and (shard is None or shard.owns(rank))]
+        title = self.title if shard is None else f"{self.title} (shard {shard})"
+        made = zip(todo, in_threads(self.make, [items[rank] for rank in todo], self.threads, title), strict=True)
+        if shard is None:
+            return utterances | dict(made)
+        own = parts / shard.file_name("made.jsonl")
+        mend_journal(own)
+        for rank, utterance in made:
+            append_json_line(own, {"rank": rank, **_to_json(utterance, output_folder)})
+        self._refuse_others(output_folder, parts)
+        return _read_parts(parts, output_folder)
+
+    def _finish(self, output_folder: Path, sizes: dict[str, int], utterances: dict[int, Utterance]) -> None:
+        in_order = (utterances[rank] for rank in range(len(utterances)))
+        manifests = {name: [next(in_order) for _ in range(size)] for name, size in sizes.items()}
+        if self.complete is not None:
+            self.complete(manifests)
+        remove_leftovers(output_folder, "audio/**/*.flac")  # of killed shards
+        for name, members in manifests.items():
+            write_manifest(output_folder / f"{name}.json", members)
+        mark_prepared(output_folder, self.options)
+
+    def _refuse_others(self, output_folder: Path, parts: Path) -> None:
+        """Shards clear nothing away, since others are at work: they want a folder without another preparation."""
+        todo = "give all shards the same options and paths and a folder of their own, or leave out --shard"
+        if any(path != parts for path in (output_folder / SHARDS).glob("*")):
+            raise UsageError("unfinished shards with other options or data", output_folder / SHARDS, todo)
+        if (output_folder / MARK_NAME).is_file() and not already_prepared(output_folder, self.options):
+            raise UsageError("another preparation is here", output_folder, todo)
+
+
+def in_threads(
+    function: Callable[[Item], Result], items: Sequence[Item], threads: int, title: str
+) -> Iterator[Result]:
     """``function`` of every item, in their order, with progress on a terminal. Interrupted, it stops soon."""
     console = Console(stderr=True)
     executor = ThreadPoolExecutor(threads)
@@ -31,17 +126,57 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item], thread
         results = executor.map(function, items)
         if console.is_terminal:
             results = track(results, title, len(items), console=console, transient=True)
-        return list(results)
+        yield from results
     finally:
         executor.shutdown(cancel_futures=True)
 
 
-def summary(
-    output_folder: Path, manifests: Iterable[str], measures: Sequence[str] = ("utterances", "hours", "speakers")
-) -> dict[str, dict[str, object]]:
-    """``measures`` (also "words") of every manifest."""
+def summary(output_folder: Path, manifests: Iterable[str], measures: Sequence[str]) -> dict[str, dict[str, object]]:
+    """``measures`` of every manifest."""
     summaries = {}
     for name in manifests:
         entries = list(read_json(output_folder / f"{name}.json").values())
         summaries[name] = {measure: _MEASURES[measure](entries) for measure in measures}
     return summaries
+
+
+def _parts_folder(output_folder: Path, options: dict) -> Path:
+    """Where shards with these options keep their utterances: parts of different preparations cannot be mixed."""
+    digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
+    return output_folder / SHARDS / digest[:16]
+
+
+def _claim(parts: Path, shard: Shard) -> bool:
+    """Whether this shard is to write the manifests: of shards that end at the same moment only one makes the file."""
+    try:
+        with open(parts / _CLAIM, "x", encoding="utf-8") as file:
+            file.write(str(shard))
+    except (FileExistsError, FileNotFoundError):  # another is at it, or has done it just now
+        return False
+    return True
+
+
+def _release(parts: Path, shard: Shard) -> None:
+    """What this shard claimed and was killed over it may claim again."""
+    claim = parts / _CLAIM
+    if claim.is_file() and claim.read_text(encoding="utf-8") == str(shard):
+        claim.unlink()
+
+
+def _read_parts(parts: Path, output_folder: Path) -> dict[int, Utterance]:
+    """Utterances by rank, of all shards, without those whose audio is gone."""
+    rows = [row for path in sorted(parts.glob("*.jsonl")) for row in read_journal(path)]
+    utterances = {row.pop("rank"): _from_json(row, output_folder) for row in rows}
+    return {rank: each for rank, each in utterances.items() if each.wav.is_file()}
+
+
+def _to_json(utterance: Utterance, output_folder: Path) -> dict:
+    """Audio in the output folder by its place there: other machines may know the folder by another path."""
+    inside = utterance.wav.is_relative_to(output_folder)
+    return asdict(utterance) | {"wav": str(utterance.wav.relative_to(output_folder) if inside else utterance.wav)}
+
+
+def _from_json(row: dict, output_folder: Path) -> Utterance:
+    phones = row["phones"]
+    phones = None if phones is None else tuple((label, end) for label, end in phones)
+    return Utterance(**row | {"wav": output_folder / row["wav"], "phones": phones})

@@ -18,8 +18,7 @@ import numpy
 import torch
 
 from snn_asr.audio import duration_seconds, write_audio
-from snn_asr.corpora import already_prepared, discard_prepared, mark_prepared
-from snn_asr.corpora._preparation import summary
+from snn_asr.corpora._preparation import Preparation
 from snn_asr.corpora._recordings import (
     Recording,
     corpus_folder,
@@ -29,7 +28,8 @@ from snn_asr.corpora._recordings import (
     require_flags,
 )
 from snn_asr.errors import DataError
-from snn_asr.manifest import Utterance, write_manifest
+from snn_asr.manifest import Utterance
+from snn_asr.sharding import Shard
 from snn_asr.transcripts import read_transcripts
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,9 @@ _OMITTED = {
 }
 
 
-def prepare(data_folder: str | Path | None, output_folder: str | Path, partial: bool = False) -> dict:
+def prepare(
+    data_folder: str | Path | None, output_folder: str | Path, partial: bool = False, shard: Shard | None = None
+) -> dict:
     """Write the manifests train, dev and test; ``data_folder`` is an4 or its parent.
 
     ``partial`` takes an incomplete copy as it is, leaving out what has no recording or no transcript. Returns
@@ -71,16 +73,16 @@ def prepare(data_folder: str | Path | None, output_folder: str | Path, partial: 
     require_flags("an4", partial=partial)
     recordings = find_recordings(data_folder, partial)
     options = {"corpus": "an4", "development_step": DEVELOPMENT_STEP, "source": fingerprint(recordings)}
-    output_folder = Path(output_folder)
-    if not already_prepared(output_folder, options):
-        discard_prepared(output_folder, recordings)
-        raw = [each.path for split in recordings.values() for each in split if each.path.suffix == ".raw"]
-        order = _byte_order(raw) if raw else ""
-        for split, members in recordings.items():
-            utterances = [_utterance(each, output_folder / "audio" / split, order) for each in members]
-            write_manifest(output_folder / f"{split}.json", utterances)
-        mark_prepared(output_folder, options)
-    return summary(output_folder, recordings)
+    raw = [each.path for split in recordings.values() for each in split if each.path.suffix == ".raw"]
+    order = _byte_order(raw) if raw else ""
+    audio = Path(output_folder) / "audio"
+    preparation = Preparation(
+        options, tuple(recordings),
+        items=lambda: {split: [(each, audio / split) for each in members] for split, members in recordings.items()},
+        make=lambda item: _utterance(*item, order),
+        title="Reading AN4",
+    )
+    return preparation.run(Path(output_folder), shard)
 
 
 def find_recordings(data_folder: str | Path | None, partial: bool = False) -> dict[str, list[Recording]]:

@@ -21,17 +21,19 @@ import numpy
 import torch
 
 from snn_asr.audio import resample, write_audio
-from snn_asr.corpora import _espeak, already_prepared, discard_prepared, mark_prepared
+from snn_asr.corpora import _espeak, already_prepared
 from snn_asr.corpora._demo_phones import Segment, fit, segments, word_bounds
 from snn_asr.corpora._demo_room import degrade
 from snn_asr.corpora._demo_sentences import KINDS, Sentence, draw
 from snn_asr.corpora._demo_speakers import SPLITS, Speaker, speakers
-from snn_asr.corpora._preparation import in_threads, summary
+from snn_asr.corpora._preparation import Preparation
 from snn_asr.errors import UsageError
 from snn_asr.files import write_text
-from snn_asr.manifest import Utterance, write_manifest
+from snn_asr.manifest import Utterance
+from snn_asr.sharding import Shard
 
 SAMPLE_RATE = 16000
+_TIMIT_SUFFIXES = (".WAV", ".PHN", ".WRD", ".TXT")
 _SPOKEN = {"a": "eigh"}  # the letter: espeak-ng would read "a" as the article
 _RATE_WORDS_PER_MINUTE, _PITCH, _PITCH_RANGE = (135, 165), (40, 60), (35, 65)  # espeak-ng's scales
 _SILENCE_SECONDS = (0.08, 0.2)
@@ -71,6 +73,7 @@ def prepare(
     train: int = 1400,
     dev: int = 100,
     test: int = 150,
+    shard: Shard | None = None,
 ) -> dict:
     """Synthesise the corpus into ``output_folder``; ``train``, ``dev`` and ``test`` are numbers of utterances.
 
@@ -88,15 +91,23 @@ def prepare(
     options = {"corpus": "demo", "seed": seed, **counts}
     if not already_prepared(output_folder, options):
         _espeak.installation()
-        discard_prepared(output_folder, SPLITS)
-        items = {split: plan(split, count, seed) for split, count in counts.items()}
-        _remove_leftovers(output_folder)
-        utterances = _make_all([item for split in SPLITS for item in items[split]], seed, output_folder)
-        for split in SPLITS:
-            _write_transcripts(items[split], output_folder)
-            write_manifest(output_folder / f"{split}.json", [utterances[item.name] for item in items[split]])
-        mark_prepared(output_folder, options)
-    return summary(output_folder, SPLITS, ("utterances", "hours", "speakers", "words"))
+    items = {split: plan(split, count, seed) for split, count in counts.items()}
+
+    def complete(_: dict[str, list[Utterance]]) -> None:
+        every = [item for split in SPLITS for item in items[split]]
+        _remove_leftovers(every, output_folder)
+        _write_transcripts(every, output_folder)
+
+    preparation = Preparation(
+        options, SPLITS,
+        items=lambda: items,
+        make=lambda item: _make(item, seed, output_folder),
+        title="Speaking the demo corpus",
+        threads=2 * _processors(),  # one waits for the disk
+        complete=complete,
+        measures=("utterances", "hours", "speakers", "words"),
+    )
+    return preparation.run(output_folder, shard)
 
 
 def plan(split: str, count: int, seed: int) -> list[Item]:
@@ -125,13 +136,6 @@ def render(item: Item, seed: int) -> tuple[numpy.ndarray, list[Segment]]:
     return samples, fit(at_source, SAMPLE_RATE / item.speaker.source_rate, lead, len(samples))
 
 
-def _make_all(items: list[Item], seed: int, output_folder: Path) -> dict[str, Utterance]:
-    """Make and write every item, two a processor at once (one waits for the disk)."""
-    title = "Speaking the demo corpus"
-    made = in_threads(lambda item: _make(item, seed, output_folder), items, 2 * _processors(), title)
-    return {utterance.id: utterance for utterance in made}
-
-
 def _make(item: Item, seed: int, output_folder: Path) -> Utterance:
     clean, marks = render(item, seed)
     mixer = numpy.random.default_rng([seed, SPLITS.index(item.speaker.split), item.number])
@@ -156,23 +160,29 @@ def _lines(rows: list[tuple[int, int, str]]) -> str:
     return "".join(f"{start} {end} {label}\n" for start, end, label in rows)
 
 
+def _transcript_path(item: Item) -> Path:
+    return item.librispeech_folder / f"{item.speaker.number}-{item.chapter}.trans.txt"
+
+
 def _write_transcripts(items: list[Item], output_folder: Path) -> None:
     """LibriSpeech's .trans.txt: one a chapter, upper-case."""
     chapters: dict[Path, list[str]] = {}
     for item in items:
-        path = item.librispeech_folder / f"{item.speaker.number}-{item.chapter}.trans.txt"
-        chapters.setdefault(path, []).append(f"{item.name} {item.sentence.text.upper()}\n")
+        chapters.setdefault(_transcript_path(item), []).append(f"{item.name} {item.sentence.text.upper()}\n")
     for path, lines in chapters.items():
         write_text(output_folder / path, "".join(lines))
 
 
-def _remove_leftovers(output_folder: Path) -> None:
-    """Remove what an interrupted preparation left: files in the folders of this corpus' own speakers."""
+def _remove_leftovers(items: list[Item], output_folder: Path) -> None:
+    """Remove what interrupted preparations left: files in the folders of this corpus' own speakers but of ``items``."""
+    wanted = {item.librispeech_folder / f"{item.name}.flac" for item in items} | set(map(_transcript_path, items))
+    wanted |= {item.timit_folder / f"SX{item.number}{suffix}" for item in items for suffix in _TIMIT_SUFFIXES}
     for speaker in (speaker for split in SPLITS for speaker in speakers(split)):
         librispeech = output_folder.glob(f"audio/librispeech/{speaker.split}-demo/{speaker.number}/*/*")
         timit = output_folder.glob(f"audio/timit/*/{speaker.region}/{speaker.code}/*")
         for path in (*librispeech, *timit):
-            path.unlink()
+            if path.relative_to(output_folder) not in wanted:
+                path.unlink()
 
 
 def _processors() -> int:

@@ -10,16 +10,17 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy
 import torch
 
 from snn_asr.audio import duration_seconds, read_audio, write_audio
-from snn_asr.corpora import already_prepared, discard_prepared, mark_prepared
-from snn_asr.corpora._preparation import summary
+from snn_asr.corpora._preparation import Preparation
 from snn_asr.errors import DataError, UsageError
-from snn_asr.manifest import Utterance, write_manifest
+from snn_asr.manifest import Utterance
+from snn_asr.sharding import Shard
 
 SAMPLE_RATE = 8000
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -45,6 +46,20 @@ class Clip:
         return "test" if self.index < 5 else "dev" if self.index < 10 else "train"
 
 
+@dataclass(frozen=True)
+class Connected:
+    """Digits to be joined, and the state of the random generator of which their pauses are drawn."""
+
+    split: str
+    number: int
+    clips: list[Clip]
+    generator_state: dict
+
+    @property
+    def name(self) -> str:
+        return f"{self.split}-{self.number:05d}-{self.clips[0].speaker}"
+
+
 def prepare(
     data_folder: str | Path | None,
     output_folder: str | Path,
@@ -52,6 +67,7 @@ def prepare(
     train: int = 1500,
     dev: int = 150,
     test: int = 300,
+    shard: Shard | None = None,
 ) -> dict:
     """Write manifests train, dev, test (connected digits, made here as FLAC) and isolated_* (the clips as they are).
 
@@ -63,17 +79,16 @@ def prepare(
     for name, value, least in (*((split, count, 1) for split, count in counts.items()), ("seed", seed, 0)):
         if type(value) is not int or value < least:
             raise UsageError(f"{name}={value}", "corpus fsdd", f"must be a whole number, {least} or more")
-    output_folder = Path(output_folder)
     clips = find_clips(data_folder)
     options = {"corpus": "fsdd", "seed": seed, **counts, "source": _source_fingerprint(clips)}
-    if not already_prepared(output_folder, options):
-        discard_prepared(output_folder, MANIFESTS)
-        for split, count in counts.items():
-            chosen = [clip for clip in clips if clip.split == split]
-            write_manifest(output_folder / f"isolated_{split}.json", _isolated(chosen))
-            write_manifest(output_folder / f"{split}.json", _connected(chosen, split, count, seed, output_folder))
-        mark_prepared(output_folder, options)
-    return summary(output_folder, MANIFESTS, ("utterances", "hours"))
+    preparation = Preparation(
+        options, MANIFESTS,
+        items=lambda: _items(clips, counts, seed),
+        make=partial(_utterance, output_folder=Path(output_folder)),
+        title="Joining digits",
+        measures=("utterances", "hours"),
+    )
+    return preparation.run(Path(output_folder), shard)
 
 
 def find_clips(data_folder: str | Path | None) -> list[Clip]:
@@ -102,13 +117,14 @@ def _source_fingerprint(clips: list[Clip]) -> str:
     return hashlib.sha256(listing.encode("utf-8")).hexdigest()
 
 
-def _isolated(clips: list[Clip]) -> Iterator[Utterance]:
-    for clip in clips:
-        duration = duration_seconds(clip.path)
-        yield Utterance(clip.path.stem, clip.path, duration, clip.speaker, WORDS[clip.digit])
+def _items(clips: list[Clip], counts: dict[str, int], seed: int) -> dict[str, list[Clip | Connected]]:
+    """What becomes utterances, by manifest."""
+    of_split = {split: [clip for clip in clips if clip.split == split] for split in SPLITS}
+    connected = {split: list(_plan(of_split[split], split, count, seed)) for split, count in counts.items()}
+    return connected | {f"isolated_{split}": chosen for split, chosen in of_split.items()}
 
 
-def _connected(clips: list[Clip], split: str, count: int, seed: int, output_folder: Path) -> Iterator[Utterance]:
+def _plan(clips: list[Clip], split: str, count: int, seed: int) -> Iterator[Connected]:
     """``count`` utterances of 3 to 7 digits, each of one speaker; a split's generator does not depend on the others."""
     generator = numpy.random.default_rng([seed, SPLITS.index(split)])
     clips_of = {clip.speaker: [other for other in clips if other.speaker == clip.speaker] for clip in clips}
@@ -117,17 +133,27 @@ def _connected(clips: list[Clip], split: str, count: int, seed: int, output_fold
         speaker = speakers[generator.integers(len(speakers))]
         own, length = clips_of[speaker], generator.integers(_DIGITS_PER_UTTERANCE[0], _DIGITS_PER_UTTERANCE[1] + 1)
         chosen = [own[index] for index in generator.integers(len(own), size=length)]
-        samples = _join([read_audio(clip.path, SAMPLE_RATE) for clip in chosen], generator)
-        name = f"{split}-{number:05d}-{speaker}"
-        path = output_folder / "audio" / split / f"{name}.flac"
-        write_audio(path, samples, SAMPLE_RATE)
-        text = " ".join(WORDS[clip.digit] for clip in chosen)
-        yield Utterance(name, path, len(samples) / SAMPLE_RATE, speaker, text)
+        yield Connected(split, number, chosen, generator.bit_generator.state)
+        _pauses(len(chosen) + 1, generator)  # the next utterance draws behind them, made here or by another shard
 
 
-def _join(recordings: list[torch.Tensor], generator: numpy.random.Generator) -> torch.Tensor:
-    """The recordings with a pause of faint noise before, between and after them, (samples,)."""
-    lengths = (generator.uniform(*_PAUSE_SECONDS, size=len(recordings) + 1) * SAMPLE_RATE).astype(int)
-    pauses = [torch.from_numpy(generator.normal(0, _NOISE_DEVIATION, size=length)).float() for length in lengths]
+def _utterance(item: Clip | Connected, output_folder: Path) -> Utterance:
+    """The clip as it is, or the connected digits in a FLAC file."""
+    if isinstance(item, Clip):
+        return Utterance(item.path.stem, item.path, duration_seconds(item.path), item.speaker, WORDS[item.digit])
+    generator = numpy.random.default_rng()
+    generator.bit_generator.state = item.generator_state
+    recordings = [read_audio(clip.path, SAMPLE_RATE) for clip in item.clips]
+    pauses = _pauses(len(recordings) + 1, generator)
     pieces = [piece for pair in zip(pauses, recordings, strict=False) for piece in pair]
-    return torch.cat([*pieces, pauses[-1]])
+    samples = torch.cat([*pieces, pauses[-1]])
+    path = output_folder / "audio" / item.split / f"{item.name}.flac"
+    write_audio(path, samples, SAMPLE_RATE)
+    text = " ".join(WORDS[clip.digit] for clip in item.clips)
+    return Utterance(item.name, path, len(samples) / SAMPLE_RATE, item.clips[0].speaker, text)
+
+
+def _pauses(count: int, generator: numpy.random.Generator) -> list[torch.Tensor]:
+    """Faint noise to stand before, between and after recordings, each (samples,)."""
+    lengths = (generator.uniform(*_PAUSE_SECONDS, size=count) * SAMPLE_RATE).astype(int)
+    return [torch.from_numpy(generator.normal(0, _NOISE_DEVIATION, size=length)).float() for length in lengths]

@@ -16,8 +16,8 @@ from itertools import islice
 from pathlib import Path
 
 from snn_asr.audio import duration_seconds
-from snn_asr.corpora import _download, already_prepared, discard_prepared, mark_prepared
-from snn_asr.corpora._preparation import in_threads, summary
+from snn_asr.corpora import _download
+from snn_asr.corpora._preparation import Preparation
 from snn_asr.corpora._recordings import (
     Recording,
     corpus_folder,
@@ -27,7 +27,8 @@ from snn_asr.corpora._recordings import (
     require_flags,
 )
 from snn_asr.errors import DataError, UsageError, unknown_name
-from snn_asr.manifest import Utterance, write_manifest
+from snn_asr.manifest import Utterance
+from snn_asr.sharding import Shard
 from snn_asr.transcripts import read_transcripts
 
 BASE_URL = "https://www.openslr.org/resources/12"
@@ -35,7 +36,6 @@ DEFAULT_SPLITS = ("train-clean-100", "dev-clean", "test-clean")
 _MINUTES_TOLERANCE = 0.005  # relative: the published minutes are rounded for every speaker
 _DAY_SECONDS = 86400
 _THREADS = 8  # they wait for the disk
-_CHUNK = 50  # recordings whose headers one task reads
 _MANIFEST_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _SPLIT_NAME = re.compile(r"\w[\w.-]*")
 _RECORDING_NAME = re.compile(r"\d+-\d+-\d+")
@@ -75,6 +75,7 @@ def prepare(
     partial: bool = False,
     download: bool = False,
     base_url: str = BASE_URL,
+    shard: Shard | None = None,
 ) -> dict:
     """Write a manifest for every name in ``splits`` (see ``plan``); ``data_folder`` is LibriSpeech or its parent.
 
@@ -89,20 +90,21 @@ def prepare(
     if not partial or download:
         _require_published(chosen, download)
     root = corpus_folder("librispeech", data_folder, "LibriSpeech")
+    if download and shard is not None:
+        raise UsageError("shards do not download", "corpus librispeech", "fetch the splits first, without --shard")
     if download:
         _fetch_missing(root, chosen, str(base_url))
     recordings = _find_recordings(root, chosen, partial)
     options = {"corpus": "librispeech", "splits": manifests, "partial": partial, "source": fingerprint(recordings)}
-    output_folder = Path(output_folder)
-    if not already_prepared(output_folder, options):
-        discard_prepared(output_folder, manifests)
-        utterances = _with_durations(recordings)
-        if not partial:
-            _check_minutes(utterances, root)
-        for name, members in manifests.items():
-            write_manifest(output_folder / f"{name}.json", [each for split in members for each in utterances[split]])
-        mark_prepared(output_folder, options)
-    return summary(output_folder, manifests)
+    preparation = Preparation(
+        options, tuple(manifests),
+        items=lambda: {name: [each for split in own for each in recordings[split]] for name, own in manifests.items()},
+        make=_utterance,
+        title=f"Reading the headers of {sum(map(len, recordings.values()))} recordings",
+        threads=_THREADS,
+        complete=None if partial else lambda utterances: _check_minutes(utterances, recordings, root),
+    )
+    return preparation.run(Path(output_folder), shard)
 
 
 def plan(splits: object) -> dict[str, list[str]]:
@@ -208,16 +210,6 @@ def _read_split(folder: Path) -> tuple[list[Recording], list[str]]:
     return recordings, problems
 
 
-def _with_durations(recordings: dict[str, list[Recording]]) -> dict[str, list[Utterance]]:
-    """Read the headers of all recordings."""
-    every = [each for split in recordings.values() for each in split]
-    chunks = [every[start : start + _CHUNK] for start in range(0, len(every), _CHUNK)]
-    title = f"Reading the headers of {len(every)} recordings"
-    read = in_threads(lambda chunk: [_utterance(each) for each in chunk], chunks, _THREADS, title)
-    utterances = (utterance for chunk in read for utterance in chunk)
-    return {split: list(islice(utterances, len(members))) for split, members in recordings.items()}
-
-
 def _utterance(recording: Recording) -> Utterance:
     duration = duration_seconds(recording.path)
     if not 0 < duration < _DAY_SECONDS:  # without a number libsndfile says 2^63 - 1
@@ -225,10 +217,13 @@ def _utterance(recording: Recording) -> Utterance:
     return Utterance(recording.id, recording.path, duration, recording.speaker, recording.text)
 
 
-def _check_minutes(utterances: dict[str, list[Utterance]], root: Path) -> None:
-    problems = []
-    for split, members in utterances.items():
-        minutes, published = sum(each.duration for each in members) / 60, PUBLISHED[split].minutes
+def _check_minutes(
+    manifests: dict[str, list[Utterance]], recordings: dict[str, list[Recording]], root: Path
+) -> None:
+    problems, utterances = [], (each for members in manifests.values() for each in members)
+    for split, members in recordings.items():
+        minutes = sum(each.duration for each in islice(utterances, len(members))) / 60
+        published = PUBLISHED[split].minutes
         if abs(minutes - published) > _MINUTES_TOLERANCE * published:
             problems.append(f"{split}: {minutes:.2f} minutes, published are {published:.2f}")
     report(problems, root, partial=False)

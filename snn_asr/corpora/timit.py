@@ -22,11 +22,11 @@ from importlib import resources
 from pathlib import Path
 
 from snn_asr.audio import duration_seconds
-from snn_asr.corpora import already_prepared, discard_prepared, mark_prepared
-from snn_asr.corpora._preparation import summary
+from snn_asr.corpora._preparation import Preparation
 from snn_asr.corpora._recordings import report, require_flags
 from snn_asr.errors import DataError, UsageError, listed, unknown_name
-from snn_asr.manifest import REQUIRED_SPLITS, Utterance, write_manifest
+from snn_asr.manifest import REQUIRED_SPLITS, Utterance
+from snn_asr.sharding import Shard
 from snn_asr.tokens import phone_folding
 
 MARK_RATE_HZ = 16000  # of the samples that .PHN and .WRD count
@@ -61,6 +61,7 @@ def prepare(
     test_set: str = "core",
     development_speakers: str | list[str] | None = None,
     test_speakers: str | list[str] | None = None,
+    shard: Shard | None = None,
 ) -> dict:
     """Write train.json, dev.json and test.json, which point at the corpus' own audio.
 
@@ -85,20 +86,15 @@ def prepare(
         "dev": _speaker_ids("development_speakers", development_speakers),
         "test": _speaker_ids("test_speakers", test_speakers),
     }
-    recordings, output_folder = find_recordings(data_folder), Path(output_folder)
+    recordings = find_recordings(data_folder)
     report(_gaps(recordings), Path(data_folder), partial)
     sets = _choose(recordings, test_set, named)
     options = {
         "corpus": "timit", "partial": partial, "test_set": test_set, "development_speakers": named["dev"],
         "test_speakers": named["test"], "source": _source_fingerprint(recordings),
     }
-    if not already_prepared(output_folder, options):
-        manifests = {split: [_utterance(each) for each in chosen] for split, chosen in sets.items()}
-        discard_prepared(output_folder, REQUIRED_SPLITS)
-        for split, utterances in manifests.items():
-            write_manifest(output_folder / f"{split}.json", utterances)
-        mark_prepared(output_folder, options)
-    return summary(output_folder, REQUIRED_SPLITS)
+    preparation = Preparation(options, REQUIRED_SPLITS, lambda: sets, _utterance, "Reading TIMIT")
+    return preparation.run(Path(output_folder), shard)
 
 
 def find_recordings(data_folder: str | Path) -> list[Recording]:

@@ -1,0 +1,24 @@
+"""``snn-asr quantize``: a model folder with weights in int8."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def quantize(
+    model: Annotated[str, typer.Argument(help="A model folder, or the run folder around it.", metavar="MODEL")],
+    output: Annotated[Path, typer.Argument(help="The model folder to write.", metavar="OUTPUT")],
+) -> None:
+    """Write a copy of a model with int8 weights.
+
+    They take a quarter of the size. 'stream' and 'decode --engine event' compute with them as they are, everything
+    else with the float32 numbers that they stand for.
+    """
+    from snn_asr import quantization
+    from snn_asr.model import WEIGHTS
+
+    before, after = quantization.quantize_folder(model, output)
+    typer.echo(f"{WEIGHTS}: {before} bytes before, {after} after ({after / before:.0%})")

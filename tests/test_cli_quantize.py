@@ -1,0 +1,55 @@
+"""``snn-asr quantize``, and the commands that read what it wrote."""
+
+from __future__ import annotations
+
+import pytest
+
+from snn_asr.model import WEIGHTS
+
+
+@pytest.fixture(scope="module")
+def small(tone_run, tmp_path_factory):
+    """The int8 folder of the trained tones."""
+    from snn_asr.quantization import quantize_folder
+
+    folder = tmp_path_factory.mktemp("int8") / "small"
+    quantize_folder(tone_run, folder)
+    return folder
+
+
+def test_sizes_are_printed_and_the_rest_is_silent(run, tone_run, tmp_path):
+    code, out, errors = run("quantize", tone_run, tmp_path / "small")
+    before, after = ((each / WEIGHTS).stat().st_size for each in (tone_run / "model", tmp_path / "small"))
+    assert (code, errors) == (0, [])
+    assert out == f"{WEIGHTS}: {before} bytes before, {after} after ({after / before:.0%})\n"
+
+
+def test_every_command_takes_the_folder(run, tone_run, small, tones):
+    audio = tones / "audio" / "test"
+    events = ["decode", audio, "--engine", "event"]
+    assert run(events[0], small, *events[1:])[:2] == run(events[0], tone_run, *events[1:], "--precision", "int8")[:2]
+    batch = run("decode", small, audio)
+    assert batch[0] == 0 and batch[1] == run("decode", tone_run, audio)[1]
+    path = audio / "test-03.wav"
+    streamed = run("stream", small, path)
+    assert streamed[0] == 0 and streamed[1]
+    assert streamed[:2] == run("stream", tone_run, path, "--precision", "int8")[:2]
+    assert "engine event, int8" in run("profile", small, path, "--engine", "event")[1]
+    assert "engine event, float32" in run("profile", small, path, "--engine", "event", "--precision", "float32")[1]
+    assert run("profile", small, path)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "problem"),
+    [
+        (("nowhere", "out"), 4, "nowhere: no finished model here"),
+        (("{model}", "{model}"), 2, "has a model already"),
+        (("{small}", "out"), 2, "its weights are int8 already"),
+        (("{model}",), 2, "OUTPUT"),
+    ],
+)
+def test_a_mistake_is_one_line_and_its_code(words, code, problem, run, tone_run, small, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found, out, errors = run("quantize", *(each.format(model=tone_run, small=small) for each in words))
+    assert (found, out, len(errors)) == (code, "", 1) and problem in errors[0]
+    assert not (tmp_path / "out").exists()

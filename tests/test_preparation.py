@@ -1,0 +1,175 @@
+"""Preparation in shards: the manifests of an undivided run, whoever ends last and whoever is killed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from snn_asr.audio import write_audio
+from snn_asr.corpora import _preparation
+from snn_asr.corpora._preparation import SHARDS, Preparation
+from snn_asr.errors import UsageError
+from snn_asr.files import append_json_line
+from snn_asr.manifest import Utterance, write_manifest
+from snn_asr.sharding import Shard
+
+SIZES = {"train": 11, "dev": 1, "test": 3}
+ITEMS = [(name, index) for name, size in SIZES.items() for index in range(size)]
+PHONES = (("sh", 1 / 3), ("iy", 0.7))
+
+
+class Corpus:
+    """Some audio written here, some that lies elsewhere; remembers what it made."""
+
+    def __init__(self, output_folder: Path, seed: int = 0) -> None:
+        self.output_folder, self.made = output_folder, []
+        items = {name: [item for item in ITEMS if item[0] == name] for name in SIZES}
+        options = {"corpus": "toy", "seed": seed}
+        self.preparation = Preparation(options, tuple(SIZES), lambda: items, self.make, "Making")
+
+    def make(self, item: tuple[str, int]) -> Utterance:
+        self.made.append(item)
+        name = "-".join(map(str, item))
+        path = self.output_folder / "audio" / f"{name}.flac"
+        if item[1] % 2:
+            path = self.output_folder.parent / f"{name}.flac"
+        write_audio(path, torch.full((10 + item[1],), 0.1), 1000)
+        return Utterance(name, path, (10 + item[1]) / 1000 / 3, "ann", f"é {name}", PHONES if item[1] % 3 else None)
+
+    def run(self, shard: str | None = None) -> dict:
+        return self.preparation.run(self.output_folder, Shard.parse(shard) if shard else None)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def whole(tmp_path) -> tuple[dict, dict[str, bytes]]:
+    """Summary and files of an undivided run."""
+    corpus = Corpus(tmp_path / "whole")
+    return corpus.run(), contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    "order", [["1/3", "2/3", "3/3"], ["3/3", "1/3", "2/3"], ["1/1"], [f"{number}/20" for number in (18, *range(1, 16))]]
+)
+def test_shards_write_the_same_bytes_as_an_undivided_run(tmp_path, whole, order):
+    made, out = [], tmp_path / "out"
+    for shard in order[:-1]:
+        corpus = Corpus(out)
+        summary = corpus.run(shard)
+        made += corpus.made
+        assert summary == {"shard": shard, "missing_utterances": 15 - len(made)}
+        assert not list(out.glob("*.json"))
+    last = Corpus(out)
+    assert last.run(order[-1]) == whole[0] and contents(out) == whole[1]
+    assert sorted(made + last.made) == sorted(ITEMS)
+    again = Corpus(out)
+    assert again.run("2/3") == again.run() == whole[0] and again.made == [] and contents(out) == whole[1]
+
+
+def test_shards_at_the_same_time(tmp_path, whole):
+    context, shards = multiprocessing.get_context("fork"), [f"{number}/4" for number in range(1, 5)]
+    processes = [context.Process(target=Corpus(tmp_path / "out").run, args=(shard,)) for shard in shards]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert contents(tmp_path / "out") == whole[1]
+
+
+def test_a_killed_shard_goes_on_where_it_was(tmp_path, whole):
+    def run_until_killed() -> None:
+        def append_or_die(path: Path, row: dict) -> None:
+            append_json_line(path, row)
+            if row["rank"] == 4:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        _preparation.append_json_line = append_or_die
+        Corpus(out).run("1/2")
+
+    out = tmp_path / "out"
+    Corpus(out).run("2/2")
+    process = multiprocessing.get_context("fork").Process(target=run_until_killed)
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    journal = next((out / SHARDS).rglob("*-1-of-2.jsonl"))
+    journal.write_bytes(journal.read_bytes() + b'{"rank": 6, "id"')
+    (out / "audio" / ".train-0-12345678.flac").touch()
+    (out / "audio" / "train-2.flac").unlink()  # made again, although it had been done
+    corpus = Corpus(out)
+    assert corpus.run("1/2") == whole[0] and contents(out) == whole[1]
+    assert [index for _, index in corpus.made] == [2, 6, 8, 10, 0, 2]
+
+
+def test_killed_while_it_wrote_the_manifests(tmp_path, whole, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    Corpus(out).run("1/2")
+    with monkeypatch.context() as patch:
+        patch.setattr(_preparation, "write_manifest", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            Corpus(out).run("2/2")
+    assert Corpus(out).run("1/2") == {"shard": "1/2", "missing_utterances": 0}  # it may be still at it
+    corpus = Corpus(out)
+    assert corpus.run("2/2") == whole[0] and corpus.made == [] and contents(out) == whole[1]
+
+
+def test_another_number_of_shards_and_none_at_all_take_over_what_was_made(tmp_path, whole):
+    out = tmp_path / "out"
+    Corpus(out).run("1/3")
+    other = Corpus(out)
+    other.run("1/2")
+    assert [rank for rank, item in enumerate(ITEMS) if item in other.made] == [2, 4, 8, 10, 14]
+    rest = Corpus(out)
+    assert rest.run() == whole[0] and contents(out) == whole[1]
+    assert [rank for rank, item in enumerate(ITEMS) if item in rest.made] == [1, 5, 7, 11, 13]
+
+
+def test_shards_refuse_a_folder_of_another_preparation_and_an_undivided_run_clears_it(tmp_path, whole):
+    out = tmp_path / "out"
+    Corpus(out, seed=1).run("1/2")
+    with pytest.raises(UsageError, match="unfinished shards with other options or data; give all shards the same"):
+        Corpus(out).run("1/2")
+    assert Corpus(out).run() == whole[0] and contents(out) == whole[1]
+    with pytest.raises(UsageError, match="another preparation is here"):
+        Corpus(out, seed=1).run("2/2")
+    assert contents(out) == whole[1]
+
+
+def test_two_that_end_at_the_same_moment_write_the_manifests_once(tmp_path, whole, monkeypatch):
+    """While the second writes them, the third finds everything made; then it ends before the second looks."""
+    out, summaries, write, append = tmp_path / "out", [], write_manifest, append_json_line
+
+    def write_while_another_ends(path, utterances):
+        if not summaries:
+            summaries.append(Corpus(out).run("3/3"))
+        write(path, utterances)
+
+    Corpus(out).run("1/3")
+    Corpus(out).run("3/3")
+    with monkeypatch.context() as patch:
+        patch.setattr(_preparation, "write_manifest", write_while_another_ends)
+        assert Corpus(out).run("2/3") == whole[0] and contents(out) == whole[1]
+    assert summaries == [{"shard": "3/3", "missing_utterances": 0}]
+
+    def append_while_another_ends(path, row):
+        append(path, row)
+        if row["rank"] == 13:
+            monkeypatch.undo()
+            summaries.append(Corpus(tmp_path / "again").run("3/3"))
+
+    Corpus(tmp_path / "again").run("1/3")
+    monkeypatch.setattr(_preparation, "append_json_line", append_while_another_ends)
+    assert Corpus(tmp_path / "again").run("2/3") == summaries[-1] == whole[0]
+    assert contents(tmp_path / "again") == whole[1]

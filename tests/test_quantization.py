@@ -1,0 +1,195 @@
+"""Model folders with int8 weights: what they hold, and that every engine computes with it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from event_cases import CLASSES, FEATURES, SPIKING, trained
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from snn_asr import model as models
+from snn_asr.errors import DataError, UsageError
+from snn_asr.event_model import EventModel
+from snn_asr.features import FeatureSettings, Normalization
+from snn_asr.files import sha256, write_json
+from snn_asr.front_end import FrontEndSettings
+from snn_asr.model import AcousticModel, ModelSettings
+from snn_asr.quantization import quantize_folder, quantized
+from snn_asr.recognizer import Recognizer
+from snn_asr.tokens import WordTokens
+from snn_asr.weights import pack, restored, rounded, row_scales, unpack
+
+TOKENS = WordTokens([f"w{index}" for index in range(CLASSES - 1)])
+METRICS = {"encoder": "any", "test": {"error_rate": 12.5}}
+
+
+def save(folder, model: AcousticModel):
+    models.save_model(folder, model, TOKENS, METRICS, "# a recipe\n")
+    return folder
+
+
+def logits(model: AcousticModel, precision: str, x: torch.Tensor) -> np.ndarray:
+    network = EventModel.of(model, precision)
+    return network.run(x.numpy(), network.initial_state())
+
+
+@given(arrays(np.float32, (3, 4), elements=st.floats(-1e3, 1e3, width=32, allow_subnormal=False)))
+def test_what_is_restored_rounds_to_the_same_whole_numbers(values):
+    weight = torch.from_numpy(values)
+    scales = row_scales(weight)
+    integers = rounded(weight, scales)
+    again = restored(integers, scales)
+    assert integers.dtype == torch.int8 and torch.equal(rounded(again, scales), integers)
+    assert (integers.int().abs().amax(1) == torch.where(weight.abs().amax(1) > 0, 127, 0)).all()
+    assert ((again - weight).abs() <= 0.5001 * scales[:, None]).all()
+    packed = pack({"w": again, "b": torch.ones(2)}, {"w": scales})
+    assert torch.equal(packed["w"], integers)
+    state, found = unpack(packed)
+    assert state.keys() == {"w", "b"} and torch.equal(state["w"], again) and torch.equal(found["w"], scales)
+
+
+@pytest.mark.parametrize("head", ["none", "input", "output"])
+@pytest.mark.parametrize("case", [*SPIKING, "gru", "lstm", "ligru"])
+def test_a_quantised_model_is_to_the_event_engine_what_int8_makes_of_the_whole(case, head):
+    model, x = trained(case, head=head, smoothing=0.3), torch.randn(20, FEATURES)
+    small = quantized(model)
+    assert (model.precision, small.precision) == ("float32", "int8")
+    whole, again = EventModel.of(model, "int8"), EventModel.of(small, "int8")
+    for name in ("table", "integers", "scales", "affine", "neurons", "numbers"):
+        assert np.array_equal(getattr(again, name), getattr(whole, name)), name
+    assert np.abs(again.integers).max() == 127
+    assert np.array_equal(logits(small, "int8", x), logits(model, "int8", x))
+
+
+@pytest.mark.parametrize(("case", "head"), [("improved_v2", "input"), ("radlif", "output"), ("gru", "none")])
+@torch.no_grad()
+def test_a_folder_gives_the_logits_of_int8_bit_for_bit_and_of_its_numbers_to_the_batch_engine(case, head, tmp_path):
+    model, x = trained(case, head=head), torch.randn(20, FEATURES)
+    quantize_folder(save(tmp_path / "whole", model), tmp_path / "small")
+    loaded = models.load(tmp_path / "small").model
+    expected = logits(model, "int8", x)
+    assert np.array_equal(logits(loaded, "int8", x), expected)
+    for layer, small in zip(model.encoder.layers, loaded.encoder.layers, strict=True):
+        for weight, near in zip(layer.core_weights(), small.core_weights(), strict=True):
+            assert not torch.equal(weight, near)
+            used = near != 0  # of its diagonal radlif has none
+            assert ((weight - near).abs() <= 0.501 * weight.abs().amax(1, keepdim=True) / 127)[used].all()
+    batch = loaded(x.unsqueeze(0), torch.tensor([len(x)]), normalized=True)[0][0]
+    np.testing.assert_allclose(logits(loaded, "float32", x), batch, rtol=1e-3, atol=1e-3)
+
+
+def test_a_folder_keeps_the_contract(tmp_path):
+    """A copy of a copy is the same, no pickle, tokens and recipe as they were, the metrics say what they are of."""
+    source = save(tmp_path / "run" / "model", trained("improved_v2", head="input", size=64))
+    before, after = quantize_folder(tmp_path / "run", tmp_path / "small")
+    files = {path.name: path for path in (tmp_path / "small").iterdir()}
+    assert files.keys() == {*models.CHECKED, models.CHECKSUMS}
+    assert (before, after) == ((source / models.WEIGHTS).stat().st_size, files[models.WEIGHTS].stat().st_size)
+    assert after < 0.4 * before
+    tensors = safetensors.torch.load_file(files[models.WEIGHTS])
+    whole = {name for name, each in tensors.items() if each.dtype == torch.int8}
+    layers = {f"encoder.layers.{index}.{kind}_weight" for index in (0, 1) for kind in ("input", "recurrent")}
+    assert whole == {*layers, "head.weight"}
+    assert all(tensors[f"{name}.scales"].shape == (len(tensors[name]),) for name in whole)
+    loaded, first = models.load(tmp_path / "small"), models.load(source)
+    assert loaded.metrics == {**METRICS, "quantized_from": first.fingerprint}
+    assert loaded.tokens.labels == TOKENS.labels and files["recipe.yaml"].read_text() == "# a recipe\n"
+    models.save_model(tmp_path / "again", loaded.model, loaded.tokens, loaded.metrics, "# a recipe\n")
+    assert models.load(tmp_path / "again").fingerprint == loaded.fingerprint
+
+
+def test_engines_take_the_precision_of_the_folder(tmp_path):
+    """Unless another one is asked for."""
+    quantize_folder(save(tmp_path / "whole", trained("improved_v2")), tmp_path / "small")
+    whole, small = Recognizer(tmp_path / "whole"), Recognizer(tmp_path / "small")
+    assert (whole.network().precision, small.network().precision) == ("float32", "int8")
+    assert small.network("float32").precision == "float32"
+    assert np.array_equal(small.network().integers, whole.network("int8").integers)
+    assert np.array_equal(small.network().scales, whole.network("int8").scales)
+    assert not np.array_equal(small.network("float32").weights, whole.network().weights)
+    small.use_engine("event")
+    whole.use_engine("event", "int8")
+    assert small.identity == whole.identity == "event int8"
+
+
+def test_a_front_end_stays_float32(tmp_path):
+    features = FeatureSettings(mels=FEATURES, stack=2)
+    settings = ModelSettings(features, "improved_v2", 12, 1, {}, front_end=FrontEndSettings((3,), (2,), (2,)))
+    model = AcousticModel(settings, Normalization(torch.zeros(FEATURES), torch.ones(FEATURES)), CLASSES).eval()
+    quantize_folder(save(tmp_path / "whole", model), tmp_path / "small")
+    loaded, frames = models.load(tmp_path / "small").model, torch.randn(1, 10, FEATURES)
+    with torch.no_grad():
+        expected = model.encoder_input(frames, torch.tensor([10]))[0]
+        assert torch.equal(loaded.encoder_input(frames, torch.tensor([10]))[0], expected)
+
+
+def refused(folder, output) -> str:
+    with pytest.raises(UsageError) as caught:
+        quantize_folder(folder, output)
+    assert "\n" not in str(caught.value) and not output.exists()
+    return str(caught.value)
+
+
+def test_what_the_int8_engine_cannot_run_is_refused(tmp_path):
+    both = save(tmp_path / "both", trained("improved_v2", bidirectional=True))
+    assert "no int8 engine (a bidirectional encoder needs whole utterances)" in refused(both, tmp_path / "out")
+    normalization = Normalization(torch.zeros(FEATURES), torch.ones(FEATURES))
+    for name, value in (("segments", 4), ("normalization", "utterance")):
+        settings = ModelSettings(FeatureSettings(mels=FEATURES, stack=1, **{name: value}), "lif", 12, 1, {})
+        folder = save(tmp_path / name, AcousticModel(settings, normalization, CLASSES))
+        assert f"no int8 engine ({name}: {value}" in refused(folder, tmp_path / "out")
+
+
+def test_a_model_is_neither_quantised_twice_nor_replaced(tmp_path):
+    source = save(tmp_path / "run" / "model", trained("lif"))
+    quantize_folder(source, tmp_path / "small")
+    assert "int8 already" in refused(tmp_path / "small", tmp_path / "smaller")
+    for output in (source, tmp_path / "run", tmp_path / "small"):
+        before = sha256(models.find_model(output) / models.CHECKSUMS)
+        with pytest.raises(UsageError, match="has a model already"):
+            quantize_folder(source, output)
+        assert sha256(models.find_model(output) / models.CHECKSUMS) == before
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="cannot write"):
+        quantize_folder(source, tmp_path / "file")
+
+
+def test_a_killed_one_is_no_model_and_can_be_written_again(tmp_path):
+    source = save(tmp_path / "whole", trained("lif"))
+    quantize_folder(source, tmp_path / "small")
+    (tmp_path / "small" / models.CHECKSUMS).unlink()
+    with pytest.raises(DataError, match="no finished model"):
+        models.load(tmp_path / "small")
+    quantize_folder(source, tmp_path / "small")
+    assert models.load(tmp_path / "small").model.precision == "int8"
+
+
+def test_formats_are_told_apart_and_missing_scales_are_one_line(tmp_path):
+    """A program that knows format 1 alone refuses int8 folders; folders of format 1 are what they were."""
+    source = save(tmp_path / "whole", trained("lif"))
+    quantize_folder(source, tmp_path / "small")
+    found = [json.loads((each / models.CONFIG).read_text())["format"] for each in (source, tmp_path / "small")]
+    assert found == [1, 2]
+    path = tmp_path / "small" / models.WEIGHTS
+    tensors = safetensors.torch.load_file(path)
+    del tensors["head.weight.scales"]
+    safetensors.torch.save_file(tensors, path)
+    checked = {name: sha256(path.parent / name) for name in models.CHECKED}
+    write_json(path.parent / models.CHECKSUMS, checked)
+    with pytest.raises(DataError, match="head.weight.scales") as caught:
+        models.load(path.parent)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_in_memory_is_left_alone():
+    model = trained("radlif", head="input")
+    before = {name: each.clone() for name, each in model.state_dict().items()}
+    small = quantized(model)
+    assert small.settings.head_normalization == "none" and model.settings.head_normalization == "input"
+    assert not model.scales and all(torch.equal(each, before[name]) for name, each in model.state_dict().items())
