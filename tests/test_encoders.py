@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 
 import pytest
@@ -177,3 +178,21 @@ def test_learned_integrator_moves_and_starts_where_it_is_told():
     assert [float(each.coefficient.detach()) for each in encoder.integrators] == pytest.approx([0.6, 0.6])
     assert all(each.logit.grad.abs() > 0 for each in encoder.integrators)
     assert "learn_smoothing" in encoder.options
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(encoders.ENCODERS))
+def test_a_compiled_encoder_trains_as_it_would_by_itself(name):
+    torch.manual_seed(1)
+    encoder = encoders.build(name, 12, 8, 2, dropout=0.0)
+    x, lengths, start = torch.randn(3, 10, 12), torch.tensor([10, 7, 4]), copy.deepcopy(encoder.state_dict())
+    results = []
+    for each in (encoder, torch.compile(encoder, backend="aot_eager")):
+        encoder.load_state_dict(start)
+        encoder.zero_grad()
+        outputs, _ = each(x, lengths)
+        outputs.square().sum().backward()
+        results.append((outputs.detach(), [parameter.grad.clone() for parameter in encoder.parameters()]))
+    torch._dynamo.reset()
+    torch.testing.assert_close(results[1][0], results[0][0], rtol=0, atol=0)
+    torch.testing.assert_close(results[1][1], results[0][1])
