@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("recordings", nargs="+")
     parser.add_argument("--hours", type=float)
     parser.add_argument("--streams", type=int)
-    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--precision", help="float32 or int8, else as the model has it")
     arguments = parser.parse_args()
     use_one_core()
     recognizer = load_model(arguments.model)
@@ -49,15 +49,15 @@ def main() -> None:
 
 
 def _loop(recognizer: Recognizer, recordings: list[str]) -> torch.Tensor:
-    """All recordings with silence behind each, as long as whole blocks of features and whole steps of the network."""
+    """All recordings with silence behind each, as long as whole steps of the network."""
     settings = recognizer.extractor.settings
     silence = torch.zeros(int(SILENCE_SECONDS * settings.sample_rate))
     pieces = [piece for each in find_inputs(recordings) for piece in (recognizer.samples(each.path), silence)]
-    samples, block = torch.cat(pieces), 16 * settings.stack * settings.hop_samples
-    return torch.cat([samples, torch.zeros(-len(samples) % block)])
+    samples, step = torch.cat(pieces), settings.stack * settings.hop_samples
+    return torch.cat([samples, torch.zeros(-len(samples) % step)])
 
 
-def _run_long(recognizer: Recognizer, samples: torch.Tensor, hours: float, precision: str) -> None:
+def _run_long(recognizer: Recognizer, samples: torch.Tensor, hours: float, precision: str | None) -> None:
     rate = recognizer.extractor.settings.sample_rate
     repetitions = max(2, round(hours * 3600 * rate / len(samples)))
     stream, chunks = recognizer.stream(precision=precision), samples.split(10 * rate)
@@ -81,7 +81,7 @@ def _run_long(recognizer: Recognizer, samples: torch.Tensor, hours: float, preci
         sys.exit("memory grew")
 
 
-def _run_many(recognizer: Recognizer, samples: torch.Tensor, count: int, precision: str) -> None:
+def _run_many(recognizer: Recognizer, samples: torch.Tensor, count: int, precision: str | None) -> None:
     rate = recognizer.extractor.settings.sample_rate
     chunk = int(CHUNK_SECONDS * rate)
     samples = samples[: 30 * rate]
