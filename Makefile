@@ -10,7 +10,7 @@ STAMP := $(VENV)/installed
 INSTALL := -c constraints.txt -e '.[demo,figures,test,dev]'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo fsdd encoders isolated an4 bench bench-full bench-streaming test lint clean
+.PHONY: help install demo fsdd fsdd-augmented encoders isolated an4 bench bench-full bench-streaming test lint clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -39,6 +39,12 @@ fsdd: $(STAMP) ## The FSDD table of the README: three encoders, three seeds (FSD
 	$(BIN)/snn-asr prepare fsdd --data-folder $(FSDD_FOLDER) --output-folder results/fsdd/data
 	$(BIN)/snn-asr compare FSDD --encoders improved_v2,gru,lstm --seeds 3 --jobs 2 \
 		--data-folder results/fsdd/data --output-folder results/fsdd/runs
+
+fsdd-augmented: $(STAMP) ## The README's table of digits with more augmentation, three seeds (an hour and a half)
+	$(BIN)/snn-asr prepare fsdd --data-folder $(FSDD_FOLDER) --output-folder results/fsdd/data
+	$(BIN)/snn-asr compare FSDD --encoders improved_v2,gru,lstm --seeds 3 --jobs 2 preset=augmented \
+		improved_v2.dropout=0.0 improved_v2.batch_norm_epochs=8 improved_v2.learn_smoothing=true \
+		--data-folder results/fsdd/data --output-folder results/fsdd/augmented
 
 encoders: fsdd ## The README's table of all encoders, three seeds (after fsdd's, an hour or two)
 	$(BIN)/snn-asr compare FSDD --seeds 3 --jobs 2 \
