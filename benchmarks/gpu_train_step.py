@@ -22,27 +22,18 @@ from statistics import median
 
 import torch
 from _timing import in_turns, ratio
-from train_step import BASELINES, INPUT_SIZE, Shape, cases, make, options
+from train_step import BASELINES, INPUT_SIZE, Shape, Timed, cases, make, options
 
 PRECISIONS = ("float32", "bfloat16")
 SMALL = Shape(layers=2, units=70, batch=19, frames=50)  # more than one tile, more than one graph
 
 
 @dataclass(frozen=True)
-class Row:
-    """One line of the table of times; ``density`` is the share of a layer's outputs that are not zero, one a layer."""
+class Row(Timed):
+    """One line of the table of times."""
 
-    name: str
-    layers: int
-    units: int
-    batch: int
-    frames: int
     precision: str
     device: str
-    seconds: float
-    ratio: float
-    memory_mib: float
-    density: list[float]
 
 
 @dataclass(frozen=True)

@@ -53,19 +53,25 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One line of the table; ``density`` is the share of a layer's outputs that are not zero, one a layer."""
+class Timed:
+    """A case of a table; ``density`` is the share of a layer's outputs that are not zero, one a layer."""
 
     name: str
     layers: int
     units: int
     batch: int
     frames: int
-    threads: int
     seconds: float
     ratio: float
     memory_mib: float | None
     density: list[float]
+
+
+@dataclass(frozen=True)
+class Row(Timed):
+    """One line of the table."""
+
+    threads: int
 
 
 def options(name: str) -> dict[str, object]:

@@ -17,19 +17,32 @@ class BatchNorm(nn.BatchNorm1d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return super().forward(x)
-        count = len(x) if distributed.world() == 1 else int(distributed.total(torch.tensor(len(x), device=x.device)))
-        if count < 2:
-            raise ValueError("batch normalisation needs at least two valid frames in a training batch")
-        return super().forward(x) if distributed.world() == 1 else self._over_all_shares(x, count)
+        if self.training and distributed.world() > 1:
+            return self._over_all_shares(x)
+        if self.training:
+            require_rows(len(x))
+        return super().forward(x)
 
-    def _over_all_shares(self, x: Tensor, count: float) -> Tensor:
+    def _over_all_shares(self, x: Tensor) -> Tensor:
+        count = int(distributed.total(torch.tensor(len(x), device=x.device)))
+        require_rows(count)
         mean = distributed.differentiable_total(x.sum(0)) / count
         centred = x - mean
         variance = distributed.differentiable_total(centred.square().sum(0)) / count
-        with torch.no_grad():
-            self.num_batches_tracked += 1
-            self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
-            self.running_var.lerp_((variance * count / (count - 1)).to(self.running_var), self.momentum)
+        follow(self, mean, variance, count)
         return centred * (variance + self.eps).rsqrt() * self.weight + self.bias
+
+
+def require_rows(count: int) -> None:
+    """Raise ValueError where there are too few rows for statistics of a training batch."""
+    if count < 2:
+        raise ValueError("batch normalisation needs at least two valid frames in a training batch")
+
+
+@torch.no_grad()
+def follow(normalization: nn.BatchNorm1d, mean: Tensor, variance: Tensor, count: int) -> None:
+    """Move its running statistics towards those (C,) of a batch of ``count`` rows, as torch does in its forward."""
+    normalization.num_batches_tracked += 1
+    normalization.running_mean.lerp_(mean.to(normalization.running_mean), normalization.momentum)
+    unbiased = variance * (count / (count - 1))
+    normalization.running_var.lerp_(unbiased.to(normalization.running_var), normalization.momentum)

@@ -21,7 +21,7 @@ from snn_asr.cli import main as program
 from snn_asr.errors import DataError, DivergenceError, InterruptedRun, UsageError
 from snn_asr.files import read_json, write_json
 from snn_asr.model import find_model
-from snn_asr.training import train, train_encoders
+from snn_asr.training import train
 
 # Four batches an epoch, and everything random that a recipe may have.
 SHORT = {"epochs": 4, "hidden_size": 8, "dropout": 0.1, "batch_frames": 1000, "cooldown_epochs": 1}
@@ -354,29 +354,6 @@ def test_a_corpus_is_prepared_where_there_are_no_manifests(tone_recipe, tones, t
     with pytest.raises(InterruptedRun, match="far enough"):
         train(tone_recipe, None, tmp_path / "run", device="cpu")
     assert calls == [("demo", None, tmp_path / "run" / "data")]
-
-
-def test_encoders_and_seeds_get_the_overrides_they_know(tone_recipe, tones, tmp_path, monkeypatch):
-    calls = []
-    monkeypatch.setattr(
-        training, "train",
-        lambda output_folder, **options: calls.append((output_folder.name, options)) or output_folder,
-    )
-    overrides = {"bits": 4, "epochs": 2}
-    folders = train_encoders(tone_recipe, ["improved_v2", "gru"], 2, tones, tmp_path, "cpu", overrides)
-    assert [each.name for each in folders] == [name for name, _ in calls]
-    spiking = {"encoder": "improved_v2", "bits": 4, "epochs": 2}
-    assert [(name, options["seed"], options["overrides"]) for name, options in calls] == [
-        ("improved_v2-seed1", 1, spiking), ("improved_v2-seed2", 2, spiking),
-        ("gru-seed1", 1, {"encoder": "gru", "epochs": 2}), ("gru-seed2", 2, {"encoder": "gru", "epochs": 2}),
-    ]
-    with pytest.raises(UsageError, match="did you mean 'bits'"):
-        train_encoders(tone_recipe, ["improved_v2", "gru"], 1, tones, tmp_path, "cpu", {"bitz": 4})
-    calls.clear()
-    train_encoders(tone_recipe, ["improved_v2", "gru"], 1, tones, tmp_path, "cpu", {"gru.epochs": 3, "epochs": 2})
-    assert [options["overrides"]["epochs"] for _, options in calls] == [2, 3]
-    with pytest.raises(UsageError, match="did you mean 'gru'"):
-        train_encoders(tone_recipe, ["improved_v2", "gru"], 1, tones, tmp_path, "cpu", {"gro.epochs": 3})
 
 
 @pytest.mark.slow

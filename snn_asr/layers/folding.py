@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from snn_asr.batch_norm import follow, require_rows
 from snn_asr.kernels import valid_frames
 from snn_asr.kernels.dense import affine
 
@@ -48,12 +49,8 @@ def fold(x: Tensor, lengths: Tensor, weight: Tensor, normalization: nn.BatchNorm
     Raises ValueError for fewer than two valid frames in x (B, T, D).
     """
     frames = int(lengths.sum())
-    if frames < 2:
-        raise ValueError("batch normalisation needs at least two valid frames in a training batch")
+    require_rows(frames)
     mean, variance = _Moments.apply(x, lengths, weight)
-    with torch.no_grad():
-        normalization.num_batches_tracked += 1
-        normalization.running_mean.lerp_(mean, normalization.momentum)
-        normalization.running_var.lerp_(variance * (frames / (frames - 1)), normalization.momentum)
+    follow(normalization, mean, variance, frames)
     scale = normalization.weight * torch.rsqrt(variance + normalization.eps)
     return weight * scale.unsqueeze(1), normalization.bias - scale * mean

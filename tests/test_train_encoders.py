@@ -1,0 +1,32 @@
+"""One recipe trained with several encoders and seeds: which overrides each gets."""
+
+from __future__ import annotations
+
+import pytest
+
+from snn_asr import training
+from snn_asr.errors import UsageError
+from snn_asr.training import train_encoders
+
+
+def test_encoders_and_seeds_get_the_overrides_they_know(tone_recipe, tones, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        training, "train",
+        lambda output_folder, **options: calls.append((output_folder.name, options)) or output_folder,
+    )
+    overrides = {"bits": 4, "epochs": 2}
+    folders = train_encoders(tone_recipe, ["improved_v2", "gru"], 2, tones, tmp_path, "cpu", overrides)
+    assert [each.name for each in folders] == [name for name, _ in calls]
+    spiking = {"encoder": "improved_v2", "bits": 4, "epochs": 2}
+    assert [(name, options["seed"], options["overrides"]) for name, options in calls] == [
+        ("improved_v2-seed1", 1, spiking), ("improved_v2-seed2", 2, spiking),
+        ("gru-seed1", 1, {"encoder": "gru", "epochs": 2}), ("gru-seed2", 2, {"encoder": "gru", "epochs": 2}),
+    ]
+    with pytest.raises(UsageError, match="did you mean 'bits'"):
+        train_encoders(tone_recipe, ["improved_v2", "gru"], 1, tones, tmp_path, "cpu", {"bitz": 4})
+    calls.clear()
+    train_encoders(tone_recipe, ["improved_v2", "gru"], 1, tones, tmp_path, "cpu", {"gru.epochs": 3, "epochs": 2})
+    assert [options["overrides"]["epochs"] for _, options in calls] == [2, 3]
+    with pytest.raises(UsageError, match="did you mean 'gru'"):
+        train_encoders(tone_recipe, ["improved_v2", "gru"], 1, tones, tmp_path, "cpu", {"gro.epochs": 3})
