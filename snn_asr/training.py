@@ -214,6 +214,9 @@ def _fit(model, tokens, settings: dict[str, Any], run: Run, train_set, dev_set) 
         train_set, settings["batch_frames"], settings["seed"], settings["batch_utterances"],
         settings["length_curriculum"], settings["accumulation"],
     )
+    if batches.full_epoch < settings["accumulation"]:
+        what = f"an epoch has {batches.full_epoch} batches, and no training step takes place"
+        raise UsageError(what, f"accumulation={settings['accumulation']}", "lower it, or batch_frames")
     device = own_device(run.device)
     brain = RecognizerBrain(model.to(device), tokens, settings, device, run.output_folder, train_set, batches)
     loader = training_loader(train_set, batches, settings["loader_workers"], device)

@@ -87,6 +87,11 @@ def test_accumulated_batches_are_fewer_steps_of_the_same_schedule(short_train, w
     assert rates == pytest.approx(wanted)
 
 
+def test_more_accumulation_than_batches_is_refused(short_train, tmp_path):
+    with pytest.raises(UsageError, match="accumulation=50: an epoch has .* lower it"):
+        short_train(tmp_path / "run", accumulation=50)
+
+
 def test_mixed_precision_learns_much_the_same(short_train, whole_run, tmp_path):
     folder = short_train(tmp_path / "bf16", precision="bf16")
     assert read_json(folder / "model" / "metrics.json")["precision"] == "bf16"
