@@ -36,11 +36,11 @@ def train(
     On several GPUs, or processes: torchrun --nproc-per-node 4 --no-python snn-asr train ..., where batch_frames are
     those of all together.
     """
-    from snn_asr import distributed, training
+    from snn_asr import processes, training
 
     overrides = parse_overrides(options) | ({} if precision is None else {"precision": precision})
     folder = training.train(
         recipe, data_folder, output_folder, device=device, seed=seed, resume=resume, overrides=overrides
     )
-    if distributed.is_main():
+    if processes.is_main():
         typer.echo(folder / "model")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from snn_asr import distributed
+from snn_asr import processes
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -17,18 +17,18 @@ class BatchNorm(nn.BatchNorm1d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training and distributed.world() > 1:
+        if self.training and processes.world() > 1:
             return self._over_all_shares(x)
         if self.training:
             require_rows(len(x))
         return super().forward(x)
 
     def _over_all_shares(self, x: Tensor) -> Tensor:
-        count = int(distributed.total(torch.tensor(len(x), device=x.device)))
+        count = int(processes.total(torch.tensor(len(x), device=x.device)))
         require_rows(count)
-        mean = distributed.differentiable_total(x.sum(0)) / count
+        mean = processes.differentiable_total(x.sum(0)) / count
         centred = x - mean
-        variance = distributed.differentiable_total(centred.square().sum(0)) / count
+        variance = processes.differentiable_total(centred.square().sum(0)) / count
         follow(self, mean, variance, count)
         return centred * (variance + self.eps).rsqrt() * self.weight + self.bias
 

@@ -3,7 +3,7 @@
 SpeechBrain's own checkpointer writes its meta file first and keeps no state of the random generators; here one file,
 renamed into place, holds everything after each epoch, so that a run killed and resumed gives the same weights.
 
-Several processes (distributed.py) each take their share of every batch, and step together; the first one writes.
+Several processes (processes.py) each take their share of every batch, and step together; the first one writes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from snn_asr import distributed
+from snn_asr import processes
 from snn_asr.averaging import AveragedWeights
 from snn_asr.dataset import Batch, BucketedBatches, SpeechDataset
 from snn_asr.decoding import decode
@@ -59,7 +59,7 @@ class RecognizerBrain(speechbrain.Brain):
         self.model, self.tokens, self.recipe, self.folder = model, tokens, recipe, folder
         self.train_set, self.batches = train_set, batches
         self.penalty = recipe.get("activity_penalty", 0.0)
-        self.progress = TrainingProgress(folder.name, recipe["epochs"], f"{tokens.unit} error", distributed.is_main())
+        self.progress = TrainingProgress(folder.name, recipe["epochs"], f"{tokens.unit} error", processes.is_main())
         self.epoch = 0
         self.best: dict[str, Any] = {"epoch": 0, "error_rate": math.inf, "loss": math.inf, "weights": None}
         self.training_seconds = 0.0
@@ -89,7 +89,7 @@ class RecognizerBrain(speechbrain.Brain):
         if stage == TRAIN:
             self._started = self._ready = time.monotonic()
             self._waiting_seconds = 0.0
-            if distributed.world() > 1:
+            if processes.world() > 1:
                 _seed_share(self.recipe["seed"], epoch)
             self.train_set.set_epoch(epoch)
             self.batches.set_epoch(epoch)
@@ -136,10 +136,10 @@ class RecognizerBrain(speechbrain.Brain):
 
     def _weight_of_share(self, batch: Batch) -> float:
         """What makes the mean of all processes' gradients that of the mean loss over all utterances of a batch."""
-        if distributed.world() == 1:
+        if processes.world() == 1:
             return 1.0
         mine = len(batch.utterances)
-        return mine * distributed.world() / float(distributed.total(torch.tensor(float(mine), device=self.device)))
+        return mine * processes.world() / float(processes.total(torch.tensor(float(mine), device=self.device)))
 
     def _score(self, batch: Batch, decoded: list) -> None:
         references = {each.id: self.tokens.transcript(each) for each in batch.utterances}
@@ -177,13 +177,13 @@ class RecognizerBrain(speechbrain.Brain):
             )
 
     def on_stage_end(self, stage, stage_loss, epoch=None) -> None:
-        loss_sums, loss_counts = zip(*distributed.gather((self._loss_sum, self._loss_count)), strict=True)
+        loss_sums, loss_counts = zip(*processes.gather((self._loss_sum, self._loss_count)), strict=True)
         loss = sum(loss_sums) / max(sum(loss_counts), 1)
         if stage == TRAIN:
             self._train_loss = loss
             return
         self.check_loss_isfinite(torch.tensor(loss))
-        counts, operations = zip(*distributed.gather((self._counts, self._operations)), strict=True)
+        counts, operations = zip(*processes.gather((self._counts, self._operations)), strict=True)
         self._counts, self._operations = sum(counts, ErrorCounts()), sum(operations, OperationCount())
         self.training_seconds += time.monotonic() - self._started
         error_rate = self._counts.error_rate
@@ -201,7 +201,7 @@ class RecognizerBrain(speechbrain.Brain):
             "seconds": round(time.monotonic() - self._started, 3),
             "waiting_seconds": round(self._waiting_seconds, 3),  # for data
         }
-        if distributed.is_main():
+        if processes.is_main():
             append_json_line(self.log, row)
             self._save()
         self.progress.end_epoch(row)
@@ -230,7 +230,7 @@ class RecognizerBrain(speechbrain.Brain):
     def _wrap_distributed(self) -> None:
         """SpeechBrain's, but for its batch normalisation (batch_norm.py works on the CPU too) and without copying the
         buffers of the first process at each step: they are equal."""
-        if distributed.world() > 1:
+        if processes.world() > 1:
             self.modules["model"] = DistributedDataParallel(self.model, broadcast_buffers=False)
 
     def _restore(self) -> None:
@@ -263,7 +263,7 @@ def _options(recipe: Mapping[str, Any], device: str) -> dict[str, Any]:
 
 def _seed_share(seed: int, epoch: int) -> None:
     """Dropout and augmentation of each process's own, whatever the number of processes that ran before."""
-    random.seed(f"{seed} {epoch} {distributed.rank()}")
+    random.seed(f"{seed} {epoch} {processes.rank()}")
     torch.manual_seed(random.getrandbits(63))
 
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from snn_asr.distributed import extremes
 from snn_asr.errors import UsageError, unknown_name
+from snn_asr.processes import extremes
 
 RANGES = ("moving_average", "moving_average_per_frame", "fixed")
 SMALLEST_RANGE = 1e-5  # a silent layer must not divide by zero

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
-from snn_asr import distributed
+from snn_asr import processes
 from snn_asr.audio import change_speed, read_audio, speed_ratio
 from snn_asr.errors import DataError, listed
 from snn_asr.feature_cache import CachedFrames, FeatureCache
@@ -246,13 +246,13 @@ class BucketedBatches:
             kept = ([index for index in batch if self._lengths[index] <= limit] for batch in batches)
             batches = [batch for batch in kept if batch] or [min(batches, key=self._longest)]
         batches = batches[: self._whole_steps(len(batches))]
-        self._batches = [self._share(batch) for batch in batches] if distributed.world() > 1 else batches
+        self._batches = [self._share(batch) for batch in batches] if processes.world() > 1 else batches
 
     def _whole_steps(self, batches: int) -> int:
         return max(batches - batches % self.accumulation, min(batches, self.accumulation))
 
     def _share(self, batch: list[int]) -> list[int]:
-        mine = distributed.share([self._lengths[index] for index in batch])[distributed.rank()]
+        mine = processes.share([self._lengths[index] for index in batch])[processes.rank()]
         return [batch[position] for position in mine]
 
     def _longest(self, batch: list[int]) -> int:
@@ -283,5 +283,5 @@ def evaluation_loader(dataset: SpeechDataset, batch_frames: int, shared: bool = 
             batches.append([])
         batches[-1].append(index)
     if shared:
-        batches = batches[distributed.rank() :: distributed.world()]
+        batches = batches[processes.rank() :: processes.world()]
     return DataLoader(dataset, batch_sampler=batches, collate_fn=collate)

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from snn_asr import __version__, corpora, distributed, recipe
+from snn_asr import __version__, corpora, processes, recipe
 from snn_asr.brain import RecognizerBrain
 from snn_asr.coders import RangeTracker
 from snn_asr.dataset import (
@@ -79,8 +79,8 @@ def train(
     overrides = dict(overrides or {}) | ({"seed": seed} if seed is not None else {})
     settings = load_settings(name, overrides)
     device = choose_device(device)
-    with distributed.joined(device):
-        with distributed.main_first():
+    with processes.joined(device):
+        with processes.main_first():
             run = _begin(name, settings, overrides, data_folder, output_folder, device, resume)
             if run.finished:
                 log.info("%s: already trained, nothing to do", output_folder)
@@ -89,9 +89,9 @@ def train(
             sets = _datasets(settings, run.data_folder)
             model = _model(settings, sets["train"])
         brain = _fit(model, sets["train"].tokens, settings, run, sets["train"], sets["dev"])
-        processes = distributed.world()
-    if distributed.is_main():
-        _finish(brain, settings, run, sets["test"], processes)
+        world = processes.world()
+    if processes.is_main():
+        _finish(brain, settings, run, sets["test"], world)
     return output_folder
 
 
@@ -102,7 +102,7 @@ def _begin(
     """Prepare the data where that is still to do, and take the output folder."""
     data_folder = _prepared(settings, data_folder, output_folder)
     run = _identify(name, settings, overrides, data_folder, output_folder, device)
-    if distributed.is_main():
+    if processes.is_main():
         _claim(run, resume)
     return run
 
@@ -115,7 +115,7 @@ def _model(settings: dict[str, Any], train_set: SpeechDataset) -> AcousticModel:
         named_front_end(settings["front_end"]),
     )
     model = AcousticModel(model_settings, train_set.normalization(), train_set.tokens.size)
-    if distributed.world() > 1:
+    if processes.world() > 1:
         train_set.compute_features(settings["speeds"])
         _refuse_ranges_by_frame(model)
     return model.double() if settings["precision"] == "fp64" else model
@@ -144,7 +144,7 @@ def train_encoders(
     for key in overrides:
         if all(key not in known for _, known in plans):
             recipe.load(name, {"encoder": encoders[0], **overrides})  # names the key and its nearest
-    if distributed.requested():
+    if processes.requested():
         todo = "train each encoder with torchrun, then compare the folders"
         raise UsageError("compare runs in one process", "torchrun", todo)
     data_folder = _prepared(load_settings(name, plans[0][1]), data_folder, output_folder)
@@ -233,7 +233,7 @@ def _fit(model, tokens, settings: dict[str, Any], run: Run, train_set, dev_set) 
 
 
 def _finish(
-    brain: RecognizerBrain, settings: dict[str, Any], run: Run, test_set: SpeechDataset, processes: int
+    brain: RecognizerBrain, settings: dict[str, Any], run: Run, test_set: SpeechDataset, world: int
 ) -> None:
     """Write the model folder from the best epoch, decode and score the test set."""
     brain.restore_best()
@@ -243,7 +243,7 @@ def _finish(
         "encoder": settings["encoder"], "seed": settings["seed"], "unit": tokens.unit,
         "epochs": brain.epoch, "best_epoch": brain.best["epoch"], "dev_error_rate": brain.best["error_rate"],
         "training_seconds": round(brain.training_seconds, 2), "device": run.device,
-        "threads": torch.get_num_threads(), "processes": processes, "precision": settings["precision"],
+        "threads": torch.get_num_threads(), "processes": world, "precision": settings["precision"],
         "snn_asr": __version__, "torch": torch.__version__,
         "parameters": model.parameter_count(), "core_parameters": model.encoder.core_parameters(),
         "test": report.summary(),
@@ -260,7 +260,7 @@ def _prepared(settings: dict[str, Any], data_folder: Path | None, output_folder:
     if data_folder is not None and (data_folder / f"{settings['manifests']}train.json").is_file():
         return data_folder
     prepared = output_folder / "data"
-    if distributed.is_main():
+    if processes.is_main():
         corpora.prepare(settings["corpus"], data_folder, prepared)
     return prepared
 

@@ -16,7 +16,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snn_asr import distributed, encoders
+from snn_asr import encoders, processes
 from snn_asr.files import read_json
 
 # Nothing random but the start, and a rate at which rounding does not grow from step to step.
@@ -29,8 +29,8 @@ REPEATABLE = {
 @given(st.lists(st.integers(1, 1000), max_size=40), st.integers(1, 6))
 def test_shares_hold_every_utterance_once_and_nearly_as_many_frames(lengths, processes):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(distributed, "world", lambda: processes)
-        shares = distributed.share(lengths)
+        patch.setattr(processes, "world", lambda: processes)
+        shares = processes.share(lengths)
     assert len(shares) == processes
     assert sorted(position for each in shares for position in each) == list(range(len(lengths)))
     sums = [sum(lengths[position] for position in each) for each in shares]
@@ -39,11 +39,11 @@ def test_shares_hold_every_utterance_once_and_nearly_as_many_frames(lengths, pro
 
 def test_one_process_gets_back_what_it_gave():
     values = torch.tensor([3.0, -1.0])
-    assert distributed.total(values) is values
-    assert distributed.gather("x") == ["x"]
-    assert distributed.extremes(values) == (-1.0, 3.0)
-    assert distributed.extremes(values[:0]) is None
-    assert (distributed.rank(), distributed.world(), distributed.is_main()) == (0, 1, True)
+    assert processes.total(values) is values
+    assert processes.gather("x") == ["x"]
+    assert processes.extremes(values) == (-1.0, 3.0)
+    assert processes.extremes(values[:0]) is None
+    assert (processes.rank(), processes.world(), processes.is_main()) == (0, 1, True)
 
 
 def encoded(name: str, rows: slice) -> dict[str, torch.Tensor]:
@@ -60,9 +60,9 @@ def encoded(name: str, rows: slice) -> dict[str, torch.Tensor]:
     y, _ = encoder(x, lengths)
     layer, outputs = seen[0]
     # Every process adds the whole activity, and their gradients are averaged.
-    (y.square().sum() + layer.activity(outputs, lengths) / distributed.world()).backward()
+    (y.square().sum() + layer.activity(outputs, lengths) / processes.world()).backward()
     handle.remove()
-    result = {f"gradient {key}": distributed.total(each.grad) for key, each in encoder.named_parameters()}
+    result = {f"gradient {key}": processes.total(each.grad) for key, each in encoder.named_parameters()}
     return result | dict(encoder.named_buffers())
 
 
@@ -74,7 +74,7 @@ def in_process(rank: int, port: int, folder: Path) -> None:
     given = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ.update({key: str(value) for key, value in given.items()})
     torch.set_num_threads(1)
-    with distributed.joined("cpu"):
+    with processes.joined("cpu"):
         results = [encoded(name, slice(cut) if rank == 0 else slice(cut, None)) for name, cut in CASES]
     torch.save(results, folder / f"{rank}.pt")
 

@@ -1,6 +1,6 @@
 """Corpora: one module each, with ``prepare(data_folder, output_folder, shard=None, **options) -> summary``.
 
-Each ends in ``_preparation.Preparation(...).run``, which writes manifests *.json and audio/**. A preparation ends with
+Each ends in ``preparation.Preparation(...).run``, which writes manifests *.json and audio/**. A preparation ends with
 ``mark_prepared``, so that doing it twice with the same options does nothing.
 """
 
@@ -18,13 +18,14 @@ from snn_asr.files import read_json, remove_leftovers, write_json
 from snn_asr.sharding import Shard
 
 MARK_NAME = "prepared.json"
+SHARED = ("download", "preparation", "recordings")  # modules beside the corpora that are none
 _COMMON = ("data_folder", "output_folder", "shard")
 
 
 def discover() -> dict[str, str]:
     """Corpora found on disk beside this file: name to module name (nothing is imported)."""
     modules = pkgutil.iter_modules(__path__)
-    return {module.name: f"{__name__}.{module.name}" for module in modules if not module.name.startswith("_")}
+    return {module.name: f"{__name__}.{module.name}" for module in modules if module.name not in SHARED}
 
 
 def prepare(

@@ -18,8 +18,8 @@ import numpy
 import torch
 
 from snn_asr.audio import duration_seconds, write_audio
-from snn_asr.corpora._preparation import Preparation
-from snn_asr.corpora._recordings import (
+from snn_asr.corpora.preparation import Preparation
+from snn_asr.corpora.recordings import (
     Recording,
     corpus_folder,
     counted,

@@ -17,7 +17,7 @@ import numpy
 import torch
 
 from snn_asr.audio import duration_seconds, read_audio, write_audio
-from snn_asr.corpora._preparation import Preparation
+from snn_asr.corpora.preparation import Preparation
 from snn_asr.errors import DataError, UsageError
 from snn_asr.manifest import Utterance
 from snn_asr.sharding import Shard

@@ -16,9 +16,9 @@ from itertools import islice
 from pathlib import Path
 
 from snn_asr.audio import duration_seconds
-from snn_asr.corpora import _download
-from snn_asr.corpora._preparation import Preparation
-from snn_asr.corpora._recordings import (
+from snn_asr.corpora import download
+from snn_asr.corpora.preparation import Preparation
+from snn_asr.corpora.recordings import (
     Recording,
     corpus_folder,
     counted,
@@ -170,8 +170,8 @@ def _fetch_missing(root: Path, splits: list[str], base_url: str) -> None:
     for split in splits:
         if not (root / split).is_dir():
             archive = root / f"{split}.tar.gz"
-            _download.fetch(f"{base_url.rstrip('/')}/{archive.name}", archive, PUBLISHED[split].sha256)
-            _download.unpack(archive, root)
+            download.fetch(f"{base_url.rstrip('/')}/{archive.name}", archive, PUBLISHED[split].sha256)
+            download.unpack(archive, root)
 
 
 def _find_recordings(root: Path, splits: list[str], partial: bool) -> dict[str, list[Recording]]:

@@ -22,8 +22,8 @@ from importlib import resources
 from pathlib import Path
 
 from snn_asr.audio import duration_seconds
-from snn_asr.corpora._preparation import Preparation
-from snn_asr.corpora._recordings import report, require_flags
+from snn_asr.corpora.preparation import Preparation
+from snn_asr.corpora.recordings import report, require_flags
 from snn_asr.errors import DataError, UsageError, listed, unknown_name
 from snn_asr.manifest import REQUIRED_SPLITS, Utterance
 from snn_asr.sharding import Shard

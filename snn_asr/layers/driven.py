@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from snn_asr import distributed
+from snn_asr import processes
 from snn_asr.batch_norm import BatchNorm
 from snn_asr.errors import UsageError
 from snn_asr.kernels import choose_backend, load, run_sequence, valid_frames
@@ -28,8 +28,8 @@ def sequence_mask(batch: int, size: int, dropout: float, training: bool, like: T
 
 def mean_outputs(outputs: Tensor, lengths: Tensor) -> Tensor:
     """Mean (H,) of outputs (B, T, H), zero in the padding, over valid frames: those of all processes' shares."""
-    frames = distributed.total(lengths.sum()).clamp(min=1)
-    return distributed.differentiable_total(outputs.sum((0, 1))) / frames
+    frames = processes.total(lengths.sum()).clamp(min=1)
+    return processes.differentiable_total(outputs.sum((0, 1))) / frames
 
 
 def drop_units(outputs: Tensor, dropout: float, training: bool) -> Tensor:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from snn_asr import distributed
+from snn_asr import processes
 from snn_asr.cells import spiking_lstm
 from snn_asr.errors import UsageError, unknown_name
 from snn_asr.kernels import choose_backend, load
@@ -72,7 +72,7 @@ class SpikingLstmLayer(DrivenLayer):
 
     def _fusible(self, x: Tensor) -> bool:
         """Whether ``_train`` can take the batch: on the CPU, all of it in this process, in one precision."""
-        mixed, alone = torch.is_autocast_enabled(x.device.type), distributed.world() == 1
+        mixed, alone = torch.is_autocast_enabled(x.device.type), processes.world() == 1
         return alone and not mixed and not torch.compiler.is_compiling() and (
             choose_backend(self.backend, x.device) == "cpu"
         )

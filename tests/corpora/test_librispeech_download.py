@@ -13,7 +13,7 @@ import numpy
 import pytest
 from librispeech_tree import MINUTES, SHAPES, write_small
 
-from snn_asr.corpora import _download, librispeech
+from snn_asr.corpora import download, librispeech
 from snn_asr.corpora.librispeech import Published, prepare
 from snn_asr.errors import DataError, UsageError
 
@@ -59,7 +59,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch):
-    monkeypatch.setattr(_download, "_PAUSES_SECONDS", (0, 0))
+    monkeypatch.setattr(download, "_PAUSES_SECONDS", (0, 0))
     with Server() as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
@@ -112,17 +112,17 @@ def test_a_broken_download_is_continued_where_it_stopped(server, tmp_path):
     content, checksum = content_and_sum(server)
     (tmp_path / "file.part").write_bytes(content[:700])  # of an earlier run
     server.most = 2000
-    _download.fetch(f"{server.address}/file", tmp_path / "file", checksum)
+    download.fetch(f"{server.address}/file", tmp_path / "file", checksum)
     assert [wanted for _, wanted in server.asked] == ["bytes=700-", "bytes=2700-", "bytes=4700-"]
     assert (tmp_path / "file").read_bytes() == content and not (tmp_path / "file.part").exists()
-    _download.fetch(f"{server.address}/file", tmp_path / "file", checksum)
+    download.fetch(f"{server.address}/file", tmp_path / "file", checksum)
     assert len(server.asked) == 3
 
 
 def test_a_download_that_was_killed_before_its_last_step(server, tmp_path):
     content, checksum = content_and_sum(server)
     (tmp_path / "file.part").write_bytes(content)
-    _download.fetch(f"{server.address}/file", tmp_path / "file", checksum)
+    download.fetch(f"{server.address}/file", tmp_path / "file", checksum)
     assert (tmp_path / "file").read_bytes() == content
 
 
@@ -130,25 +130,25 @@ def test_a_server_that_knows_no_ranges_starts_from_the_beginning(server, tmp_pat
     content, checksum = content_and_sum(server)
     server.ranges = False
     (tmp_path / "file.part").write_bytes(b"x" * 100)
-    _download.fetch(f"{server.address}/file", tmp_path / "file", checksum)
+    download.fetch(f"{server.address}/file", tmp_path / "file", checksum)
     assert (tmp_path / "file").read_bytes() == content
 
 
 def test_downloads_that_fail_say_so(server, tmp_path):
     _, checksum = content_and_sum(server)
     with pytest.raises(DataError, match="not the published 0000.*thrown away"):
-        _download.fetch(f"{server.address}/file", tmp_path / "file", "0" * 64)
+        download.fetch(f"{server.address}/file", tmp_path / "file", "0" * 64)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(DataError, match="status 404"):
-        _download.fetch(f"{server.address}/absent", tmp_path / "file", checksum)
+        download.fetch(f"{server.address}/absent", tmp_path / "file", checksum)
     server.most = 0
     with pytest.raises(DataError, match="the connection broke.*continues where it stopped"):
-        _download.fetch(f"{server.address}/file", tmp_path / "file", checksum)
+        download.fetch(f"{server.address}/file", tmp_path / "file", checksum)
     with pytest.raises(UsageError, match="not the address of a web server"):
-        _download.fetch("file:///etc/hosts", tmp_path / "file", checksum)
+        download.fetch("file:///etc/hosts", tmp_path / "file", checksum)
     (tmp_path / "own").write_bytes(b"not it")
     with pytest.raises(DataError, match="own: its SHA-256 is .*remove it"):
-        _download.fetch(f"{server.address}/file", tmp_path / "own", checksum)
+        download.fetch(f"{server.address}/file", tmp_path / "own", checksum)
     assert (tmp_path / "own").read_bytes() == b"not it"
 
 
@@ -159,5 +159,5 @@ def test_a_damaged_archive_leaves_nothing_behind(tmp_path):
     for content in (b"not an archive", buffer.getvalue()[:-100]):
         (tmp_path / "a.tar.gz").write_bytes(content)
         with pytest.raises(DataError, match="a.tar.gz: cannot be unpacked"):
-            _download.unpack(tmp_path / "a.tar.gz", tmp_path)
+            download.unpack(tmp_path / "a.tar.gz", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["a.tar.gz"]

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from snn_asr.audio import write_audio
-from snn_asr.corpora import _preparation
-from snn_asr.corpora._preparation import SHARDS, Preparation
+from snn_asr.corpora import preparation
+from snn_asr.corpora.preparation import SHARDS, Preparation
 from snn_asr.errors import UsageError
 from snn_asr.files import append_json_line
 from snn_asr.manifest import Utterance, write_manifest
@@ -92,7 +92,7 @@ def test_a_killed_shard_goes_on_where_it_was(tmp_path, whole):
             if row["rank"] == 4:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        _preparation.append_json_line = append_or_die
+        preparation.append_json_line = append_or_die
         Corpus(out).run("1/2")
 
     out = tmp_path / "out"
@@ -117,7 +117,7 @@ def test_killed_while_it_wrote_the_manifests(tmp_path, whole, monkeypatch):
     out = tmp_path / "out"
     Corpus(out).run("1/2")
     with monkeypatch.context() as patch:
-        patch.setattr(_preparation, "write_manifest", interrupted)
+        patch.setattr(preparation, "write_manifest", interrupted)
         with pytest.raises(KeyboardInterrupt):
             Corpus(out).run("2/2")
     assert Corpus(out).run("1/2") == {"shard": "1/2", "missing_utterances": 0}  # it may be still at it
@@ -159,7 +159,7 @@ def test_two_that_end_at_the_same_moment_write_the_manifests_once(tmp_path, whol
     Corpus(out).run("1/3")
     Corpus(out).run("3/3")
     with monkeypatch.context() as patch:
-        patch.setattr(_preparation, "write_manifest", write_while_another_ends)
+        patch.setattr(preparation, "write_manifest", write_while_another_ends)
         assert Corpus(out).run("2/3") == whole[0] and contents(out) == whole[1]
     assert summaries == [{"shard": "3/3", "missing_utterances": 0}]
 
@@ -170,6 +170,6 @@ def test_two_that_end_at_the_same_moment_write_the_manifests_once(tmp_path, whol
             summaries.append(Corpus(tmp_path / "again").run("3/3"))
 
     Corpus(tmp_path / "again").run("1/3")
-    monkeypatch.setattr(_preparation, "append_json_line", append_while_another_ends)
+    monkeypatch.setattr(preparation, "append_json_line", append_while_another_ends)
     assert Corpus(tmp_path / "again").run("2/3") == summaries[-1] == whole[0]
     assert contents(tmp_path / "again") == whole[1]

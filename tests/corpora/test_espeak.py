@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy
 import pytest
 
-from snn_asr.corpora import _espeak
+from snn_asr.corpora.demo import espeak
 from snn_asr.errors import DataError, UsageError
 
 needs_espeak = pytest.mark.skipif(
@@ -17,8 +17,8 @@ needs_espeak = pytest.mark.skipif(
 )
 
 
-def speak(text: str, voice: str = "en-us+f1", **settings: int) -> _espeak.Speech:
-    return _espeak.synthesise(text.split(), voice, **{"rate": 180, "pitch": 50, "pitch_range": 50, **settings})
+def speak(text: str, voice: str = "en-us+f1", **settings: int) -> espeak.Speech:
+    return espeak.synthesise(text.split(), voice, **{"rate": 180, "pitch": 50, "pitch_range": 50, **settings})
 
 
 @needs_espeak
@@ -46,7 +46,7 @@ def test_rate_and_pitch_are_obeyed() -> None:
     assert _pitch_hz(speak("nine", pitch=80)) > 1.2 * _pitch_hz(speak("nine", pitch=20))
 
 
-def _pitch_hz(speech: _espeak.Speech) -> float:
+def _pitch_hz(speech: espeak.Speech) -> float:
     """By the strongest autocorrelation of the middle of the diphthong, between 60 and 500 Hz."""
     vowel = next(phoneme.start for phoneme in speech.phonemes if phoneme.name == "aI")
     piece = speech.samples[vowel + 800 : vowel + 2800].astype(float)
@@ -65,9 +65,9 @@ def test_unknown_voice_is_one_line(voice: str, message: str) -> None:
 
 @needs_espeak
 def test_broken_installation_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    found = _espeak.installation()
-    broken = _espeak.Installation(tmp_path / "libespeak-ng.so", found.data)
-    monkeypatch.setattr(_espeak, "installation", lambda: broken)
+    found = espeak.installation()
+    broken = espeak.Installation(tmp_path / "libespeak-ng.so", found.data)
+    monkeypatch.setattr(espeak, "installation", lambda: broken)
     with pytest.raises(DataError, match="espeak-ng failed.*reinstall espeakng-loader") as caught:
         speak("one")
     assert "\n" not in str(caught.value)
@@ -82,4 +82,4 @@ def test_missing_extra_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -
 def test_words_run_together_are_refused() -> None:
     events = [["word", 1, 0, ""], ["phoneme", 1, 0, "O2"], ["phoneme", 1, 900, "D"], ["phoneme", 6, 2000, "_:"]]
     with pytest.raises(DataError, match="did not speak every word"):
-        _espeak._phonemes(["on", "the"], events)
+        espeak._phonemes(["on", "the"], events)

@@ -14,12 +14,13 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snn_asr.corpora import _espeak, demo
-from snn_asr.corpora._demo_phones import Segment, fit, segments, word_bounds
-from snn_asr.corpora._demo_room import SIGNAL_TO_NOISE_DECIBELS, degrade, reverberate
-from snn_asr.corpora._demo_sentences import KINDS, draw, vocabulary
-from snn_asr.corpora._demo_speakers import SPLITS, speakers
-from snn_asr.corpora._espeak import Phoneme, Speech
+from snn_asr.corpora.demo import corpus as demo
+from snn_asr.corpora.demo import espeak
+from snn_asr.corpora.demo.espeak import Phoneme, Speech
+from snn_asr.corpora.demo.phones import Segment, fit, segments, word_bounds
+from snn_asr.corpora.demo.room import SIGNAL_TO_NOISE_DECIBELS, degrade, reverberate
+from snn_asr.corpora.demo.sentences import KINDS, draw, vocabulary
+from snn_asr.corpora.demo.voices import SPLITS, speakers
 from snn_asr.errors import DataError, UsageError
 from snn_asr.manifest import Utterance, read_manifest
 from snn_asr.sharding import Shard
@@ -89,7 +90,7 @@ def test_speakers_are_disjoint_and_test_accents_are_trained() -> None:
 @needs_espeak
 def test_variants_neither_echo_nor_breathe() -> None:
     """An echo hides closures; with breath espeak-ng's samples differ from process to process."""
-    folder = _espeak.installation().data / "voices" / "!v"
+    folder = espeak.installation().data / "voices" / "!v"
     for variant in {speaker.variant for split in SPLITS for speaker in speakers(split)} - {""}:
         settings_of_variant = {line.split()[0] for line in (folder / variant).read_text().splitlines() if line.strip()}
         assert not settings_of_variant & {"echo", "breath"}, variant
@@ -195,7 +196,7 @@ def test_reverberation_starts_with_the_direct_sound() -> None:
 @needs_espeak
 def test_same_seed_same_bytes(corpus: Path, tmp_path: Path) -> None:
     demo.prepare(None, tmp_path / "again", **SMALL)
-    first = {path.relative_to(corpus): path.read_bytes() for path in corpus.rglob("*") if path.is_file()}
+    first = {path.relative_to(corpus): path.read_bytes() for path in demo.rglob("*") if path.is_file()}
     again = tmp_path / "again"
     second = {path.relative_to(again): path.read_bytes() for path in again.rglob("*") if path.is_file()}
     assert first.keys() == second.keys()
@@ -287,7 +288,7 @@ def test_both_layouts_hold_the_same_utterances(corpus: Path) -> None:
 
 @needs_espeak
 def test_summary_and_second_run_does_nothing(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_espeak, "synthesise", lambda *_, **__: pytest.fail("spoke again"))
+    monkeypatch.setattr(espeak, "synthesise", lambda *_, **__: pytest.fail("spoke again"))
     summary = demo.prepare(None, corpus, **SMALL)
     manifest = read_manifest(corpus / "test.json").values()
     assert summary["test"] == {

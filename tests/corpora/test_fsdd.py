@@ -143,8 +143,8 @@ def test_folders_without_recordings_and_options_that_cannot_work(source, tmp_pat
 
 
 def test_corpora_are_found_on_disk_and_called_by_name(source, tmp_path):
-    files = {path.stem for path in Path(corpora.__file__).parent.glob("[!_]*.py")}
-    assert set(corpora.discover()) == files and corpora.discover()["fsdd"] == "snn_asr.corpora.fsdd"
+    assert set(corpora.discover()) == {"an4", "demo", "fsdd", "librispeech", "timit"}
+    assert corpora.discover()["fsdd"] == "snn_asr.corpora.fsdd"
     assert corpora.prepare("FSDD", source, tmp_path, train=1, dev=1, test=1)["dev"]["utterances"] == 1
     with pytest.raises(UsageError, match="unknown corpus 'fsd'; did you mean 'fsdd'"):
         corpora.prepare("fsd", source, tmp_path)

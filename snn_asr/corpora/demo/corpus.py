@@ -21,12 +21,13 @@ import numpy
 import torch
 
 from snn_asr.audio import resample, write_audio
-from snn_asr.corpora import _espeak, already_prepared
-from snn_asr.corpora._demo_phones import Segment, fit, segments, word_bounds
-from snn_asr.corpora._demo_room import degrade
-from snn_asr.corpora._demo_sentences import KINDS, Sentence, draw
-from snn_asr.corpora._demo_speakers import SPLITS, Speaker, speakers
-from snn_asr.corpora._preparation import Preparation
+from snn_asr.corpora import already_prepared
+from snn_asr.corpora.demo import espeak
+from snn_asr.corpora.demo.phones import Segment, fit, segments, word_bounds
+from snn_asr.corpora.demo.room import degrade
+from snn_asr.corpora.demo.sentences import KINDS, Sentence, draw
+from snn_asr.corpora.demo.voices import SPLITS, Speaker, speakers
+from snn_asr.corpora.preparation import Preparation
 from snn_asr.errors import UsageError
 from snn_asr.files import write_text
 from snn_asr.manifest import Utterance
@@ -90,7 +91,7 @@ def prepare(
     output_folder = Path(output_folder)
     options = {"corpus": "demo", "seed": seed, **counts}
     if not already_prepared(output_folder, options):
-        _espeak.installation()
+        espeak.installation()
     items = {split: plan(split, count, seed) for split, count in counts.items()}
 
     def complete(_: dict[str, list[Utterance]]) -> None:
@@ -120,7 +121,7 @@ def plan(split: str, count: int, seed: int) -> list[Item]:
 def render(item: Item, seed: int) -> tuple[numpy.ndarray, list[Segment]]:
     """Speak one item without noise: (samples,) float64 at 16 kHz, digital zeros in h#, and its segments."""
     generator = random.Random(f"{seed} {item.name}")
-    speech = _espeak.synthesise(
+    speech = espeak.synthesise(
         [_SPOKEN.get(word, word) for word in item.sentence.words],
         item.speaker.voice,
         rate=generator.randint(*_RATE_WORDS_PER_MINUTE),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy
 
-from snn_asr.corpora._espeak import Phoneme, Speech
+from snn_asr.corpora.demo.espeak import Phoneme, Speech
 from snn_asr.errors import DataError
 
 SILENCE = "h#"

@@ -12,7 +12,7 @@ import numpy
 
 from snn_asr.errors import DataError, UsageError
 
-_WORKER = Path(__file__).with_name("_espeak_worker.py")
+_WORKER = Path(__file__).with_name("espeak_worker.py")
 _TIMEOUT_SECONDS = 60
 # espeak-ng's dictionary speaks pairs such as "on the" as one word; over a no-break space it does not.
 _WORD_SEPARATOR = "\u00a0"
