@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from snn_asr.data.features import FeatureSettings, Normalization
 from snn_asr.errors import UsageError
 from snn_asr.event_model import EventModel
-from snn_asr.features import FeatureSettings, Normalization
 from snn_asr.model import AcousticModel, ModelSettings
 
 Step = Callable[[np.ndarray], np.ndarray]  # a frame (1, D) to the outputs of the last layer or the logits

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from snn_asr.tokens import Tokens
+    from snn_asr.data.tokens import Tokens
 
 UNITS = ("word", "token")
 
@@ -62,8 +62,8 @@ def lm(
 
 def _texts(source: str, data_folder: Path | None, tokens: Tokens | None) -> Iterator[str]:
     """The sentences, as the tokens of a model read them where there is one."""
+    from snn_asr.data.manifest import find_manifests, read_manifest
     from snn_asr.errors import DataError
-    from snn_asr.manifest import find_manifests, read_manifest
 
     path, prefix = Path(source), ""
     if data_folder is not None or path.suffix in (".yaml", ".yml") or not (path.exists() or path.suffix):
@@ -98,8 +98,8 @@ def _recipe_data(name: str, data_folder: Path | None, tokens: Tokens | None) -> 
 
 
 def _tokens(model: str) -> Tokens:
+    from snn_asr.data.tokens import Tokens
     from snn_asr.files import read_json
     from snn_asr.model import find_model
-    from snn_asr.tokens import Tokens
 
     return Tokens.from_dict(read_json(find_model(model) / "tokens.json"))

@@ -42,11 +42,11 @@ def score(
 ) -> None:
     """Compare transcripts: error rate with its interval, and where the errors are."""
     from snn_asr import scoring
+    from snn_asr.data.transcripts import by_file_name, read_transcripts
     from snn_asr.errors import UsageError, unknown_name
     from snn_asr.files import write_text
     from snn_asr.score_report import RESAMPLED, ReportOptions, to_json, to_text
     from snn_asr.speakers import find_speakers
-    from snn_asr.transcripts import by_file_name, read_transcripts
 
     scoring.check_unit(unit)
     if bootstrap not in RESAMPLED:

@@ -38,8 +38,8 @@ def tune(
     A grid is decoded on the development data, and on nothing else. The last line are the best options for decode.
     """
     from snn_asr import tuning
+    from snn_asr.data.manifest import find_manifests, read_manifest
     from snn_asr.devices import choose_device
-    from snn_asr.manifest import find_manifests, read_manifest
     from snn_asr.recognizer import Recognizer
 
     tried = _numbers(weights, "--weights") or tuning.WEIGHTS

@@ -22,7 +22,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from snn_asr import processes
 from snn_asr.averaging import AveragedWeights
-from snn_asr.dataset import Batch, BucketedBatches, SpeechDataset
+from snn_asr.data.dataset import Batch, BucketedBatches, SpeechDataset
+from snn_asr.data.tokens import Tokens
 from snn_asr.decoding import decode
 from snn_asr.encoders import directions
 from snn_asr.errors import DivergenceError
@@ -33,7 +34,6 @@ from snn_asr.operations import OperationCount, count_batch, record_layers
 from snn_asr.progress import TrainingProgress
 from snn_asr.schedules import SCHEDULES
 from snn_asr.scoring import ErrorCounts, count_errors
-from snn_asr.tokens import Tokens
 
 TRAIN, VALID = speechbrain.Stage.TRAIN, speechbrain.Stage.VALID
 

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from snn_asr.data.manifest import Utterance
+from snn_asr.data.tokens import Tokens
 from snn_asr.decoding import decode
-from snn_asr.manifest import Utterance
 from snn_asr.model import AcousticModel
 from snn_asr.operations import OperationCount, count_batch, record_layers
 from snn_asr.scoring import Score, fold_phones, score
-from snn_asr.tokens import Tokens
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from snn_asr.data.features import DELTA_LOOK_AHEAD_FRAMES, FeatureSettings
 from snn_asr.errors import DataError
 from snn_asr.event_model import EventModel
-from snn_asr.features import DELTA_LOOK_AHEAD_FRAMES, FeatureSettings
 from snn_asr.kernels.event.stack import BACK, OUTPUTS, UNITS
 from snn_asr.recognizer import Recognizer
 from snn_asr.streaming import WORD, EncoderInputs

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from snn_asr.batch_norm import BatchNorm
+from snn_asr.data.features import FeatureSettings
 from snn_asr.errors import UsageError, unknown_name
-from snn_asr.features import FeatureSettings
 from snn_asr.kernels import valid_frames
 
 MOST_CHANNELS = 4096

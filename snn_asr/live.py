@@ -14,7 +14,7 @@ from typing import BinaryIO, Protocol, TextIO
 import numpy as np
 from torch import Tensor
 
-from snn_asr.audio_blocks import Resampler, read_blocks
+from snn_asr.data.audio_blocks import Resampler, read_blocks
 from snn_asr.errors import DataError
 from snn_asr.streaming import PARTIAL, WORD, Stream, StreamEvent, waveform
 

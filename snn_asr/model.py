@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 from snn_asr import __version__, encoders, weights
 from snn_asr.batch_norm import BatchNorm
+from snn_asr.data.features import FeatureSettings, Normalization, stack_frames, stacked_length
+from snn_asr.data.tokens import Tokens
 from snn_asr.decoding import TASKS, TRANSCRIPTION
 from snn_asr.errors import DataError, SnnAsrError, unknown_name
-from snn_asr.features import FeatureSettings, Normalization, stack_frames, stacked_length
 from snn_asr.files import read_json, sha256, write_bytes, write_json, write_text
 from snn_asr.front_end import NONE, FrontEnd, FrontEndSettings
 from snn_asr.kernels import valid_frames
-from snn_asr.tokens import Tokens
 
 FORMAT, INT8_FORMAT = 1, 2  # programs from before int8 weights must refuse them
 HEAD_NORMALIZATIONS = ("none", "input", "output")

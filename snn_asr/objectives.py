@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn import functional
 
-from snn_asr.dataset import Batch
+from snn_asr.data.dataset import Batch
 from snn_asr.decoding import BLANK, CLASSIFICATION, TRANSCRIPTION, class_logits
 
 

@@ -21,13 +21,13 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from snn_asr import model as models
-from snn_asr.audio import read_audio
-from snn_asr.audio_blocks import read_blocks
 from snn_asr.beam import AUTO, BeamDecoder, BeamSettings, align
+from snn_asr.data.audio import read_audio
+from snn_asr.data.audio_blocks import read_blocks
+from snn_asr.data.features import FeatureExtractor
 from snn_asr.decoding import TRANSCRIPTION, Emission, decode
 from snn_asr.endpointing import DEFAULT, EndpointSettings
 from snn_asr.errors import DataError, UsageError, unknown_name
-from snn_asr.features import FeatureExtractor
 from snn_asr.streaming import SEGMENT, Stream
 from snn_asr.writers import Alternative, Hypothesis, Token
 

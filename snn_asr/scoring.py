@@ -113,7 +113,7 @@ def fold_phones(transcripts: Mapping[str, str], phone_set: str | int | None) -> 
     if phone_set is None:
         return dict(transcripts)
     # Here, since tokens.py loads SentencePiece, which scoring words can do without.
-    from snn_asr.tokens import phone_folding
+    from snn_asr.data.tokens import phone_folding
 
     folding = phone_folding(phone_set)
     folded = {}
@@ -131,7 +131,7 @@ def fold_phones(transcripts: Mapping[str, str], phone_set: str | int | None) -> 
 
 def would_fold(transcripts: Mapping[str, str]) -> bool:
     """Whether these are TIMIT's phones in a set finer than the 39 that are scored."""
-    from snn_asr.tokens import phone_folding
+    from snn_asr.data.tokens import phone_folding
 
     folding = phone_folding(SCORING_PHONE_SET)
     labels = {label for text in transcripts.values() for label in text.split()}

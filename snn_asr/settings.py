@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from snn_asr import recipe
-from snn_asr.augmentation import FrameAugmentation
+from snn_asr.data.augmentation import FrameAugmentation
 from snn_asr.decoding import TASKS, TRANSCRIPTION
 from snn_asr.errors import UsageError, unknown_name
 from snn_asr.front_end import named as named_front_end

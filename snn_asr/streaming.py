@@ -24,12 +24,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from snn_asr.data.features import FeatureExtractor, FeatureStream, stack_frames
+from snn_asr.data.tokens import Tokens
 from snn_asr.decoding import STREAMS, TRANSCRIPTION, Emission
 from snn_asr.endpointing import Endpointer, EndpointSettings
 from snn_asr.errors import DataError
-from snn_asr.features import FeatureExtractor, FeatureStream, stack_frames
 from snn_asr.model import AcousticModel
-from snn_asr.tokens import Tokens
 from snn_asr.writers import WORD_START, Hypothesis, Token, words
 
 if TYPE_CHECKING:

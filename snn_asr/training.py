@@ -19,7 +19,7 @@ import torch
 from snn_asr import __version__, corpora, processes, recipe
 from snn_asr.brain import RecognizerBrain
 from snn_asr.coders import RangeTracker
-from snn_asr.dataset import (
+from snn_asr.data.dataset import (
     BucketedBatches,
     SpeechDataset,
     evaluation_loader,
@@ -28,19 +28,19 @@ from snn_asr.dataset import (
     require_transcripts,
     training_loader,
 )
+from snn_asr.data.feature_cache import FeatureCache
+from snn_asr.data.features import FeatureExtractor
+from snn_asr.data.manifest import REQUIRED_SPLITS, check_disjoint, find_manifests, fingerprint, read_manifest
+from snn_asr.data.tokens import build_tokens
 from snn_asr.decoding import CLASSIFICATION
 from snn_asr.devices import choose_device, own_device
 from snn_asr.errors import DataError, InterruptedRun, UsageError, unknown_name
 from snn_asr.evaluation import evaluate
-from snn_asr.feature_cache import FeatureCache
-from snn_asr.features import FeatureExtractor
 from snn_asr.files import read_json, write_json
 from snn_asr.front_end import named as named_front_end
 from snn_asr.jobs import run_jobs
-from snn_asr.manifest import REQUIRED_SPLITS, check_disjoint, find_manifests, fingerprint, read_manifest
 from snn_asr.model import CHECKSUMS, AcousticModel, ModelSettings, save_model
 from snn_asr.settings import load_settings
-from snn_asr.tokens import build_tokens
 
 log = logging.getLogger(__name__)
 

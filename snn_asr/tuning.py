@@ -12,9 +12,9 @@ import numpy as np
 
 from snn_asr.batch_decoding import BATCH_FILES
 from snn_asr.beam import AUTO, BeamDecoder, BeamSettings, search
+from snn_asr.data.manifest import Utterance
 from snn_asr.decoding import merge_repeats
 from snn_asr.errors import DataError, UsageError
-from snn_asr.manifest import Utterance
 from snn_asr.recognizer import Recognizer
 from snn_asr.scoring import count_errors
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from snn_asr.features import FeatureSettings, Normalization
+from snn_asr.data.features import FeatureSettings, Normalization
 from snn_asr.model import AcousticModel, ModelSettings
 
 FEATURES, CLASSES = 8, 5

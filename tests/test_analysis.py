@@ -15,12 +15,12 @@ from torch.nn import functional
 
 from snn_asr import analysis, encoders, figures
 from snn_asr.analysis import BITS, Activity, gradient_mismatch, gradient_reach
-from snn_asr.audio import write_audio
+from snn_asr.data.audio import write_audio
+from snn_asr.data.features import FeatureSettings, Normalization
+from snn_asr.data.tokens import WordTokens
 from snn_asr.errors import DataError, UsageError
-from snn_asr.features import FeatureSettings, Normalization
 from snn_asr.files import read_json, write_text
 from snn_asr.model import AcousticModel, ModelSettings, save_model
-from snn_asr.tokens import WordTokens
 
 FEATURES = FeatureSettings(sample_rate=8000, mels=6, stack=2)
 RATE_HZ = FEATURES.sample_rate
@@ -29,7 +29,7 @@ RECIPE = """\
 encoder: lif
 hidden_size: 8
 num_layers: 2
-features: !new:snn_asr.features.FeatureSettings
+features: !new:snn_asr.data.features.FeatureSettings
     sample_rate: 8000
     mels: 6
     stack: 2

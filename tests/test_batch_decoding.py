@@ -12,8 +12,8 @@ from tones import RATE_HZ, speak
 
 import snn_asr
 from snn_asr import batch_decoding
-from snn_asr.audio import write_audio
 from snn_asr.batch_decoding import BATCH_FILES, ERRORS, JOURNAL, Outcome, decode_files
+from snn_asr.data.audio import write_audio
 from snn_asr.errors import DataError
 from snn_asr.files import read_json
 from snn_asr.inputs import find_inputs

@@ -26,11 +26,11 @@ from snn_asr.beam import (
     search,
     spelled,
 )
+from snn_asr.data.tokens import CharacterTokens, WordTokens
 from snn_asr.decoding import Emission
 from snn_asr.errors import DataError, UsageError
 from snn_asr.language_model import END
 from snn_asr.ngrams import estimate, write_arpa
-from snn_asr.tokens import CharacterTokens, WordTokens
 from snn_asr.writers import WORD_START
 
 EVERYTHING = 3**5

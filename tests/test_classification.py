@@ -12,11 +12,11 @@ from tones import RATE_HZ, WORDS_HZ, speak, write_recipe
 
 import snn_asr
 from snn_asr import training
-from snn_asr.audio import write_audio
 from snn_asr.cli import main as program
+from snn_asr.data.audio import write_audio
+from snn_asr.data.manifest import Utterance, write_manifest
 from snn_asr.errors import DataError, InterruptedRun, UsageError
 from snn_asr.files import read_json, write_json
-from snn_asr.manifest import Utterance, write_manifest
 from snn_asr.objectives import last_frame_cross_entropy
 from snn_asr.training import train
 

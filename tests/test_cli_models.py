@@ -14,7 +14,7 @@ import torch
 from tones import RATE_HZ, speak
 
 from snn_asr import training
-from snn_asr.audio import write_audio
+from snn_asr.data.audio import write_audio
 from snn_asr.files import read_json
 
 SHORT = ("epochs=1", "hidden_size=8", "batch_frames=1000")

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from snn_asr import evaluation
-from snn_asr.dataset import Batch
+from snn_asr.data.dataset import Batch
+from snn_asr.data.features import FeatureSettings, Normalization
+from snn_asr.data.manifest import Utterance
+from snn_asr.data.tokens import build_tokens
 from snn_asr.decoding import Emission
-from snn_asr.features import FeatureSettings, Normalization
-from snn_asr.manifest import Utterance
 from snn_asr.model import AcousticModel, ModelSettings
-from snn_asr.tokens import build_tokens
 
 SPOKEN = ["h#", "q", "ix", "bcl", "b", "pau"]
 

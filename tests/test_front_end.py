@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch.nn.utils.rnn import pad_sequence
 
 from snn_asr import front_end as front_ends
+from snn_asr.data.features import FeatureSettings
 from snn_asr.encoders import build
 from snn_asr.errors import UsageError
-from snn_asr.features import FeatureSettings
 from snn_asr.files import read_json, write_text
 from snn_asr.front_end import PRESETS, FrontEnd, FrontEndSettings, named
 from snn_asr.operations import INPUT, OperationCount, Products, count_batch, record_layers

@@ -14,12 +14,12 @@ from torch.nn.utils.rnn import pad_sequence
 
 from snn_asr import encoders
 from snn_asr import model as models
+from snn_asr.data.features import FeatureExtractor, FeatureSettings, FeatureStream, Normalization
+from snn_asr.data.tokens import WordTokens
 from snn_asr.errors import DataError, UsageError
-from snn_asr.features import FeatureExtractor, FeatureSettings, FeatureStream, Normalization
 from snn_asr.files import sha256, write_json
 from snn_asr.front_end import NONE, FrontEndSettings
 from snn_asr.model import AcousticModel, ModelSettings
-from snn_asr.tokens import WordTokens
 
 # Encoders; two with integrators and a normalised head; two with a front end before that.
 NAMES = [

@@ -8,10 +8,10 @@ import pytest
 import torch
 from tones import RATE_HZ, speak
 
-from snn_asr.audio import write_audio
+from snn_asr.data.audio import write_audio
+from snn_asr.data.manifest import read_manifest
 from snn_asr.errors import DataError
 from snn_asr.files import read_json
-from snn_asr.manifest import read_manifest
 from snn_asr.profiling import describe, profile
 
 

@@ -9,7 +9,7 @@ import torch
 from tones import RATE_HZ, speak
 
 import snn_asr
-from snn_asr.audio import read_audio, resample, write_audio
+from snn_asr.data.audio import read_audio, resample, write_audio
 from snn_asr.errors import DataError
 from snn_asr.files import read_json
 

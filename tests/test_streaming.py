@@ -12,16 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tones import RATE_HZ, speak
 
+from snn_asr.data.features import FeatureSettings, Normalization
+from snn_asr.data.tokens import CharacterTokens, SentencePieceTokens, WordTokens
 from snn_asr.decoding import BLANK, ClassStream, Emission, GreedyStream, classify, greedy
 from snn_asr.endpointing import Endpointer, EndpointSettings
 from snn_asr.errors import DataError, UsageError
-from snn_asr.features import FeatureSettings, Normalization
 from snn_asr.front_end import PRESETS
 from snn_asr.input_coding import CODINGS
 from snn_asr.model import AcousticModel, ModelSettings, save_model
 from snn_asr.recognizer import Recognizer
 from snn_asr.streaming import PARTIAL, SEGMENT, WORD, WordStream
-from snn_asr.tokens import CharacterTokens, SentencePieceTokens, WordTokens
 from snn_asr.writers import Hypothesis, words
 
 LONGEST_CHUNK = 10 * RATE_HZ

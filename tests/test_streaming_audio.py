@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tones import speak
 
-from snn_asr.audio import read_audio, resample, write_audio
-from snn_asr.audio_blocks import Resampler, read_blocks
+from snn_asr.data.audio import read_audio, resample, write_audio
+from snn_asr.data.audio_blocks import Resampler, read_blocks
 from snn_asr.errors import DataError
 from snn_asr.live import Interruptible, JsonLines, Screen, raw_blocks
 from snn_asr.streaming import PARTIAL, SEGMENT, WORD, StreamEvent

@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from snn_asr import training
-from snn_asr.audio import write_audio
 from snn_asr.cli import main as program
+from snn_asr.data.audio import write_audio
 from snn_asr.errors import DataError, DivergenceError, InterruptedRun, UsageError
 from snn_asr.files import read_json, write_json
 from snn_asr.model import find_model

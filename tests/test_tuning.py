@@ -14,13 +14,13 @@ from tones import WORDS_HZ
 
 from snn_asr import tuning
 from snn_asr.beam import BeamSettings
+from snn_asr.data.manifest import Utterance, read_manifest
+from snn_asr.data.tokens import WordTokens
 from snn_asr.errors import DataError, UsageError
 from snn_asr.files import read_json
 from snn_asr.language_model import read_arpa
-from snn_asr.manifest import Utterance, read_manifest
 from snn_asr.ngrams import estimate, write_arpa
 from snn_asr.recognizer import Recognizer
-from snn_asr.tokens import WordTokens
 from snn_asr.tuning import Point, Tuning, tune
 
 
@@ -134,7 +134,7 @@ def test_tune_prints_a_table_and_the_options_for_decode(run, tones, arpa, monkey
     monkeypatch.setattr(recognizer, "Recognizer", lambda *_: Unsure())
     utterances = {"u": Utterance("u", Path("u.wav"), 1.0, "s", "one two")}
     monkeypatch.setattr(tuning, "log_posteriors", lambda asked, _: {"u": asked.log_posteriors(["u"])[0]})
-    monkeypatch.setattr("snn_asr.manifest.read_manifest", lambda path: utterances if path.name == "dev.json" else {})
+    monkeypatch.setattr("snn_asr.data.manifest.read_manifest", lambda path: utterances if path.name == "dev.json" else {})
     words = ["tune", "run", "--data-folder", tones, "--lm", arpa, "--weights", "0,0.5", "--bonuses", "0"]
     code, out, errors = run(*words)
     assert code == 0 and out.splitlines()[-1] == f"--beam 10 --lm {arpa} --lm-weight 0.5 --insertion-bonus 0"

@@ -148,6 +148,6 @@ def test_unknown_names():
 
 
 def test_kinds_are_those_of_the_tokens():
-    tokens = pytest.importorskip("snn_asr.tokens")
+    tokens = pytest.importorskip("snn_asr.data.tokens")
     kinds = {tokens.CharacterTokens.kind, tokens.WordTokens.kind, tokens.PhoneTokens.kind}
     assert kinds | {tokens.SentencePieceTokens.kind} == set(KINDS)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from snn_asr.audio import write_audio
+from snn_asr.data.audio import write_audio
+from snn_asr.data.manifest import Utterance, write_manifest
 from snn_asr.files import write_text
-from snn_asr.manifest import Utterance, write_manifest
 
 RATE_HZ = 8000
 WORDS_HZ = {"low": 300.0, "mid": 900.0, "high": 2200.0}
@@ -25,7 +25,7 @@ hidden_size: 32
 head_normalization: input
 num_layers: 2
 dropout: 0.0
-features: !new:snn_asr.features.FeatureSettings
+features: !new:snn_asr.data.features.FeatureSettings
     sample_rate: 8000
     mels: 10
     high_hz: 3800
@@ -34,9 +34,9 @@ tokens: words
 token_options: {}
 speeds: [0.95, 1.0, 1.05]
 frame_augmentations:
-    - !new:snn_asr.augmentation.StackShift
+    - !new:snn_asr.data.augmentation.StackShift
         frames: 1
-    - !new:snn_asr.augmentation.FilterbankNoise
+    - !new:snn_asr.data.augmentation.FilterbankNoise
         snr_low_db: 20.0
         snr_high_db: 40.0
 spectrogram_drops:

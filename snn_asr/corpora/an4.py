@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy
 import torch
 
-from snn_asr.audio import duration_seconds, write_audio
 from snn_asr.corpora.preparation import Preparation
 from snn_asr.corpora.recordings import (
     Recording,
@@ -27,10 +26,11 @@ from snn_asr.corpora.recordings import (
     report,
     require_flags,
 )
+from snn_asr.data.audio import duration_seconds, write_audio
+from snn_asr.data.manifest import Utterance
+from snn_asr.data.transcripts import read_transcripts
 from snn_asr.errors import DataError
-from snn_asr.manifest import Utterance
 from snn_asr.sharding import Shard
-from snn_asr.transcripts import read_transcripts
 
 log = logging.getLogger(__name__)
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy
 import torch
 
-from snn_asr.audio import duration_seconds, read_audio, write_audio
 from snn_asr.corpora.preparation import Preparation
+from snn_asr.data.audio import duration_seconds, read_audio, write_audio
+from snn_asr.data.manifest import Utterance
 from snn_asr.errors import DataError, UsageError
-from snn_asr.manifest import Utterance
 from snn_asr.sharding import Shard
 
 SAMPLE_RATE = 8000

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from snn_asr.audio import duration_seconds
 from snn_asr.corpora import download
 from snn_asr.corpora.preparation import Preparation
 from snn_asr.corpora.recordings import (
@@ -26,10 +25,11 @@ from snn_asr.corpora.recordings import (
     report,
     require_flags,
 )
+from snn_asr.data.audio import duration_seconds
+from snn_asr.data.manifest import Utterance
+from snn_asr.data.transcripts import read_transcripts
 from snn_asr.errors import DataError, UsageError, unknown_name
-from snn_asr.manifest import Utterance
 from snn_asr.sharding import Shard
-from snn_asr.transcripts import read_transcripts
 
 BASE_URL = "https://www.openslr.org/resources/12"
 DEFAULT_SPLITS = ("train-clean-100", "dev-clean", "test-clean")

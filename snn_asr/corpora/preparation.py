@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.progress import track
 
 from snn_asr.corpora import MARK_NAME, already_prepared, discard_prepared, mark_prepared
+from snn_asr.data.manifest import Utterance, write_manifest
 from snn_asr.errors import UsageError
 from snn_asr.files import append_json_line, read_json, remove_leftovers
-from snn_asr.manifest import Utterance, write_manifest
 from snn_asr.sharding import Shard, mend_journal, read_journal
 
 Item, Result = TypeVar("Item"), TypeVar("Result")

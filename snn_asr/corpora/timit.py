@@ -21,13 +21,13 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from snn_asr.audio import duration_seconds
 from snn_asr.corpora.preparation import Preparation
 from snn_asr.corpora.recordings import report, require_flags
+from snn_asr.data.audio import duration_seconds
+from snn_asr.data.manifest import REQUIRED_SPLITS, Utterance
+from snn_asr.data.tokens import phone_folding
 from snn_asr.errors import DataError, UsageError, listed, unknown_name
-from snn_asr.manifest import REQUIRED_SPLITS, Utterance
 from snn_asr.sharding import Shard
-from snn_asr.tokens import phone_folding
 
 MARK_RATE_HZ = 16000  # of the samples that .PHN and .WRD count
 PARTS = ("TRAIN", "TEST")

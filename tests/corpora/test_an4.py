@@ -10,16 +10,16 @@ import pytest
 import soundfile
 
 from snn_asr import corpora
-from snn_asr.audio import read_audio
 from snn_asr.corpora import an4
 from snn_asr.corpora.an4 import clean, development_speakers, find_recordings, prepare
-from snn_asr.dataset import SpeechDataset
+from snn_asr.data.audio import read_audio
+from snn_asr.data.dataset import SpeechDataset
+from snn_asr.data.features import FeatureExtractor
+from snn_asr.data.manifest import check_disjoint, find_manifests, read_manifest
+from snn_asr.data.tokens import build_tokens
 from snn_asr.errors import DataError, UsageError
-from snn_asr.features import FeatureExtractor
-from snn_asr.manifest import check_disjoint, find_manifests, read_manifest
 from snn_asr.settings import load_settings
 from snn_asr.sharding import Shard
-from snn_asr.tokens import build_tokens
 
 RATE = 16000
 

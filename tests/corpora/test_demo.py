@@ -21,10 +21,10 @@ from snn_asr.corpora.demo.phones import Segment, fit, segments, word_bounds
 from snn_asr.corpora.demo.room import SIGNAL_TO_NOISE_DECIBELS, degrade, reverberate
 from snn_asr.corpora.demo.sentences import KINDS, draw, vocabulary
 from snn_asr.corpora.demo.voices import SPLITS, speakers
+from snn_asr.data.manifest import Utterance, read_manifest
+from snn_asr.data.tokens import phone_folding
 from snn_asr.errors import DataError, UsageError
-from snn_asr.manifest import Utterance, read_manifest
 from snn_asr.sharding import Shard
-from snn_asr.tokens import phone_folding
 
 needs_espeak = pytest.mark.skipif(
     importlib.util.find_spec("espeakng_loader") is None, reason="the extra 'demo' is not installed"

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from snn_asr import corpora
-from snn_asr.audio import read_audio, write_audio
 from snn_asr.corpora import already_prepared, discard_prepared, mark_prepared
 from snn_asr.corpora.fsdd import WORDS, find_clips, prepare
+from snn_asr.data.audio import read_audio, write_audio
+from snn_asr.data.manifest import check_disjoint, find_manifests, read_manifest
 from snn_asr.errors import DataError, UsageError
-from snn_asr.manifest import check_disjoint, find_manifests, read_manifest
 from snn_asr.sharding import Shard
 
 RATE = 8000

@@ -18,8 +18,8 @@ from snn_asr import corpora, files
 from snn_asr.cli.options import parse_overrides
 from snn_asr.corpora import librispeech
 from snn_asr.corpora.librispeech import clean, plan, prepare
+from snn_asr.data.manifest import find_manifests, read_manifest
 from snn_asr.errors import DataError, UsageError
-from snn_asr.manifest import find_manifests, read_manifest
 from snn_asr.sharding import Shard
 
 

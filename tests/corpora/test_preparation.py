@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from snn_asr.audio import write_audio
 from snn_asr.corpora import preparation
 from snn_asr.corpora.preparation import SHARDS, Preparation
+from snn_asr.data.audio import write_audio
+from snn_asr.data.manifest import Utterance, write_manifest
 from snn_asr.errors import UsageError
 from snn_asr.files import append_json_line
-from snn_asr.manifest import Utterance, write_manifest
 from snn_asr.sharding import Shard
 
 SIZES = {"train": 11, "dev": 1, "test": 3}

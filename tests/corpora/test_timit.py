@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from snn_asr import corpora
-from snn_asr.audio import read_audio, write_audio
 from snn_asr.cli.options import parse_overrides
 from snn_asr.corpora.timit import prepare, standard_speakers
+from snn_asr.data.audio import read_audio, write_audio
+from snn_asr.data.manifest import check_disjoint, find_manifests, read_manifest
+from snn_asr.data.tokens import build_tokens
 from snn_asr.errors import DataError, UsageError
-from snn_asr.manifest import check_disjoint, find_manifests, read_manifest
 from snn_asr.sharding import Shard
-from snn_asr.tokens import build_tokens
 
 SENTENCES = ("SA1", "SA2", "SI501", "SI1131", "SI1761", "SX51", "SX141", "SX231", "SX321", "SX411")
 MARKS = {

@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy
 import torch
 
-from snn_asr.audio import resample, write_audio
 from snn_asr.corpora import already_prepared
 from snn_asr.corpora.demo import espeak
 from snn_asr.corpora.demo.phones import Segment, fit, segments, word_bounds
@@ -28,9 +27,10 @@ from snn_asr.corpora.demo.room import degrade
 from snn_asr.corpora.demo.sentences import KINDS, Sentence, draw
 from snn_asr.corpora.demo.voices import SPLITS, Speaker, speakers
 from snn_asr.corpora.preparation import Preparation
+from snn_asr.data.audio import resample, write_audio
+from snn_asr.data.manifest import Utterance
 from snn_asr.errors import UsageError
 from snn_asr.files import write_text
-from snn_asr.manifest import Utterance
 from snn_asr.sharding import Shard
 
 SAMPLE_RATE = 16000

@@ -11,7 +11,7 @@ import soundfile
 import torch
 from torch import Tensor
 
-from snn_asr.audio import duration_seconds, resample
+from snn_asr.data.audio import duration_seconds, resample
 from snn_asr.errors import DataError
 
 BLOCK_SECONDS = 10.0

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from tones import RATE_HZ
 from torch.nn import functional
 
-from snn_asr import dataset as datasets
-from snn_asr.audio import write_audio
-from snn_asr.dataset import BucketedBatches, SpeechDataset, collate, evaluation_loader
+from snn_asr.data import dataset as datasets
+from snn_asr.data.audio import write_audio
+from snn_asr.data.dataset import BucketedBatches, SpeechDataset, collate, evaluation_loader
+from snn_asr.data.feature_cache import FeatureCache
+from snn_asr.data.features import FeatureExtractor, FeatureSettings, FeatureStream
+from snn_asr.data.manifest import Utterance, read_manifest
+from snn_asr.data.tokens import WordTokens
 from snn_asr.errors import DataError, UsageError
-from snn_asr.feature_cache import FeatureCache
-from snn_asr.features import FeatureExtractor, FeatureSettings, FeatureStream
-from snn_asr.manifest import Utterance, read_manifest
-from snn_asr.tokens import WordTokens
 
 FEATURES = FeatureSettings(sample_rate=RATE_HZ, mels=10, stack=3)
 TOKENS = WordTokens(["a", "b", "c"])

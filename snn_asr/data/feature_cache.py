@@ -27,8 +27,8 @@ import torch
 import torchaudio
 from torch import Tensor
 
-from snn_asr import audio, features, spectra
-from snn_asr.features import FeatureSettings
+from snn_asr.data import audio, features, spectra
+from snn_asr.data.features import FeatureSettings
 from snn_asr.files import sha256, write_bytes
 
 SHARD_BYTES = 128 << 20  # 100 hours of 80 features are some 90 shards; writing one takes thrice its size of memory

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from snn_asr.data.manifest import Utterance
+from snn_asr.data.tokens import Tokens, build_tokens, phone_folding
 from snn_asr.errors import DataError, UsageError
-from snn_asr.manifest import Utterance
-from snn_asr.tokens import Tokens, build_tokens, phone_folding
 
 TEXTS = ["one two three four", "five  six\tseven", "eight nine zero", "größe élan", "one nine"] * 3
 WORDS = sorted({word for text in TEXTS for word in text.split()})

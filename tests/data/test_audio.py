@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snn_asr.audio import change_speed, duration_seconds, read_audio, resample, write_audio
+from snn_asr.data.audio import change_speed, duration_seconds, read_audio, resample, write_audio
 from snn_asr.errors import DataError, UsageError
 
 

@@ -16,8 +16,8 @@ from importlib import resources
 
 import sentencepiece
 
+from snn_asr.data.manifest import Utterance
 from snn_asr.errors import DataError, UsageError, unknown_name
-from snn_asr.manifest import Utterance
 
 BLANK = "<blank>"
 PHONE_SETS = ("61", "48", "39")
@@ -271,7 +271,7 @@ def phone_folding(phone_set: str | int) -> dict[str, str | None]:
 
 @cache
 def _phone_table() -> tuple[tuple[str, ...], ...]:
-    text = resources.files("snn_asr").joinpath("timit_phones.txt").read_text(encoding="utf-8")
+    text = resources.files("snn_asr.data").joinpath("timit_phones.txt").read_text(encoding="utf-8")
     return tuple(tuple(line.split()) for line in text.splitlines() if not line.startswith("#"))
 
 

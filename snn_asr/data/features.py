@@ -13,8 +13,8 @@ import torch
 from torch.nn import functional
 from torchaudio.functional import compute_deltas
 
+from snn_asr.data.spectra import Spectra
 from snn_asr.errors import DataError, UsageError, unknown_name
-from snn_asr.spectra import Spectra
 
 DELTA_WINDOW_FRAMES = 5
 DELTA_LOOK_AHEAD_FRAMES = 4  # two orders of deltas, each looking half a window ahead

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snn_asr.errors import DataError
-from snn_asr.manifest import (
+from snn_asr.data.manifest import (
     Utterance,
     check_disjoint,
     find_manifests,
@@ -18,6 +17,7 @@ from snn_asr.manifest import (
     read_manifest,
     write_manifest,
 )
+from snn_asr.errors import DataError
 
 GOOD = {"wav": "a.wav", "duration": 1.5, "speaker": "s", "text": "one"}
 

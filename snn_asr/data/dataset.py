@@ -14,10 +14,9 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from snn_asr import processes
-from snn_asr.audio import change_speed, read_audio, speed_ratio
-from snn_asr.errors import DataError, listed
-from snn_asr.feature_cache import CachedFrames, FeatureCache
-from snn_asr.features import (
+from snn_asr.data.audio import change_speed, read_audio, speed_ratio
+from snn_asr.data.feature_cache import CachedFrames, FeatureCache
+from snn_asr.data.features import (
     SPEAKER,
     UTTERANCE,
     FeatureExtractor,
@@ -27,8 +26,9 @@ from snn_asr.features import (
     normalize_alone,
     stacked_length,
 )
-from snn_asr.manifest import Utterance
-from snn_asr.tokens import Tokens
+from snn_asr.data.manifest import Utterance
+from snn_asr.data.tokens import Tokens
+from snn_asr.errors import DataError, listed
 
 CACHE_BYTES = 2 << 30
 

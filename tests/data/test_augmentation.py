@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from snn_asr.augmentation import FilterbankNoise, StackShift
+from snn_asr.data.augmentation import FilterbankNoise, StackShift
+from snn_asr.data.features import FeatureSettings
 from snn_asr.errors import UsageError
-from snn_asr.features import FeatureSettings
 
 
 def numbered(batch: int, frames: int) -> torch.Tensor:

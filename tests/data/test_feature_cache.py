@@ -12,11 +12,11 @@ import pytest
 import torch
 from tones import RATE_HZ, speak
 
-from snn_asr import feature_cache
-from snn_asr.audio import read_audio, write_audio
+from snn_asr.data import feature_cache
+from snn_asr.data.audio import read_audio, write_audio
+from snn_asr.data.feature_cache import FeatureCache
+from snn_asr.data.features import FeatureExtractor, FeatureSettings
 from snn_asr.errors import DataError, UsageError
-from snn_asr.feature_cache import FeatureCache
-from snn_asr.features import FeatureExtractor, FeatureSettings
 
 SETTINGS = FeatureSettings(sample_rate=RATE_HZ, mels=10)
 

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchaudio.compliance import kaldi
 
-from snn_asr.errors import DataError, UsageError
-from snn_asr.features import (
+from snn_asr.data.features import (
     FeatureExtractor,
     FeatureSettings,
     FeatureStream,
@@ -23,6 +22,7 @@ from snn_asr.features import (
     stack_frames,
     stacked_length,
 )
+from snn_asr.errors import DataError, UsageError
 
 CHOICES = [
     FeatureSettings(),

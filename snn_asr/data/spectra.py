@@ -16,7 +16,7 @@ from torchaudio.compliance import kaldi
 from torchaudio.functional import create_dct
 
 if TYPE_CHECKING:
-    from snn_asr.features import FeatureSettings
+    from snn_asr.data.features import FeatureSettings
 
 _BLOCK_FRAMES = 64  # at a time: what stands between the steps stays in the cache
 _PREEMPHASIS = 0.97
