@@ -60,7 +60,7 @@ def agreement(encoder: str) -> Agreement:
 
 def _trained_step(encoder: str, backend: str, kind: torch.dtype) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Outputs and gradients of one step over ragged rows; the same weights, inputs and dropout on every call."""
-    from snn_asr.encoders import build
+    from snn_asr.network.encoders import build
 
     torch.manual_seed(0)
     with torch.device("cuda"):

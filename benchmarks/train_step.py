@@ -93,7 +93,7 @@ def make(name: str, shape: Shape) -> tuple[Callable[[], object], Callable[[], li
     if name in BASELINES:
         plain = getattr(torch.nn, name.rpartition(".")[2])(INPUT_SIZE, shape.units, shape.layers, batch_first=True)
         return lambda: _step(plain, lambda: plain(x)[0], weight), list
-    from snn_asr.encoders import build
+    from snn_asr.network.encoders import build
 
     encoder, backend = name.split("/")
     module = build(encoder, INPUT_SIZE, shape.units, shape.layers, **options(encoder))
@@ -240,7 +240,7 @@ def _numbers(words: str) -> list[int]:
 
 def cases(encoders: str | None, backends: str) -> list[str]:
     """``encoder/backend`` for every pair; torch's layers within an encoder have no backend to choose."""
-    from snn_asr.encoders import ENCODERS, find
+    from snn_asr.network.encoders import ENCODERS, find
 
     names = encoders.split(",") if encoders else list(ENCODERS)
     for each in names:

@@ -30,13 +30,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from snn_asr import encoders
-from snn_asr.cells import improved
-from snn_asr.coders import Coder, CoderSettings, RangeTracker
-from snn_asr.encoders import Encoder, directions
 from snn_asr.errors import DataError
-from snn_asr.layers.coded import CodedLayer
-from snn_asr.layers.driven import DrivenLayer
+from snn_asr.network import encoders
+from snn_asr.network.cells import gated
+from snn_asr.network.coder import Coder, CoderSettings, RangeTracker
+from snn_asr.network.encoders import Encoder, directions
+from snn_asr.network.layers.coded import CodedLayer
+from snn_asr.network.layers.driven import DrivenLayer
 from snn_asr.operations import Record, record_layers
 from snn_asr.recognizer import Recognizer
 

@@ -25,10 +25,10 @@ from snn_asr.averaging import AveragedWeights
 from snn_asr.data.dataset import Batch, BucketedBatches, SpeechDataset
 from snn_asr.data.tokens import Tokens
 from snn_asr.decoding import decode
-from snn_asr.encoders import directions
 from snn_asr.errors import DivergenceError
 from snn_asr.files import append_json_line, atomic_path, write_text
-from snn_asr.model import AcousticModel
+from snn_asr.network.encoders import directions
+from snn_asr.network.model import AcousticModel
 from snn_asr.objectives import OBJECTIVES
 from snn_asr.operations import OperationCount, count_batch, record_layers
 from snn_asr.progress import TrainingProgress

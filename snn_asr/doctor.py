@@ -153,7 +153,7 @@ def _triton() -> str:
 def _backends() -> tuple[str, ...]:
     """Names of the kernels' backends ("auto" only chooses among them); those of the CPU where they do not load."""
     try:
-        names = importlib.import_module("snn_asr.kernels").BACKENDS
+        names = importlib.import_module("snn_asr.network.kernels").BACKENDS
     except Exception:  # whatever stops the import is then the finding of each backend
         names = ("reference", "cpu")
     return tuple(name for name in names if name != "auto")
@@ -162,7 +162,7 @@ def _backends() -> tuple[str, ...]:
 def _backend(name: str) -> str:
     if name == "triton" and not importlib.import_module("torch").cuda.is_available():
         raise Unfit(UNUSED, "needs a CUDA device")
-    importlib.import_module(f"snn_asr.kernels.{name}")
+    importlib.import_module(f"snn_asr.network.kernels.{name}")
     return "loads"
 
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from snn_asr.coders import Coder
-from snn_asr.encoders import Bidirectional, Encoder
 from snn_asr.errors import UsageError
-from snn_asr.input_coding import FeatureCoder
-from snn_asr.kernels.event import stack
-from snn_asr.layers.adaptive_lif import AdaptiveLifLayer
-from snn_asr.layers.coded import CodedLayer, GatedLayer, LifLayer
-from snn_asr.layers.dense import TorchLayer
-from snn_asr.layers.spiking_lstm import SpikingLstmLayer
-from snn_asr.model import AcousticModel
+from snn_asr.events.kernels import stack
+from snn_asr.network.coder import Coder
+from snn_asr.network.encoders import Bidirectional, Encoder
+from snn_asr.network.input_coding import FeatureCoder
+from snn_asr.network.layers.coded import CodedLayer, GatedLayer, LifLayer
+from snn_asr.network.layers.gru_lstm import TorchLayer
+from snn_asr.network.layers.leaky_integrate_and_fire import AdaptiveLifLayer
+from snn_asr.network.layers.spiking_lstm import SpikingLstmLayer
+from snn_asr.network.model import AcousticModel
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from snn_asr import recipe
 from snn_asr.data.augmentation import FrameAugmentation
 from snn_asr.decoding import TASKS, TRANSCRIPTION
 from snn_asr.errors import UsageError, unknown_name
-from snn_asr.front_end import named as named_front_end
+from snn_asr.network.front_end import named as named_front_end
 from snn_asr.schedules import SCHEDULES
 
 COUNTS = ("hidden_size", "num_layers", "epochs", "patience", "batch_frames")

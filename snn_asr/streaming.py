@@ -29,7 +29,7 @@ from snn_asr.data.tokens import Tokens
 from snn_asr.decoding import STREAMS, TRANSCRIPTION, Emission
 from snn_asr.endpointing import Endpointer, EndpointSettings
 from snn_asr.errors import DataError
-from snn_asr.model import AcousticModel
+from snn_asr.network.model import AcousticModel
 from snn_asr.writers import WORD_START, Hypothesis, Token, words
 
 if TYPE_CHECKING:

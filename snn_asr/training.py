@@ -18,7 +18,6 @@ import torch
 
 from snn_asr import __version__, corpora, processes, recipe
 from snn_asr.brain import RecognizerBrain
-from snn_asr.coders import RangeTracker
 from snn_asr.data.dataset import (
     BucketedBatches,
     SpeechDataset,
@@ -37,9 +36,10 @@ from snn_asr.devices import choose_device, own_device
 from snn_asr.errors import DataError, InterruptedRun, UsageError, unknown_name
 from snn_asr.evaluation import evaluate
 from snn_asr.files import read_json, write_json
-from snn_asr.front_end import named as named_front_end
 from snn_asr.jobs import run_jobs
-from snn_asr.model import CHECKSUMS, AcousticModel, ModelSettings, save_model
+from snn_asr.network.coder import RangeTracker
+from snn_asr.network.front_end import named as named_front_end
+from snn_asr.network.model import CHECKSUMS, AcousticModel, ModelSettings, save_model
 from snn_asr.settings import load_settings
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from snn_asr.data.features import FeatureSettings, Normalization
-from snn_asr.model import AcousticModel, ModelSettings
+from snn_asr.network.model import AcousticModel, ModelSettings
 
 FEATURES, CLASSES = 8, 5
 # Every causal spiking encoder, with the options that lead to code of its own.

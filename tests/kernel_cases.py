@@ -14,9 +14,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from snn_asr.cells import adaptive_lif, improved, lif, spiking_lstm
-from snn_asr.coders import Coder, CoderSettings
-from snn_asr.surrogates import SURROGATES, choose
+from snn_asr.network.cells import conventional, gated, leaky_integrate_and_fire, spiking_lstm
+from snn_asr.network.coder import Coder, CoderSettings
+from snn_asr.network.surrogates import SURROGATES, choose
 
 CODERS = {
     "off": None,
@@ -58,13 +58,13 @@ def draw_state(cell: ModuleType, batch: int, size: int, parameters: NamedTuple, 
 def draw_improved(batch, size, dtype, coder, candidate="relu", recurrent=True, masked=True, smoothing=0.0):
     weights = (torch.randn(2 * size, size, dtype=dtype) / size**0.5).requires_grad_() if recurrent else None
     mask = dropout_mask(batch, size, dtype) if masked else None
-    parameters = improved.Parameters(weights, mask, CODERS[coder], candidate, smoothing)
+    parameters = gated.Parameters(weights, mask, CODERS[coder], candidate, smoothing)
     return draw_state(improved, batch, size, parameters, dtype), parameters
 
 
 def draw_lif(batch, size, dtype, coder, masked=True):
     decay = (0.5 + 0.7 * torch.rand(size, dtype=dtype)).requires_grad_()
-    parameters = lif.Parameters(decay, dropout_mask(batch, size, dtype) if masked else None, CODERS[coder])
+    parameters = conventional.Parameters(decay, dropout_mask(batch, size, dtype) if masked else None, CODERS[coder])
     return draw_state(lif, batch, size, parameters, dtype), parameters
 
 
@@ -83,14 +83,14 @@ def draw_adaptive_lif(batch, size, dtype, adaptive, recurrent, surrogate="boxcar
     decay, *adaptation = (each.requires_grad_() for each in draws)
     weights = (torch.randn(size, size, dtype=dtype) / size**0.5).requires_grad_() if recurrent else None
     adaptation = adaptation if adaptive else (None, None, None)
-    parameters = adaptive_lif.Parameters(decay, *adaptation, weights, choose(surrogate, 0.5))
+    parameters = leaky_integrate_and_fire.Parameters(decay, *adaptation, weights, choose(surrogate, 0.5))
     return draw_state(adaptive_lif, batch, size, parameters, dtype), parameters
 
 
 def _cases() -> dict[str, Case]:
     cases = {}
     for coder in CODERS:
-        for candidate in improved.CANDIDATES:
+        for candidate in gated.CANDIDATES:
             drawn = partial(draw_improved, coder=coder, candidate=candidate)
             cases[f"v2 {coder} {candidate}"] = Case(improved, drawn)
             cases[f"v1 {coder} {candidate}"] = Case(improved, partial(drawn, recurrent=False))

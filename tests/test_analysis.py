@@ -13,14 +13,15 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from snn_asr import analysis, encoders, figures
+from snn_asr import analysis, figures
 from snn_asr.analysis import BITS, Activity, gradient_mismatch, gradient_reach
 from snn_asr.data.audio import write_audio
 from snn_asr.data.features import FeatureSettings, Normalization
 from snn_asr.data.tokens import WordTokens
 from snn_asr.errors import DataError, UsageError
 from snn_asr.files import read_json, write_text
-from snn_asr.model import AcousticModel, ModelSettings, save_model
+from snn_asr.network import encoders
+from snn_asr.network.model import AcousticModel, ModelSettings, save_model
 
 FEATURES = FeatureSettings(sample_rate=8000, mels=6, stack=2)
 RATE_HZ = FEATURES.sample_rate

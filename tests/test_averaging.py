@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from snn_asr.averaging import AveragedWeights
-from snn_asr.layers.coded import GatedLayer
+from snn_asr.network.layers.coded import GatedLayer
 
 
 def test_average_is_the_recursion_with_a_rising_decay():

@@ -12,7 +12,7 @@ from snn_asr import comparison
 from snn_asr.comparison import compare_runs, group_runs, read_run, to_json
 from snn_asr.errors import DataError, UsageError
 from snn_asr.files import read_json, write_json
-from snn_asr.model import CHECKSUMS
+from snn_asr.network.model import CHECKSUMS
 from snn_asr.report import comparison_table, print_table
 from snn_asr.scoring import paired_bootstrap
 

@@ -16,8 +16,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snn_asr import encoders, processes
+from snn_asr import processes
 from snn_asr.files import read_json
+from snn_asr.network import encoders
 
 # Nothing random but the start, and a rate at which rounding does not grow from step to step.
 REPEATABLE = {

@@ -46,7 +46,7 @@ def test_what_is_installed_is_found(installation) -> None:
 
 
 def test_no_broken_import_stops_it(installation) -> None:
-    names = ("torch", "torchaudio", "speechbrain", "soundfile", "numba", "triton", "snn_asr.kernels", "kenlm")
+    names = ("torch", "torchaudio", "speechbrain", "soundfile", "numba", "triton", "snn_asr.network.kernels", "kenlm")
     installation({name: OSError(f"{name} is broken\nin detail") for name in names})
     findings = by_name()
     assert findings["torch"].detail == "OSError: torch is broken"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from trained_encoders import trained_encoder
 
-from snn_asr import encoders
+from snn_asr.network import encoders
 from snn_asr.operations import CORE, HEAD, INPUT, OperationCount, Products, Record, count_batch, record_layers
 
 NAMES = sorted(encoders.ENCODERS)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from tones import write_recipe
 
-from snn_asr import encoders, recipe
+from snn_asr import recipe
 from snn_asr.errors import UsageError
+from snn_asr.network import encoders
 from snn_asr.settings import load_settings
 from snn_asr.training import train
 

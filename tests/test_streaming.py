@@ -17,9 +17,9 @@ from snn_asr.data.tokens import CharacterTokens, SentencePieceTokens, WordTokens
 from snn_asr.decoding import BLANK, ClassStream, Emission, GreedyStream, classify, greedy
 from snn_asr.endpointing import Endpointer, EndpointSettings
 from snn_asr.errors import DataError, UsageError
-from snn_asr.front_end import PRESETS
-from snn_asr.input_coding import CODINGS
-from snn_asr.model import AcousticModel, ModelSettings, save_model
+from snn_asr.network.front_end import PRESETS
+from snn_asr.network.input_coding import CODINGS
+from snn_asr.network.model import AcousticModel, ModelSettings, save_model
 from snn_asr.recognizer import Recognizer
 from snn_asr.streaming import PARTIAL, SEGMENT, WORD, WordStream
 from snn_asr.writers import Hypothesis, words

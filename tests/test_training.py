@@ -20,7 +20,7 @@ from snn_asr.cli import main as program
 from snn_asr.data.audio import write_audio
 from snn_asr.errors import DataError, DivergenceError, InterruptedRun, UsageError
 from snn_asr.files import read_json, write_json
-from snn_asr.model import find_model
+from snn_asr.network.model import find_model
 from snn_asr.training import train
 
 # Four batches an epoch, and everything random that a recipe may have.

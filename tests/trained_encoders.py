@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from snn_asr import encoders
+from snn_asr.network import encoders
 
 
 def trained_encoder(

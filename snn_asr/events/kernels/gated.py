@@ -1,0 +1,23 @@
+"""One frame of the gated layers v1 and v2, and of the Li-GRU (cells/improved.py)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from snn_asr.events.kernels.arithmetic import logistic, send
+
+_ZERO, _ONE = np.float32(0), np.float32(1)
+
+
+@njit(cache=True, nogil=True)
+def step(drive, state, numbers, clamped):
+    """drive (2H,) with the recurrent product; state: output, current, membrane (H,)."""
+    output, current, membrane = state[0], state[1], state[2]
+    size = output.shape[0]
+    forget, candidate = drive[:size], drive[size:]
+    highest = _ONE if clamped else np.float32(np.inf)
+    logistic(forget)
+    for k in range(size):
+        current[k] = forget[k] * current[k] + (_ONE - forget[k]) * min(max(candidate[k], _ZERO), highest)
+    send(current, membrane, output, numbers)

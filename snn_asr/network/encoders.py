@@ -1,0 +1,183 @@
+"""Stacks of recurrent layers behind one contract, and the registry of their names.
+
+    encoder = build("improved_v2", input_size=120, hidden_size=256, num_layers=2, candidate="clamp")
+    y, state = encoder(x, lengths, state)
+
+x (B, T, D) float, lengths (B,) frames as integers, y (B, T, H) and zero beyond the lengths. Padding never changes a
+result. The state starts at zero (None) and is returned: feeding chunks with the state gives what the whole gives
+(one direction). In evaluation nothing is random.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snn_asr.errors import UsageError, unknown_name
+from snn_asr.network import input_coding as coding
+from snn_asr.network.coder import CoderSettings
+from snn_asr.network.integrator import LeakyIntegrator
+from snn_asr.network.kernels import valid_frames
+from snn_asr.network.layers.coded import GatedLayer, LifLayer
+from snn_asr.network.layers.gru_lstm import TorchLayer
+from snn_asr.network.layers.leaky_integrate_and_fire import AdaptiveLifLayer
+from snn_asr.network.layers.spiking_lstm import SpikingLstmLayer
+
+# One line a name: a factory called with (input_size, hidden_size, **options).
+ENCODERS: dict[str, Callable[..., nn.Module]] = {
+    "lif": LifLayer,
+    "improved_v1": partial(GatedLayer, recurrent=False),
+    "improved_v2": partial(GatedLayer, recurrent=True),
+    "ligru": partial(GatedLayer, recurrent=True, coder=False),
+    "spiking_lstm": SpikingLstmLayer,
+    "adaptive_lif": AdaptiveLifLayer,
+    "adlif": partial(AdaptiveLifLayer, adaptive=True, recurrent=False),
+    "rlif": partial(AdaptiveLifLayer, adaptive=False, recurrent=True),
+    "radlif": partial(AdaptiveLifLayer, adaptive=True, recurrent=True),
+    "gru": partial(TorchLayer, nn.GRU),
+    "lstm": partial(TorchLayer, nn.LSTM),
+}
+
+
+class Encoder(nn.Module):
+    """Layers run one after another; ``layers[i]`` maps (x, lengths, state) to (y, state).
+
+    ``input_coder`` turns the features into events (input_coding.py), or is None; ``integrators[i]`` is the leaky
+    integrator behind layer i (readout.py).
+    """
+
+    def __init__(
+        self, name: str, layers: list[nn.Module], options: dict[str, Any], input_coder: nn.Module | None,
+        integrators: list[LeakyIntegrator],
+    ) -> None:
+        super().__init__()
+        self.name, self.options, self.input_coder = name, options, input_coder
+        self.layers, self.integrators = nn.ModuleList(layers), nn.ModuleList(integrators)
+        self.output_size = layers[-1].output_size
+
+    @property
+    def smoothed(self) -> bool:
+        """Leaky integrators stand behind the layers."""
+        return bool(self.options["smoothing"])
+
+    def forward(self, x: Tensor, lengths: Tensor, state: list | None = None) -> tuple[Tensor, list]:
+        """Encode a batch. Raises ValueError where lengths exceed the frames or have the wrong shape."""
+        if lengths.shape != x.shape[:1] or lengths.dtype.is_floating_point:
+            raise ValueError("lengths must be one integer frame count for each row")
+        if len(lengths) and not 0 <= int(lengths.min()) <= int(lengths.max()) <= x.shape[1]:
+            raise ValueError(f"lengths must lie between 0 and the {x.shape[1]} frames given")
+        coded, *states = state if state is not None else [None] + [(None, None)] * len(self.layers)
+        if x.shape[1] == 0:
+            return x.new_zeros(x.shape[0], 0, self.output_size), [coded, *states]
+        if self.input_coder is not None:
+            x, coded = self.input_coder(x, lengths, coded)
+        after = []
+        for layer, integrator, (before, integrated) in zip(self.layers, self.integrators, states, strict=True):
+            x, new = layer(x, lengths, before)
+            x, integrated = integrator(x, lengths, integrated)
+            after.append((new, integrated))
+        return x, [coded, *after]
+
+    def core_parameters(self) -> int:
+        """Input, recurrent and inter-layer weights: without head, biases and normalisation."""
+        return sum(weight.numel() for layer in self.layers for weight in layer.core_weights())
+
+
+class Bidirectional(nn.Module):
+    """Two layers with their own weights, one over the reversed valid frames, outputs side by side."""
+
+    def __init__(self, make: Callable[[], nn.Module]) -> None:
+        super().__init__()
+        self.directions = nn.ModuleList([make(), make()])
+        self.output_size = sum(each.output_size for each in self.directions)
+
+    def core_weights(self) -> list[Tensor]:
+        return [weight for each in self.directions for weight in each.core_weights()]
+
+    def forward(self, x: Tensor, lengths: Tensor, state: tuple | None) -> tuple[Tensor, tuple]:
+        if state is not None:
+            raise ValueError("a bidirectional encoder needs the whole utterance and takes no state")
+        onward, backward = self.directions
+        first, state_first = onward(x, lengths, None)
+        second, state_second = backward(reverse_frames(x, lengths), lengths, None)
+        return torch.cat([first, reverse_frames(second, lengths)], dim=-1), (state_first, state_second)
+
+
+def directions(layer: nn.Module) -> list[nn.Module]:
+    """The one-directional layers of a layer of the stack: itself, or the two of a bidirectional one."""
+    return list(layer.directions) if isinstance(layer, Bidirectional) else [layer]
+
+
+def reverse_frames(x: Tensor, lengths: Tensor) -> Tensor:
+    """Each row's valid frames in reverse; padding stays at the end."""
+    index = torch.arange(x.shape[1], device=x.device).expand(x.shape[:2])
+    index = torch.where(valid_frames(lengths, x.shape[1]), lengths.unsqueeze(1) - 1 - index, index)
+    return x.gather(1, index.unsqueeze(-1).expand_as(x))
+
+
+def option_names(name: str) -> set[str]:
+    """The options that ``build`` accepts for an encoder, besides its sizes."""
+    factory = find(name)
+    taken = factory.keywords if isinstance(factory, partial) else {}
+    parameters = inspect.signature(factory).parameters
+    options = {each for each in parameters if each not in taken} - {"input_size", "hidden_size"}
+    return options | SHARED_OPTIONS
+
+
+def find(name: str) -> Callable[..., nn.Module]:
+    """The registered factory. Raises UsageError with the nearest name."""
+    if name not in ENCODERS:
+        raise unknown_name("encoder", name, ENCODERS)
+    return ENCODERS[name]
+
+
+def build(
+    name: str, input_size: int, hidden_size: int, num_layers: int, *, bidirectional: bool = False,
+    smoothing: float = 0.0, learn_smoothing: bool = False, input_coding: str = "none",
+    input_bits: int | None = None, input_threshold: int | None = None, input_range: str | None = None, **options: Any,
+) -> Encoder:
+    """An encoder by name.
+
+    Every encoder knows ``smoothing`` and ``learn_smoothing`` (readout.py), ``input_coding`` (input_coding.py) and, for
+    ``input_coding="coder"``, the coder's ``input_bits``, ``input_threshold`` and ``input_range``, where not given those
+    of the layers (a fixed range excepted: features have their own); ``options`` are those of its layers.
+    Raises UsageError for an unknown name, option or impossible size.
+    """
+    factory = find(name)
+    for option in options:
+        if option not in option_names(name):
+            raise unknown_name(f"option of encoder {name}", option, option_names(name))
+    for label, size in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
+        if size < 1:
+            raise UsageError(f"{label}={size} must be at least 1", name)
+    layers: list[nn.Module] = []
+    for _ in range(num_layers):
+        size = layers[-1].output_size if layers else input_size
+        make = partial(factory, size, hidden_size, **options)
+        layers.append(Bidirectional(make) if bidirectional else make())
+    input_settings = _input_settings(name, options, bits=input_bits, threshold=input_threshold, range=input_range)
+    input_coder = coding.build(input_coding, input_settings)
+    integrators = [LeakyIntegrator(smoothing, learn_smoothing) for _ in layers]
+    given = {
+        "bidirectional": bidirectional, "smoothing": smoothing, "learn_smoothing": learn_smoothing,
+        "input_coding": input_coding, "input_bits": input_bits, "input_threshold": input_threshold,
+        "input_range": input_range, **options,
+    }
+    return Encoder(name, layers, given, input_coder, integrators)
+
+
+def _input_settings(name: str, layers: dict[str, Any], **given: Any) -> CoderSettings:
+    """Of the coder on features: as given, else as the layers' options (but no fixed range), else the usual ones."""
+    coded = "bits" in option_names(name)  # others may have a threshold of another kind
+    inherited = {key: layers[key] for key in given if coded and key in layers and layers[key] != "fixed"}
+    return CoderSettings(**inherited | {key: value for key, value in given.items() if value is not None})
+
+
+SHARED_OPTIONS = frozenset(inspect.signature(build).parameters) - {
+    "name", "input_size", "hidden_size", "num_layers", "options"
+}

@@ -1,0 +1,179 @@
+"""The gated layers v1 and v2 (cells/improved.py): one compiled call walks all frames of a share of the rows.
+
+Forward and backward compute the equations of ``kernels.reference.improved`` frame by frame: element-wise work in the
+first cache, recurrent products over events (products.py). The backward works its factors out again from the sums.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from snn_asr.network.cells.gated import Parameters, State
+from snn_asr.network.kernels import Trace
+from snn_asr.network.kernels.cpu.elementwise import (
+    FAST,
+    add,
+    blend,
+    clear,
+    copy,
+    emit,
+    exponential,
+    levels,
+    masks,
+    receive,
+    sigmoid,
+)
+from snn_asr.network.kernels.cpu.products import (
+    add_events,
+    event_buffers,
+    feed_back,
+    find_events,
+    no_panels,
+    pack,
+    weight_gradient,
+)
+from snn_asr.network.kernels.cpu.threads import share
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _integrate(forget, candidate, mask, clamped, before, current):
+    """I = F I- + (1 - F) φ(C) m."""
+    zero, one = forget.dtype.type(0), forget.dtype.type(1)
+    masked = mask.shape[0] > 0
+    for k in range(current.shape[0]):
+        gate = one / (one + exponential(-forget[k]))
+        value = max(candidate[k], zero)
+        value = min(value, one) if clamped else value
+        value = value * mask[k] if masked else value
+        current[k] = gate * before[k] + (one - gate) * value
+
+
+@njit(cache=True, nogil=True)
+def _forward_rows(drive, lengths, panels, mask, clamped, spiking, levels, smoothing, start, sums, trace):
+    """``sums`` is where the drive and the recurrent product are added, or the drive itself without one."""
+    currents, membranes, feedbacks, outputs = trace
+    rows, size = drive.shape[0], outputs.shape[2]
+    recurrent, smoothed = panels.shape[0] > 0, feedbacks.shape[2] > 0
+    index, value, splits = event_buffers(rows if recurrent else 0, size, drive)
+    product = np.zeros((rows, panels.shape[0] * panels.shape[2]), drive.dtype)
+    for n in range(drive.shape[1]):
+        if recurrent:
+            feed_back(n, lengths, outputs, start[3], index, value, splits, panels, product)
+        for row in range(rows):
+            if n >= lengths[row]:
+                continue
+            total = sums[row, n]
+            if smoothed:
+                blend(product[row], feedbacks[row, n - 1] if n else start[2][row], smoothing, feedbacks[row, n])
+                add(drive[row, n], feedbacks[row, n], total)
+            elif recurrent:
+                add(drive[row, n], product[row], total)
+            before = currents[row, n - 1] if n else start[0][row]
+            _integrate(total[:size], total[size:], mask[row], clamped, before, currents[row, n])
+            emit(row, n, spiking, levels, currents, membranes, outputs, start[1], start[3])
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _to_gates(current, forget, candidate, mask, clamped, before, to_forget, to_candidate):
+    """g_Df and g_Dc from g_I; then g_I of the frame before, in place. ``forget`` is F."""
+    zero, one = forget.dtype.type(0), forget.dtype.type(1)
+    masked = mask.shape[0] > 0
+    highest = one if clamped else one / zero
+    for k in range(current.shape[0]):
+        value = min(max(candidate[k], zero), highest)
+        value = value * mask[k] if masked else value
+        to_forget[k] = current[k] * (before[k] - value) * forget[k] * (one - forget[k])
+    for k in range(current.shape[0]):
+        slope = current[k] * (one - forget[k])
+        slope = slope * mask[k] if masked else slope
+        to_candidate[k] = slope if candidate[k] > zero and candidate[k] < highest else zero
+    for k in range(current.shape[0]):
+        current[k] *= forget[k]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _backward_rows(gradient, sums, trace, start, panels, mask, clamped, spiking, limit, numbers, drive, feedback):
+    """``feedback`` (B, T, 2H) receives g_R where it is not g_D; ``numbers`` are a and 1 - a."""
+    currents, membranes = trace
+    smoothing, share_of_new = numbers
+    rows, frames, size = gradient.shape
+    recurrent, smoothed = panels.shape[0] > 0, feedback.shape[2] > 0
+    index, value, splits = event_buffers(rows if recurrent else 0, 2 * size, gradient)
+    fed_back = np.zeros((rows, max(size, panels.shape[0] * panels.shape[2])), gradient.dtype)
+    to_membrane, to_current = np.zeros((rows, size), gradient.dtype), np.zeros((rows, size), gradient.dtype)
+    forget = np.zeros(size, gradient.dtype)
+    for n in range(frames - 1, -1, -1):
+        for row in range(rows):
+            total, to_gates = sums[row, n], drive[row, n]
+            receive(
+                gradient[row, n], fed_back[row], share_of_new, membranes[row, n], spiking, limit, to_membrane[row],
+                to_current[row],
+            )
+            sigmoid(total[:size], forget)
+            before = currents[row, n - 1] if n else start[row]
+            _to_gates(
+                to_current[row], forget, total[size:], mask[row], clamped, before, to_gates[:size], to_gates[size:]
+            )
+            if smoothed:
+                after = feedback[row, n]
+                if n + 1 < frames:
+                    for k in range(2 * size):
+                        after[k] = to_gates[k] + smoothing * feedback[row, n + 1, k]
+                else:
+                    copy(to_gates, after)
+                to_gates = after
+            if recurrent:
+                clear(fed_back[row])
+                find_events(to_gates, row, index, value, splits)
+        if recurrent and n:
+            add_events(rows, index, value, splits, panels, fed_back)
+
+
+def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:
+    """As the reference; frames beyond ``lengths`` are not computed, their outputs are zero."""
+    drive, coder, recurrent = drive.contiguous(), parameters.coder, parameters.recurrent
+    sums = drive if recurrent is None else torch.zeros_like(drive)
+    states = State(*(drive.new_zeros(*drive.shape[:2], each.shape[1]) for each in state))
+    panels = no_panels(drive) if recurrent is None else pack(recurrent.detach().T)
+    mask, start = masks(parameters.mask, drive), [each.contiguous() for each in state]
+    smoothing = drive.numpy().dtype.type(parameters.smoothing)
+
+    def run(rows: slice) -> None:
+        _forward_rows(
+            drive[rows].numpy(), lengths[rows].numpy(), panels, mask[rows], parameters.candidate == "clamp",
+            coder is not None, levels(coder, drive), smoothing, tuple(each[rows].numpy() for each in start),
+            sums[rows].numpy(), tuple(each[rows].numpy() for each in states),
+        )
+
+    share(run, len(drive))
+    return Trace(sums, states)
+
+
+def backward(
+    gradient: Tensor, trace: Trace, state: State, parameters: Parameters
+) -> tuple[Tensor, Tensor | None]:
+    """Gradients of the drive and of U, as the reference's."""
+    gradient, states, coder, recurrent = gradient.contiguous(), trace.states, parameters.coder, parameters.recurrent
+    drive = torch.empty_like(trace.sums, memory_format=torch.contiguous_format)
+    feedback = torch.empty_like(drive) if parameters.smoothing and recurrent is not None else drive[:, :, :0]
+    panels = no_panels(gradient) if recurrent is None else pack(recurrent.detach())
+    mask, start = masks(parameters.mask, gradient), state.current.contiguous()
+    numbers = tuple(gradient.numpy().dtype.type(each) for each in (parameters.smoothing, 1 - parameters.smoothing))
+    given = [each.contiguous() for each in (trace.sums, states.current, states.membrane)]
+
+    def run(rows: slice) -> None:
+        sums, *before = (each[rows].numpy() for each in given)
+        _backward_rows(
+            gradient[rows].numpy(), sums, tuple(before), start[rows].numpy(), panels, mask[rows],
+            parameters.candidate == "clamp", coder is not None, levels(coder, gradient)[0], numbers,
+            drive[rows].numpy(), feedback[rows].numpy(),
+        )
+
+    share(run, len(gradient))
+    if recurrent is None:
+        return drive, None
+    to_weights = weight_gradient(feedback if parameters.smoothing else drive, states.output, state.output)
+    return drive, (1 - parameters.smoothing) * to_weights

@@ -1,0 +1,174 @@
+"""Products of events, rows in which most numbers are zero, with a dense matrix.
+
+Weights are packed in panels (tiles.py), (panels, D, L), columns filled up with zeros. A panel is walked in blocks of
+rows that fit the first cache, and each block serves all rows of events before the next one is fetched: at a frame of a
+batch, all utterances. Dense rows are events too, at about the speed of a dense product.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from snn_asr.network.kernels.cpu.elementwise import clear, copy
+from snn_asr.network.kernels.cpu.threads import share
+from snn_asr.network.kernels.cpu.tiles import accumulate, panel_width
+
+BLOCK = 64  # rows of a panel that are fetched at a time: 16 kB
+SPAN = 4  # blocks of frames in a weight gradient whose sums stay in the second cache
+DENSEST = 0.5  # share of non-zero numbers above which a weight gradient is left to torch's dense product
+_ROWS, _FOUND = 256, 1 << 16  # most rows and numbers among which events are found at a time in ``linear``
+
+
+def pack(weights: Tensor) -> np.ndarray:
+    """Weights (D, M) in panels (P, D, L)."""
+    inputs, outputs = weights.shape
+    width = panel_width(weights.detach().numpy().dtype)
+    panels = -(-outputs // width)
+    padded = torch.nn.functional.pad(weights.detach(), (0, panels * width - outputs))
+    return padded.reshape(inputs, panels, width).transpose(0, 1).contiguous().numpy()
+
+
+def blocks(inputs: int) -> int:
+    return -(-inputs // BLOCK)
+
+
+@njit(cache=True, nogil=True)
+def event_buffers(rows, size, like):
+    """``index``, ``value`` and ``splits`` of ``find_events`` for rows of ``size`` numbers."""
+    index, value = np.empty((rows, size + 1), np.int32), np.empty((rows, size + 1), like.dtype)
+    return index, value, np.zeros((rows, (size + BLOCK - 1) // BLOCK + 1), np.int64)
+
+
+@njit(cache=True, nogil=True)
+def find_events(given, row, index, value, splits):
+    """Events of ``given`` (D,) into row ``row`` of ``index`` and ``value`` (R, D + 1); those of block c of rows of the
+    weights lie from ``splits[row, c]`` to ``splits[row, c + 1]``."""
+    found, size = 0, given.shape[0]
+    own_index, own_value = index[row], value[row]
+    splits[row, 0] = 0
+    for block in range(splits.shape[1] - 1):
+        for j in range(block * BLOCK, min((block + 1) * BLOCK, size)):
+            own_index[found] = j
+            own_value[found] = given[j]
+            found += given[j] != 0
+        splits[row, block + 1] = found
+
+
+@njit(cache=True, nogil=True)
+def add_events(rows, index, value, splits, panels, totals):
+    """totals (R, P · L) += events times ``panels`` (P, D, L) in the first ``rows`` rows."""
+    width, inputs = panels.shape[2], panels.shape[1]
+    row_size, total_size = index.shape[1], totals.shape[1]
+    for panel in range(panels.shape[0]):
+        for block in range(splits.shape[1] - 1):
+            for row in range(rows):
+                begin, end = splits[row, block], splits[row, block + 1]
+                if begin < end:
+                    accumulate(
+                        totals, row * total_size + panel * width, index, value, row * row_size + begin,
+                        row * row_size + end, panels, panel * inputs * width,
+                    )
+
+
+@njit(cache=True, nogil=True)
+def feed_back(n, lengths, outputs, start, index, value, splits, panels, product):
+    """product (B, P · L) = the outputs (B, T, H) of the frame before ``n`` (``start`` (B, H) before the first) times
+    ``panels``, in the rows that have a frame ``n``."""
+    for row in range(lengths.shape[0]):
+        clear(splits[row])
+        if n < lengths[row]:
+            clear(product[row])
+            find_events(outputs[row, n - 1] if n else start[row], row, index, value, splits)
+    add_events(lengths.shape[0], index, value, splits, panels, product)
+
+
+@njit(cache=True, nogil=True)
+def _multiply_rows(inputs, panels, result):
+    rows, size = inputs.shape
+    most = min(_ROWS, _FOUND // size + 16)
+    index, value, splits = event_buffers(most, size, inputs)
+    totals = np.empty((most, panels.shape[0] * panels.shape[2]), inputs.dtype)
+    for first in range(0, rows, most):
+        count = min(most, rows - first)
+        for row in range(count):
+            find_events(inputs[first + row], row, index, value, splits)
+            clear(totals[row])
+        add_events(count, index, value, splits, panels, totals)
+        for row in range(count):
+            copy(totals[row], result[first + row])
+
+
+def linear(inputs: Tensor, weights: Tensor) -> Tensor:
+    """inputs (N, D) times weights (M, D) transposed, skipping zero inputs; each row in one fixed order."""
+    inputs, panels = inputs.detach().contiguous(), pack(weights.detach().T)
+    result = inputs.new_empty(inputs.shape[0], weights.shape[0])
+    share(lambda rows: _multiply_rows(inputs[rows].numpy(), panels, result[rows].numpy()), inputs.shape[0])
+    return result
+
+
+@njit(cache=True, nogil=True)
+def _gather(gradient, sent, start, first_panel, last_panel, result):
+    """result (P, H, L)[panels] += sum over rows and frames of the outputs before, times the gradient's columns."""
+    batch, frames, columns = gradient.shape
+    size, width, length = sent.shape[2], result.shape[2], SPAN * BLOCK
+    index, value = np.empty((size, length + 1), np.int32), np.empty((size, length + 1), sent.dtype)
+    splits, panel = np.zeros((SPAN + 1, size), np.int64), np.zeros(BLOCK * width, sent.dtype)
+    for row in range(batch):
+        for first in range(0, frames, length):
+            last = min(first + length, frames)
+            _find_by_unit(sent[row], start[row], first, last, index, value, splits)
+            for column in range(first_panel, last_panel):
+                left, right = column * width, min((column + 1) * width, columns)
+                for block in range((last - first + BLOCK - 1) // BLOCK):
+                    origin = first + block * BLOCK
+                    for n in range(origin, min(origin + BLOCK, last)):
+                        place = (n - origin) * width
+                        copy(gradient[row, n, left:right], panel[place : place + right - left])
+                    for unit in range(size):
+                        begin, end = splits[block, unit], splits[block + 1, unit]
+                        if begin < end:
+                            accumulate(
+                                result, (column * size + unit) * width, index, value, unit * (length + 1) + begin,
+                                unit * (length + 1) + end, panel, 0,
+                            )
+
+
+@njit(cache=True, nogil=True)
+def _find_by_unit(sent, start, first, last, index, value, splits):
+    """Frames first .. last - 1 at which each unit had sent something the frame before, as frames of their block."""
+    found = np.zeros(sent.shape[1], np.int64)
+    for n in range(first, last):
+        before = start if n == 0 else sent[n - 1]
+        if (n - first) % BLOCK == 0:
+            copy(found, splits[(n - first) // BLOCK])
+        for unit in range(found.shape[0]):
+            index[unit, found[unit]] = (n - first) % BLOCK
+            value[unit, found[unit]] = before[unit]
+            found[unit] += before[unit] != 0
+    copy(found, splits[(last - first + BLOCK - 1) // BLOCK])
+
+
+def weight_gradient(gradient: Tensor, sent: Tensor, start: Tensor) -> Tensor:
+    """Gradient (G, H) of a recurrent weight: the sum of gradient[:, n] (B, G) times sent[:, n - 1] (B, H), ``start`` at
+    n = 0. Events alone are multiplied where they are few enough."""
+    density = int(torch.count_nonzero(sent)) / max(sent.numel(), 1)
+    if density > DENSEST:
+        before = torch.cat([start.unsqueeze(1), sent[:, :-1]], dim=1)
+        return gradient.flatten(0, 1).T @ before.flatten(0, 1)
+    gradient, sent, start = (each.detach().contiguous() for each in (gradient, sent, start))
+    width, (columns, size) = panel_width(gradient.numpy().dtype), (gradient.shape[2], sent.shape[2])
+    result = gradient.new_zeros(-(-columns // width), size, width)
+
+    def run(panels: slice) -> None:
+        _gather(gradient.numpy(), sent.numpy(), start.numpy(), panels.start, panels.stop, result.numpy())
+
+    share(run, len(result))
+    return result.transpose(1, 2).reshape(-1, size)[:columns]
+
+
+def no_panels(like: Tensor) -> np.ndarray:
+    """Packed weights of a layer that has none."""
+    return like.new_zeros(0, 0, 0).numpy()

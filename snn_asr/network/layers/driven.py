@@ -1,0 +1,100 @@
+"""What all spiking layers share: an input product for all frames at once, its normalisation, and a cell's sequence."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from snn_asr import processes
+from snn_asr.errors import UsageError
+from snn_asr.network.batch_norm import BatchNorm
+from snn_asr.network.kernels import choose_backend, load, run_sequence, valid_frames
+
+
+def check_dropout(dropout: float) -> None:
+    if not 0 <= dropout < 1:
+        raise UsageError(f"dropout={dropout} must lie in [0, 1)", "dropout")
+
+
+def sequence_mask(batch: int, size: int, dropout: float, training: bool, like: Tensor) -> Tensor | None:
+    """Dropout mask (B, H), the same at all frames, scaled to keep the mean; None where nothing is dropped."""
+    if not training or dropout == 0:
+        return None
+    return torch.bernoulli(like.new_full((batch, size), 1 - dropout)) / (1 - dropout)
+
+
+def mean_outputs(outputs: Tensor, lengths: Tensor) -> Tensor:
+    """Mean (H,) of outputs (B, T, H), zero in the padding, over valid frames: those of all processes' shares."""
+    frames = processes.total(lengths.sum()).clamp(min=1)
+    return processes.differentiable_total(outputs.sum((0, 1))) / frames
+
+
+def drop_units(outputs: Tensor, dropout: float, training: bool) -> Tensor:
+    """Outputs (B, T, H) under a ``sequence_mask`` of their own."""
+    mask = sequence_mask(len(outputs), outputs.shape[-1], dropout, training, outputs)
+    return outputs if mask is None else outputs * mask.unsqueeze(1)
+
+
+class DrivenLayer(nn.Module):
+    """Base of the spiking layers: W x for all frames, normalised (or with a bias), walked by ``cell``.
+
+    ``cell`` is a module of cells/. Initialisation: Kaiming-uniform with gain 1 for W (Ponghiran & Roy).
+    ``recurrent_weight`` is for those to set that have some.
+    """
+
+    def __init__(
+        self, cell: ModuleType, input_size: int, hidden_size: int, *, dropout: float, backend: str,
+        normalize: bool = True,
+    ) -> None:
+        super().__init__()
+        check_dropout(dropout)
+        self.cell, self.output_size, self.dropout, self.backend = cell, hidden_size, dropout, backend
+        rows = cell.GATES * hidden_size
+        self.input_weight = nn.Parameter(torch.empty(rows, input_size))
+        self.normalization = BatchNorm(rows) if normalize else None
+        self.bias = None if normalize else nn.Parameter(torch.zeros(rows))
+        self.recurrent_weight: nn.Parameter | None = None
+        nn.init.kaiming_uniform_(self.input_weight, nonlinearity="linear")
+
+    def core_weights(self) -> list[Tensor]:
+        weights = [self.input_weight, self.recurrent_weight]
+        return [each for each in weights if each is not None]
+
+    def mask(self, like: Tensor) -> Tensor | None:
+        """This batch's dropout mask for drives ``like`` (B, T, ...)."""
+        return sequence_mask(len(like), self.output_size, self.dropout, self.training, like)
+
+    def drive(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """BN(W x), or W x + b (B, T, gates · H): product and statistics over valid frames only."""
+        whole, packed = bool((lengths == x.shape[1]).all()), x.flatten(0, 1)
+        if not whole:
+            chosen = valid_frames(lengths, x.shape[1]).flatten().nonzero().squeeze(1)
+            packed = packed.index_select(0, chosen)
+        if torch.is_grad_enabled():
+            product = nn.functional.linear(packed, self.input_weight).to(self.input_weight.dtype)  # mixed precision
+        else:
+            product = load(choose_backend(self.backend, x.device)).linear(packed, self.input_weight)
+        if self.normalization is None:
+            product = product + self.bias
+        else:
+            product = self.normalization(product)
+        if not whole:
+            product = product.new_zeros(x.shape[0] * x.shape[1], product.shape[-1]).index_copy(0, chosen, product)
+        return product.unflatten(0, x.shape[:2])
+
+    def run(
+        self, drive: Tensor, lengths: Tensor, state: NamedTuple | None, parameters: NamedTuple,
+        frame_by_frame: bool = False,
+    ) -> tuple[Tensor, NamedTuple, NamedTuple]:
+        """The cell over all frames, as ``kernels.run_sequence``; a missing state is zero."""
+        if state is None:
+            state = self.cell.initial_state(len(drive), self.output_size, parameters, drive)
+        backend = choose_backend(self.backend, drive.device, frame_by_frame)
+        kind, recurrent = drive.device.type, getattr(parameters, "recurrent", None)
+        if backend == "triton" and recurrent is not None and torch.is_autocast_enabled(kind):
+            parameters = parameters._replace(recurrent=recurrent.to(torch.get_autocast_dtype(kind)))
+        with torch.autocast(kind, enabled=False):  # mixed precision is for products; the states stay as they are
+            return run_sequence(self.cell, drive, lengths, state, parameters, backend)

@@ -1,0 +1,99 @@
+"""Layer of leaky integrate-and-fire neurons, with or without adaptation and recurrence (cells/adaptive_lif.py)."""
+
+from __future__ import annotations
+
+from math import exp
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+from snn_asr.errors import UsageError
+from snn_asr.network import surrogates
+from snn_asr.network.cells import leaky_integrate_and_fire
+from snn_asr.network.cells.leaky_integrate_and_fire import Parameters
+from snn_asr.network.layers.driven import DrivenLayer, drop_units, mean_outputs
+
+# The intervals of the paper.
+DECAYS = (exp(-1 / 5), exp(-1 / 25))  # α: time constants of 5 to 25 frames
+ADAPTATION_DECAYS = (exp(-1 / 30), exp(-1 / 120))  # β: of 30 to 120 frames
+COUPLINGS = (-1.0, 1.0)  # a
+JUMPS = (0.0, 2.0)  # b
+RATES = (0.01, 0.5)  # spikes a frame that a neuron may send unpenalised
+
+
+class AdaptiveLifLayer(DrivenLayer):
+    """LIF; with ``adaptive`` adLIF, with ``recurrent`` RLIF, with both RadLIF.
+
+    α, β, a and b start uniformly within their intervals and are clamped to them in every forward: outside, they get
+    no gradient. V starts orthogonal; its diagonal is stored and counted as a parameter, and always zero.
+    Dropout is one mask a sequence on what the layer sends up, outside of the recurrence, whose spikes stay 0 or 1.
+
+    ``surrogate`` and ``surrogate_width`` choose the derivative of the spike (surrogates.py). Two departures from the
+    paper: ``stable`` raises the lower bound of a from -1 to -(1 - β), below which a neuron runs away exponentially
+    (cells/adaptive_lif.py), is silent or fires at every frame from then on, and overflows after some hundred frames.
+    ``drive_gain`` is where the scale of the normalised drives starts: with the paper's 1 the network, which begins in
+    the zero state where the authors' begins in a random one, hardly spikes.
+    """
+
+    binary = True
+
+    def __init__(
+        self, input_size: int, hidden_size: int, *, adaptive: bool = False, recurrent: bool = False,
+        surrogate: str = "boxcar", surrogate_width: float = 0.5, drive_gain: float = 4.0, stable: bool = True,
+        dropout: float = 0.2, backend: str = "auto",
+    ) -> None:
+        if not drive_gain > 0:
+            raise UsageError(f"drive_gain={drive_gain} must be positive", "drive_gain", "1 is the paper's")
+        super().__init__(adaptive_lif, input_size, hidden_size, dropout=dropout, backend=backend)
+        self.derivative, self.stable = surrogates.choose(surrogate, surrogate_width), stable
+        nn.init.constant_(self.normalization.weight, drive_gain)
+        self.decay = _uniform(hidden_size, *DECAYS)
+        self.adaptation_decay = _uniform(hidden_size, *ADAPTATION_DECAYS) if adaptive else None
+        self.coupling = _uniform(hidden_size, self._lowest_coupling(), COUPLINGS[1]) if adaptive else None
+        self.jump = _uniform(hidden_size, *JUMPS) if adaptive else None
+        if recurrent:
+            self.recurrent_weight = nn.Parameter(torch.empty(hidden_size, hidden_size))
+            nn.init.orthogonal_(self.recurrent_weight).data.fill_diagonal_(0)
+
+    @property
+    def unit_products(self) -> int:
+        """α·(u - s) and (1 - α)·(…); with adaptation β·w and a·u too. b·s adds b, for s is 0 or 1."""
+        return 2 if self.coupling is None else 4
+
+    def activity(self, outputs: Tensor, lengths: Tensor) -> Tensor:
+        """The paper's regulariser of firing rates, 0.5 (relu(0.01 - rate) + relu(rate - 0.5)), a mean over neurons
+        (the authors' classifiers sum).
+
+        A rate is the mean output of a neuron over valid frames. Dropout leaves its expectation alone, for it scales
+        what it leaves: no correction is due. Unlike other layers' activity it also keeps neurons from falling silent.
+        """
+        rates = mean_outputs(outputs, lengths)
+        return 0.5 * (relu(RATES[0] - rates) + relu(rates - RATES[1])).mean()
+
+    def clamped(self) -> Parameters:
+        """The cell's Parameters: within their intervals, V without its diagonal."""
+        adaptation_decay = coupling = jump = recurrent = None
+        if self.coupling is not None:
+            adaptation_decay, jump = self.adaptation_decay.clamp(*ADAPTATION_DECAYS), self.jump.clamp(*JUMPS)
+            coupling = self.coupling.clamp(min=self._lowest_coupling()).clamp(max=COUPLINGS[1])
+        if self.recurrent_weight is not None:
+            diagonal = torch.eye(self.output_size, dtype=torch.bool, device=self.recurrent_weight.device)
+            recurrent = self.recurrent_weight.masked_fill(diagonal, 0)
+        return Parameters(self.decay.clamp(*DECAYS), adaptation_decay, coupling, jump, recurrent, self.derivative)
+
+    def _lowest_coupling(self) -> Tensor:
+        """Lower bound of a for each neuron (H,), without gradient."""
+        if self.stable:
+            return self.adaptation_decay.detach().clamp(*ADAPTATION_DECAYS) - 1
+        return torch.full_like(self.adaptation_decay.detach(), COUPLINGS[0])
+
+    def forward(self, x: Tensor, lengths: Tensor, state: NamedTuple | None = None) -> tuple[Tensor, NamedTuple]:
+        outputs, state, _ = self.run(self.drive(x, lengths), lengths, state, self.clamped())
+        return drop_units(outputs, self.dropout, self.training), state
+
+
+def _uniform(size: int, low: float | Tensor, high: float) -> nn.Parameter:
+    """A parameter (H,), each value drawn uniformly between its bounds."""
+    return nn.Parameter(low + (high - low) * torch.rand(size))

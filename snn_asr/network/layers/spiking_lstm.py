@@ -1,0 +1,109 @@
+"""Layer of the spiking LSTM (cells/spiking_lstm.py, Lotfi Rezaabad & Vishwanath 2020)."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from snn_asr import processes
+from snn_asr.errors import UsageError, unknown_name
+from snn_asr.network.cells import spiking_lstm
+from snn_asr.network.kernels import choose_backend, load
+from snn_asr.network.layers.driven import DrivenLayer, drop_units, mean_outputs
+from snn_asr.network.layers.folding import fold
+from snn_asr.network.surrogates import choose
+
+# The Gaussians of the authors' scripts: widths for the gates, the candidate and the threshold of the cell.
+_WIDE, _NARROW, _FLAT = {"width": 4.0}, {"width": 0.3}, {"width": 1.0, "area_width": 0.3}
+PRESETS = {
+    "speech": (_WIDE, _NARROW, _WIDE),
+    "characters": (_WIDE, _NARROW, _WIDE),
+    "images": (_NARROW, _FLAT, _FLAT),
+}
+
+
+class SpikingLstmLayer(DrivenLayer):
+    """``surrogates`` names a preset of Gaussians, ``cell`` and ``cell_gradient`` are those of the cell's file.
+
+    ``normalize`` is batch normalisation of W x in place of a bias; the authors have a bias. W and U start at
+    N(0, 2/(D + H)), the fan-in of a gate, U ``recurrent_gain`` times as wide; biases start at 0.
+    Dropout is one mask a sequence on what the layer sends up, outside of the recurrence, whose outputs stay 0 or 1.
+    """
+
+    # f ⊙ c, i ⊙ g and o ⊙ c select by gates that are 0 or 1; a kept cell also adds, and neither one multiplies.
+    unit_products = 0
+
+    def __init__(
+        self, input_size: int, hidden_size: int, *, cell: str = "thresholded", cell_gradient: str = "straight",
+        surrogates: str = "speech", threshold: float = 0.1, normalize: bool = True, recurrent_gain: float = 1.0,
+        dropout: float = 0.2, backend: str = "auto",
+    ) -> None:
+        _check(cell, cell_gradient, surrogates, threshold, recurrent_gain)
+        super().__init__(
+            spiking_lstm, input_size, hidden_size, dropout=dropout, backend=backend, normalize=normalize
+        )
+        gate, candidate, of_cell = (choose("gaussian", **options) for options in PRESETS[surrogates])
+        self.parameters_with = partial(
+            spiking_lstm.Parameters, threshold=float(threshold), cell=cell, cell_gradient=cell_gradient,
+            gate_slope=gate, candidate_slope=candidate, cell_slope=of_cell,
+        )
+        self.binary = cell == "thresholded"
+        self.recurrent_weight = nn.Parameter(torch.empty(spiking_lstm.GATES * hidden_size, hidden_size))
+        deviation = math.sqrt(2 / (input_size + hidden_size))
+        nn.init.normal_(self.input_weight, std=deviation)
+        nn.init.normal_(self.recurrent_weight, std=recurrent_gain * deviation)
+
+    def activity(self, outputs: Tensor, lengths: Tensor) -> Tensor:
+        """Mean output over valid frames (a scalar with gradient): the share of spikes, or for a kept cell the mean
+        count. Dropout leaves its expectation alone, for it scales what it leaves."""
+        return mean_outputs(outputs, lengths).mean()
+
+    def forward(self, x: Tensor, lengths: Tensor, state: NamedTuple | None = None) -> tuple[Tensor, NamedTuple]:
+        parameters = self.parameters_with(self.recurrent_weight)
+        if self.training and torch.is_grad_enabled() and self._fusible(x):
+            outputs, state = self._train(x, lengths, state, parameters)
+        else:
+            outputs, state, _ = self.run(self.drive(x, lengths), lengths, state, parameters)
+        return drop_units(outputs, self.dropout, self.training), state
+
+    def _fusible(self, x: Tensor) -> bool:
+        """Whether ``_train`` can take the batch: on the CPU, all of it in this process, in one precision."""
+        mixed, alone = torch.is_autocast_enabled(x.device.type), processes.world() == 1
+        return alone and not mixed and not torch.compiler.is_compiling() and (
+            choose_backend(self.backend, x.device) == "cpu"
+        )
+
+    def _train(
+        self, x: Tensor, lengths: Tensor, state: spiking_lstm.State | None, parameters: spiking_lstm.Parameters
+    ) -> tuple[Tensor, spiking_lstm.State]:
+        """``drive`` and ``run`` as one, in less memory and time."""
+        if state is None:
+            state = spiking_lstm.initial_state(len(x), self.output_size, parameters, x)
+        weight, bias = self.input_weight, self.bias
+        if self.normalization is not None:
+            weight, bias = fold(x, lengths, weight, self.normalization)
+        return load("cpu", spiking_lstm).driven_sequence(x, weight, bias, lengths, state, parameters)
+
+
+def _check(cell: str, cell_gradient: str, surrogates: str, threshold: float, recurrent_gain: float) -> None:
+    """Raises UsageError for an option that is not there or cannot work."""
+    chosen = (
+        ("cell", cell, spiking_lstm.CELLS), ("cell_gradient", cell_gradient, spiking_lstm.CELL_GRADIENTS),
+        ("surrogates", surrogates, PRESETS),
+    )
+    for label, name, names in chosen:
+        if name not in names:
+            raise unknown_name(label, str(name), names)
+    if cell == "kept" and cell_gradient != "straight":
+        raise UsageError(
+            f"cell_gradient={cell_gradient} needs a threshold of the cell, and a kept cell has none",
+            "cell_gradient", "choose straight, or cell=thresholded",
+        )
+    if not 0 <= threshold < 1:
+        raise UsageError(f"threshold={threshold} must lie in [0, 1), or no cell of 0 or 1 can keep", "threshold")
+    if not recurrent_gain >= 0:
+        raise UsageError(f"recurrent_gain={recurrent_gain} must not be negative", "recurrent_gain")
