@@ -12,7 +12,7 @@ from torch import nn
 
 from snn_asr.data.features import FeatureSettings, Normalization
 from snn_asr.errors import UsageError
-from snn_asr.event_model import EventModel
+from snn_asr.events.engine import EventModel
 from snn_asr.network.model import AcousticModel, ModelSettings
 
 Step = Callable[[np.ndarray], np.ndarray]  # a frame (1, D) to the outputs of the last layer or the logits

@@ -42,7 +42,7 @@ from torch import nn  # noqa: E402
 
 from snn_asr import load_model  # noqa: E402
 from snn_asr.errors import UsageError  # noqa: E402
-from snn_asr.event_model import EventModel  # noqa: E402
+from snn_asr.events.engine import EventModel  # noqa: E402
 from snn_asr.files import write_json  # noqa: E402
 from snn_asr.inputs import find_inputs  # noqa: E402
 from snn_asr.recognizer import Recognizer  # noqa: E402

@@ -17,7 +17,7 @@ def quantize(
     They take a quarter of the size. 'stream' and 'decode --engine event' compute with them as they are, everything
     else with the float32 numbers that they stand for.
     """
-    from snn_asr import quantization
+    from snn_asr.events import quantization
     from snn_asr.network.model import WEIGHTS
 
     before, after = quantization.quantize_folder(model, output)

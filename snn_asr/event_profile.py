@@ -19,7 +19,7 @@ from torch import Tensor
 
 from snn_asr.data.features import DELTA_LOOK_AHEAD_FRAMES, FeatureSettings
 from snn_asr.errors import DataError
-from snn_asr.event_model import EventModel
+from snn_asr.events.engine import EventModel
 from snn_asr.events.kernels.stack import BACK, OUTPUTS, UNITS
 from snn_asr.recognizer import Recognizer
 from snn_asr.streaming import WORD, EncoderInputs

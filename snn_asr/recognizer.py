@@ -32,7 +32,7 @@ from snn_asr.streaming import SEGMENT, Stream
 from snn_asr.writers import Alternative, Hypothesis, Token
 
 if TYPE_CHECKING:
-    from snn_asr.event_model import EventModel
+    from snn_asr.events.engine import EventModel
 
 ENGINES = BATCH, EVENT = "batch", "event"
 Waveform = Tensor | Iterable[Tensor]  # whole, or in blocks
@@ -74,7 +74,7 @@ class Recognizer:
         the model folder where nothing is given."""
         if self.device != "cpu":
             raise UsageError(f"the event engine runs on the CPU, not on {self.device}", "--device", "use --device cpu")
-        from snn_asr.event_model import EventModel  # its kernels are for this engine alone
+        from snn_asr.events.engine import EventModel  # its kernels are for this engine alone
 
         precision = precision or self.model.precision
         with self._building:

@@ -33,7 +33,7 @@ from snn_asr.network.model import AcousticModel
 from snn_asr.writers import WORD_START, Hypothesis, Token, words
 
 if TYPE_CHECKING:
-    from snn_asr.event_model import EventModel
+    from snn_asr.events.engine import EventModel
 
 PARTIAL, WORD, SEGMENT = "partial", "word", "segment"
 _FULL_SCALE = 32768  # of a signed 16-bit sample

@@ -10,7 +10,7 @@ from snn_asr.network.model import WEIGHTS
 @pytest.fixture(scope="module")
 def small(tone_run, tmp_path_factory):
     """The int8 folder of the trained tones."""
-    from snn_asr.quantization import quantize_folder
+    from snn_asr.events.quantization import quantize_folder
 
     folder = tmp_path_factory.mktemp("int8") / "small"
     quantize_folder(tone_run, folder)

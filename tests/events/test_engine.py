@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snn_asr.errors import UsageError
-from snn_asr.event_model import EventModel
+from snn_asr.events.engine import EventModel
 from snn_asr.operations import Record, record_layers
 
 SIZE = 12

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from snn_asr.errors import unknown_name
-from snn_asr.event_parts import LayerParts, causal_layers, head_parts, input_unit, layer_parts, weight_names
 from snn_asr.events.kernels import stack
+from snn_asr.events.layers import LayerParts, causal_layers, head_parts, input_unit, layer_parts, weight_names
 from snn_asr.network.model import AcousticModel
 from snn_asr.weights import rounded, row_scales
 

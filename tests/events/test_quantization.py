@@ -16,12 +16,12 @@ from hypothesis.extra.numpy import arrays
 from snn_asr.data.features import FeatureSettings, Normalization
 from snn_asr.data.tokens import WordTokens
 from snn_asr.errors import DataError, UsageError
-from snn_asr.event_model import EventModel
+from snn_asr.events.engine import EventModel
+from snn_asr.events.quantization import quantize_folder, quantized
 from snn_asr.files import sha256, write_json
 from snn_asr.network import model as models
 from snn_asr.network.front_end import FrontEndSettings
 from snn_asr.network.model import AcousticModel, ModelSettings
-from snn_asr.quantization import quantize_folder, quantized
 from snn_asr.recognizer import Recognizer
 from snn_asr.weights import pack, restored, rounded, row_scales, unpack
 

@@ -9,7 +9,7 @@ import torch
 
 from snn_asr.data.features import FeatureExtractor, FeatureStream
 from snn_asr.errors import DataError, UsageError
-from snn_asr.event_parts import causal_layers, head_parts, layer_parts, weight_names
+from snn_asr.events.layers import causal_layers, head_parts, layer_parts, weight_names
 from snn_asr.network.model import WEIGHTS, AcousticModel, find_model, load, save_model
 from snn_asr.weights import restored, rounded, row_scales
 
