@@ -41,14 +41,14 @@ def score(
     allow_extra: Annotated[bool, typer.Option("--allow-extra", help="Skip hypotheses without a reference.")] = False,
 ) -> None:
     """Compare transcripts: error rate with its interval, and where the errors are."""
-    from snn_asr import scoring
     from snn_asr.data.transcripts import by_file_name, read_transcripts
     from snn_asr.errors import UsageError, unknown_name
     from snn_asr.files import write_text
-    from snn_asr.score_report import RESAMPLED, ReportOptions, to_json, to_text
-    from snn_asr.speakers import find_speakers
+    from snn_asr.scoring import error_rates
+    from snn_asr.scoring.report import RESAMPLED, ReportOptions, to_json, to_text
+    from snn_asr.scoring.speakers import find_speakers
 
-    scoring.check_unit(unit)
+    error_rates.check_unit(unit)
     if bootstrap not in RESAMPLED:
         raise unknown_name("thing to resample", bootstrap, RESAMPLED, "--bootstrap")
     if speakers and not (by_speaker or bootstrap == "speaker"):
@@ -58,14 +58,14 @@ def score(
     found = None
     if by_speaker or bootstrap == "speaker":
         found = find_speakers(references, (reference, hypothesis), speakers)
-    result = scoring.score(
+    result = error_rates.score(
         references, hypotheses, unit, phone_set=phone_set, allow_extra=allow_extra,
         clusters=found.by_utterance if bootstrap == "speaker" else None,
     )
-    if unit == "phone" and phone_set is None and scoring.would_fold(references):
+    if unit == "phone" and phone_set is None and error_rates.would_fold(references):
         typer.echo("note: TIMIT's phones are usually scored on 39 (--phone-set 39)", err=True)
     if alignments is not None:
-        write_text(alignments, scoring.kaldi_alignments(result.alignments))
+        write_text(alignments, error_rates.kaldi_alignments(result.alignments))
     options = ReportOptions(bootstrap, by_speaker, confusions, errors)
     if as_json:
         typer.echo(json.dumps(to_json(result, options, found), indent=2, ensure_ascii=False))

@@ -33,7 +33,7 @@ from snn_asr.objectives import OBJECTIVES
 from snn_asr.operations import OperationCount, count_batch, record_layers
 from snn_asr.progress import TrainingProgress
 from snn_asr.schedules import SCHEDULES
-from snn_asr.scoring import ErrorCounts, count_errors
+from snn_asr.scoring.error_rates import ErrorCounts, count_errors
 
 TRAIN, VALID = speechbrain.Stage.TRAIN, speechbrain.Stage.VALID
 

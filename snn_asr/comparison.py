@@ -11,7 +11,7 @@ from typing import Any
 from snn_asr.errors import DataError, UsageError, unknown_name
 from snn_asr.files import read_json
 from snn_asr.network.model import find_model
-from snn_asr.scoring import ErrorCounts, bootstrap_interval, paired_bootstrap, score
+from snn_asr.scoring.error_rates import ErrorCounts, bootstrap_interval, paired_bootstrap, score
 
 BASELINES = ("gru", "lstm")  # taken in this order where none is named
 

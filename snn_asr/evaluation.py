@@ -13,7 +13,7 @@ from snn_asr.data.tokens import Tokens
 from snn_asr.decoding import decode
 from snn_asr.network.model import AcousticModel
 from snn_asr.operations import OperationCount, count_batch, record_layers
-from snn_asr.scoring import Score, fold_phones, score
+from snn_asr.scoring.error_rates import Score, fold_phones, score
 
 
 @dataclass(frozen=True)

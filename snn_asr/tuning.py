@@ -16,7 +16,7 @@ from snn_asr.data.manifest import Utterance
 from snn_asr.decoding import merge_repeats
 from snn_asr.errors import DataError, UsageError
 from snn_asr.recognizer import Recognizer
-from snn_asr.scoring import count_errors
+from snn_asr.scoring.error_rates import count_errors
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from snn_asr.errors import DataError, UsageError
 from snn_asr.files import read_json, write_json
 from snn_asr.network.model import CHECKSUMS
 from snn_asr.report import comparison_table, print_table
-from snn_asr.scoring import paired_bootstrap
+from snn_asr.scoring.error_rates import paired_bootstrap
 
 KEYS = {  # what others read, whatever else there is
     "encoder", "seeds", "error_rate", "interval", "parameters", "core_parameters", "macs_per_second", "acs_per_second",

@@ -11,9 +11,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 
-from snn_asr.alignments import MATCH, Alignment, Edit, ErrorCounts, align, format_alignment, kaldi_alignments, shown
-from snn_asr.bootstrap import PairedComparison, bootstrap_interval, paired_bootstrap
 from snn_asr.errors import DataError, UsageError, unknown_name
+from snn_asr.scoring.alignments import (
+    MATCH,
+    Alignment,
+    Edit,
+    ErrorCounts,
+    align,
+    format_alignment,
+    kaldi_alignments,
+    shown,
+)
+from snn_asr.scoring.bootstrap import PairedComparison, bootstrap_interval, paired_bootstrap
 
 __all__ = [
     "Alignment", "Edit", "ErrorCounts", "PairedComparison", "Score", "SpeakerScore", "align", "bootstrap_interval",

@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
-from snn_asr.bootstrap import paired_bootstrap
 from snn_asr.errors import DataError
-from snn_asr.scoring import ErrorCounts, score
+from snn_asr.scoring.bootstrap import paired_bootstrap
+from snn_asr.scoring.error_rates import ErrorCounts, score
 
 
 def counts_of(edits: int, reference_length: int) -> ErrorCounts:

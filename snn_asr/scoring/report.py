@@ -8,9 +8,9 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from snn_asr.alignments import ErrorCounts, format_alignment, shown
-from snn_asr.scoring import Score, SpeakerScore
-from snn_asr.speakers import Speakers
+from snn_asr.scoring.alignments import ErrorCounts, format_alignment, shown
+from snn_asr.scoring.error_rates import Score, SpeakerScore
+from snn_asr.scoring.speakers import Speakers
 
 SHOWN_IDS = 5
 RESAMPLED = ("utterance", "speaker")

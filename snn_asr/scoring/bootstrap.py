@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snn_asr.alignments import ErrorCounts
 from snn_asr.errors import DataError
+from snn_asr.scoring.alignments import ErrorCounts
 
 CONFIDENCE_PERCENT = 95
 SAMPLES_AT_ONCE = 1 << 20  # drawn indices held in memory

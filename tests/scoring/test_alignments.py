@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snn_asr.alignments import ErrorCounts, align, format_alignment, kaldi_alignments
-from snn_asr.scoring import score
+from snn_asr.scoring.alignments import ErrorCounts, align, format_alignment, kaldi_alignments
+from snn_asr.scoring.error_rates import score
 
 GOLDEN = Path(__file__).parent / "golden"
 KINDS = ("insertions", "deletions", "substitutions")

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from snn_asr.errors import DataError
-from snn_asr.speakers import find_speakers, read_speakers
+from snn_asr.scoring.speakers import find_speakers, read_speakers
 
 MANIFEST = json.dumps({"a-1": {"text": "x", "speaker": "ann"}, "a-2": {"text": "y", "speaker": "bob"}})
 

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from snn_asr.scoring import ErrorCounts, score
+from snn_asr.scoring.error_rates import ErrorCounts, score
 from snn_asr.writers import Hypothesis, Token, render
 
 SCORES = re.compile(

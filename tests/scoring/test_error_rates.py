@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from snn_asr.data.tokens import phone_folding
 from snn_asr.errors import DataError, UsageError
-from snn_asr.scoring import ErrorCounts, fold_phones, score, tokenize, would_fold
+from snn_asr.scoring.error_rates import ErrorCounts, fold_phones, score, tokenize, would_fold
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_folding_of_real_phones(shared_data):
 
 def test_imports_neither_torch_nor_speechbrain():
     script = (
-        "import sys, snn_asr.score_report, snn_asr.data.transcripts, snn_asr.writers;"
+        "import sys, snn_asr.scoring.report, snn_asr.data.transcripts, snn_asr.writers;"
         "print(sorted({'torch', 'speechbrain', 'numba', 'sentencepiece'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
