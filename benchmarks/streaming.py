@@ -41,12 +41,12 @@ from _timing import in_turns, ratio  # noqa: E402
 from torch import nn  # noqa: E402
 
 from snn_asr import load_model  # noqa: E402
+from snn_asr.decoding.inputs import find_inputs  # noqa: E402
+from snn_asr.decoding.recognizer import Recognizer  # noqa: E402
+from snn_asr.decoding.stream import EncoderInputs  # noqa: E402
 from snn_asr.errors import UsageError  # noqa: E402
 from snn_asr.events.engine import EventModel  # noqa: E402
 from snn_asr.files import write_json  # noqa: E402
-from snn_asr.inputs import find_inputs  # noqa: E402
-from snn_asr.recognizer import Recognizer  # noqa: E402
-from snn_asr.streaming import EncoderInputs  # noqa: E402
 
 INPUT_SIZE = 120
 FRAMES = 100  # of a turn

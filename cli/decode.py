@@ -53,9 +53,9 @@ def decode(
     is not done again while audio, model, beam search and formats are the same. Shards 1/4 to 4/4 of the same inputs may
     write to one folder at the same time.
     """
+    from snn_asr.decoding.writers import FORMATS, render
     from snn_asr.errors import PartialFailure, UsageError, unknown_name
     from snn_asr.sharding import Shard
-    from snn_asr.writers import FORMATS, render
 
     part = None if shard is None else Shard.parse(shard)
     chosen = split_commas(formats)
@@ -70,12 +70,12 @@ def decode(
         if value is not None and lm is None:
             raise UsageError("there is no language model", option, "give --lm")
 
-    from snn_asr.batch_decoding import decode_files
-    from snn_asr.beam import BeamSettings
+    from snn_asr.decoding.beam import BeamSettings
+    from snn_asr.decoding.files import decode_files
+    from snn_asr.decoding.inputs import find_inputs
+    from snn_asr.decoding.recognizer import EVENT, Recognizer
+    from snn_asr.decoding.stream import use_one_core
     from snn_asr.devices import choose_device
-    from snn_asr.inputs import find_inputs
-    from snn_asr.recognizer import EVENT, Recognizer
-    from snn_asr.streaming import use_one_core
 
     found = find_inputs(inputs, sys.stdin if "-" in inputs else ())
     if engine == EVENT:

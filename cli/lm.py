@@ -36,7 +36,7 @@ def lm(
     Interpolated modified Kneser-Ney, as KenLM's lmplz: an ARPA file for decode --lm. Of prepared data only the
     training transcripts are read.
     """
-    from snn_asr import ngrams
+    from snn_asr.decoding import ngrams
     from snn_asr.errors import UsageError, unknown_name
 
     if unit not in UNITS:
@@ -46,7 +46,7 @@ def lm(
     tokens = _tokens(model) if model is not None else None
     texts = list(_texts(source, data_folder, tokens))
     if unit == "token":
-        from snn_asr.beam import spelled
+        from snn_asr.decoding.beam import spelled
 
         labels = spelled(tokens)
         sentences = [[labels[index] for index in tokens.encode(text)] for text in texts]

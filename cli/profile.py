@@ -24,10 +24,10 @@ def profile(
     import sys
 
     from snn_asr import profiling
+    from snn_asr.decoding.inputs import find_inputs
+    from snn_asr.decoding.recognizer import EVENT, Recognizer
+    from snn_asr.decoding.stream import use_one_core
     from snn_asr.devices import choose_device
-    from snn_asr.inputs import find_inputs
-    from snn_asr.recognizer import EVENT, Recognizer
-    from snn_asr.streaming import use_one_core
 
     if engine == EVENT:
         use_one_core()

@@ -33,10 +33,10 @@ def stream(
     """
     import sys
 
-    from snn_asr.endpointing import DEFAULT, EndpointSettings
-    from snn_asr.live import JsonLines, Screen, file_blocks, raw_blocks, run_stream
-    from snn_asr.recognizer import Recognizer
-    from snn_asr.streaming import use_one_core
+    from snn_asr.decoding.endpointing import DEFAULT, EndpointSettings
+    from snn_asr.decoding.live import JsonLines, Screen, file_blocks, raw_blocks, run_stream
+    from snn_asr.decoding.recognizer import Recognizer
+    from snn_asr.decoding.stream import use_one_core
 
     use_one_core()
     recognizer = Recognizer(model)

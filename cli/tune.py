@@ -14,7 +14,7 @@ from snn_asr.cli.options import split_commas
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from snn_asr.tuning import Tuning
+    from snn_asr.decoding.tuning import Tuning
 
 
 def tune(
@@ -37,10 +37,10 @@ def tune(
 
     A grid is decoded on the development data, and on nothing else. The last line are the best options for decode.
     """
-    from snn_asr import tuning
     from snn_asr.data.manifest import find_manifests, read_manifest
+    from snn_asr.decoding import tuning
+    from snn_asr.decoding.recognizer import Recognizer
     from snn_asr.devices import choose_device
-    from snn_asr.recognizer import Recognizer
 
     tried = _numbers(weights, "--weights") or tuning.WEIGHTS
     bonuses_tried = _numbers(bonuses, "--bonuses") or tuning.BONUSES

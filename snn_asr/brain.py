@@ -24,7 +24,7 @@ from snn_asr import processes
 from snn_asr.averaging import AveragedWeights
 from snn_asr.data.dataset import Batch, BucketedBatches, SpeechDataset
 from snn_asr.data.tokens import Tokens
-from snn_asr.decoding import decode
+from snn_asr.decoding.greedy import decode
 from snn_asr.errors import DivergenceError
 from snn_asr.files import append_json_line, atomic_path, write_text
 from snn_asr.network.encoders import directions

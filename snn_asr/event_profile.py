@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from snn_asr.data.features import DELTA_LOOK_AHEAD_FRAMES, FeatureSettings
+from snn_asr.decoding.recognizer import Recognizer
+from snn_asr.decoding.stream import WORD, EncoderInputs
 from snn_asr.errors import DataError
 from snn_asr.events.engine import EventModel
 from snn_asr.events.kernels.stack import BACK, OUTPUTS, UNITS
-from snn_asr.recognizer import Recognizer
-from snn_asr.streaming import WORD, EncoderInputs
 
 MULTIPLICATION_PICOJOULES = {"float32": 3.7, "int8": 0.2}
 ADDITION_PICOJOULES = {"float32": 0.9, "int8": 0.03}

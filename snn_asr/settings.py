@@ -10,7 +10,7 @@ from typing import Any
 
 from snn_asr import recipe
 from snn_asr.data.augmentation import FrameAugmentation
-from snn_asr.decoding import TASKS, TRANSCRIPTION
+from snn_asr.decoding.greedy import TASKS, TRANSCRIPTION
 from snn_asr.errors import UsageError, unknown_name
 from snn_asr.network.front_end import named as named_front_end
 from snn_asr.schedules import SCHEDULES

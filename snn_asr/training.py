@@ -31,7 +31,7 @@ from snn_asr.data.feature_cache import FeatureCache
 from snn_asr.data.features import FeatureExtractor
 from snn_asr.data.manifest import REQUIRED_SPLITS, check_disjoint, find_manifests, fingerprint, read_manifest
 from snn_asr.data.tokens import build_tokens
-from snn_asr.decoding import CLASSIFICATION
+from snn_asr.decoding.greedy import CLASSIFICATION
 from snn_asr.devices import choose_device, own_device
 from snn_asr.errors import DataError, InterruptedRun, UsageError, unknown_name
 from snn_asr.evaluation import evaluate

@@ -12,7 +12,7 @@ from snn_asr.data.dataset import Batch
 from snn_asr.data.features import FeatureSettings, Normalization
 from snn_asr.data.manifest import Utterance
 from snn_asr.data.tokens import build_tokens
-from snn_asr.decoding import Emission
+from snn_asr.decoding.greedy import Emission
 from snn_asr.network.model import AcousticModel, ModelSettings
 
 SPOKEN = ["h#", "q", "ix", "bcl", "b", "pau"]

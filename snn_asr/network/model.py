@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from snn_asr import __version__, weights
 from snn_asr.data.features import FeatureSettings, Normalization, stack_frames, stacked_length
 from snn_asr.data.tokens import Tokens
-from snn_asr.decoding import TASKS, TRANSCRIPTION
+from snn_asr.decoding.greedy import TASKS, TRANSCRIPTION
 from snn_asr.errors import DataError, SnnAsrError, unknown_name
 from snn_asr.files import read_json, sha256, write_bytes, write_json, write_text
 from snn_asr.network import encoders

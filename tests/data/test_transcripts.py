@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snn_asr.data.transcripts import by_file_name, read_transcripts
+from snn_asr.decoding.writers import Hypothesis, Token, record, render
 from snn_asr.errors import DataError
-from snn_asr.writers import Hypothesis, Token, record, render
 
 EXPECTED = {"spk/a-1": "hello big world", "b": "", "c": "naïve (so to say) words"}
 MANIFEST = {identifier: {"wav": "x.wav", "duration": 1.0, "text": text} for identifier, text in EXPECTED.items()}

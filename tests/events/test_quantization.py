@@ -15,6 +15,7 @@ from hypothesis.extra.numpy import arrays
 
 from snn_asr.data.features import FeatureSettings, Normalization
 from snn_asr.data.tokens import WordTokens
+from snn_asr.decoding.recognizer import Recognizer
 from snn_asr.errors import DataError, UsageError
 from snn_asr.events.engine import EventModel
 from snn_asr.events.quantization import quantize_folder, quantized
@@ -22,7 +23,6 @@ from snn_asr.files import sha256, write_json
 from snn_asr.network import model as models
 from snn_asr.network.front_end import FrontEndSettings
 from snn_asr.network.model import AcousticModel, ModelSettings
-from snn_asr.recognizer import Recognizer
 from snn_asr.weights import pack, restored, rounded, row_scales, unpack
 
 TOKENS = WordTokens([f"w{index}" for index in range(CLASSES - 1)])

@@ -9,8 +9,8 @@ import subprocess
 
 import pytest
 
+from snn_asr.decoding.writers import Hypothesis, Token, render
 from snn_asr.scoring.error_rates import ErrorCounts, score
-from snn_asr.writers import Hypothesis, Token, render
 
 SCORES = re.compile(
     r"id: \((\S+)\)\n(?:File: .*\nChannel: .*\n)?Scores: \(#C #S #D #I\) (\d+) (\d+) (\d+) (\d+)"

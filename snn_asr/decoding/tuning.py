@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from snn_asr.batch_decoding import BATCH_FILES
-from snn_asr.beam import AUTO, BeamDecoder, BeamSettings, search
 from snn_asr.data.manifest import Utterance
-from snn_asr.decoding import merge_repeats
+from snn_asr.decoding.beam import AUTO, BeamDecoder, BeamSettings, search
+from snn_asr.decoding.files import BATCH_FILES
+from snn_asr.decoding.greedy import merge_repeats
+from snn_asr.decoding.recognizer import Recognizer
 from snn_asr.errors import DataError, UsageError
-from snn_asr.recognizer import Recognizer
 from snn_asr.scoring.error_rates import count_errors
 
 log = logging.getLogger(__name__)

@@ -19,9 +19,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from snn_asr.decoding.language_model import END, START, UNKNOWN, Ngram, NgramModel
 from snn_asr.errors import DataError, UsageError
 from snn_asr.files import write_text
-from snn_asr.language_model import END, START, UNKNOWN, Ngram, NgramModel
 
 log = logging.getLogger(__name__)
 

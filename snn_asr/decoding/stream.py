@@ -26,11 +26,11 @@ from torch import Tensor
 
 from snn_asr.data.features import FeatureExtractor, FeatureStream, stack_frames
 from snn_asr.data.tokens import Tokens
-from snn_asr.decoding import STREAMS, TRANSCRIPTION, Emission
-from snn_asr.endpointing import Endpointer, EndpointSettings
+from snn_asr.decoding.endpointing import Endpointer, EndpointSettings
+from snn_asr.decoding.greedy import STREAMS, TRANSCRIPTION, Emission
+from snn_asr.decoding.writers import WORD_START, Hypothesis, Token, words
 from snn_asr.errors import DataError
 from snn_asr.network.model import AcousticModel
-from snn_asr.writers import WORD_START, Hypothesis, Token, words
 
 if TYPE_CHECKING:
     from snn_asr.events.engine import EventModel

@@ -20,16 +20,16 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from snn_asr.beam import AUTO, BeamDecoder, BeamSettings, align
 from snn_asr.data.audio import read_audio
 from snn_asr.data.audio_blocks import read_blocks
 from snn_asr.data.features import FeatureExtractor
-from snn_asr.decoding import TRANSCRIPTION, Emission, decode
-from snn_asr.endpointing import DEFAULT, EndpointSettings
+from snn_asr.decoding.beam import AUTO, BeamDecoder, BeamSettings, align
+from snn_asr.decoding.endpointing import DEFAULT, EndpointSettings
+from snn_asr.decoding.greedy import TRANSCRIPTION, Emission, decode
+from snn_asr.decoding.stream import SEGMENT, Stream
+from snn_asr.decoding.writers import Alternative, Hypothesis, Token
 from snn_asr.errors import DataError, UsageError, unknown_name
 from snn_asr.network import model as models
-from snn_asr.streaming import SEGMENT, Stream
-from snn_asr.writers import Alternative, Hypothesis, Token
 
 if TYPE_CHECKING:
     from snn_asr.events.engine import EventModel

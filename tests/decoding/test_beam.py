@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snn_asr.beam import (
+from snn_asr.data.tokens import CharacterTokens, WordTokens
+from snn_asr.decoding.beam import (
     AUTO,
     TOKEN,
     WORD,
@@ -26,12 +27,11 @@ from snn_asr.beam import (
     search,
     spelled,
 )
-from snn_asr.data.tokens import CharacterTokens, WordTokens
-from snn_asr.decoding import Emission
+from snn_asr.decoding.greedy import Emission
+from snn_asr.decoding.language_model import END
+from snn_asr.decoding.ngrams import estimate, write_arpa
+from snn_asr.decoding.writers import WORD_START
 from snn_asr.errors import DataError, UsageError
-from snn_asr.language_model import END
-from snn_asr.ngrams import estimate, write_arpa
-from snn_asr.writers import WORD_START
 
 EVERYTHING = 3**5
 sizes = st.tuples(st.integers(0, 5), st.integers(2, 3), st.integers(0, 10**6))

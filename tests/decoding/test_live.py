@@ -17,9 +17,9 @@ from tones import speak
 
 from snn_asr.data.audio import read_audio, resample, write_audio
 from snn_asr.data.audio_blocks import Resampler, read_blocks
+from snn_asr.decoding.live import Interruptible, JsonLines, Screen, raw_blocks
+from snn_asr.decoding.stream import PARTIAL, SEGMENT, WORD, StreamEvent
 from snn_asr.errors import DataError
-from snn_asr.live import Interruptible, JsonLines, Screen, raw_blocks
-from snn_asr.streaming import PARTIAL, SEGMENT, WORD, StreamEvent
 
 
 @settings(max_examples=40, deadline=None)

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from snn_asr.decoding.writers import FORMATS, KINDS, Hypothesis, Token, render, words
 from snn_asr.errors import UsageError
-from snn_asr.writers import FORMATS, KINDS, Hypothesis, Token, render, words
 
 GOLDEN = Path(__file__).parent / "golden"
 

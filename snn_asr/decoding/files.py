@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from snn_asr.decoding.inputs import Input
+from snn_asr.decoding.recognizer import BATCH, Recognizer
+from snn_asr.decoding.writers import FORMATS, Hypothesis, render
 from snn_asr.errors import DataError
 from snn_asr.files import append_json_line, read_json, sha256, write_json, write_text
-from snn_asr.inputs import Input
-from snn_asr.recognizer import BATCH, Recognizer
 from snn_asr.sharding import Shard, mend_journal, read_journal, shard_files
-from snn_asr.writers import FORMATS, Hypothesis, render
 
 BATCH_FILES = 16
 JOURNAL, ERRORS = "decoded.jsonl", "errors.json"

@@ -14,15 +14,15 @@ from tones import RATE_HZ, speak
 
 from snn_asr.data.features import FeatureSettings, Normalization
 from snn_asr.data.tokens import CharacterTokens, SentencePieceTokens, WordTokens
-from snn_asr.decoding import BLANK, ClassStream, Emission, GreedyStream, classify, greedy
-from snn_asr.endpointing import Endpointer, EndpointSettings
+from snn_asr.decoding.endpointing import Endpointer, EndpointSettings
+from snn_asr.decoding.greedy import BLANK, ClassStream, Emission, GreedyStream, classify, greedy
+from snn_asr.decoding.recognizer import Recognizer
+from snn_asr.decoding.stream import PARTIAL, SEGMENT, WORD, WordStream
+from snn_asr.decoding.writers import Hypothesis, words
 from snn_asr.errors import DataError, UsageError
 from snn_asr.network.front_end import PRESETS
 from snn_asr.network.input_coding import CODINGS
 from snn_asr.network.model import AcousticModel, ModelSettings, save_model
-from snn_asr.recognizer import Recognizer
-from snn_asr.streaming import PARTIAL, SEGMENT, WORD, WordStream
-from snn_asr.writers import Hypothesis, words
 
 LONGEST_CHUNK = 10 * RATE_HZ
 SPOKEN = ["low", "high", "mid", "low"]

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from snn_asr.decoding.language_model import END, START, UNKNOWN, NgramModel, read_arpa
+from snn_asr.decoding.ngrams import adjusted_counts, estimate, write_arpa
 from snn_asr.errors import DataError, UsageError
-from snn_asr.language_model import END, START, UNKNOWN, NgramModel, read_arpa
-from snn_asr.ngrams import adjusted_counts, estimate, write_arpa
 
 GOLDEN = Path(__file__).parent / "golden"  # lmplz -o 3 --discount_fallback < lmplz.txt
 WORDS = "abcde"

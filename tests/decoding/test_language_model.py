@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from snn_asr import language_model
+from snn_asr.decoding import language_model
+from snn_asr.decoding.language_model import UNKNOWN_LOG10, KenlmModel, NgramModel, load_language_model, read_arpa
 from snn_asr.errors import DataError
-from snn_asr.language_model import UNKNOWN_LOG10, KenlmModel, NgramModel, load_language_model, read_arpa
 
 GOLDEN = Path(__file__).parent / "golden" / "lmplz.arpa"
 ARPA = """\

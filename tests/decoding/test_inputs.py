@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from snn_asr.decoding.inputs import Input, find_inputs
 from snn_asr.errors import DataError, UsageError
-from snn_asr.inputs import Input, find_inputs
 
 TREE = ("a.wav", "b.flac", "notes.txt", "sub/c.WAV", "sub/deeper/a.wav", "sub/deeper/d.sph")
 

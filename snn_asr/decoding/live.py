@@ -15,8 +15,8 @@ import numpy as np
 from torch import Tensor
 
 from snn_asr.data.audio_blocks import Resampler, read_blocks
+from snn_asr.decoding.stream import PARTIAL, WORD, Stream, StreamEvent, waveform
 from snn_asr.errors import DataError
-from snn_asr.streaming import PARTIAL, WORD, Stream, StreamEvent, waveform
 
 BLOCK_SECONDS = 0.5  # of a file at a time
 _READ_BYTES = 1 << 16  # at most; a pipe gives what there is

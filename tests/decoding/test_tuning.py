@@ -12,16 +12,16 @@ import pytest
 import torch
 from tones import WORDS_HZ
 
-from snn_asr import tuning
-from snn_asr.beam import BeamSettings
 from snn_asr.data.manifest import Utterance, read_manifest
 from snn_asr.data.tokens import WordTokens
+from snn_asr.decoding import tuning
+from snn_asr.decoding.beam import BeamSettings
+from snn_asr.decoding.language_model import read_arpa
+from snn_asr.decoding.ngrams import estimate, write_arpa
+from snn_asr.decoding.recognizer import Recognizer
+from snn_asr.decoding.tuning import Point, Tuning, tune
 from snn_asr.errors import DataError, UsageError
 from snn_asr.files import read_json
-from snn_asr.language_model import read_arpa
-from snn_asr.ngrams import estimate, write_arpa
-from snn_asr.recognizer import Recognizer
-from snn_asr.tuning import Point, Tuning, tune
 
 
 class Unsure:
@@ -129,7 +129,7 @@ def test_a_mistake_is_one_line_and_its_code(words, code, problem, run, tones, tm
 
 
 def test_tune_prints_a_table_and_the_options_for_decode(run, tones, arpa, monkeypatch):
-    from snn_asr import recognizer
+    from snn_asr.decoding import recognizer
 
     monkeypatch.setattr(recognizer, "Recognizer", lambda *_: Unsure())
     utterances = {"u": Utterance("u", Path("u.wav"), 1.0, "s", "one two")}

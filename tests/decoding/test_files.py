@@ -11,14 +11,14 @@ import torch
 from tones import RATE_HZ, speak
 
 import snn_asr
-from snn_asr import batch_decoding
-from snn_asr.batch_decoding import BATCH_FILES, ERRORS, JOURNAL, Outcome, decode_files
 from snn_asr.data.audio import write_audio
+from snn_asr.decoding import files
+from snn_asr.decoding.files import BATCH_FILES, ERRORS, JOURNAL, Outcome, decode_files
+from snn_asr.decoding.inputs import find_inputs
+from snn_asr.decoding.writers import FORMATS, render
 from snn_asr.errors import DataError
 from snn_asr.files import read_json
-from snn_asr.inputs import find_inputs
 from snn_asr.sharding import Shard, shard_files
-from snn_asr.writers import FORMATS, render
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_another_model_decodes_again(recognizer, gru_run, audio, tmp_path):
 
 
 def test_an_interrupted_call_goes_on_where_it_was(recognizer, audio, tmp_path, monkeypatch):
-    append, calls = batch_decoding.append_json_line, []
+    append, calls = files.append_json_line, []
 
     def interrupted(*arguments):
         calls.append(arguments)
@@ -138,7 +138,7 @@ def test_an_interrupted_call_goes_on_where_it_was(recognizer, audio, tmp_path, m
         append(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(batch_decoding, "append_json_line", interrupted)
+        patch.setattr(files, "append_json_line", interrupted)
         with pytest.raises(KeyboardInterrupt):
             decode(recognizer, audio, tmp_path / "out")
     journal = tmp_path / "out" / JOURNAL
@@ -222,7 +222,7 @@ def test_the_line_another_shard_is_writing_is_left_alone(recognizer, audio, tmp_
 def test_errors_of_a_shard_that_ends_meanwhile_are_not_lost(recognizer, audio, tmp_path, monkeypatch):
     """The second shard ends after the first has read the lists of both and before it writes what they hold."""
     (audio / "broken.wav").write_text("no audio")  # the second of seven names: shard 1/2 has "broken" and three more
-    write, ended = batch_decoding.write_json, []
+    write, ended = files.write_json, []
     for shard in ("1/2", "2/2"):
         decode(recognizer, audio, tmp_path, shard=shard)
     (audio / "one.wav").write_text("no audio")
@@ -236,6 +236,6 @@ def test_errors_of_a_shard_that_ends_meanwhile_are_not_lost(recognizer, audio, t
             decode(recognizer, audio, tmp_path, shard=second)
         write(path, value)
 
-    monkeypatch.setattr(batch_decoding, "write_json", write_late)
+    monkeypatch.setattr(files, "write_json", write_late)
     decode(recognizer, audio, tmp_path, shard=first)
     assert ended and read_json(tmp_path / ERRORS).keys() == {str(audio / "broken.wav"), str(audio / "one.wav")}
