@@ -23,11 +23,11 @@ def profile(
     """Count operations, sparsity and footprint; measure speed."""
     import sys
 
-    from snn_asr import profiling
     from snn_asr.decoding.inputs import find_inputs
     from snn_asr.decoding.recognizer import EVENT, Recognizer
     from snn_asr.decoding.stream import use_one_core
     from snn_asr.devices import choose_device
+    from snn_asr.efficiency import profile
 
     if engine == EVENT:
         use_one_core()
@@ -35,11 +35,11 @@ def profile(
     recognizer.use_engine(engine, precision)
     paths = [each.path for each in find_inputs(inputs, sys.stdin if "-" in inputs else ())]
     if engine == EVENT:
-        from snn_asr import event_profile
+        from snn_asr.efficiency import energy
 
-        result = event_profile.profile_stream(recognizer, paths, precision)
-        text = event_profile.describe_stream(result)
+        result = energy.profile_stream(recognizer, paths, precision)
+        text = energy.describe_stream(result)
     else:
-        result = profiling.profile(recognizer, paths)
-        text = profiling.describe(result)
+        result = profile.profile(recognizer, paths)
+        text = profile.describe(result)
     typer.echo(json.dumps(result, indent=2) if as_json else text)

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from snn_asr.decoding.recognizer import Recognizer
+from snn_asr.efficiency.operations import Record, record_layers
 from snn_asr.errors import DataError
 from snn_asr.network import encoders
 from snn_asr.network.cells import gated
@@ -38,7 +39,6 @@ from snn_asr.network.coder import Coder, CoderSettings, RangeTracker
 from snn_asr.network.encoders import Encoder, directions
 from snn_asr.network.layers.coded import CodedLayer
 from snn_asr.network.layers.driven import DrivenLayer
-from snn_asr.operations import Record, record_layers
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from event_cases import CLASSES, FEATURES, SPIKING, build, dyadic, trained
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from snn_asr.efficiency.operations import Record, record_layers
 from snn_asr.errors import UsageError
 from snn_asr.events.engine import EventModel
-from snn_asr.operations import Record, record_layers
 
 SIZE = 12
 

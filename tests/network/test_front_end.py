@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from torch.nn.utils.rnn import pad_sequence
 
 from snn_asr.data.features import FeatureSettings
+from snn_asr.efficiency.operations import INPUT, OperationCount, Products, count_batch, record_layers
 from snn_asr.errors import UsageError
 from snn_asr.files import read_json, write_text
 from snn_asr.network import front_end as front_ends
 from snn_asr.network.encoders import build
 from snn_asr.network.front_end import PRESETS, FrontEnd, FrontEndSettings, named
-from snn_asr.operations import INPUT, OperationCount, Products, count_batch, record_layers
 
 FEATURES = FeatureSettings(mels=7, deltas=True, stack=6)
 SETTINGS = FrontEndSettings((4, 5, 3), (2, 1, 3), (1, 2, 2))
@@ -258,7 +258,7 @@ def test_presets_have_a_front_end_that_takes_their_frames(name, preset, stack):
 
 def test_a_recipe_with_a_front_end_trains_and_decodes(tones, tone_recipe, tmp_path):
     from snn_asr import load_model
-    from snn_asr.profiling import profile
+    from snn_asr.efficiency.profile import profile
     from snn_asr.training import train
 
     front_end = "front_end: !new:snn_asr.network.front_end.FrontEndSettings\n"

@@ -8,8 +8,17 @@ import pytest
 import torch
 from trained_encoders import trained_encoder
 
+from snn_asr.efficiency.operations import (
+    CORE,
+    HEAD,
+    INPUT,
+    OperationCount,
+    Products,
+    Record,
+    count_batch,
+    record_layers,
+)
 from snn_asr.network import encoders
-from snn_asr.operations import CORE, HEAD, INPUT, OperationCount, Products, Record, count_batch, record_layers
 
 NAMES = sorted(encoders.ENCODERS)
 CASES = [

@@ -10,9 +10,9 @@ from tones import RATE_HZ, speak
 
 from snn_asr.data.audio import write_audio
 from snn_asr.data.manifest import read_manifest
+from snn_asr.efficiency.profile import describe, profile
 from snn_asr.errors import DataError
 from snn_asr.files import read_json
-from snn_asr.profiling import describe, profile
 
 
 def test_the_test_set_costs_what_training_counted(recognizer, tones, tone_run):

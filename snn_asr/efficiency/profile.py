@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from snn_asr.decoding.recognizer import Recognizer
+from snn_asr.efficiency.operations import OperationCount, count_batch, record_layers
 from snn_asr.errors import DataError
-from snn_asr.operations import OperationCount, count_batch, record_layers
 
 
 def profile(recognizer: Recognizer, paths: Sequence[Path]) -> dict[str, Any]:
