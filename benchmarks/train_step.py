@@ -78,7 +78,7 @@ def options(name: str) -> dict[str, object]:
     """What the recipes build the encoder with."""
     from hyperpyyaml import load_hyperpyyaml
 
-    from snn_asr import recipe
+    from snn_asr.training import recipe
 
     block = (recipe.recipes_folder() / recipe.ENCODERS / f"{name}.yaml").read_text(encoding="utf-8")
     return load_hyperpyyaml(f"bidirectional: false\ndropout: {DROPOUT}\n{block}")["encoder_options"]

@@ -81,8 +81,8 @@ def _is_model(target: str) -> bool:
 
 
 def _find_recipe(target: str) -> Path:
-    from snn_asr import recipe
     from snn_asr.errors import UsageError
+    from snn_asr.training import recipe
 
     try:
         return recipe.find(target)
@@ -95,9 +95,9 @@ def _find_recipe(target: str) -> Path:
 
 def _recipe_settings(path: Path, encoders: str | None) -> dict[str, dict[str, object]]:
     """What the recipe says with each of the encoders, by name."""
-    from snn_asr import recipe
     from snn_asr.data.features import FeatureSettings
     from snn_asr.errors import UsageError
+    from snn_asr.training import recipe
 
     blocks = recipe.encoder_blocks(path)
     names = [each for each in ENCODERS if each in blocks]

@@ -32,8 +32,9 @@ def compare(
 
     Error rate with interval, parameters, multiplications. Runs that are finished are not repeated.
     """
-    from snn_asr import comparison, recipe, report
+    from snn_asr import comparison, report
     from snn_asr.errors import UsageError
+    from snn_asr.training import recipe
 
     words = [each for each in targets if "=" not in each or Path(each).is_dir()]
     overrides = parse_overrides(each for each in targets if each not in words)
@@ -49,7 +50,7 @@ def compare(
         recipe.find(words[0])
         if output_folder is None:
             raise UsageError("training needs a place for the runs", "--output-folder", "give a folder")
-        from snn_asr.training import train_encoders
+        from snn_asr.training.run import train_encoders
 
         names = split_commas(encoders)
         folders = train_encoders(words[0], names, seeds, data_folder, output_folder, device, overrides, jobs)

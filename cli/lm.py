@@ -85,8 +85,8 @@ def _recipe_data(name: str, data_folder: Path | None, tokens: Tokens | None) -> 
     """A recipe's data folder, and how the names of its manifests begin. Nothing of the recipe is built."""
     import yaml
 
-    from snn_asr import recipe
     from snn_asr.errors import UsageError
+    from snn_asr.training import recipe
 
     nodes = yaml.compose(recipe.text(recipe.find(name)), Loader=yaml.SafeLoader).value
     values = {key.value: value.value for key, value in nodes if isinstance(value, yaml.ScalarNode)}

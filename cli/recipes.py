@@ -17,7 +17,7 @@ recipes = typer.Typer(rich_markup_mode=None, help="List, show or copy the recipe
 @recipes.command("list")
 def list_recipes() -> None:
     """One line a recipe: its name, a tab, what it trains."""
-    from snn_asr import recipe
+    from snn_asr.training import recipe
 
     for name, path in recipe.discover().items():
         typer.echo(f"{name}\t{recipe.summary(path)}")
@@ -31,7 +31,7 @@ def show(
     ] = None,
 ) -> None:
     """Print a recipe with its encoder block, as train would read it."""
-    from snn_asr import recipe
+    from snn_asr.training import recipe
 
     typer.echo(recipe.text(name, parse_overrides(overrides)), nl=False)
 
@@ -42,6 +42,6 @@ def copy(
     folder: Annotated[Path, typer.Argument(help="Where to put the recipe's folder and encoders/.", metavar="FOLDER")],
 ) -> None:
     """Copy a recipe and the encoder blocks to FOLDER, to change and train from there."""
-    from snn_asr import recipe
+    from snn_asr.training import recipe
 
     typer.echo(recipe.copy(name, folder))

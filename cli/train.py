@@ -36,10 +36,11 @@ def train(
     On several GPUs, or processes: torchrun --nproc-per-node 4 --no-python snn-asr train ..., where batch_frames are
     those of all together.
     """
-    from snn_asr import processes, training
+    from snn_asr import processes
+    from snn_asr.training import run
 
     overrides = parse_overrides(options) | ({} if precision is None else {"precision": precision})
-    folder = training.train(
+    folder = run.train(
         recipe, data_folder, output_folder, device=device, seed=seed, resume=resume, overrides=overrides
     )
     if processes.is_main():

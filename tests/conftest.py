@@ -86,7 +86,7 @@ def tone_recipe(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tone_run(tones: Path, tone_recipe: Path, tmp_path_factory) -> Path:
     """The run folder of improved_v2 trained on the tones."""
-    from snn_asr.training import train
+    from snn_asr.training.run import train
 
     return train(tone_recipe, tones, tmp_path_factory.mktemp("runs") / "spiking", device="cpu")
 
@@ -94,7 +94,7 @@ def tone_run(tones: Path, tone_recipe: Path, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def gru_run(tones: Path, tone_recipe: Path, tmp_path_factory) -> Path:
     """The run folder of its GRU twin, trained for two epochs only."""
-    from snn_asr.training import train
+    from snn_asr.training.run import train
 
     overrides = {"encoder": "gru", "epochs": 2}
     return train(tone_recipe, tones, tmp_path_factory.mktemp("runs") / "gru", device="cpu", overrides=overrides)

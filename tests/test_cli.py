@@ -174,7 +174,7 @@ def test_prepare_passes_its_options_and_prints_the_summary(monkeypatch, capsys) 
 
 
 def test_recipes_list_show_and_copy(tmp_path: Path, monkeypatch, capsys) -> None:
-    from snn_asr import recipe
+    from snn_asr.training import recipe
 
     for name, content in {"Small/train.yaml": "# A small one\nencoder: a\n", "encoders/a.yaml": "bits: 2\n"}.items():
         path = tmp_path / "recipes" / name

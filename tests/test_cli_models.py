@@ -13,9 +13,9 @@ import pytest
 import torch
 from tones import RATE_HZ, speak
 
-from snn_asr import training
 from snn_asr.data.audio import write_audio
 from snn_asr.files import read_json
+from snn_asr.training import run
 
 SHORT = ("epochs=1", "hidden_size=8", "batch_frames=1000")
 EPOCH = (
@@ -161,7 +161,7 @@ def test_compare_trains_each_encoder_once(run, tone_recipe, tones, tmp_path, mon
     begins = [line.partition(":")[0] for line in errors]
     assert "improved_v2-seed1 epoch 1/1" in begins and "gru-seed1 epoch 1/1" in begins
     assert read_json(tmp_path / "runs" / "improved_v2-seed1" / "run.json")["overrides"]["bits"] == 4
-    monkeypatch.setattr(training, "_fit", None)
+    monkeypatch.setattr(run, "_fit", None)
     assert run(*words)[:2] == (0, out)
 
 

@@ -18,8 +18,8 @@ from snn_asr.data.features import FeatureExtractor
 from snn_asr.data.manifest import check_disjoint, find_manifests, read_manifest
 from snn_asr.data.tokens import build_tokens
 from snn_asr.errors import DataError, UsageError
-from snn_asr.settings import load_settings
 from snn_asr.sharding import Shard
+from snn_asr.training.config import load_settings
 
 RATE = 16000
 

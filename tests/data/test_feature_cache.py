@@ -216,7 +216,7 @@ def test_a_recording_that_cannot_be_read_is_named_as_without_a_cache(source, tmp
 
 
 def test_training_gives_the_same_bits_with_and_without_kept_frames(speechbrain, tones, tone_recipe, tmp_path):
-    from snn_asr.training import train
+    from snn_asr.training.run import train
 
     folder, results = tmp_path / "features", []
     for name, where in (("computed", None), ("kept", str(folder))):
@@ -230,13 +230,13 @@ def test_training_gives_the_same_bits_with_and_without_kept_frames(speechbrain, 
 
 
 def test_frames_are_kept_beside_the_manifests_unless_a_recipe_says_otherwise(tone_recipe, tmp_path):
-    from snn_asr import training
-    from snn_asr.settings import load_settings
+    from snn_asr.training import run
+    from snn_asr.training.config import load_settings
 
     assert load_settings(tone_recipe, {"encoder": "gru"})["feature_cache"] == "auto"
-    cache = training._feature_cache({"feature_cache": "auto"}, tmp_path)
+    cache = run._feature_cache({"feature_cache": "auto"}, tmp_path)
     assert cache is not None and cache.folder == tmp_path / "features"
-    assert all(training._feature_cache({"feature_cache": off}, tmp_path) is None for off in (None, "none"))
+    assert all(run._feature_cache({"feature_cache": off}, tmp_path) is None for off in (None, "none"))
     for wrong in (3, "", True):
         with pytest.raises(UsageError, match="feature_cache: .* must be auto, none or a folder"):
             load_settings(_with_cache_key(tone_recipe, tmp_path), {"encoder": "gru", "feature_cache": wrong})

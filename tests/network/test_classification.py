@@ -11,14 +11,14 @@ import torch
 from tones import RATE_HZ, WORDS_HZ, speak, write_recipe
 
 import snn_asr
-from snn_asr import training
 from snn_asr.cli import main as program
 from snn_asr.data.audio import write_audio
 from snn_asr.data.manifest import Utterance, write_manifest
 from snn_asr.errors import DataError, InterruptedRun, UsageError
 from snn_asr.files import read_json, write_json
-from snn_asr.objectives import last_frame_cross_entropy
-from snn_asr.training import train
+from snn_asr.training import run
+from snn_asr.training.objectives import last_frame_cross_entropy
+from snn_asr.training.run import train
 
 SPLITS = {"train": 24, "dev": 9, "test": 9}
 REPLACED = {
@@ -82,7 +82,7 @@ def test_classes_are_learnt_and_every_clip_gets_one_word(classifier, clips):
 def test_an_interrupted_classifier_goes_on_to_the_same_weights(
     classifier, clips, classification_recipe, tmp_path, monkeypatch
 ):
-    stop, calls = training.RecognizerBrain.on_fit_batch_end, []
+    stop, calls = run.RecognizerBrain.on_fit_batch_end, []
 
     def interrupted(self, *arguments):
         calls.append(1)
@@ -91,7 +91,7 @@ def test_an_interrupted_classifier_goes_on_to_the_same_weights(
         return stop(self, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.RecognizerBrain, "on_fit_batch_end", interrupted)
+        patch.setattr(run.RecognizerBrain, "on_fit_batch_end", interrupted)
         with pytest.raises(InterruptedRun, match="after 2 of 4 epochs"):
             train(classification_recipe, clips, tmp_path, device="cpu")
     train(classification_recipe, clips, tmp_path, device="cpu")

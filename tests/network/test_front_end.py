@@ -248,7 +248,7 @@ def test_multiplications_are_those_of_walking_every_patch():
 
 @pytest.mark.parametrize(("name", "preset", "stack"), [("TIMIT", "strong", 2), ("LibriSpeech", "large", 4)])
 def test_presets_have_a_front_end_that_takes_their_frames(name, preset, stack):
-    from snn_asr.settings import load_settings
+    from snn_asr.training.config import load_settings
 
     chosen = load_settings(name, {"preset": preset})
     assert named(chosen["front_end"]).time_stride == chosen["features"].stack == stack
@@ -259,7 +259,7 @@ def test_presets_have_a_front_end_that_takes_their_frames(name, preset, stack):
 def test_a_recipe_with_a_front_end_trains_and_decodes(tones, tone_recipe, tmp_path):
     from snn_asr import load_model
     from snn_asr.efficiency.profile import profile
-    from snn_asr.training import train
+    from snn_asr.training.run import train
 
     front_end = "front_end: !new:snn_asr.network.front_end.FrontEndSettings\n"
     front_end += "    channels: [4]\n    time_strides: [3]\n    frequency_strides: [2]\n"

@@ -8,7 +8,6 @@ import pytest
 import torch
 from hyperpyyaml import load_hyperpyyaml
 
-from snn_asr import recipe
 from snn_asr.errors import UsageError
 from snn_asr.network import encoders
 from snn_asr.network.cells import spiking_lstm
@@ -16,6 +15,7 @@ from snn_asr.network.kernels import load, run_sequence
 from snn_asr.network.layers.folding import fold
 from snn_asr.network.layers.spiking_lstm import SpikingLstmLayer
 from snn_asr.network.surrogates import SURROGATES, choose
+from snn_asr.training import recipe
 
 BACKENDS = ["reference", "cpu"]
 VARIANTS = [("thresholded", each) for each in spiking_lstm.CELL_GRADIENTS] + [("kept", "straight")]

@@ -16,8 +16,7 @@ from typing import Any
 
 import torch
 
-from snn_asr import __version__, corpora, processes, recipe
-from snn_asr.brain import RecognizerBrain
+from snn_asr import __version__, corpora, processes
 from snn_asr.data.dataset import (
     BucketedBatches,
     SpeechDataset,
@@ -34,13 +33,15 @@ from snn_asr.data.tokens import build_tokens
 from snn_asr.decoding.greedy import CLASSIFICATION
 from snn_asr.devices import choose_device, own_device
 from snn_asr.errors import DataError, InterruptedRun, UsageError, unknown_name
-from snn_asr.evaluation import evaluate
 from snn_asr.files import read_json, write_json
-from snn_asr.jobs import run_jobs
 from snn_asr.network.coder import RangeTracker
 from snn_asr.network.front_end import named as named_front_end
 from snn_asr.network.model import CHECKSUMS, AcousticModel, ModelSettings, save_model
-from snn_asr.settings import load_settings
+from snn_asr.training import recipe
+from snn_asr.training.brain import RecognizerBrain
+from snn_asr.training.config import load_settings
+from snn_asr.training.evaluation import evaluate
+from snn_asr.training.jobs import run_jobs
 
 log = logging.getLogger(__name__)
 

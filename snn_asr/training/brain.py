@@ -21,7 +21,6 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from snn_asr import processes
-from snn_asr.averaging import AveragedWeights
 from snn_asr.data.dataset import Batch, BucketedBatches, SpeechDataset
 from snn_asr.data.tokens import Tokens
 from snn_asr.decoding.greedy import decode
@@ -30,10 +29,11 @@ from snn_asr.errors import DivergenceError
 from snn_asr.files import append_json_line, atomic_path, write_text
 from snn_asr.network.encoders import directions
 from snn_asr.network.model import AcousticModel
-from snn_asr.objectives import OBJECTIVES
-from snn_asr.progress import TrainingProgress
-from snn_asr.schedules import SCHEDULES
 from snn_asr.scoring.error_rates import ErrorCounts, count_errors
+from snn_asr.training.averaging import AveragedWeights
+from snn_asr.training.objectives import OBJECTIVES
+from snn_asr.training.progress import TrainingProgress
+from snn_asr.training.schedules import SCHEDULES
 
 TRAIN, VALID = speechbrain.Stage.TRAIN, speechbrain.Stage.VALID
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from snn_asr import evaluation
 from snn_asr.data.dataset import Batch
 from snn_asr.data.features import FeatureSettings, Normalization
 from snn_asr.data.manifest import Utterance
 from snn_asr.data.tokens import build_tokens
 from snn_asr.decoding.greedy import Emission
 from snn_asr.network.model import AcousticModel, ModelSettings
+from snn_asr.training import evaluation
 
 SPOKEN = ["h#", "q", "ix", "bcl", "b", "pau"]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from snn_asr import recipe
 from snn_asr.errors import DataError, UsageError
+from snn_asr.training import recipe
 
 TRAIN = """\
 # Digits with a small network

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from snn_asr import recipe
 from snn_asr.data.augmentation import FrameAugmentation
 from snn_asr.decoding.greedy import TASKS, TRANSCRIPTION
 from snn_asr.errors import UsageError, unknown_name
 from snn_asr.network.front_end import named as named_front_end
-from snn_asr.schedules import SCHEDULES
+from snn_asr.training import recipe
+from snn_asr.training.schedules import SCHEDULES
 
 COUNTS = ("hidden_size", "num_layers", "epochs", "patience", "batch_frames")
 WHOLE_NUMBERS = ("seed", "batch_utterances", "batch_norm_epochs", "loader_workers")

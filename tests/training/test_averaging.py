@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from snn_asr.averaging import AveragedWeights
 from snn_asr.network.layers.coded import GatedLayer
+from snn_asr.training.averaging import AveragedWeights
 
 
 def test_average_is_the_recursion_with_a_rising_decay():

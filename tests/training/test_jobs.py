@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from snn_asr.errors import DataError, InterruptedRun
-from snn_asr.jobs import run_jobs
+from snn_asr.training.jobs import run_jobs
 
 
 def named(value: int) -> tuple[int, int]:

@@ -123,7 +123,7 @@ def losses(folder: Path) -> list[float]:
 
 @pytest.fixture(scope="module")
 def one_process(tones, tone_recipe, tmp_path_factory) -> Path:
-    from snn_asr.training import train  # not for the processes above: it loads SpeechBrain
+    from snn_asr.training.run import train  # not for the processes above: it loads SpeechBrain
 
     return train(tone_recipe, tones, tmp_path_factory.mktemp("runs") / "one", device="cpu", overrides=REPEATABLE)
 
@@ -142,7 +142,7 @@ def test_loss_curves_do_not_depend_on_the_number_of_processes(processes, tones, 
 
 @pytest.mark.slow
 def test_a_killed_process_ends_all_and_another_number_goes_on(tones, tone_recipe, one_process, tmp_path):
-    from snn_asr.training import train
+    from snn_asr.training.run import train
 
     folder, epochs = tmp_path / "run", {**REPEATABLE, "epochs": 3}
     running = torchrun(2, tone_recipe, tones, folder, **epochs)

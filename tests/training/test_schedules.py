@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from snn_asr.schedules import Halving, WarmCool
+from snn_asr.training.schedules import Halving, WarmCool
 
 
 def optimizer_at(rate: float) -> torch.optim.Optimizer:

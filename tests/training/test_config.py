@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from tones import write_recipe
 
-from snn_asr import recipe
 from snn_asr.errors import UsageError
 from snn_asr.network import encoders
-from snn_asr.settings import load_settings
-from snn_asr.training import train
+from snn_asr.training import recipe
+from snn_asr.training.config import load_settings
+from snn_asr.training.run import train
 
 
 def test_a_recipe_without_a_key_says_which(tones, tmp_path):
