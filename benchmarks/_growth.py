@@ -35,7 +35,7 @@ def plot(field: str, title: str, seconds: dict[str, dict[int, float]], path: Pat
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    from snn_asr.figures import COLOURS, DOTS_PER_INCH, MARKERS
+    from snn_asr.reports.figures import COLOURS, DOTS_PER_INCH, MARKERS
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()

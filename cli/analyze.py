@@ -12,7 +12,7 @@ import typer
 from snn_asr.cli.options import split_commas
 
 if TYPE_CHECKING:
-    from snn_asr.analysis import Analysis
+    from snn_asr.reports.papers import Analysis
 
 ENCODERS = ("lif", "improved_v1", "improved_v2", "lstm")
 SHOWN_STEPS = (1, 10, 30)
@@ -40,13 +40,13 @@ def analyze(
     How far back in time a gradient reaches, and how true it is for how many bits of an event. A recipe's encoders are
     looked at untrained. A model adds the distributions of its parameters and, with --input, its events and their rates.
     """
-    from snn_asr import figures
     from snn_asr.files import write_json
+    from snn_asr.reports import figures
 
     figures.check(file_format)
     analysis = _analysis(target, audio, encoders, seed)
     paths = figures.draw(analysis, output_folder, file_format)
-    numbers = analysis.to_json() | {"figures": {name: str(path) for name, path in paths.items()}}
+    numbers = papers.to_json() | {"figures": {name: str(path) for name, path in paths.items()}}
     write_json(output_folder / NUMBERS, numbers)
     if as_json:
         typer.echo(json.dumps(numbers, indent=2, ensure_ascii=False))
@@ -55,19 +55,19 @@ def analyze(
 
 
 def _analysis(target: str, audio: Path | None, encoders: str | None, seed: int) -> Analysis:
-    from snn_asr import analysis
     from snn_asr.errors import UsageError
+    from snn_asr.reports import papers
 
     if _is_model(target):
         if encoders is not None:
             raise UsageError("a model has one encoder, the one it was trained with", "--encoders", "leave it out")
         if audio is None:
             typer.echo(f"{target}: noise is not what it was trained on; give it speech with --input", err=True)
-        return analysis.of_model(target, seed, audio)
+        return papers.of_model(target, seed, audio)
     path = _find_recipe(target)
     if audio is not None:
         raise UsageError("a recipe's encoders are untrained", "--input", "name a model to look at an utterance with")
-    return analysis.of_recipe(target, _recipe_settings(path, encoders), seed)
+    return papers.of_recipe(target, _recipe_settings(path, encoders), seed)
 
 
 def _is_model(target: str) -> bool:
@@ -116,19 +116,19 @@ def _recipe_settings(path: Path, encoders: str | None) -> dict[str, dict[str, ob
 
 def _key_numbers(analysis: Analysis) -> Iterator[str]:
     """The findings for people, a line each."""
-    yield f"{analysis.subject}, on {analysis.features}"
-    for each in analysis.reaches:
+    yield f"{papers.subject}, on {papers.features}"
+    for each in papers.reaches:
         if each.whole is None:
             yield f"{each.name}: no gradient reaches the last frame"
             continue
         yield f"{each.name}: gradient, relative to the last frame's: {_steps(each.whole)}"
         if each.without_current is not None:
             yield f"{each.name}:   with the synaptic current cut: {_steps(each.without_current)}"
-    for each in analysis.mismatches:
+    for each in papers.mismatches:
         shown = zip(each.bits, each.no_threshold, strict=True)
         cosines = [f"{bits} bits {'none' if value is None else f'{value:.4f}'}" for bits, value in shown]
         yield f"{each.name}: cosine of the gradient with that without rounding: {', '.join(cosines)}"
-    for each in analysis.activities:
+    for each in papers.activities:
         rates = each.rates_hz
         yield (
             f"{each.name}: {float(rates.mean()):.2f} events a second and unit, "

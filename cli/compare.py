@@ -32,8 +32,8 @@ def compare(
 
     Error rate with interval, parameters, multiplications. Runs that are finished are not repeated.
     """
-    from snn_asr import comparison, report
     from snn_asr.errors import UsageError
+    from snn_asr.reports import comparison, table
     from snn_asr.training import recipe
 
     words = [each for each in targets if "=" not in each or Path(each).is_dir()]
@@ -58,4 +58,4 @@ def compare(
     if as_json:
         typer.echo(json.dumps(comparison.to_json(rows), indent=2))
     else:
-        report.print_table(report.comparison_table(rows, comparison.read_run(folders[0]).metrics["unit"]))
+        table.print_table(table.comparison_table(rows, comparison.read_run(folders[0]).metrics["unit"]))

@@ -53,7 +53,7 @@ def tune(
     if as_json:
         typer.echo(json.dumps(_as_json(result, flags), indent=2))
         return
-    from snn_asr.report import print_table
+    from snn_asr.reports.table import print_table
 
     rates = f"best {result.best.error_rate:.2f}, greedy {result.greedy:.2f}"
     typer.echo(f"{result.unit} error % of {result.utterances} development utterances: {rates}")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from snn_asr import comparison
-from snn_asr.comparison import compare_runs, group_runs, read_run, to_json
 from snn_asr.errors import DataError, UsageError
 from snn_asr.files import read_json, write_json
 from snn_asr.network.model import CHECKSUMS
-from snn_asr.report import comparison_table, print_table
+from snn_asr.reports import comparison
+from snn_asr.reports.comparison import compare_runs, group_runs, read_run, to_json
+from snn_asr.reports.table import comparison_table, print_table
 from snn_asr.scoring.error_rates import paired_bootstrap
 
 KEYS = {  # what others read, whatever else there is

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from snn_asr.comparison import Row
+from snn_asr.reports.comparison import Row
 
 PLAIN_WIDTH = 200  # of a table that goes to a file or a pipe
 

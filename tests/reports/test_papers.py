@@ -13,8 +13,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from snn_asr import analysis, figures
-from snn_asr.analysis import BITS, Activity, gradient_mismatch, gradient_reach
 from snn_asr.data.audio import write_audio
 from snn_asr.data.features import FeatureSettings, Normalization
 from snn_asr.data.tokens import WordTokens
@@ -22,6 +20,8 @@ from snn_asr.errors import DataError, UsageError
 from snn_asr.files import read_json, write_text
 from snn_asr.network import encoders
 from snn_asr.network.model import AcousticModel, ModelSettings, save_model
+from snn_asr.reports import figures, papers
+from snn_asr.reports.papers import BITS, Activity, gradient_mismatch, gradient_reach
 
 FEATURES = FeatureSettings(sample_rate=8000, mels=6, stack=2)
 RATE_HZ = FEATURES.sample_rate
@@ -107,13 +107,13 @@ def test_an_lstm_passes_what_differences_say():
 @pytest.mark.parametrize("name", sorted(encoders.ENCODERS))
 def test_every_encoder_can_be_looked_at(name):
     x = sequences(rows=16, frames=20)
-    encoder = analysis.untrained(name, x, 16, 2, {}, seed=0)
+    encoder = papers.untrained(name, x, 16, 2, {}, seed=0)
     assert not encoder.training
-    record = analysis.layer_inputs(encoder, x)[0]
+    record = papers.layer_inputs(encoder, x)[0]
     assert torch.equal(record.x, x)
     reach = gradient_reach(name, record.layer, record.x, seed=0)
     assert reach.whole[0] == 1 and len(reach.whole) == 20 and min(reach.whole) >= 0
-    again = analysis.untrained(name, x, 16, 2, {}, seed=0)
+    again = papers.untrained(name, x, 16, 2, {}, seed=0)
     assert gradient_reach(name, again.layers[0], x, seed=0) == reach
 
 
@@ -125,8 +125,8 @@ def test_one_row_is_averaged_over_ends_in_its_last_third():
 
 def test_deeper_layers_get_what_comes_from_below_and_of_two_directions_the_forward_one():
     x = sequences()
-    encoder = analysis.untrained("improved_v2", x, 16, 2, {"bidirectional": True, "smoothing": 0.5}, seed=0)
-    first, second = analysis.layer_inputs(encoder, x)
+    encoder = papers.untrained("improved_v2", x, 16, 2, {"bidirectional": True, "smoothing": 0.5}, seed=0)
+    first, second = papers.layer_inputs(encoder, x)
     assert first.layer is encoder.layers[0].directions[0] and second.layer is encoder.layers[1].directions[0]
     assert second.x.shape == (4, 12, 32)
 
@@ -137,10 +137,10 @@ def test_deeper_layers_get_what_comes_from_below_and_of_two_directions_the_forwa
 def test_the_gradient_without_rounding_is_the_one_of_differences():
     options = {"candidate_bias": 0.5, "range": "fixed", "fixed_range": 10.0, "backend": "reference"}
     layer, x = one_layer("improved_v2", inputs=3, units=4, **options).double(), sequences(inputs=3).double()
-    head, classes = analysis._random_head(layer(x, torch.full((4,), 12))[0].detach(), seed=0)
+    head, classes = papers._random_head(layer(x, torch.full((4,), 12))[0].detach(), seed=0)
     step, expected = 1e-4, []  # far above the last levels of 32 bits
-    with analysis._coder_of(layer, 32, 0):
-        found = analysis._weight_gradient(layer, x, head, classes)
+    with papers._coder_of(layer, 32, 0):
+        found = papers._weight_gradient(layer, x, head, classes)
         for weight in layer.core_weights():
             for value in weight.data.view(-1).split(1):
                 losses = []
@@ -154,8 +154,8 @@ def test_the_gradient_without_rounding_is_the_one_of_differences():
 
 
 def test_more_bits_give_a_truer_gradient_and_a_threshold_keeps_its_price():
-    x = analysis.noise(5, seed=2)
-    layer = analysis.untrained("improved_v2", x, 16, 1, {"bits": 5, "threshold": 2}, seed=0).layers[0]
+    x = papers.noise(5, seed=2)
+    layer = papers.untrained("improved_v2", x, 16, 1, {"bits": 5, "threshold": 2}, seed=0).layers[0]
     own = layer.tracker
     mismatch = gradient_mismatch("improved_v2", layer, x, seed=0)
     assert layer.tracker is own and all(each.grad is None for each in layer.parameters())
@@ -183,20 +183,20 @@ def test_rates_count_events_whatever_their_level():
 @pytest.mark.parametrize("name", ["improved_v2", "radlif", "spiking_lstm"])
 def test_both_directions_are_shown_in_the_order_of_time(name):
     x = sequences()
-    encoder = analysis.untrained(name, x, 16, 1, {"bidirectional": True}, seed=0)
-    (activity,) = analysis.activity(encoder, x[:1], 0.02)
+    encoder = papers.untrained(name, x, 16, 1, {"bidirectional": True}, seed=0)
+    (activity,) = papers.activity(encoder, x[:1], 0.02)
     assert torch.equal(activity.events, encoder(x[:1], torch.tensor([12]))[0][0])
 
 
 @pytest.mark.parametrize("name", ["gru", "ligru"])
 def test_layers_without_events_are_left_out(name):
     x = sequences()
-    assert analysis.activity(analysis.untrained(name, x, 8, 1, {}, seed=0), x[:1], 0.02) == []
+    assert papers.activity(papers.untrained(name, x, 8, 1, {}, seed=0), x[:1], 0.02) == []
 
 
 def test_parameters_of_both_directions_stand_together():
     layer = encoders.build("improved_v2", 5, 7, 1, bidirectional=True, forget_bias=1.0).layers[0]
-    values = analysis.parameters(layer)
+    values = papers.parameters(layer)
     assert {name: len(each) for name, each in values.items()} == {
         "input_weight": 2 * 14 * 5, "recurrent_weight": 2 * 14 * 7, "resting decay": 2 * 7
     }
@@ -205,7 +205,7 @@ def test_parameters_of_both_directions_stand_together():
 
 
 def test_a_distribution_is_its_quantiles():
-    found = analysis.distribution(torch.tensor([4.0, 0, 1, 2, 3]))
+    found = papers.distribution(torch.tensor([4.0, 0, 1, 2, 3]))
     assert found == {
         "count": 5, "mean": 2, "deviation": pytest.approx(2**0.5), "minimum": 0, "quarter": 1, "median": 2,
         "three_quarters": 3, "maximum": 4,
@@ -296,8 +296,8 @@ def test_a_model_without_events_says_so(run, tmp_path, audio, monkeypatch):
 
 
 def test_the_same_numbers_give_the_same_file(tmp_path):
-    reach = analysis.Reach("lstm", [1.0, 0.5, 0.0], None)
-    found = analysis.Analysis("lstm", "standard-normal features", 0, [reach], [], [], {})
+    reach = papers.Reach("lstm", [1.0, 0.5, 0.0], None)
+    found = papers.Analysis("lstm", "standard-normal features", 0, [reach], [], [], {})
     first, second = (figures.draw(found, tmp_path / name, "svg") for name in "ab")
     assert list(first) == ["vanishing-gradient"]
     assert first["vanishing-gradient"].read_bytes() == second["vanishing-gradient"].read_bytes()
@@ -356,6 +356,6 @@ def test_what_falls_below_the_axis_touches_its_floor_once():
 def test_less_than_two_frames_is_an_error(tmp_path):
     write_audio(tmp_path / "short.wav", torch.zeros(400), RATE_HZ)
     with pytest.raises(DataError, match="too short"):
-        analysis.of_model(save(tmp_path / "run", "gru"), 0, tmp_path / "short.wav")
+        papers.of_model(save(tmp_path / "run", "gru"), 0, tmp_path / "short.wav")
     with pytest.raises(UsageError, match="unknown format"):
         figures.check("bmp")

@@ -11,9 +11,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snn_asr.analysis import Activity, Analysis, Mismatch, Reach
 from snn_asr.errors import UsageError, unknown_name
 from snn_asr.files import atomic_path
+from snn_asr.reports.papers import Activity, Analysis, Mismatch, Reach
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
