@@ -46,7 +46,7 @@ def analyze(
     figures.check(file_format)
     analysis = _analysis(target, audio, encoders, seed)
     paths = figures.draw(analysis, output_folder, file_format)
-    numbers = papers.to_json() | {"figures": {name: str(path) for name, path in paths.items()}}
+    numbers = analysis.to_json() | {"figures": {name: str(path) for name, path in paths.items()}}
     write_json(output_folder / NUMBERS, numbers)
     if as_json:
         typer.echo(json.dumps(numbers, indent=2, ensure_ascii=False))
@@ -116,19 +116,19 @@ def _recipe_settings(path: Path, encoders: str | None) -> dict[str, dict[str, ob
 
 def _key_numbers(analysis: Analysis) -> Iterator[str]:
     """The findings for people, a line each."""
-    yield f"{papers.subject}, on {papers.features}"
-    for each in papers.reaches:
+    yield f"{analysis.subject}, on {analysis.features}"
+    for each in analysis.reaches:
         if each.whole is None:
             yield f"{each.name}: no gradient reaches the last frame"
             continue
         yield f"{each.name}: gradient, relative to the last frame's: {_steps(each.whole)}"
         if each.without_current is not None:
             yield f"{each.name}:   with the synaptic current cut: {_steps(each.without_current)}"
-    for each in papers.mismatches:
+    for each in analysis.mismatches:
         shown = zip(each.bits, each.no_threshold, strict=True)
         cosines = [f"{bits} bits {'none' if value is None else f'{value:.4f}'}" for bits, value in shown]
         yield f"{each.name}: cosine of the gradient with that without rounding: {', '.join(cosines)}"
-    for each in papers.activities:
+    for each in analysis.activities:
         rates = each.rates_hz
         yield (
             f"{each.name}: {float(rates.mean()):.2f} events a second and unit, "

@@ -75,7 +75,7 @@ def decode(
     from snn_asr.decoding.inputs import find_inputs
     from snn_asr.decoding.recognizer import EVENT, Recognizer
     from snn_asr.decoding.stream import use_one_core
-    from snn_asr.devices import choose_device
+    from snn_asr.processes import choose_device
 
     found = find_inputs(inputs, sys.stdin if "-" in inputs else ())
     if engine == EVENT:

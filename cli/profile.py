@@ -26,8 +26,8 @@ def profile(
     from snn_asr.decoding.inputs import find_inputs
     from snn_asr.decoding.recognizer import EVENT, Recognizer
     from snn_asr.decoding.stream import use_one_core
-    from snn_asr.devices import choose_device
     from snn_asr.efficiency import profile
+    from snn_asr.processes import choose_device
 
     if engine == EVENT:
         use_one_core()

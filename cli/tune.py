@@ -40,7 +40,7 @@ def tune(
     from snn_asr.data.manifest import find_manifests, read_manifest
     from snn_asr.decoding import tuning
     from snn_asr.decoding.recognizer import Recognizer
-    from snn_asr.devices import choose_device
+    from snn_asr.processes import choose_device
 
     tried = _numbers(weights, "--weights") or tuning.WEIGHTS
     bonuses_tried = _numbers(bonuses, "--bonuses") or tuning.BONUSES

@@ -19,8 +19,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from snn_asr.errors import SnnAsrError
+from snn_asr.errors import SnnAsrError, UsageError, unknown_name
 
+DEVICES = ("auto", "cpu", "cuda")
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}  # by type of device
 SILENCE = timedelta(seconds=60)  # of a process in training, after which the others end
 PATIENCE = timedelta(days=1)  # with the first process, which prepares the data
@@ -149,3 +150,20 @@ class _Sum(torch.autograd.Function):
 def differentiable_total(values: Tensor) -> Tensor:
     """The sum over all processes; its gradient is that of the sum of all processes' losses."""
     return _Sum.apply(values)
+
+
+def choose_device(requested: str) -> str:
+    """``auto`` takes the GPU where there is one. Raises UsageError for an unknown name or an absent GPU."""
+    if requested not in DEVICES:
+        raise unknown_name("device", requested, DEVICES, "--device")
+    if requested == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if requested == "cuda" and not torch.cuda.is_available():
+        raise UsageError("torch sees no GPU", "--device cuda", "use --device cpu, or see 'snn-asr doctor'")
+    return requested
+
+
+def own_device(device: str) -> str:
+    """The device of this process, where torchrun has started one for each GPU of a machine."""
+    local_rank = os.environ.get("LOCAL_RANK")
+    return f"cuda:{local_rank}" if device == "cuda" and local_rank is not None else device

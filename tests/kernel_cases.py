@@ -59,13 +59,13 @@ def draw_improved(batch, size, dtype, coder, candidate="relu", recurrent=True, m
     weights = (torch.randn(2 * size, size, dtype=dtype) / size**0.5).requires_grad_() if recurrent else None
     mask = dropout_mask(batch, size, dtype) if masked else None
     parameters = gated.Parameters(weights, mask, CODERS[coder], candidate, smoothing)
-    return draw_state(improved, batch, size, parameters, dtype), parameters
+    return draw_state(gated, batch, size, parameters, dtype), parameters
 
 
 def draw_lif(batch, size, dtype, coder, masked=True):
     decay = (0.5 + 0.7 * torch.rand(size, dtype=dtype)).requires_grad_()
     parameters = conventional.Parameters(decay, dropout_mask(batch, size, dtype) if masked else None, CODERS[coder])
-    return draw_state(lif, batch, size, parameters, dtype), parameters
+    return draw_state(conventional, batch, size, parameters, dtype), parameters
 
 
 def draw_spiking_lstm(batch, size, dtype, cell, cell_gradient="straight"):
@@ -84,7 +84,7 @@ def draw_adaptive_lif(batch, size, dtype, adaptive, recurrent, surrogate="boxcar
     weights = (torch.randn(size, size, dtype=dtype) / size**0.5).requires_grad_() if recurrent else None
     adaptation = adaptation if adaptive else (None, None, None)
     parameters = leaky_integrate_and_fire.Parameters(decay, *adaptation, weights, choose(surrogate, 0.5))
-    return draw_state(adaptive_lif, batch, size, parameters, dtype), parameters
+    return draw_state(leaky_integrate_and_fire, batch, size, parameters, dtype), parameters
 
 
 def _cases() -> dict[str, Case]:
@@ -92,12 +92,12 @@ def _cases() -> dict[str, Case]:
     for coder in CODERS:
         for candidate in gated.CANDIDATES:
             drawn = partial(draw_improved, coder=coder, candidate=candidate)
-            cases[f"v2 {coder} {candidate}"] = Case(improved, drawn)
-            cases[f"v1 {coder} {candidate}"] = Case(improved, partial(drawn, recurrent=False))
-        cases[f"v2 {coder} unmasked"] = Case(improved, partial(draw_improved, coder=coder, masked=False))
-        cases[f"v2 {coder} smoothed"] = Case(improved, partial(draw_improved, coder=coder, smoothing=0.6))
-        cases[f"lif {coder}"] = Case(lif, partial(draw_lif, coder=coder))
-        cases[f"lif {coder} unmasked"] = Case(lif, partial(draw_lif, coder=coder, masked=False))
+            cases[f"v2 {coder} {candidate}"] = Case(gated, drawn)
+            cases[f"v1 {coder} {candidate}"] = Case(gated, partial(drawn, recurrent=False))
+        cases[f"v2 {coder} unmasked"] = Case(gated, partial(draw_improved, coder=coder, masked=False))
+        cases[f"v2 {coder} smoothed"] = Case(gated, partial(draw_improved, coder=coder, smoothing=0.6))
+        cases[f"lif {coder}"] = Case(conventional, partial(draw_lif, coder=coder))
+        cases[f"lif {coder} unmasked"] = Case(conventional, partial(draw_lif, coder=coder, masked=False))
     for gradient in spiking_lstm.CELL_GRADIENTS:
         drawn = partial(draw_spiking_lstm, cell="thresholded", cell_gradient=gradient)
         cases[f"spiking_lstm {gradient}"] = Case(spiking_lstm, drawn)
@@ -105,7 +105,7 @@ def _cases() -> dict[str, Case]:
     for name, (adaptive, recurrent) in {"LIF": (0, 0), "adLIF": (1, 0), "RLIF": (0, 1), "RadLIF": (1, 1)}.items():
         for surrogate in SURROGATES if name == "RadLIF" else ["boxcar"]:
             drawn = partial(draw_adaptive_lif, adaptive=adaptive, recurrent=recurrent, surrogate=surrogate)
-            cases[f"{name} {surrogate}"] = Case(adaptive_lif, drawn)
+            cases[f"{name} {surrogate}"] = Case(leaky_integrate_and_fire, drawn)
     return cases
 
 

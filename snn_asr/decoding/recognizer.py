@@ -5,7 +5,7 @@
     stream = model.stream()                       # streaming.py: live sound, and files of any length
 
 Two engines do the work. ``batch`` takes whole waveforms, several together, on any device; ``event`` goes frame by frame
-on one CPU core and touches only the weights of what has fired (event_model.py).
+on one CPU core and touches only the weights of what has fired (events/engine.py).
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Recognizer:
     def stream(
         self, endpointing: EndpointSettings | None = DEFAULT, precision: str | None = None, every: bool = False
     ) -> Stream:
-        """A live stream (streaming.py), one of as many as wanted: their weights are shared, also between threads.
+        """A live stream (decoding/stream.py), one of as many as wanted: their weights are shared, also between threads.
 
         Without ``endpointing`` it is one segment from start to end. ``precision`` is as for ``network``; ``every``:
         multiply zeros too, to compare with. Raises UsageError for a model that needs whole utterances.

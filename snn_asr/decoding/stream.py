@@ -7,9 +7,9 @@
     stream.finish()
 
 Samples become frames as in a whole file (features.FeatureStream), frames become logits in one compiled call (the
-event engine, event_model.py), logits become tokens by greedy CTC. However the samples were cut, the same is recognised;
-with ``endpointing=None``, what the batch engine recognises, but for the rounding of sums. Partial words are stable:
-they grow and become final, nothing is taken back.
+event engine, events/engine.py), logits become tokens by greedy CTC. However the samples were cut, the same is
+recognised; with ``endpointing=None``, what the batch engine recognises, but for the rounding of sums. Partial words
+are stable: they grow and become final, nothing is taken back.
 
 A stream holds a few ten kilobytes (``Stream.nbytes``); weights are shared by all streams of a recogniser, and no stream
 writes to them, so that streams may run in as many threads. One stream is for one thread at a time.

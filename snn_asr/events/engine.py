@@ -1,11 +1,11 @@
-"""A trained network as the event engine reads it (kernels/event), and the small state that each stream of it has.
+"""A trained network as the event engine reads it (events/kernels), and the small state that each stream of it has.
 
     network = EventModel.of(model, "int8")          shared by any number of streams and threads: nothing writes to it
     state = network.initial_state()                 one a stream
     logits = network.run(inputs, state)             (T, D) frames of encoder input to (T, N), the state moves on
 
 Frozen batch normalisation becomes a scale and an offset for each output. A leaky integrator behind a layer makes dense
-values of events, but a product commutes with it: the product of the events is integrated in its place (readout.py).
+values of events, but a product commutes with it: the product of the events is integrated in its place (integrator.py).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NEURON_ROWS, STATE_ROWS, SUMS_ROWS = 4, 3, 3
 
 @dataclass
 class StreamState:
-    """What a stream remembers between frames (kernels/event/stack.py); ``sent`` (L + 1,) counts the events so far."""
+    """What a stream remembers between frames (events/kernels/stack.py); ``sent`` (L + 1,) counts the events so far."""
 
     units: np.ndarray
     sums: np.ndarray
@@ -47,7 +47,7 @@ class StreamState:
 
 @dataclass(frozen=True, eq=False)
 class EventModel:
-    """Arrays as kernels/event/stack.py names them; ``precision`` is that of the weights, of PRECISIONS."""
+    """Arrays as events/kernels/stack.py names them; ``precision`` is that of the weights, of PRECISIONS."""
 
     precision: str
     every: bool

@@ -12,9 +12,9 @@ from snn_asr.events.kernels import stack
 from snn_asr.network.coder import Coder
 from snn_asr.network.encoders import Bidirectional, Encoder
 from snn_asr.network.input_coding import FeatureCoder
-from snn_asr.network.layers.coded import CodedLayer, GatedLayer, LifLayer
-from snn_asr.network.layers.gru_lstm import TorchLayer
-from snn_asr.network.layers.leaky_integrate_and_fire import AdaptiveLifLayer
+from snn_asr.network.layers.coded import CodedLayer, ConventionalLayer, GatedLayer
+from snn_asr.network.layers.gru_lstm import GruLstmLayer
+from snn_asr.network.layers.leaky_integrate_and_fire import LeakyIntegrateAndFireLayer
 from snn_asr.network.layers.spiking_lstm import SpikingLstmLayer
 from snn_asr.network.model import AcousticModel
 
@@ -60,7 +60,7 @@ def causal_layers(encoder: Encoder) -> list[nn.Module]:
 
 def layer_parts(layer: nn.Module) -> LayerParts:
     """Raises UsageError for a layer of a kind that is not known here."""
-    if isinstance(layer, TorchLayer):
+    if isinstance(layer, GruLstmLayer):
         return _torch_parts(layer.recurrence)
     scale, offset = _normalization(layer.normalization)
     if layer.normalization is None:
@@ -73,9 +73,9 @@ def layer_parts(layer: nn.Module) -> LayerParts:
         shared["unit"] = 0.0 if coder is None else coder.unit
     if isinstance(layer, GatedLayer):
         return LayerParts(stack.IMPROVED, layer.candidate == "clamp", feedback=layer.recurrent_smoothing, **shared)
-    if isinstance(layer, LifLayer):
+    if isinstance(layer, ConventionalLayer):
         return LayerParts(stack.LIF, False, neurons=(layer.decay,), **shared)
-    if isinstance(layer, AdaptiveLifLayer):
+    if isinstance(layer, LeakyIntegrateAndFireLayer):
         given = layer.clamped()
         neurons = tuple(each for each in given[:4] if each is not None)
         shared["back"] = given.recurrent

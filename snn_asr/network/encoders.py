@@ -23,24 +23,24 @@ from snn_asr.network import input_coding as coding
 from snn_asr.network.coder import CoderSettings
 from snn_asr.network.integrator import LeakyIntegrator
 from snn_asr.network.kernels import valid_frames
-from snn_asr.network.layers.coded import GatedLayer, LifLayer
-from snn_asr.network.layers.gru_lstm import TorchLayer
-from snn_asr.network.layers.leaky_integrate_and_fire import AdaptiveLifLayer
+from snn_asr.network.layers.coded import ConventionalLayer, GatedLayer
+from snn_asr.network.layers.gru_lstm import GruLstmLayer
+from snn_asr.network.layers.leaky_integrate_and_fire import LeakyIntegrateAndFireLayer
 from snn_asr.network.layers.spiking_lstm import SpikingLstmLayer
 
 # One line a name: a factory called with (input_size, hidden_size, **options).
 ENCODERS: dict[str, Callable[..., nn.Module]] = {
-    "lif": LifLayer,
+    "lif": ConventionalLayer,
     "improved_v1": partial(GatedLayer, recurrent=False),
     "improved_v2": partial(GatedLayer, recurrent=True),
     "ligru": partial(GatedLayer, recurrent=True, coder=False),
     "spiking_lstm": SpikingLstmLayer,
-    "adaptive_lif": AdaptiveLifLayer,
-    "adlif": partial(AdaptiveLifLayer, adaptive=True, recurrent=False),
-    "rlif": partial(AdaptiveLifLayer, adaptive=False, recurrent=True),
-    "radlif": partial(AdaptiveLifLayer, adaptive=True, recurrent=True),
-    "gru": partial(TorchLayer, nn.GRU),
-    "lstm": partial(TorchLayer, nn.LSTM),
+    "adaptive_lif": LeakyIntegrateAndFireLayer,
+    "adlif": partial(LeakyIntegrateAndFireLayer, adaptive=True, recurrent=False),
+    "rlif": partial(LeakyIntegrateAndFireLayer, adaptive=False, recurrent=True),
+    "radlif": partial(LeakyIntegrateAndFireLayer, adaptive=True, recurrent=True),
+    "gru": partial(GruLstmLayer, nn.GRU),
+    "lstm": partial(GruLstmLayer, nn.LSTM),
 }
 
 
@@ -48,7 +48,7 @@ class Encoder(nn.Module):
     """Layers run one after another; ``layers[i]`` maps (x, lengths, state) to (y, state).
 
     ``input_coder`` turns the features into events (input_coding.py), or is None; ``integrators[i]`` is the leaky
-    integrator behind layer i (readout.py).
+    integrator behind layer i (integrator.py).
     """
 
     def __init__(
@@ -143,9 +143,9 @@ def build(
 ) -> Encoder:
     """An encoder by name.
 
-    Every encoder knows ``smoothing`` and ``learn_smoothing`` (readout.py), ``input_coding`` (input_coding.py) and, for
-    ``input_coding="coder"``, the coder's ``input_bits``, ``input_threshold`` and ``input_range``, where not given those
-    of the layers (a fixed range excepted: features have their own); ``options`` are those of its layers.
+    Every encoder knows ``smoothing`` and ``learn_smoothing`` (integrator.py), ``input_coding`` (input_coding.py) and,
+    for ``input_coding="coder"``, the coder's ``input_bits``, ``input_threshold`` and ``input_range``, where not given
+    those of the layers (a fixed range excepted: features have their own); ``options`` are those of its layers.
     Raises UsageError for an unknown name, option or impossible size.
     """
     factory = find(name)

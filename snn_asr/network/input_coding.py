@@ -1,6 +1,6 @@
 """Features as events: what stands between the features and the first layer, where an encoder asks for it.
 
-    coder      the multi-level coder of coders.py, as in Ponghiran & Roy (2022): V[n] = V[n-1] - Y[n-1] + x[n],
+    coder      the multi-level coder of coder.py, as in Ponghiran & Roy (2022): V[n] = V[n-1] - Y[n-1] + x[n],
                Y[n] = Q(V[n]); features have signs, so events have too
     bernoulli  1 with probability σ(x): the rate coding of Lotfi Rezaabad & Vishwanath (2020), whose pixels are
                probabilities; of normalised features the logistic function is

@@ -233,7 +233,7 @@ def parameters(layer: nn.Module) -> dict[str, Tensor]:
         for name, values in each.named_parameters():
             if not name.startswith("normalization."):
                 found.setdefault(name, []).append(values.detach().flatten())
-        if getattr(each, "cell", None) is improved:
+        if getattr(each, "cell", None) is gated:
             resting = torch.sigmoid(each.normalization.bias.detach()[: each.output_size])
             found.setdefault("resting decay", []).append(resting)
     return {name: torch.cat(values) for name, values in found.items()}

@@ -80,7 +80,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "speeds": (_speeds, "must be a list of numbers from 0.1 to 10"),
     "frame_augmentations": (
         lambda value: isinstance(value, list) and all(isinstance(each, FrameAugmentation) for each in value),
-        "must be a list of augmentations of snn_asr/augmentation.py",
+        "must be a list of augmentations of snn_asr/data/augmentation.py",
     ),
     "average_decay": (lambda value: _number(value, 0) and value < 1, "must be a number from 0 to below 1"),
     "length_curriculum": (_length_curriculum, "must be a list of [frames, epochs]"),

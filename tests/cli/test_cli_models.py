@@ -15,7 +15,6 @@ from tones import RATE_HZ, speak
 
 from snn_asr.data.audio import write_audio
 from snn_asr.files import read_json
-from snn_asr.training import run
 
 SHORT = ("epochs=1", "hidden_size=8", "batch_frames=1000")
 EPOCH = (

@@ -196,7 +196,7 @@ def test_reverberation_starts_with_the_direct_sound() -> None:
 @needs_espeak
 def test_same_seed_same_bytes(corpus: Path, tmp_path: Path) -> None:
     demo.prepare(None, tmp_path / "again", **SMALL)
-    first = {path.relative_to(corpus): path.read_bytes() for path in demo.rglob("*") if path.is_file()}
+    first = {path.relative_to(corpus): path.read_bytes() for path in corpus.rglob("*") if path.is_file()}
     again = tmp_path / "again"
     second = {path.relative_to(again): path.read_bytes() for path in again.rglob("*") if path.is_file()}
     assert first.keys() == second.keys()

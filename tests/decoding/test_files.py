@@ -44,7 +44,7 @@ def decode(
     return outcome, shown, failures
 
 
-def files(folder: Path) -> set[str]:
+def names(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -53,7 +53,7 @@ def test_the_tree_is_mirrored_in_every_format(recognizer, audio, tmp_path):
     outcome, shown, failures = decode(recognizer, audio, output, tuple(FORMATS))
     names = ["one", "two", "sub/three", "sub/deeper/four", "silent", "short"]
     expected = {f"{name}{suffix}" for name in names for suffix in FORMATS.values()}
-    assert files(output) == expected | {JOURNAL, ERRORS}
+    assert names(output) == expected | {JOURNAL, ERRORS}
     assert (outcome.decoded, outcome.skipped, outcome.errors, shown, failures) == (6, 0, {}, [], [])
     assert read_json(output / ERRORS) == {}
     for path, name in ((audio / "two.flac", "two"), (audio / "sub" / "deeper" / "four.wav", "sub/deeper/four")):

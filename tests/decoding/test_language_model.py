@@ -12,7 +12,7 @@ from snn_asr.decoding import language_model
 from snn_asr.decoding.language_model import UNKNOWN_LOG10, KenlmModel, NgramModel, load_language_model, read_arpa
 from snn_asr.errors import DataError
 
-GOLDEN = Path(__file__).parent / "golden" / "lmplz.arpa"
+GOLDEN = Path(__file__).parents[1] / "golden" / "lmplz.arpa"
 ARPA = """\
 a remark
 

@@ -17,7 +17,7 @@ from snn_asr.decoding.language_model import END, START, UNKNOWN, NgramModel, rea
 from snn_asr.decoding.ngrams import adjusted_counts, estimate, write_arpa
 from snn_asr.errors import DataError, UsageError
 
-GOLDEN = Path(__file__).parent / "golden"  # lmplz -o 3 --discount_fallback < lmplz.txt
+GOLDEN = Path(__file__).parents[1] / "golden"  # lmplz -o 3 --discount_fallback < lmplz.txt
 WORDS = "abcde"
 
 corpora = st.lists(st.lists(st.sampled_from(WORDS), max_size=6), min_size=1, max_size=12).filter(any)

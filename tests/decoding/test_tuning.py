@@ -134,7 +134,8 @@ def test_tune_prints_a_table_and_the_options_for_decode(run, tones, arpa, monkey
     monkeypatch.setattr(recognizer, "Recognizer", lambda *_: Unsure())
     utterances = {"u": Utterance("u", Path("u.wav"), 1.0, "s", "one two")}
     monkeypatch.setattr(tuning, "log_posteriors", lambda asked, _: {"u": asked.log_posteriors(["u"])[0]})
-    monkeypatch.setattr("snn_asr.data.manifest.read_manifest", lambda path: utterances if path.name == "dev.json" else {})
+    read = lambda path: utterances if path.name == "dev.json" else {}  # noqa: E731
+    monkeypatch.setattr("snn_asr.data.manifest.read_manifest", read)
     words = ["tune", "run", "--data-folder", tones, "--lm", arpa, "--weights", "0,0.5", "--bonuses", "0"]
     code, out, errors = run(*words)
     assert code == 0 and out.splitlines()[-1] == f"--beam 10 --lm {arpa} --lm-weight 0.5 --insertion-bonus 0"

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from snn_asr.decoding.writers import FORMATS, KINDS, Hypothesis, Token, render, words
 from snn_asr.errors import UsageError
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def spell(text: str, start: float, step: float = 0.1) -> list[Token]:

@@ -59,7 +59,7 @@ def test_backends_agree_bit_for_bit_where_sums_are_exact(candidate):
     coder = Coder(range=4.0, scale=8.0, unit=0.125, threshold=3)
     parameters = gated.Parameters(recurrent, None, coder, candidate)
     given = Problem(
-        improved, drive, torch.tensor([21, 5, 0, 20]), gated.initial_state(4, size, parameters, drive), parameters
+        gated, drive, torch.tensor([21, 5, 0, 20]), gated.initial_state(4, size, parameters, drive), parameters
     )
     results = [run(given, each) for each in BACKENDS]
     assert torch.equal(results[0][0], results[1][0])

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_cases import CASES, Problem, problem
 
-from snn_asr.network.cells import conventional, gated, leaky_integrate_and_fire, spiking_lstm
+from snn_asr.network.cells import conventional, gated, spiking_lstm
+from snn_asr.network.cells import leaky_integrate_and_fire as leaky
 from snn_asr.network.coder import Coder
 from snn_asr.network.kernels import run_sequence
 from snn_asr.network.kernels.reference import walk
@@ -28,16 +29,17 @@ def dyadic(*shape: int, steps: int = 8, unit: float = 1 / 16) -> torch.Tensor:
     return torch.randint(-steps, steps + 1, shape, dtype=torch.float64) * unit
 
 
-def gated(batch: int, frames: int, size: int, candidate: str):
+def recurrent_gates(batch: int, frames: int, size: int, candidate: str):
     """The forget gate is 0, 1/2 or 1."""
     recurrent, drive = dyadic(2 * size, size), dyadic(batch, frames, 2 * size, steps=32)
     recurrent[:size] = 0
     drive[..., :size] = dyadic(batch, frames, size, steps=1, unit=1024.0)
-    return improved, drive, gated.Parameters(recurrent, None, CODER, candidate)
+    return gated, drive, gated.Parameters(recurrent, None, CODER, candidate)
 
 
-def leaky(batch: int, frames: int, size: int):
-    return lif, dyadic(batch, frames, size, steps=32), conventional.Parameters(torch.full((size,), 0.5).double(), None, CODER)
+def conventional_neurons(batch: int, frames: int, size: int):
+    parameters = conventional.Parameters(torch.full((size,), 0.5).double(), None, CODER)
+    return conventional, dyadic(batch, frames, size, steps=32), parameters
 
 
 def long_short(batch: int, frames: int, size: int, cell: str):
@@ -49,12 +51,13 @@ def long_short(batch: int, frames: int, size: int, cell: str):
 def adaptive(batch: int, frames: int, size: int):
     half = torch.full((size,), 0.5).double()
     recurrent = dyadic(size, size, steps=16)
-    parameters = leaky_integrate_and_fire.Parameters(half, half, -half / 4, half, recurrent, choose("boxcar", 0.5))
-    return adaptive_lif, dyadic(batch, frames, size, steps=64), parameters
+    parameters = leaky.Parameters(half, half, -half / 4, half, recurrent, choose("boxcar", 0.5))
+    return leaky, dyadic(batch, frames, size, steps=64), parameters
 
 
 DRAWS = {
-    "v2 relu": partial(gated, candidate="relu"), "v2 clamp": partial(gated, candidate="clamp"), "lif": leaky,
+    "v2 relu": partial(recurrent_gates, candidate="relu"), "v2 clamp": partial(recurrent_gates, candidate="clamp"),
+    "lif": conventional_neurons,
     "spiking_lstm": partial(long_short, cell="thresholded"), "spiking_lstm kept": partial(long_short, cell="kept"),
     "RadLIF": adaptive,
 }
@@ -81,8 +84,8 @@ def levels_nearby(given: Problem, sums: torch.Tensor, states) -> torch.Tensor:
     if given.cell is spiking_lstm:
         close = (sums - given.parameters.threshold).abs() < NEAR * sums.abs().clamp(min=1)
         return close.unflatten(-1, (spiking_lstm.GATES, -1)).any(-2)
-    if given.cell is adaptive_lif:
-        return (states.potential - leaky_integrate_and_fire.THRESHOLD).abs() < NEAR * states.potential.abs().clamp(min=1)
+    if given.cell is leaky:
+        return (states.potential - leaky.THRESHOLD).abs() < NEAR * states.potential.abs().clamp(min=1)
     if given.parameters.coder is None:
         return torch.ones_like(states.output, dtype=torch.bool)
     levels = states.membrane.abs() * given.parameters.coder.scale

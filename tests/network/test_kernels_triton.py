@@ -16,7 +16,8 @@ from torch import Tensor
 
 from snn_asr.errors import UsageError
 from snn_asr.network import kernels
-from snn_asr.network.cells import conventional, gated, leaky_integrate_and_fire, spiking_lstm
+from snn_asr.network.cells import conventional, gated, spiking_lstm
+from snn_asr.network.cells import leaky_integrate_and_fire as leaky
 from snn_asr.network.coder import Coder
 from snn_asr.network.kernels import run_sequence
 from snn_asr.network.surrogates import choose
@@ -79,7 +80,7 @@ def dyadic_lif(batch, size, coder=CODER, masked=True):
 def dyadic_adaptive(batch, size, adaptive, recurrent):
     adaptation = (grid(size, low=1, high=3, step=0.25) for _ in range(3)) if adaptive else (None, None, None)
     weights = grid(size, size, low=-8, high=8, step=0.125) if recurrent else None
-    return leaky_integrate_and_fire.Parameters(grid(size, low=1, high=3, step=0.25), *adaptation, weights, choose("atan", 0.5))
+    return leaky.Parameters(grid(size, low=1, high=3, step=0.25), *adaptation, weights, choose("atan", 0.5))
 
 
 def dyadic_lstm(batch, size, cell):
@@ -88,18 +89,18 @@ def dyadic_lstm(batch, size, cell):
 
 
 DYADIC = {
-    "v2": (improved, dyadic_improved),
-    "v2 clamp unmasked": (improved, partial(dyadic_improved, candidate="clamp", masked=False)),
-    "v2 smoothed": (improved, partial(dyadic_improved, smoothing=0.5)),
-    "v2 off": (improved, partial(dyadic_improved, coder=None)),
-    "v1": (improved, partial(dyadic_improved, recurrent=False)),
-    "v1 off clamp": (improved, partial(dyadic_improved, recurrent=False, coder=None, candidate="clamp")),
-    "lif": (lif, dyadic_lif),
-    "lif off unmasked": (lif, partial(dyadic_lif, coder=None, masked=False)),
-    "LIF": (adaptive_lif, partial(dyadic_adaptive, adaptive=False, recurrent=False)),
-    "adLIF": (adaptive_lif, partial(dyadic_adaptive, adaptive=True, recurrent=False)),
-    "RLIF": (adaptive_lif, partial(dyadic_adaptive, adaptive=False, recurrent=True)),
-    "RadLIF": (adaptive_lif, partial(dyadic_adaptive, adaptive=True, recurrent=True)),
+    "v2": (gated, dyadic_improved),
+    "v2 clamp unmasked": (gated, partial(dyadic_improved, candidate="clamp", masked=False)),
+    "v2 smoothed": (gated, partial(dyadic_improved, smoothing=0.5)),
+    "v2 off": (gated, partial(dyadic_improved, coder=None)),
+    "v1": (gated, partial(dyadic_improved, recurrent=False)),
+    "v1 off clamp": (gated, partial(dyadic_improved, recurrent=False, coder=None, candidate="clamp")),
+    "lif": (conventional, dyadic_lif),
+    "lif off unmasked": (conventional, partial(dyadic_lif, coder=None, masked=False)),
+    "LIF": (leaky, partial(dyadic_adaptive, adaptive=False, recurrent=False)),
+    "adLIF": (leaky, partial(dyadic_adaptive, adaptive=True, recurrent=False)),
+    "RLIF": (leaky, partial(dyadic_adaptive, adaptive=False, recurrent=True)),
+    "RadLIF": (leaky, partial(dyadic_adaptive, adaptive=True, recurrent=True)),
     "spiking_lstm": (spiking_lstm, partial(dyadic_lstm, cell="thresholded")),
     "spiking_lstm kept": (spiking_lstm, partial(dyadic_lstm, cell="kept")),
 }
@@ -117,13 +118,13 @@ def dyadic(name: str, batch: int, frames: int, size: int, seed: int) -> Problem:
     frames = min(frames, MOST_FRAMES.get(name, frames))
     parameters = draw(batch, size)
     drive = grid(batch, frames, cell.GATES * size, low=-16, high=16, step=0.125)
-    if cell is improved:
+    if cell is gated:
         drive[..., :size] = grid(batch, frames, size, low=-1, high=1, step=256.0)
     lengths = torch.randint(1, frames + 1, (batch,))
     lengths[0], lengths[1:2] = frames, 0
     zero = cell.initial_state(batch, size, parameters, drive)
     state = type(zero)(*(grid(*each.shape, low=0, high=8, step=0.125) for each in zero))
-    if cell is improved:
+    if cell is gated:
         state.feedback[:, :size] = 0  # of the forget gate: see its weights
     for each in (drive, *(getattr(parameters, field) for field in cell.TRAINED)):
         if each is not None:

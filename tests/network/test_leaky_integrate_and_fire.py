@@ -18,7 +18,7 @@ from snn_asr.network.layers.leaky_integrate_and_fire import (
     COUPLINGS,
     DECAYS,
     JUMPS,
-    AdaptiveLifLayer,
+    LeakyIntegrateAndFireLayer,
 )
 from snn_asr.network.surrogates import choose
 
@@ -50,18 +50,18 @@ def run(given: Problem, backend: str):
     return run_sequence(given.cell, given.drive, given.lengths, given.state, given.parameters, backend)
 
 
-def layer(member: str = "RadLIF", **options) -> AdaptiveLifLayer:
+def layer(member: str = "RadLIF", **options) -> LeakyIntegrateAndFireLayer:
     torch.manual_seed(0)
-    return AdaptiveLifLayer(5, 12, **MEMBERS[member], **{"dropout": 0.0} | options)
+    return LeakyIntegrateAndFireLayer(5, 12, **MEMBERS[member], **{"dropout": 0.0} | options)
 
 
-def put_outside(made: AdaptiveLifLayer) -> None:
+def put_outside(made: LeakyIntegrateAndFireLayer) -> None:
     """Parameters of the first two neurons below and above their intervals."""
     for name in INTERVALS:
         getattr(made, name).data[:2] = torch.tensor([-7.0, 7.0])
 
 
-def descend(made: AdaptiveLifLayer, loss: torch.Tensor, rate: float) -> None:
+def descend(made: LeakyIntegrateAndFireLayer, loss: torch.Tensor, rate: float) -> None:
     """A step of sign descent with weight decay: what Adam does, without seconds to import an optimizer."""
     made.zero_grad()
     loss.backward()
@@ -74,7 +74,7 @@ def descend(made: AdaptiveLifLayer, loss: torch.Tensor, rate: float) -> None:
 def test_four_frames_of_one_neuron_worked_by_hand(member, backend):
     given, drive = parameters(member), torch.tensor([4.0, 1.0, 1.0, 3.0]).reshape(1, 4, 1)
     state = leaky_integrate_and_fire.initial_state(1, 1, given, drive)
-    outputs, final, states = run_sequence(adaptive_lif, drive, torch.tensor([4]), state, given, backend)
+    outputs, final, states = run_sequence(leaky_integrate_and_fire, drive, torch.tensor([4]), state, given, backend)
     found = (states.potential, states.adaptation, outputs)
     assert tuple(each.flatten().tolist() for each in found) == BY_HAND[member]
     assert [each.flatten().tolist() for each in final] == [each[-1:] for each in BY_HAND[member]]
@@ -89,7 +89,8 @@ def test_backends_agree_bit_for_bit_where_sums_are_exact(member):
     if given.recurrent is not None:
         given = given._replace(recurrent=torch.randint(-8, 9, (size, size)).double() / 16)
     state = leaky_integrate_and_fire.initial_state(4, size, given, drive)
-    results = [run(Problem(adaptive_lif, drive, torch.tensor([21, 5, 0, 20]), state, given), each) for each in BACKENDS]
+    problem = Problem(leaky_integrate_and_fire, drive, torch.tensor([21, 5, 0, 20]), state, given)
+    results = [run(problem, each) for each in BACKENDS]
     assert torch.equal(results[0][0], results[1][0])
     assert 0.05 < results[0][0].mean() < 0.95
     assert all(torch.equal(*pair) for pair in zip(results[0][1], results[1][1], strict=True))
@@ -162,7 +163,7 @@ def test_the_diagonal_of_the_recurrent_weights_stays_zero():
 
 
 def test_recurrent_weights_start_orthogonal_but_for_the_diagonal():
-    weights = AdaptiveLifLayer(5, 200, recurrent=True).recurrent_weight.detach()
+    weights = LeakyIntegrateAndFireLayer(5, 200, recurrent=True).recurrent_weight.detach()
     torch.testing.assert_close(weights @ weights.T, torch.eye(200), atol=0.25, rtol=0)
 
 

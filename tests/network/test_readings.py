@@ -31,8 +31,8 @@ from torch import Tensor, nn
 from snn_asr.network import coder, encoders
 from snn_asr.network.cells import conventional, gated
 from snn_asr.network.kernels import run_sequence
-from snn_asr.network.layers.coded import LifLayer
-from snn_asr.network.layers.leaky_integrate_and_fire import AdaptiveLifLayer
+from snn_asr.network.layers.coded import ConventionalLayer
+from snn_asr.network.layers.leaky_integrate_and_fire import LeakyIntegrateAndFireLayer
 from snn_asr.network.layers.spiking_lstm import SpikingLstmLayer
 
 BACKENDS = ("reference", "cpu")
@@ -138,7 +138,7 @@ class Adaptive(NamedTuple):
 
     def make(self, features: int, units: int, **options) -> nn.Module:
         """Drives of some 20, or nothing would fire within a few frames."""
-        return AdaptiveLifLayer(features, units, drive_gain=20.0, **self._asdict(), **options)
+        return LeakyIntegrateAndFireLayer(features, units, drive_gain=20.0, **self._asdict(), **options)
 
 
 ADAPTIVE = [Adaptive(a, r) for a in (False, True) for r in (False, True)] + [Adaptive(True, True, stable=True)]
@@ -219,9 +219,9 @@ def test_coded_features_into_a_layer_equal_two_chained_readings(levels, moving):
 
 def coder_with_unit(bits: int, threshold: int, unit: float) -> coder.Coder:
     """A coder whose levels lie at whole multiples of ``unit``, a power of two: s = 1/unit without any rounding."""
-    coder = coder.Coder.at(coder.CoderSettings(bits, threshold), range=2 ** (bits - 1) * (1 - 1e-4) * unit)
-    assert (coder.scale, coder.unit) == (1 / unit, unit)
-    return coder
+    made = coder.Coder.at(coder.CoderSettings(bits, threshold), range=2 ** (bits - 1) * (1 - 1e-4) * unit)
+    assert (made.scale, made.unit) == (1 / unit, unit)
+    return made
 
 
 # V[n] = V[n-1] - Y[n-1] + I[n] from zero: I[1] + ... + I[N] = Y[1] + ... + Y[N-1] + V[N]. What is left over at the
@@ -249,7 +249,7 @@ def test_conventional_neuron_sends_all_that_came_in_but_its_residue(data, levels
     decay = data.draw(st.sampled_from([0.0, 0.5, 1.0]))
     parameters = conventional.Parameters(drive.new_tensor([decay]), None, coder_with_unit(*levels, UNITS[levels]))
     before = conventional.initial_state(2, 1, parameters, drive)
-    outputs, state, _ = run_sequence(lif, drive, lengths, before, parameters, backend)
+    outputs, state, _ = run_sequence(conventional, drive, lengths, before, parameters, backend)
     for row, length in enumerate(lengths.tolist()):
         came_in = total_conventional(exact(drive[row, :length]), Fraction(decay))
         assert_conserved(came_in, outputs[row], state.membrane[row], state.output[row])
@@ -267,7 +267,7 @@ def test_gated_neurons_send_all_that_came_in_but_their_residue(data, levels, rec
     coder = coder_with_unit(*levels, UNITS[levels])
     parameters = gated.Parameters(weights if recurrent else None, None, coder, "relu")
     before = gated.initial_state(1, 2, parameters, drive)
-    outputs, state, _ = run_sequence(improved, drive, torch.tensor([frames]), before, parameters, backend)
+    outputs, state, _ = run_sequence(gated, drive, torch.tensor([frames]), before, parameters, backend)
     sent = [exact(each) for each in outputs[0]]
     for k in range(2):
         came_in = total_gated(exact(kept[:, k]), exact(drive[0, :, 2 + k]), sent, exact(weights[2 + k]))
@@ -281,7 +281,8 @@ def test_whole_layer_sends_all_that_came_in_but_its_residue(data, levels, backen
     frames = data.draw(st.integers(1, 8))
     options = {"bits": levels[0], "threshold": levels[1], "range": "fixed"}
     fixed = coder_with_unit(*levels, UNITS[levels]).range
-    layer = LifLayer(2, 3, **options, fixed_range=fixed, decay=1.0, dropout=0.0, backend=backend).double().eval()
+    layer = ConventionalLayer(2, 3, **options, fixed_range=fixed, decay=1.0, dropout=0.0, backend=backend)
+    layer = layer.double().eval()
     layer.input_weight.data = draw_numbers(data, 3, 2)
     layer.normalization.running_var.fill_(1.0).sub_(layer.normalization.eps)
     x = draw_numbers(data, 1, frames, 2)
@@ -342,12 +343,12 @@ def test_coder_of_32_bits_is_next_to_none_in_v2_too():
     assert (found - wanted).sum(1).abs().max() < 1e-6  # nor do the differences add up
 
 
-def two_neurons(moving: str) -> tuple[LifLayer, Tensor]:
+def two_neurons(moving: str) -> tuple[ConventionalLayer, Tensor]:
     """One row of two frames, whose drives are 1, -1 for the first neuron and -2, 2 for the second; binary events.
 
     The inputs 1 and -1 have the mean 0 and the variance 1. With decays of 1/2 the currents are 1, -1/2 and -2, 1.
     """
-    layer = LifLayer(1, 2, bits=2, threshold=0, range=moving, decay=0.5, dropout=0.0).double()
+    layer = ConventionalLayer(1, 2, bits=2, threshold=0, range=moving, decay=0.5, dropout=0.0).double()
     layer.input_weight.data.fill_(1.0)
     layer.normalization.weight.data = torch.tensor([1.0, -2.0], dtype=torch.float64) * (1 + 1e-5) ** 0.5
     return layer, torch.tensor([[[1.0], [-1.0]]], dtype=torch.float64)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from snn_asr.scoring.alignments import ErrorCounts, align, format_alignment, kaldi_alignments
 from snn_asr.scoring.error_rates import score
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 KINDS = ("insertions", "deletions", "substitutions")
 TOKENS = st.lists(st.sampled_from("abcd"), max_size=14)
 

@@ -28,11 +28,11 @@ REPEATABLE = {
 
 
 @given(st.lists(st.integers(1, 1000), max_size=40), st.integers(1, 6))
-def test_shares_hold_every_utterance_once_and_nearly_as_many_frames(lengths, processes):
+def test_shares_hold_every_utterance_once_and_nearly_as_many_frames(lengths, count):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(processes, "world", lambda: processes)
+        patch.setattr(processes, "world", lambda: count)
         shares = processes.share(lengths)
-    assert len(shares) == processes
+    assert len(shares) == count
     assert sorted(position for each in shares for position in each) == list(range(len(lengths)))
     sums = [sum(lengths[position] for position in each) for each in shares]
     assert max(sums) - min(sums) <= max(lengths, default=0)

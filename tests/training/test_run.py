@@ -20,7 +20,7 @@ from snn_asr.data.audio import write_audio
 from snn_asr.errors import DataError, DivergenceError, InterruptedRun, UsageError
 from snn_asr.files import read_json, write_json
 from snn_asr.network.model import find_model
-from snn_asr.training import run
+from snn_asr.training import run as training
 from snn_asr.training.run import train
 
 # Four batches an epoch, and everything random that a recipe may have.
@@ -211,7 +211,7 @@ def content(folder: Path) -> dict[Path, tuple[int, bytes]]:
 def test_a_finished_run_is_left_alone(short_train, whole_run, tmp_path, monkeypatch):
     folder = shutil.copytree(whole_run, tmp_path / "run")
     before = content(folder)
-    monkeypatch.setattr(run, "_fit", None)
+    monkeypatch.setattr(training, "_fit", None)
     short_train(folder)
     after = content(folder)
     assert after.keys() == before.keys()
@@ -354,8 +354,8 @@ def test_a_corpus_is_prepared_where_there_are_no_manifests(tone_recipe, tones, t
         calls.append((name, data_folder, output_folder))
         shutil.copytree(tones, output_folder)
 
-    monkeypatch.setattr(run.corpora, "prepare", prepare)
-    monkeypatch.setattr(run, "_fit", lambda *_: (_ for _ in ()).throw(InterruptedRun("far enough")))
+    monkeypatch.setattr(training.corpora, "prepare", prepare)
+    monkeypatch.setattr(training, "_fit", lambda *_: (_ for _ in ()).throw(InterruptedRun("far enough")))
     with pytest.raises(InterruptedRun, match="far enough"):
         train(tone_recipe, None, tmp_path / "run", device="cpu")
     assert calls == [("demo", None, tmp_path / "run" / "data")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from snn_asr.errors import UsageError
-from snn_asr.training import run
+from snn_asr.training import run as training
 from snn_asr.training.run import train_encoders
 
 

@@ -66,7 +66,7 @@ def add(drive, recurrent):
 
 @njit(cache=True, nogil=True)
 def send(current, membrane, output, numbers):
-    """coders.send. ``numbers`` are the range, scale, unit and threshold of the coder; a scale of 0: there is none."""
+    """coder.send. ``numbers`` are the range, scale, unit and threshold of the coder; a scale of 0: there is none."""
     limit, scale, unit, threshold = numbers[0], numbers[1], numbers[2], numbers[3]
     if scale == 0:
         for k in range(output.shape[0]):

@@ -1,4 +1,4 @@
-"""One frame of the conventional layer (cells/lif.py)."""
+"""One frame of the conventional layer (cells/conventional.py)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One frame of the gated layers v1 and v2, and of the Li-GRU (cells/improved.py)."""
+"""One frame of the gated layers v1 and v2, and of the Li-GRU (cells/gated.py)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One frame of the leaky integrate-and-fire layers (cells/adaptive_lif.py)."""
+"""One frame of the leaky integrate-and-fire layers (cells/leaky_integrate_and_fire.py)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The conventional spiking neuron that Ponghiran & Roy compare with (AAAI 2022, arXiv 2109.01905).
 
     I[n] = τ ⊙ I[n-1] + D[n] ⊙ m          synaptic current
-    Y[n] = Q(V[n])                        coders.py: V[n] = V[n-1] - Y[n-1] + I[n]
+    Y[n] = Q(V[n])                        coder.py: V[n] = V[n-1] - Y[n-1] + I[n]
 
 τ is learned per neuron, starts at 1 and is not bounded; no recurrent weights. D = BN(W x) is the drive, m a dropout
 mask that is the same at all steps.

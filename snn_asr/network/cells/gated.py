@@ -3,7 +3,7 @@
     F[n] = σ(D_f[n] + Uf Y[n-1])                     forget signal
     C[n] = φ(D_c[n] + Uc Y[n-1])                     candidate
     I[n] = F[n] ⊙ I[n-1] + (1 - F[n]) ⊙ C[n] ⊙ m     synaptic current
-    Y[n] = Q(V[n])                                   coders.py: V[n] = V[n-1] - Y[n-1] + I[n]
+    Y[n] = Q(V[n])                                   coder.py: V[n] = V[n-1] - Y[n-1] + I[n]
 
 v2 is as written; v1 has no recurrent weights U. D = BN(W x) is the drive, all frames at once; m a dropout mask that is
 the same at all steps. φ is the paper's ReLU, or a clamp to [0, 1] that keeps the current bounded and goes with a fixed

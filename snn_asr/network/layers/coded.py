@@ -59,7 +59,7 @@ class CodedLayer(DrivenLayer, ABC):
 
 
 class GatedLayer(CodedLayer):
-    """Gated layer of cells/improved.py: v2, without ``recurrent`` weights v1, with ``coder=False`` a Li-GRU.
+    """Gated layer of cells/gated.py: v2, without ``recurrent`` weights v1, with ``coder=False`` a Li-GRU.
 
     ``recurrent_gain`` scales the orthogonal initialisation of each gate's recurrent weights; ``forget_bias`` and
     ``candidate_bias`` are where the normalised drives of the two gates start (0 in the paper): a candidate below 0
@@ -79,7 +79,7 @@ class GatedLayer(CodedLayer):
             raise UsageError(f"recurrent_smoothing={recurrent_smoothing} must lie in [0, 1)", "recurrent_smoothing")
         settings = CoderSettings(bits, threshold, range, fixed_range, momentum)
         super().__init__(
-            improved, input_size, hidden_size, coder=coder, settings=settings, dropout=dropout, backend=backend
+            gated, input_size, hidden_size, coder=coder, settings=settings, dropout=dropout, backend=backend
         )
         self.candidate, self.recurrent_smoothing = candidate, recurrent_smoothing
         nn.init.constant_(self.normalization.bias.data[:hidden_size], forget_bias)
@@ -103,8 +103,8 @@ class GatedLayer(CodedLayer):
         return gated.Parameters(self.recurrent_weight, mask, coder, self.candidate, self.recurrent_smoothing)
 
 
-class LifLayer(CodedLayer):
-    """Conventional spiking layer of cells/lif.py: one decay a neuron, no gates, no recurrent weights.
+class ConventionalLayer(CodedLayer):
+    """Conventional spiking layer of cells/conventional.py: one decay a neuron, no gates, no recurrent weights.
 
     ``decay`` is where the learned decays start (1 in the paper).
     """
@@ -116,7 +116,7 @@ class LifLayer(CodedLayer):
     ) -> None:
         settings = CoderSettings(bits, threshold, range, fixed_range, momentum)
         super().__init__(
-            lif, input_size, hidden_size, coder=coder, settings=settings, dropout=dropout, backend=backend
+            conventional, input_size, hidden_size, coder=coder, settings=settings, dropout=dropout, backend=backend
         )
         self.decay = nn.Parameter(torch.full((hidden_size,), float(decay)))
 

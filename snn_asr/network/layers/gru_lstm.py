@@ -10,7 +10,7 @@ from snn_asr.network.kernels import valid_frames
 from snn_asr.network.layers.driven import check_dropout, drop_units
 
 
-class TorchLayer(nn.Module):
+class GruLstmLayer(nn.Module):
     """torch.nn.GRU or LSTM, one layer, with a sequence-wise dropout mask on its output.
 
     In training from the zero state the state after is not worked out (None): padding stands behind every row's frames

@@ -1,4 +1,4 @@
-"""Layer of leaky integrate-and-fire neurons, with or without adaptation and recurrence (cells/adaptive_lif.py)."""
+"""Layer of leaky integrate-and-fire neurons, with or without adaptation and recurrence."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ JUMPS = (0.0, 2.0)  # b
 RATES = (0.01, 0.5)  # spikes a frame that a neuron may send unpenalised
 
 
-class AdaptiveLifLayer(DrivenLayer):
+class LeakyIntegrateAndFireLayer(DrivenLayer):
     """LIF; with ``adaptive`` adLIF, with ``recurrent`` RLIF, with both RadLIF.
 
     α, β, a and b start uniformly within their intervals and are clamped to them in every forward: outside, they get
@@ -32,7 +32,7 @@ class AdaptiveLifLayer(DrivenLayer):
 
     ``surrogate`` and ``surrogate_width`` choose the derivative of the spike (surrogates.py). Two departures from the
     paper: ``stable`` raises the lower bound of a from -1 to -(1 - β), below which a neuron runs away exponentially
-    (cells/adaptive_lif.py), is silent or fires at every frame from then on, and overflows after some hundred frames.
+    (see the cell's docstring), is silent or fires at every frame from then on, and overflows after some hundred frames.
     ``drive_gain`` is where the scale of the normalised drives starts: with the paper's 1 the network, which begins in
     the zero state where the authors' begins in a random one, hardly spikes.
     """
@@ -46,7 +46,7 @@ class AdaptiveLifLayer(DrivenLayer):
     ) -> None:
         if not drive_gain > 0:
             raise UsageError(f"drive_gain={drive_gain} must be positive", "drive_gain", "1 is the paper's")
-        super().__init__(adaptive_lif, input_size, hidden_size, dropout=dropout, backend=backend)
+        super().__init__(leaky_integrate_and_fire, input_size, hidden_size, dropout=dropout, backend=backend)
         self.derivative, self.stable = surrogates.choose(surrogate, surrogate_width), stable
         nn.init.constant_(self.normalization.weight, drive_gain)
         self.decay = _uniform(hidden_size, *DECAYS)

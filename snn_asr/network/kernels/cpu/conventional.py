@@ -1,4 +1,4 @@
-"""The conventional layer (cells/lif.py) as fused scans over all frames of a row, forward and backward."""
+"""The conventional layer (cells/conventional.py) as fused scans over all frames of a row, forward and backward."""
 
 from __future__ import annotations
 

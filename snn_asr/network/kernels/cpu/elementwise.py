@@ -80,7 +80,7 @@ def blend(product, before, kept, result):
 
 @njit(cache=True, nogil=True)
 def send(current, old_membrane, old_output, levels, membrane, output):
-    """coders.send: the new membrane and output of one row. No contraction here: levels must not move."""
+    """coder.send: the new membrane and output of one row. No contraction here: levels must not move."""
     limit, scale, unit, threshold, zero = levels
     for k in range(membrane.shape[0]):
         membrane[k] = (old_membrane[k] - old_output[k]) + current[k]

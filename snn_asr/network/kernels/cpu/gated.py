@@ -1,6 +1,6 @@
-"""The gated layers v1 and v2 (cells/improved.py): one compiled call walks all frames of a share of the rows.
+"""The gated layers v1 and v2 (cells/gated.py): one compiled call walks all frames of a share of the rows.
 
-Forward and backward compute the equations of ``kernels.reference.improved`` frame by frame: element-wise work in the
+Forward and backward compute the equations of ``kernels.reference.gated`` frame by frame: element-wise work in the
 first cache, recurrent products over events (products.py). The backward works its factors out again from the sums.
 """
 

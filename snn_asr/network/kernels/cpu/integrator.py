@@ -1,4 +1,4 @@
-"""The leaky integrator of readout.py as one scan over the frames of a row, forward and backward.
+"""The leaky integrator of integrator.py as one scan over the frames of a row, forward and backward.
 
     z[n] = z[n-1] + (1 - a) (y[n] - z[n-1])        forward, rounded as torch.lerp rounds
     c[n] = g_z[n] + a c[n+1],  g_y = (1 - a) c,  g_a = Σ c[n] (z[n-1] - y[n])

@@ -1,4 +1,4 @@
-"""The adaptive LIF layers (cells/adaptive_lif.py): compiled loops over frames, events where they are recurrent."""
+"""The leaky integrate-and-fire layers: compiled loops over frames, events where they are recurrent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The conventional layer in plain PyTorch (cells/lif.py): the recursion of gated.py with F = τ and no gates."""
+"""The conventional layer in plain PyTorch: the recursion of gated.py with F = τ, no gates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from snn_asr.network.kernels.reference import gated, previous, walk
 
 
 def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:
-    return Trace(drive, walk(lif, drive, state, parameters))
+    return Trace(drive, walk(conventional, drive, state, parameters))
 
 
 def backward(

@@ -1,4 +1,4 @@
-"""The gated layers v1 and v2 in plain PyTorch (cells/improved.py).
+"""The gated layers v1 and v2 in plain PyTorch (cells/gated.py).
 
 The backward walks the frames once more in reverse (g_x is the gradient with respect to x, "+" the next frame,
 "-" the one before, M = 1[|V| <= A], a the smoothing of the recurrent product, 0 in the paper):
@@ -27,7 +27,7 @@ from snn_asr.network.kernels.reference import previous, walk, weight_gradient
 
 
 def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:
-    states = walk(improved, drive, state, parameters)
+    states = walk(gated, drive, state, parameters)
     if parameters.recurrent is None:
         return Trace(drive, states)
     if parameters.smoothing:

@@ -1,4 +1,4 @@
-"""The adaptive LIF layers in plain PyTorch (cells/adaptive_lif.py).
+"""The adaptive LIF layers in plain PyTorch (cells/leaky_integrate_and_fire.py).
 
 The backward walks the frames once more in reverse (g_x is the gradient with respect to x, "+" the next frame, "-" the
 one before, h the surrogate derivative at u - 1):
@@ -27,7 +27,7 @@ from snn_asr.network.kernels.reference import previous, walk, weight_gradient
 
 
 def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:
-    states = walk(adaptive_lif, drive, state, parameters)
+    states = walk(leaky_integrate_and_fire, drive, state, parameters)
     if parameters.recurrent is None:
         return Trace(drive, states)
     return Trace(drive + previous(states.output, state.output) @ parameters.recurrent.T, states)

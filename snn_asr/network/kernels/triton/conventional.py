@@ -1,4 +1,4 @@
-"""The conventional layer (cells/lif.py) in Triton: one scan over all frames each way. Not measured yet."""
+"""The conventional layer (cells/conventional.py) in Triton: one scan over all frames each way. Not measured yet."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The gated layers v1 and v2 (cells/improved.py) in Triton: v1 is a scan, v2 a step a frame. Not measured yet.
+"""The gated layers v1 and v2 (cells/gated.py) in Triton: v1 is a scan, v2 a step a frame. Not measured yet.
 
-Both walk the equations of ``kernels.reference.improved``; the backward works its factors out again from the sums.
+Both walk the equations of ``kernels.reference.gated``; the backward works its factors out again from the sums.
 """
 
 from __future__ import annotations

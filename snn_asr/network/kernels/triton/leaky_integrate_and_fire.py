@@ -1,4 +1,4 @@
-"""The adaptive LIF layers (cells/adaptive_lif.py) in Triton: LIF and adLIF are scans, RLIF and RadLIF a step a frame.
+"""The leaky integrate-and-fire layers in Triton: LIF and adLIF are scans, RLIF and RadLIF a step a frame.
 Not measured yet.
 
 The surrogate derivative and the gradients of the parameters come from ``kernels.reference.adaptive_lif``.

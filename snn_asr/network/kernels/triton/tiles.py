@@ -57,7 +57,7 @@ def sigmoid(x):
 
 @triton.jit
 def send(membrane, numbers):
-    """coders.Coder, its range, scale, unit and threshold the first four ``numbers``."""
+    """coder.Coder, its range, scale, unit and threshold the first four ``numbers``."""
     limit = tl.load(numbers)
     scaled = tl.minimum(tl.maximum(membrane, -limit), limit) * tl.load(numbers + 1)
     level = tl.where(scaled < 0, tl.ceil(scaled), tl.floor(scaled))
