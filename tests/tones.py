@@ -14,7 +14,7 @@ from snn_asr.files import write_text
 
 RATE_HZ = 8000
 WORDS_HZ = {"low": 300.0, "mid": 900.0, "high": 2200.0}
-SPLITS = {"train": 24, "dev": 6, "test": 6}
+SPLITS = {"train": 48, "dev": 6, "test": 6}
 
 RECIPE = """\
 # Tones: three words, for tests
@@ -100,15 +100,18 @@ def write_recipe(folder: Path) -> Path:
 
 
 def speak(words: list[str], seed: int = 0) -> torch.Tensor:
-    """Samples of tones of 0.2 s, each over a little noise, with digital silence between them; at least 0.3 s."""
+    """Samples of tones of 0.2 s, each over a little noise, with digital silence around them; at least 0.3 s.
+
+    Silence lasts longest before and behind the words, so that a model learns to be quiet in it.
+    """
     draw = random.Random(seed)
     pieces = [torch.zeros(0 if words else RATE_HZ // 4)]
-    for word in words:
-        pieces.append(torch.zeros(int(RATE_HZ * draw.uniform(0.05, 0.1))))
+    for index, word in enumerate(words):
+        pieces.append(torch.zeros(int(RATE_HZ * draw.uniform(0.05, 0.1 if index else 0.8))))
         pieces.append(_tone(WORDS_HZ[word] * draw.uniform(0.97, 1.03)))
     noise = torch.Generator().manual_seed(seed)
     pieces = [each + 0.003 * torch.randn(len(each), generator=noise) if each.any() else each for each in pieces]
-    return torch.cat([*pieces, torch.zeros(RATE_HZ // 20)])
+    return torch.cat([*pieces, torch.zeros(int(RATE_HZ * draw.uniform(0.05, 1.0)))])
 
 
 def write_corpus(folder: Path) -> None:

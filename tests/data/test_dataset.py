@@ -201,7 +201,7 @@ def test_frames_foretold_from_durations_are_those_that_come(samples, rate, speed
     assert data.frame_counts(speed) == [len(data.frames(0, speed))]
 
 
-@pytest.mark.parametrize(("cached", "reads"), [(None, 24), (0, 48), (1, 47)])
+@pytest.mark.parametrize(("cached", "reads"), [(None, 48), (0, 96), (1, 95)])
 def test_frames_are_kept_up_to_the_limit(cached, reads, tones, monkeypatch):
     """``cached`` utterances fit in the memory allowed (None: all of them)."""
     read, calls = datasets.read_audio, []

@@ -44,7 +44,7 @@ def decode(
     return outcome, shown, failures
 
 
-def names(folder: Path) -> set[str]:
+def files_in(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -53,7 +53,7 @@ def test_the_tree_is_mirrored_in_every_format(recognizer, audio, tmp_path):
     outcome, shown, failures = decode(recognizer, audio, output, tuple(FORMATS))
     names = ["one", "two", "sub/three", "sub/deeper/four", "silent", "short"]
     expected = {f"{name}{suffix}" for name in names for suffix in FORMATS.values()}
-    assert names(output) == expected | {JOURNAL, ERRORS}
+    assert files_in(output) == expected | {JOURNAL, ERRORS}
     assert (outcome.decoded, outcome.skipped, outcome.errors, shown, failures) == (6, 0, {}, [], [])
     assert read_json(output / ERRORS) == {}
     for path, name in ((audio / "two.flac", "two"), (audio / "sub" / "deeper" / "four.wav", "sub/deeper/four")):
@@ -65,10 +65,10 @@ def test_the_tree_is_mirrored_in_every_format(recognizer, audio, tmp_path):
 
 
 def test_without_a_folder_each_is_shown_in_order_and_nothing_written(recognizer, audio, tmp_path):
-    before = files(tmp_path)
+    before = files_in(tmp_path)
     outcome, shown, _ = decode(recognizer, audio, None)
     assert [each.id for each in shown] == [each.name for each in find_inputs([str(audio)])]
-    assert outcome.decoded == 6 and files(tmp_path) == before
+    assert outcome.decoded == 6 and files_in(tmp_path) == before
     assert outcome.audio_seconds == pytest.approx(sum(each.duration_seconds for each in shown))
 
 
@@ -160,7 +160,7 @@ def test_a_journal_that_is_none_is_one_line(line, recognizer, audio, tmp_path):
 
 def without_journals(folder: Path) -> dict[str, bytes]:
     own = (JOURNAL, *(path.name for name in (JOURNAL, ERRORS) for path in shard_files(folder, name)))
-    return {name: (folder / name).read_bytes() for name in files(folder) if name not in own}
+    return {name: (folder / name).read_bytes() for name in files_in(folder) if name not in own}
 
 
 def test_three_shards_write_what_an_undivided_run_writes(recognizer, audio, tmp_path):
