@@ -307,9 +307,9 @@ def test_a_batch_pads_frames_and_targets_with_zeros(tones):
 
 def test_evaluation_takes_everything_once_in_the_order_of_length(tones):
     data = tone_set(tones)
-    batches = list(evaluation_loader(data, 200))
+    batches = list(evaluation_loader(data, 400))
     lengths = [length for batch in batches for length in batch.lengths.tolist()]
     assert sorted(lengths) == lengths and sorted(data.frame_counts()) == lengths
     assert {each.id for batch in batches for each in batch.utterances} == {each.id for each in data.utterances}
     assert len(batches) > 3
-    assert all(batch.frames.shape[0] * batch.frames.shape[1] <= 200 for batch in batches)
+    assert all(batch.frames.shape[0] * batch.frames.shape[1] <= 400 for batch in batches)
