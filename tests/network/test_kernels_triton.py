@@ -25,6 +25,7 @@ from snn_asr.network.surrogates import choose
 pytest.importorskip("triton", reason="triton is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered in exp")  # of a forget gate that is exactly 0
 
+MODULES = (".tiles", ".walking", ".integrator")
 PACKAGE = "snn_asr.network.kernels.triton"
 FAST = ("v2", "v2 off", "v1", "lif", "adLIF", "RadLIF", "spiking_lstm", "v2 off smoothed", "v2 binary clamp")
 # A power of two as unit keeps what is sent on the grid.
@@ -43,7 +44,7 @@ def interpreted_modules():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRITON_INTERPRET", "1")
         _forget(patch)
-        found = {PACKAGE + each: importlib.import_module(PACKAGE + each) for each in ("", ".tiles", ".walking", *cells)}
+        found = {PACKAGE + each: importlib.import_module(PACKAGE + each) for each in ("", *MODULES, *cells)}
         for name in found:
             del sys.modules[name]
     return found
@@ -269,6 +270,30 @@ def test_it_is_taken_when_asked_for_and_refused_where_it_cannot_run(monkeypatch)
         kernels.choose_backend("triton", cuda)
 
 
+def smoothed(backend: str, kind: torch.dtype, coefficient: float | None, device: str = "cpu") -> list[Tensor]:
+    """Result and gradients of the leaky integrator over ragged rows, one of them empty (None: learned coefficient)."""
+    torch.manual_seed(5)
+    events, start = torch.randn(3, 37, 5, dtype=kind), torch.randn(3, 5, dtype=kind)
+    weight, lengths = torch.randn_like(events), torch.tensor([37, 0, 21])
+    events, start, weight, lengths = (each.to(device) for each in (events, start, weight, lengths))
+    trained = [events.requires_grad_()]
+    if coefficient is None:
+        trained.append(torch.tensor(0.6, dtype=kind, device=device, requires_grad=True))
+    z = kernels.load(backend).low_pass(events, lengths, coefficient or trained[1], start)
+    return [z.detach().cpu(), *(each.cpu() for each in torch.autograd.grad((z * weight).sum(), trained))]
+
+
+def assert_integrates(device: str) -> None:
+    for kind, error in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
+        for coefficient in (0.3, 0.7, None):
+            found = zip(smoothed("triton", kind, coefficient, device), smoothed("cpu", kind, coefficient), strict=True)
+            assert all((got - wanted).abs().max() <= error * wanted.abs().max() for got, wanted in found)
+
+
+def test_the_leaky_integrator_is_the_cpus(interpreted):
+    assert_integrates("cpu")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("name", [each for each in DYADIC if " " not in each or each == "v2 smoothed"])
@@ -304,6 +329,9 @@ class TestOnAGpu:
         for seed, (batch, frames) in enumerate([(33, 70), (40, 32), (35, 1)]):
             given = dyadic(name, batch, frames, 70, seed)
             assert_same(given, on(given, "cuda"))
+
+    def test_the_leaky_integrator_is_the_cpus(self):
+        assert_integrates("cuda")
 
     @pytest.mark.parametrize("case", [each for each in CASES if " off " in each])
     def test_gradients_agree_in_float32(self, case):

@@ -2,6 +2,7 @@
 
     tiles.py      what the kernels share: a program's tile, its products and gates, the coder
     walking.py    launches: a scan over all frames, or step kernels captured in a CUDA graph
+    integrator.py the leaky integrator behind a layer
     <cell>.py     forward and backward kernels of a family
 
 A program owns a tile of rows (utterances) and units. Without a recurrent product one launch walks all frames, state in
@@ -17,6 +18,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from snn_asr.network.kernels.triton.integrator import low_pass
+
+__all__ = ["linear", "low_pass"]
 
 
 def linear(inputs: Tensor, weights: Tensor) -> Tensor:

@@ -68,3 +68,19 @@ def send(membrane, numbers):
 def receive(gradient, membrane, to_membrane, numbers):
     """The gradient of the membrane, from that of the outputs and that of the membrane one frame later."""
     return tl.where(tl.abs(membrane) <= tl.load(numbers), gradient, to_membrane)
+
+
+@triton.jit
+def frames_ahead(
+    pointers, first, STEP: tl.constexpr, length, here, PITCH: tl.constexpr, GROUP: tl.constexpr,
+    LOWEST: tl.constexpr = 0,
+):
+    """A tuple of what lies at the frames ``first``, ``first`` + STEP and so on, GROUP of them, 0 beyond the length or
+    below LOWEST; frames are PITCH apart. All loads are under way before the first is waited for: a loop over frames
+    that loads as it goes spends its time waiting for memory."""
+    found = ()
+    for i in tl.static_range(GROUP):
+        n = first + i * STEP
+        alive = here & (n < length) & (n >= LOWEST)
+        found = found + (tl.load(pointers + n * PITCH, mask=alive, other=0.0),)
+    return found

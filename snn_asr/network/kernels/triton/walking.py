@@ -167,10 +167,12 @@ class _Graph:
     def __init__(self, launch: Launch, device: torch.device, shapes: Sequence[tuple[torch.Size, torch.dtype]]) -> None:
         self.lock = Lock()
         self.buffers = Arguments(*(torch.zeros(shape, dtype=kind, device=device) for shape, kind in shapes))
-        # A table without rows, largest lengths of 0: the first launch, which compiles and loads the kernel (that must
-        # not happen under capture), finds nothing to do.
-        nothing = torch.zeros(launch.grid[1], dtype=torch.int64, device=device)
-        self.buffers.table[3] = nothing.data_ptr()
+        # The first launch, which compiles and loads the kernel (that must not happen under capture), finds nothing to
+        # do: no rows, largest lengths of 0. What it reads all the same, a neuron's parameters say, are zeros: every
+        # address in its table leads to as many of them as there are units and tiles of rows.
+        size = dict(launch.options)["SIZE"]
+        nothing = torch.zeros(max(size, launch.grid[1]), dtype=torch.int64, device=device)
+        self.buffers.table[2:] = nothing.data_ptr()
         _steps(launch, self.buffers, 1)
         torch.cuda.synchronize(device)
         self.graph = torch.cuda.CUDAGraph()
