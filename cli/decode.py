@@ -88,8 +88,8 @@ def decode(
 
     def show(hypothesis) -> None:
         plain = chosen == ["txt"] and len(found) > 1
-        text = render(hypothesis, chosen[0], recognizer.tokens.kind)
-        typer.echo(f"{hypothesis.id}\t{text}" if plain else text, nl=False)
+        text = f"{hypothesis.id}\t{' '.join(hypothesis.text.split())}\n" if plain else render(hypothesis, chosen[0])
+        typer.echo(text, nl=False)
 
     def failed(_, message: str) -> None:
         typer.echo(f"failed: {message}", err=True)

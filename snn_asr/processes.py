@@ -152,15 +152,22 @@ def differentiable_total(values: Tensor) -> Tensor:
     return _Sum.apply(values)
 
 
-def choose_device(requested: str) -> str:
-    """``auto`` takes the GPU where there is one. Raises UsageError for an unknown name or an absent GPU."""
-    if requested not in DEVICES:
-        raise unknown_name("device", requested, DEVICES, "--device")
-    if requested == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if requested == "cuda" and not torch.cuda.is_available():
-        raise UsageError("torch sees no GPU", "--device cuda", "use --device cpu, or see 'snn-asr doctor'")
-    return requested
+def choose_device(requested: str | torch.device) -> str:
+    """The name of the device to work on: ``auto`` takes the GPU where there is one, ``cuda:1`` the second GPU.
+
+    Raises UsageError for an unknown name or an absent GPU.
+    """
+    name = str(requested)
+    kind, _, index = name.partition(":")
+    if kind not in DEVICES or (index and not (kind == "cuda" and index.isdecimal())):
+        raise unknown_name("device", name, DEVICES, "--device")
+    gpus = torch.cuda.device_count() if kind != "cpu" and torch.cuda.is_available() else 0
+    if kind == "auto":
+        return "cuda" if gpus else "cpu"
+    if kind == "cuda" and int(index or 0) >= gpus:
+        what = f"torch sees {gpus} GPUs" if gpus else "torch sees no GPU"
+        raise UsageError(what, f"--device {name}", "use --device cpu, or see 'snn-asr doctor'")
+    return "cpu" if kind == "cpu" else name
 
 
 def own_device(device: str) -> str:

@@ -22,8 +22,8 @@ import numpy as np
 
 from snn_asr.data.tokens import Tokens
 from snn_asr.decoding.greedy import BLANK, Emission
+from snn_asr.decoding.hypothesis import WORD_START
 from snn_asr.decoding.language_model import END, SPACE, LanguageModel, load_language_model
-from snn_asr.decoding.writers import WORD_START
 from snn_asr.errors import DataError, UsageError, unknown_name
 from snn_asr.files import sha256
 

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from snn_asr.decoding.hypothesis import Hypothesis
 from snn_asr.decoding.inputs import Input
 from snn_asr.decoding.recognizer import BATCH, Recognizer
-from snn_asr.decoding.writers import FORMATS, Hypothesis, render
+from snn_asr.decoding.writers import FORMATS, render
 from snn_asr.errors import DataError
 from snn_asr.files import append_json_line, read_json, sha256, write_json, write_text
 from snn_asr.sharding import Shard, mend_journal, read_journal, shard_files
@@ -83,7 +84,7 @@ def decode_files(
                 show(hypothesis)
                 continue
             for name in formats:
-                text = render(hypothesis, name, recognizer.tokens.kind)
+                text = render(hypothesis, name)
                 write_text(_output(output_folder, each, name), text)
             row = {"name": each.name, "finished": time.time(), **_state(each, recognizer, formats)}
             append_json_line(output_folder / journal_name, row)

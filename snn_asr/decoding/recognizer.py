@@ -10,41 +10,47 @@ on one CPU core and touches only the weights of what has fired (events/engine.py
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from snn_asr.data.audio import read_audio
+from snn_asr.data.audio import read_audio, resample
 from snn_asr.data.audio_blocks import read_blocks
 from snn_asr.data.features import FeatureExtractor
 from snn_asr.decoding.beam import AUTO, BeamDecoder, BeamSettings, align
 from snn_asr.decoding.endpointing import DEFAULT, EndpointSettings
 from snn_asr.decoding.greedy import TRANSCRIPTION, Emission, decode
-from snn_asr.decoding.stream import SEGMENT, Stream
-from snn_asr.decoding.writers import Alternative, Hypothesis, Token
-from snn_asr.errors import DataError, UsageError, unknown_name
+from snn_asr.decoding.hypothesis import Alternative, Hypothesis, Token
+from snn_asr.decoding.stream import SEGMENT, Stream, waveform
+from snn_asr.errors import UsageError, unknown_name
 from snn_asr.network import model as models
+from snn_asr.network.model import AcousticModel
+from snn_asr.processes import choose_device
 
 if TYPE_CHECKING:
     from snn_asr.events.engine import EventModel
 
 ENGINES = BATCH, EVENT = "batch", "event"
+Audio = str | Path | Tensor | np.ndarray  # a file, or samples
 Waveform = Tensor | Iterable[Tensor]  # whole, or in blocks
 
 
 class Recognizer:
     """Wraps a loaded model folder. Raises DataError where the folder is missing or damaged."""
 
-    def __init__(self, folder: str | Path, device: str = "cpu") -> None:
-        loaded = models.load(folder, device)
+    def __init__(self, folder: str | Path, device: str | torch.device = "cpu") -> None:
+        self.device = choose_device(device)
+        loaded = models.load(folder, self.device)
         self.model, self.tokens, self.metrics = loaded.model, loaded.tokens, loaded.metrics
-        self.fingerprint, self.device = loaded.fingerprint, device
+        self.fingerprint = loaded.fingerprint
         self.extractor = FeatureExtractor(self.model.settings.features)
         self.beam: BeamDecoder | None = None
         self.engine, self._precision = BATCH, self.model.precision
@@ -60,6 +66,8 @@ class Recognizer:
             raise unknown_name("engine", engine, ENGINES)
         if engine == EVENT and self.beam is not None:
             raise UsageError("the event engine decodes greedily", "--beam", "leave it out, or use --engine batch")
+        if engine == EVENT and self.device != "cpu":
+            raise UsageError(f"the event engine runs on the CPU, not on {self.device}", "--device", "use --device cpu")
         if engine == EVENT:
             self.network(precision)
         self.engine, self._precision = engine, precision or self.model.precision
@@ -72,15 +80,18 @@ class Recognizer:
     def network(self, precision: str | None = None, every: bool = False) -> EventModel:
         """The weights as the event engine has them, made once (see EventModel.of): in float32 or int8, as they lie in
         the model folder where nothing is given."""
-        if self.device != "cpu":
-            raise UsageError(f"the event engine runs on the CPU, not on {self.device}", "--device", "use --device cpu")
         from snn_asr.events.engine import EventModel  # its kernels are for this engine alone
 
         precision = precision or self.model.precision
         with self._building:
             if (precision, every) not in self._networks:
-                self._networks[precision, every] = EventModel.of(self.model, precision, every)
+                self._networks[precision, every] = EventModel.of(self._on_the_cpu, precision, every)
             return self._networks[precision, every]
+
+    @cached_property
+    def _on_the_cpu(self) -> AcousticModel:
+        """The model where the event engine needs it: itself, or a copy of one that lies on a GPU."""
+        return self.model if self.device == "cpu" else copy.deepcopy(self.model).cpu()
 
     def stream(
         self, endpointing: EndpointSettings | None = DEFAULT, precision: str | None = None, every: bool = False
@@ -90,7 +101,7 @@ class Recognizer:
         Without ``endpointing`` it is one segment from start to end. ``precision`` is as for ``network``; ``every``:
         multiply zeros too, to compare with. Raises UsageError for a model that needs whole utterances.
         """
-        return Stream(self.model, self.tokens, self.extractor, self.network(precision, every), endpointing)
+        return Stream(self._on_the_cpu, self.tokens, self.extractor, self.network(precision, every), endpointing)
 
     def use_beam(
         self, settings: BeamSettings, language_model: str | Path | None = None, level: str = AUTO
@@ -104,29 +115,40 @@ class Recognizer:
             raise UsageError("the event engine decodes greedily", "--beam", "leave it out, or use --engine batch")
         self.beam = BeamDecoder(self.tokens, settings, language_model, level)
 
-    def transcribe(self, source: str | Path | Tensor) -> Hypothesis:
-        """Recognise a file, or a waveform (samples,) at the model's sample rate.
+    @overload
+    def transcribe(self, source: Audio, sample_rate: int | None = None) -> Hypothesis: ...
 
-        Silence gives an empty text; a model that classifies always answers, unless there is less than a window.
+    @overload
+    def transcribe(self, source: Sequence[Audio], sample_rate: int | None = None) -> list[Hypothesis]: ...
+
+    def transcribe(
+        self, source: Audio | Sequence[Audio], sample_rate: int | None = None
+    ) -> Hypothesis | list[Hypothesis]:
+        """Recognise a file, or a waveform (samples,) in a tensor or an array; a list of them gives a list.
+
+        Whole numbers are 16-bit samples, others lie in [-1, 1]. ``sample_rate`` is that of the waveforms, in hertz,
+        where it is not the model's; files say theirs themselves. Silence gives an empty text; a model that classifies
+        always answers, unless there is less than a window.
 
         Raises DataError for audio that cannot be read or holds samples that are not finite.
         """
-        name = "waveform" if isinstance(source, Tensor) else Path(source).stem
-        return self.transcribe_batch([(name, self.waveform(source))])[0]
+        if isinstance(source, (list, tuple)):
+            return [self.transcribe(each, sample_rate) for each in source]
+        name = Path(source).stem if isinstance(source, (str, Path)) else "waveform"
+        return self.transcribe_batch([(name, self.waveform(source, sample_rate))])[0]
 
-    def waveform(self, source: str | Path | Tensor) -> Waveform:
+    def waveform(self, source: Audio, sample_rate: int | None = None) -> Waveform:
         """``samples``; for the event engine a file in blocks, which raise their errors as they are read."""
-        if self.engine == EVENT and not isinstance(source, Tensor):
+        if self.engine == EVENT and isinstance(source, (str, Path)):
             return read_blocks(source, self.extractor.settings.sample_rate)
-        return self.samples(source)
+        return self.samples(source, sample_rate)
 
-    def samples(self, source: str | Path | Tensor) -> Tensor:
-        """The waveform (samples,) of a file or, checked, of a waveform."""
-        if not isinstance(source, Tensor):
-            return read_audio(source, self.extractor.settings.sample_rate)
-        if source.dim() != 1 or not torch.isfinite(source).all():
-            raise DataError("a waveform must be one channel of finite samples", f"shape {tuple(source.shape)}")
-        return source.float()
+    def samples(self, source: Audio, sample_rate: int | None = None) -> Tensor:
+        """The waveform (samples,) of a file or, checked, of a waveform, at the model's sample rate."""
+        own = self.extractor.settings.sample_rate
+        if isinstance(source, (str, Path)):
+            return read_audio(source, own)
+        return resample(waveform(source), sample_rate or own, own)
 
     @torch.no_grad()
     def transcribe_batch(self, utterances: Sequence[tuple[str, Waveform]]) -> list[Hypothesis]:
@@ -151,7 +173,7 @@ class Recognizer:
             events += stream.accept(block)
         segments = [each for each in [*events, *stream.finish()] if each.kind == SEGMENT]
         text, tokens = (segments[0].text, segments[0].tokens) if segments else ("", ())
-        return Hypothesis(name, text, tokens, samples / self.extractor.settings.sample_rate)
+        return Hypothesis(name, text, tokens, samples / self.extractor.settings.sample_rate, kind=self.tokens.kind)
 
     @torch.no_grad()
     def log_posteriors(self, utterances: Sequence[tuple[str, Tensor]]) -> list[np.ndarray]:
@@ -192,4 +214,4 @@ class Recognizer:
             for each in emissions
         )
         text = self.tokens.decode(each.token for each in emissions)
-        return Hypothesis(name, text, tokens, duration_seconds, alternatives)
+        return Hypothesis(name, text, tokens, duration_seconds, alternatives, self.tokens.kind)

@@ -28,7 +28,7 @@ from snn_asr.data.features import FeatureExtractor, FeatureStream, stack_frames
 from snn_asr.data.tokens import Tokens
 from snn_asr.decoding.endpointing import Endpointer, EndpointSettings
 from snn_asr.decoding.greedy import STREAMS, TRANSCRIPTION, Emission
-from snn_asr.decoding.writers import WORD_START, Hypothesis, Token, words
+from snn_asr.decoding.hypothesis import WORD_START, Token, Word, words
 from snn_asr.errors import DataError
 from snn_asr.network.model import AcousticModel
 
@@ -194,10 +194,10 @@ class WordStream:
         pending = self._pending if open_token is None else [*self._pending, self._timed(open_token)]
         if open_token is not None and self._begins_word(pending[-1]):
             pending = pending[-1:]
-        found = self._grouped(pending)
-        if not found or found[-1].label == self._shown:
+        found = words(pending, self._tokens.kind)
+        if not found or found[-1].text == self._shown:
             return []
-        self._shown = found[-1].label
+        self._shown = found[-1].text
         return [_event(PARTIAL, found[-1])]
 
     def finish(self) -> list[StreamEvent]:
@@ -212,7 +212,7 @@ class WordStream:
         return [*events, StreamEvent(SEGMENT, text, start, end, min(each.confidence for each in tokens), tokens)]
 
     def _end_word(self) -> list[StreamEvent]:
-        ended = self._grouped(self._pending)
+        ended = words(self._pending, self._tokens.kind)
         self._pending, self._shown = [], ""
         return [_event(WORD, each) for each in ended]
 
@@ -220,9 +220,6 @@ class WordStream:
         if self._tokens.kind == "characters":
             return token.label.isspace()
         return self._tokens.kind == "sentencepiece" and token.label.startswith(WORD_START)
-
-    def _grouped(self, tokens: list[Token]) -> tuple[Token, ...]:
-        return words(Hypothesis("", "", tuple(tokens), 0.0), self._tokens.kind)
 
     def _timed(self, each: Emission) -> Token:
         start, end = each.start_frame * self._step_seconds, each.end_frame * self._step_seconds
@@ -239,7 +236,7 @@ def waveform(samples: Tensor | np.ndarray) -> Tensor:
 
     Raises DataError unless they are one channel of finite numbers.
     """
-    samples = torch.as_tensor(samples)
+    samples = torch.as_tensor(samples).cpu()
     if samples.dtype == torch.int16:
         samples = samples.float() / _FULL_SCALE
     if samples.dim() != 1 or not samples.is_floating_point() or not np.isfinite(samples.numpy()).all():
@@ -248,5 +245,5 @@ def waveform(samples: Tensor | np.ndarray) -> Tensor:
     return samples.float()
 
 
-def _event(kind: str, word: Token) -> StreamEvent:
-    return StreamEvent(kind, word.label, word.start_seconds, word.end_seconds, word.confidence)
+def _event(kind: str, word: Word) -> StreamEvent:
+    return StreamEvent(kind, word.text, word.start, word.end, word.confidence)

@@ -6,14 +6,13 @@ import html
 import json
 import re
 import textwrap
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from snn_asr.decoding.hypothesis import Alternative, Hypothesis, Word, words
 from snn_asr.errors import unknown_name
 
 FORMATS = {"txt": ".txt", "json": ".json", "trn": ".trn", "ctm": ".ctm", "srt": ".srt", "vtt": ".vtt"}
-KINDS = ("characters", "sentencepiece", "words", "phones")  # of tokens.Tokens.kind
-WORD_START = "\N{LOWER ONE EIGHTH BLOCK}"  # SentencePiece's mark of a word's first piece
 
 CUE_LINE_CHARACTERS = 42  # the usual limits of subtitles: two lines of 42 characters, one to seven seconds
 CUE_LINES = 2
@@ -22,65 +21,27 @@ CUE_MINIMUM_SECONDS = 1.0
 CUE_PAUSE_SECONDS = 1.0
 
 
-@dataclass(frozen=True)
-class Token:
-    """One token of the decoder, or one word made of several; ``confidence`` in 0..1."""
-
-    label: str
-    start_seconds: float
-    end_seconds: float
-    confidence: float
-
-
-@dataclass(frozen=True)
-class Alternative:
-    """One text of an n-best list, with the score of its best token sequence, and what of it is acoustic (ln P_ctc)."""
-
-    text: str
-    score: float
-    acoustic_score: float
-
-
-@dataclass(frozen=True)
-class Hypothesis:
-    """What was recognised in one utterance; times count from its beginning.
-
-    ``alternatives``, of beam search alone, are different texts, best first: the first is ``text``.
-    """
-
-    id: str
-    text: str
-    tokens: tuple[Token, ...]
-    duration_seconds: float
-    alternatives: tuple[Alternative, ...] = ()
-
-
-def render(hypothesis: Hypothesis, format: str, kind: str = "words") -> str:
+def render(hypothesis: Hypothesis, format: str) -> str:
     """The hypothesis in one of FORMATS, ending in a line feed (or empty, where the format has nothing to say).
 
-    ``kind`` is the kind of token, from which ctm, srt and vtt derive words (see ``words``).
-    Raises UsageError for an unknown format or kind.
+    Raises UsageError for an unknown format.
     """
     renderers: dict[str, Callable[[], str]] = {
-        "txt": lambda: _one_line(hypothesis.text) + "\n",
+        "txt": lambda: "\n".join(_one_line(each) for each in _texts(hypothesis)) + "\n",
         "json": lambda: json.dumps(record(hypothesis), indent=2, ensure_ascii=False) + "\n",
         "trn": lambda: f"{_one_line(hypothesis.text)} ({_nist_id(hypothesis.id)})".lstrip() + "\n",
-        "ctm": lambda: _ctm(hypothesis, kind),
-        "srt": lambda: _srt(hypothesis, kind),
-        "vtt": lambda: _vtt(hypothesis, kind),
+        "ctm": lambda: _ctm(hypothesis),
+        "srt": lambda: _srt(hypothesis),
+        "vtt": lambda: _vtt(hypothesis),
     }
     if format not in renderers:
         raise unknown_name("format", format, renderers)
     return renderers[format]()
 
 
-def record(hypothesis: Hypothesis) -> dict:
+def record(hypothesis: Hypothesis) -> dict[str, Any]:
     """The hypothesis as JSON values: times to the millisecond, confidences and scores to four digits."""
-    nbest = [
-        {"text": each.text, "score": round(each.score, 4), "acoustic_score": round(each.acoustic_score, 4)}
-        for each in hypothesis.alternatives
-    ]
-    return {
+    record = {
         "id": hypothesis.id,
         "text": hypothesis.text,
         "duration": round(hypothesis.duration_seconds, 3),
@@ -89,97 +50,99 @@ def record(hypothesis: Hypothesis) -> dict:
                 "label": token.label,
                 "start": round(token.start_seconds, 3),
                 "end": round(token.end_seconds, 3),
-                "confidence": round(token.confidence, 4),
+                **_sure(token.confidence),
             }
             for token in hypothesis.tokens
         ],
-    } | ({"nbest": nbest} if nbest else {})
+        "words": [_timed(each.text, each.start, each.end) | _sure(each.confidence) for each in hypothesis.words],
+        "segments": [
+            _timed(each.text, each.start_seconds, each.end_seconds) | _nbest(each.alternatives)
+            for each in hypothesis.segments
+        ],
+    }
+    return record | _nbest(hypothesis.alternatives)
 
 
-def words(hypothesis: Hypothesis, kind: str) -> tuple[Token, ...]:
-    """The words of a hypothesis with their times.
-
-    characters: runs between tokens that are white space; sentencepiece: a word begins at a piece with "▁";
-    words and phones: every token is one. A word lasts from its first token to its last and is as confident as its
-    least confident one. Raises UsageError for an unknown kind.
-    """
-    if kind not in KINDS:
-        raise unknown_name("kind of token", kind, KINDS)
-    if kind in ("words", "phones"):
-        return hypothesis.tokens
-    groups: list[list[Token]] = [[]]
-    for token in hypothesis.tokens:
-        separator = kind == "characters" and token.label.isspace()
-        if separator or (kind == "sentencepiece" and token.label.startswith(WORD_START)):
-            groups.append([])
-        if not separator:
-            groups[-1].append(token)
-    merged = (_merge(group) for group in groups if group)
-    return tuple(word for word in merged if word.label)
+def _timed(text: str, start: float, end: float) -> dict[str, Any]:
+    return {"text": text, "start": round(start, 3), "end": round(end, 3)}
 
 
-def _merge(tokens: list[Token]) -> Token:
-    label = "".join(token.label for token in tokens).replace(WORD_START, "")
-    confidence = min(token.confidence for token in tokens)
-    return Token(label, tokens[0].start_seconds, tokens[-1].end_seconds, confidence)
+def _sure(confidence: float) -> dict[str, Any]:
+    return {"confidence": round(confidence, 4)}
 
 
-def _ctm(hypothesis: Hypothesis, kind: str) -> str:
+def _nbest(alternatives: Sequence[Alternative]) -> dict[str, Any]:
+    """The n-best list, where there is one."""
+    rows = [
+        {"text": each.text, "score": round(each.score, 4), "acoustic_score": round(each.acoustic_score, 4)}
+        for each in alternatives
+    ]
+    return {"nbest": rows} if rows else {}
+
+
+def _texts(hypothesis: Hypothesis) -> list[str]:
+    """The text, divided into those of the segments where there are several."""
+    return [each.text for each in hypothesis.segments] if len(hypothesis.segments) > 1 else [hypothesis.text]
+
+
+def _ctm(hypothesis: Hypothesis) -> str:
     """One line a word: id, channel, start and duration in seconds, word, confidence."""
     lines = []
-    for word in words(hypothesis, kind):
-        start, end = round(word.start_seconds, 3), round(word.end_seconds, 3)
+    for word in hypothesis.words:
+        start, end = round(word.start, 3), round(word.end, 3)
         times = f"{start:.3f} {end - start:.3f}"
-        lines.append(f"{_nist_id(hypothesis.id)} 1 {times} {word.label} {word.confidence:.4f}\n")
+        lines.append(f"{_nist_id(hypothesis.id)} 1 {times} {word.text} {word.confidence:.4f}\n")
     return "".join(lines)
 
 
-def _srt(hypothesis: Hypothesis, kind: str) -> str:
+def _srt(hypothesis: Hypothesis) -> str:
     blocks = [
         f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{text}\n"
-        for number, (start, end, text) in enumerate(_cues(hypothesis, kind), start=1)
+        for number, (start, end, text) in enumerate(_cues(hypothesis), start=1)
     ]
     return "\n".join(blocks)
 
 
-def _vtt(hypothesis: Hypothesis, kind: str) -> str:
+def _vtt(hypothesis: Hypothesis) -> str:
     blocks = [
         f"{_clock(start, '.')} --> {_clock(end, '.')}\n{html.escape(text, quote=False)}\n"
-        for start, end, text in _cues(hypothesis, kind)
+        for start, end, text in _cues(hypothesis)
     ]
     return "\n".join(["WEBVTT\n", *blocks])
 
 
-def _cues(hypothesis: Hypothesis, kind: str) -> list[tuple[float, float, str]]:
-    """Subtitles (start, end, text): words until a pause or a limit.
+def _cues(hypothesis: Hypothesis) -> list[tuple[float, float, str]]:
+    """Subtitles (start, end, text): words of one segment until a pause or a limit.
 
     A cue stays for at least CUE_MINIMUM_SECONDS where neither the next cue nor the end of the audio forbids it.
     """
-    groups: list[list[Token]] = []
-    for word in words(hypothesis, kind):
-        if groups and _fits(groups[-1], word):
-            groups[-1].append(word)
-        else:
-            groups.append([word])
+    groups: list[list[Word]] = []
+    for segment in hypothesis.segments:
+        begun = len(groups)
+        for word in words(segment.tokens, hypothesis.kind):
+            if len(groups) > begun and _fits(groups[-1], word):
+                groups[-1].append(word)
+            else:
+                groups.append([word])
     cues = []
     for index, group in enumerate(groups):
-        following = groups[index + 1][0].start_seconds if index + 1 < len(groups) else hypothesis.duration_seconds
-        start, end = group[0].start_seconds, group[-1].end_seconds
+        following = groups[index + 1][0].start if index + 1 < len(groups) else hypothesis.duration_seconds
+        start, end = group[0].start, group[-1].end
         end = max(end, min(start + CUE_MINIMUM_SECONDS, following))
         cues.append((start, end, "\n".join(_lines(group))))
     return cues
 
 
-def _fits(group: list[Token], word: Token) -> bool:
+def _fits(group: list[Word], word: Word) -> bool:
     return (
-        word.start_seconds - group[-1].end_seconds < CUE_PAUSE_SECONDS
-        and word.end_seconds - group[0].start_seconds <= CUE_MAXIMUM_SECONDS
+        word.start - group[-1].end < CUE_PAUSE_SECONDS
+        and word.end - group[0].start <= CUE_MAXIMUM_SECONDS
         and len(_lines([*group, word])) <= CUE_LINES
     )
 
 
-def _lines(group: list[Token]) -> list[str]:
-    text = " ".join(word.label for word in group)
+def _lines(group: list[Word]) -> list[str]:
+    text = " ".join(word.text for word in group)
     return textwrap.wrap(text, CUE_LINE_CHARACTERS, break_long_words=False, break_on_hyphens=False)
 
 

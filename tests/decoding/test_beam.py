@@ -28,9 +28,9 @@ from snn_asr.decoding.beam import (
     spelled,
 )
 from snn_asr.decoding.greedy import Emission
+from snn_asr.decoding.hypothesis import WORD_START
 from snn_asr.decoding.language_model import END
 from snn_asr.decoding.ngrams import estimate, write_arpa
-from snn_asr.decoding.writers import WORD_START
 from snn_asr.errors import DataError, UsageError
 
 EVERYTHING = 3**5

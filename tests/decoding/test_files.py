@@ -59,7 +59,7 @@ def test_the_tree_is_mirrored_in_every_format(recognizer, audio, tmp_path):
     for path, name in ((audio / "two.flac", "two"), (audio / "sub" / "deeper" / "four.wav", "sub/deeper/four")):
         hypothesis = recognizer.transcribe_batch([(name, recognizer.samples(path))])[0]
         for kind, suffix in FORMATS.items():
-            assert (output / f"{name}{suffix}").read_text() == render(hypothesis, kind, "words")
+            assert (output / f"{name}{suffix}").read_text() == render(hypothesis, kind)
     assert (output / "silent.txt").read_text() == (output / "short.txt").read_text() == "\n"
     assert read_json(output / "silent.json")["text"] == ""
 

@@ -9,8 +9,9 @@ import torch
 from tones import RATE_HZ, speak
 
 import snn_asr
+import snn_asr.encoders
 from snn_asr.data.audio import read_audio, resample, write_audio
-from snn_asr.errors import DataError
+from snn_asr.errors import DataError, UsageError
 from snn_asr.files import read_json
 
 
@@ -64,7 +65,7 @@ def test_silence_and_too_little_audio_give_an_empty_text(samples, recognizer, tm
 def test_a_waveform_that_is_not_finite_is_refused(bad, recognizer):
     samples = torch.zeros(4000)
     samples[123] = bad
-    with pytest.raises(DataError, match="one channel of finite samples"):
+    with pytest.raises(DataError, match="one channel of finite numbers"):
         recognizer.transcribe(samples)
 
 
@@ -95,3 +96,40 @@ def test_recognition_changes_nothing_in_the_model(recognizer, tones):
     first = recognizer.transcribe(path)
     assert recognizer.transcribe(path) == first
     assert all(torch.equal(each, before[name]) for name, each in recognizer.model.state_dict().items())
+
+
+def test_samples_of_every_kind_are_the_same_sound(recognizer):
+    levels = (speak(["low", "high"], 1) * 32768).round().clamp(-32768, 32767).short()
+    samples = levels.float() / 32768
+    expected = recognizer.transcribe(samples)
+    for each in (levels, levels.numpy(), samples.numpy(), samples.double(), samples.numpy().astype("float64")):
+        assert recognizer.transcribe(each) == expected
+    assert recognizer.transcribe(resample(samples, RATE_HZ, 16000), sample_rate=16000).text == expected.text != ""
+
+
+def test_a_list_gives_a_list(recognizer, tones):
+    path, samples = tones / "audio" / "test" / "test-02.wav", speak(["mid"], 2)
+    assert recognizer.transcribe([path, samples]) == [recognizer.transcribe(path), recognizer.transcribe(samples)]
+    assert recognizer.transcribe([]) == []
+
+
+def test_words_have_times_and_confidences(recognizer):
+    hypothesis = recognizer.transcribe(speak(["high", "low"], 3))
+    assert isinstance(hypothesis, snn_asr.Hypothesis) and isinstance(recognizer, snn_asr.Recognizer)
+    found = [(each.text, each.start, each.end, each.confidence) for each in hypothesis.words]
+    assert found == [(each.label, each.start_seconds, each.end_seconds, each.confidence) for each in hypothesis.tokens]
+
+
+def test_devices_have_names_or_are_torchs(tone_run):
+    assert snn_asr.load_model(tone_run, device=torch.device("cpu")).device == "cpu"
+    assert snn_asr.load_model(tone_run).device in ("cpu", "cuda")
+    absent = "cuda:99" if torch.cuda.is_available() else "cuda"
+    for device, problem in (("cupid", "unknown device 'cupid'"), (absent, "torch sees"), ("cpu:x", "unknown device")):
+        with pytest.raises(UsageError, match=problem):
+            snn_asr.load_model(tone_run, device)
+
+
+def test_encoders_have_a_public_door():
+    encoder = snn_asr.encoders.build("improved_v2", input_size=6, hidden_size=4, num_layers=1).eval()
+    y, _ = encoder(torch.zeros(1, 5, 6), torch.tensor([5]))
+    assert y.shape == (1, 5, 4)

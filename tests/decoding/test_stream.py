@@ -16,9 +16,9 @@ from snn_asr.data.features import FeatureSettings, Normalization
 from snn_asr.data.tokens import CharacterTokens, SentencePieceTokens, WordTokens
 from snn_asr.decoding.endpointing import Endpointer, EndpointSettings
 from snn_asr.decoding.greedy import BLANK, ClassStream, Emission, GreedyStream, classify, greedy
+from snn_asr.decoding.hypothesis import words
 from snn_asr.decoding.recognizer import Recognizer
 from snn_asr.decoding.stream import PARTIAL, SEGMENT, WORD, WordStream
-from snn_asr.decoding.writers import Hypothesis, words
 from snn_asr.errors import DataError, UsageError
 from snn_asr.network.front_end import PRESETS
 from snn_asr.network.input_coding import CODINGS
@@ -55,7 +55,7 @@ def assert_as_in_a_batch(recognizer, samples, cuts=()) -> int:
     assert [spoken(each) for each in found] == [spoken(each) for each in expected.tokens]
     assert [each.confidence for each in found] == pytest.approx([each.confidence for each in expected.tokens], abs=1e-3)
     finished = [(each.text, each.start_seconds, each.end_seconds) for each in events if each.kind == WORD]
-    assert finished == [spoken(each) for each in words(expected, recognizer.tokens.kind)]
+    assert finished == [(each.text, each.start, each.end) for each in expected.words]
     for each in events:
         if each.kind == PARTIAL:
             unfinished.append(each.text)
@@ -238,7 +238,7 @@ def test_what_needs_whole_utterances_is_one_line(recognizer, monkeypatch):
         EndpointSettings(0)
     monkeypatch.setattr(recognizer, "device", "cuda")
     with pytest.raises(UsageError, match="runs on the CPU, not on cuda"):
-        recognizer.stream()
+        recognizer.use_engine("event")
 
 
 @given(classes=st.lists(st.integers(0, 3), max_size=40), cuts=st.lists(st.integers(0, 40), max_size=5))
@@ -330,7 +330,7 @@ def test_words_are_final_when_the_next_begins(tokens, texts, spelt):
     segment = events[-1]
     assert (segment.kind, segment.text.split()) == (SEGMENT, spelt)
     assert len(segment.tokens) == len(emissions)
-    expected = words(Hypothesis("", "", segment.tokens, 0.0), tokens.kind)
+    expected = words(segment.tokens, tokens.kind)
     assert [(each.text, each.start_seconds, each.end_seconds) for each in found] == [
-        (each.label, each.start_seconds, each.end_seconds) for each in expected
+        (each.text, each.start, each.end) for each in expected
     ]

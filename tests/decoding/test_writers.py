@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snn_asr.decoding.writers import FORMATS, KINDS, Hypothesis, Token, render, words
+from snn_asr.decoding.hypothesis import KINDS, Alternative, Hypothesis, Segment, Token, words
+from snn_asr.decoding.writers import FORMATS, record, render
 from snn_asr.errors import UsageError
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -30,13 +31,13 @@ def spell(text: str, start: float, step: float = 0.1) -> list[Token]:
 def utterance() -> Hypothesis:
     """Three words, a pause of more than a second before the last; marks that WebVTT must escape."""
     tokens = (*spell("yes <b&", 0.2), Token(" ", 0.9, 1.0, 0.5), *spell("né", 3599.9996))
-    return Hypothesis("spk 1/take (2)", "yes <b& né", tokens, 3600.4)
+    return Hypothesis("spk 1/take (2)", "yes <b& né", tokens, 3600.4, kind="characters")
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_golden(format):
     expected = (GOLDEN / f"utterance{FORMATS[format]}").read_text(encoding="utf-8")
-    assert render(utterance(), format, "characters") == expected
+    assert render(utterance(), format) == expected
 
 
 @pytest.mark.parametrize(
@@ -47,11 +48,13 @@ def test_golden(format):
         ("ctm", ""),
         ("srt", ""),
         ("vtt", "WEBVTT\n"),
-        ("json", '{\n  "id": "a",\n  "text": "",\n  "duration": 2.0,\n  "tokens": []\n}\n'),
+        ("json", '{"id": "a", "text": "", "duration": 2.0, "tokens": [], "words": [], "segments": []}'),
     ],
 )
 def test_silence(format, expected):
-    assert render(Hypothesis("a", "", (), 2.0), format, "characters") == expected
+    if format == "json":
+        expected = json.dumps(json.loads(expected), indent=2) + "\n"
+    assert render(Hypothesis("a", "", (), 2.0), format) == expected
 
 
 def labelled(*labels: str) -> Hypothesis:
@@ -72,14 +75,14 @@ def labelled(*labels: str) -> Hypothesis:
     ],
 )
 def test_words(kind, labels, expected):
-    found = words(labelled(*labels), kind)
-    assert [(word.label, word.start_seconds, word.end_seconds) for word in found] == [row[:3] for row in expected]
+    found = words(labelled(*labels).tokens, kind)
+    assert [(word.text, word.start, word.end) for word in found] == [row[:3] for row in expected]
     assert [word.confidence for word in found] == pytest.approx([row[3] for row in expected])
 
 
 @given(st.text("ab c", max_size=30))
 def test_words_of_characters_spell_the_text(text):
-    assert [word.label for word in words(labelled(*text), "characters")] == text.split()
+    assert [word.text for word in words(labelled(*text).tokens, "characters")] == text.split()
 
 
 def sentence(count: int, length: int, seconds: float) -> Hypothesis:
@@ -130,9 +133,36 @@ def test_ctm_times_add_up():
 
 
 def test_json_reads_back():
-    value = json.loads(render(utterance(), "json", "characters"))
+    value = json.loads(render(utterance(), "json"))
     assert (value["id"], value["text"], value["duration"]) == ("spk 1/take (2)", "yes <b& né", 3600.4)
     assert "".join(token["label"] for token in value["tokens"]) == "yes <b& né"
+
+
+def two_segments() -> Hypothesis:
+    """Characters; the first segment ends within 0.1 s of where the second begins."""
+    best, other = Alternative("hi you", -1.0, -2.0), Alternative("hi yu", -3.0, -4.0)
+    first = Segment("hi you", tuple(spell("hi you", 0.0)), (best, other))
+    second = Segment("ok", tuple(spell("ok", 0.7)), (Alternative("ok", -0.5, -0.5), Alternative("o", -1.0, -1.0)))
+    return Hypothesis.joined("a", (first, second), 9.0, "characters", alternatives=3)
+
+
+def test_segments_stand_apart_in_every_format_that_can_say_so():
+    hypothesis = two_segments()
+    assert hypothesis.text == "hi you ok"
+    assert [word.text for word in hypothesis.words] == ["hi", "you", "ok"]
+    assert render(hypothesis, "txt") == "hi you\nok\n"
+    assert render(hypothesis, "trn") == "hi you ok (a)\n"
+    assert [line.split()[4] for line in render(hypothesis, "ctm").splitlines()] == ["hi", "you", "ok"]
+    assert [text for _, _, text in read_srt(render(hypothesis, "srt"))] == ["hi you", "ok"]
+    assert render(hypothesis, "vtt").count("-->") == 2
+    segments = record(hypothesis)["segments"]
+    assert [(each["text"], each["start"], each["end"]) for each in segments] == [("hi you", 0.0, 0.6), ("ok", 0.7, 0.9)]
+    assert [len(each["nbest"]) for each in segments] == [2, 2]
+
+
+def test_alternatives_of_the_whole_are_the_best_choices_of_one_a_segment():
+    found = [(each.text, each.score, each.acoustic_score) for each in two_segments().alternatives]
+    assert found == [("hi you ok", -1.5, -2.5), ("hi you o", -2.0, -3.0), ("hi yu ok", -3.5, -4.5)]
 
 
 def test_text_formats_stay_on_one_line():
@@ -144,7 +174,7 @@ def test_unknown_names():
     with pytest.raises(UsageError, match="unknown format 'jsn'; did you mean 'json'"):
         render(utterance(), "jsn")
     with pytest.raises(UsageError, match="unknown kind of token 'word'; did you mean 'words'"):
-        words(utterance(), "word")
+        words(utterance().tokens, "word")
 
 
 def test_kinds_are_those_of_the_tokens():

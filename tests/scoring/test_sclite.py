@@ -9,7 +9,8 @@ import subprocess
 
 import pytest
 
-from snn_asr.decoding.writers import Hypothesis, Token, render
+from snn_asr.decoding.hypothesis import Hypothesis, Token
+from snn_asr.decoding.writers import render
 from snn_asr.scoring.error_rates import ErrorCounts, score
 
 SCORES = re.compile(
