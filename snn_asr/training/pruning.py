@@ -1,0 +1,96 @@
+"""Gradual pruning by magnitude: weights that matter least become zero while the network trains, and stay zero.
+
+The share of pruned weights follows the cubic schedule of Zhu & Gupta (2017, arXiv 1710.01878) over a span of epochs,
+
+    share(t) = S (1 - (1 - t)³),    t from 0 to 1 over the span,
+
+fast while many weights are small, slow towards the end. Every matrix of a layer (its W and, where it has one, its U) is
+pruned by itself to the same share: the smallest of each are masked, and the mask is drawn anew every REFRESH_STEPS
+training steps, so that a weight whose neighbours shrink meanwhile may come back while the share still grows.
+
+A zero weight costs nothing (efficiency/operations.py). With ``block`` above 1 the weights of so many neighbouring rows
+of one column live and die together: these are the weights that one event adds to neighbouring sums, which is how the
+event engine reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from snn_asr.network.encoders import Encoder, directions
+
+REFRESH_STEPS = 16
+
+
+class GradualPruning:
+    """Masks of an encoder's matrices that follow the training step; ``target`` 0 prunes nothing.
+
+    ``first`` and ``last`` are the training steps between which the share grows to ``target``, counted from 1. After
+    each step ``apply`` sets the masked weights to zero: in the model, and in whatever other copies of its weights are
+    given (moving averages).
+    """
+
+    def __init__(self, encoder: Encoder, target: float, first: int, last: int, block: int = 1) -> None:
+        self.target, self.first, self.last, self.block = target, first, max(last, first + 1), block
+        self._weights = matrices(encoder) if target else {}
+        self._masks: dict[str, Tensor] = {}
+
+    def share(self, step: int) -> float:
+        """The share of weights that is zero after training step ``step``."""
+        progress = min(max((step - self.first) / (self.last - self.first), 0.0), 1.0)
+        return self.target * (1.0 - (1.0 - progress) ** 3)
+
+    def complete(self, step: int) -> bool:
+        """Whether the share has reached its target: networks of earlier steps are denser than what was asked for."""
+        return not self._weights or step >= self.last
+
+    @torch.no_grad()
+    def apply(self, step: int, copies: Iterable[Mapping[str, Tensor]] = ()) -> None:
+        """After training step ``step``: refresh the masks where that is due, and set masked weights to zero.
+
+        ``copies`` hold tensors under the names of the encoder's parameters (see ``matrices``); a copy that lacks a name
+        is left alone there.
+        """
+        if not self._weights or step < self.first:
+            return
+        if not self._masks or (step % REFRESH_STEPS == 0 and step <= self.last) or step == self.last:
+            share = self.share(step)
+            self._masks = {name: keep_largest(each, share, self.block) for name, each in self._weights.items()}
+        for name, mask in self._masks.items():
+            self._weights[name].mul_(mask)
+            for copy in copies:
+                if name in copy:
+                    copy[name].mul_(mask)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The masks in force, for a checkpoint."""
+        return {name: mask.cpu() for name, mask in self._masks.items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self._masks = {name: mask.to(self._weights[name].device) for name, mask in state.items()}
+
+
+def matrices(encoder: Encoder, prefix: str = "") -> dict[str, nn.Parameter]:
+    """The matrices that are pruned, input and recurrent weights of all layers, by name in the encoder's state."""
+    chosen = {id(weight) for layer in encoder.layers for each in directions(layer) for weight in each.core_weights()}
+    return {prefix + name: each for name, each in encoder.named_parameters() if id(each) in chosen}
+
+
+def keep_largest(weight: Tensor, share: float, block: int = 1) -> Tensor:
+    """A mask (M, D) of ones and zeros that prunes ``share`` of the weights (M, D), the smallest, in whole blocks.
+
+    A block is ``block`` neighbouring rows of one column (fewer at the end), and as large as the mean magnitude of its
+    weights. Of equal blocks the first are kept.
+    """
+    rows, columns = weight.shape
+    padding = -rows % block
+    magnitude = nn.functional.pad(weight.abs(), (0, 0, 0, padding)).unflatten(0, (-1, block))  # (blocks, block, D)
+    held = nn.functional.pad(torch.ones_like(weight), (0, 0, 0, padding)).unflatten(0, (-1, block))
+    size = (magnitude.sum(1) / held.sum(1)).flatten()
+    pruned = round(share * size.numel())
+    mask = torch.ones_like(size)
+    mask[torch.sort(size, descending=True, stable=True).indices[size.numel() - pruned :]] = 0
+    return mask.unflatten(0, (-1, columns)).repeat_interleave(block, dim=0)[:rows]
