@@ -60,6 +60,9 @@ length_curriculum: []
 warmup_epochs: 1
 cooldown_epochs: 6
 batch_norm_epochs: 0
+pruning: 0.0
+pruning_epochs: [0, 0]
+pruning_block: 1
 max_grad_norm: 1.0
 optimizer: !name:torch.optim.AdamW
     weight_decay: 0.01

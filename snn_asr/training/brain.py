@@ -33,6 +33,7 @@ from snn_asr.scoring.error_rates import ErrorCounts, count_errors
 from snn_asr.training.averaging import AveragedWeights
 from snn_asr.training.objectives import OBJECTIVES
 from snn_asr.training.progress import TrainingProgress
+from snn_asr.training.pruning import GradualPruning
 from snn_asr.training.schedules import SCHEDULES
 
 TRAIN, VALID = speechbrain.Stage.TRAIN, speechbrain.Stage.VALID
@@ -65,6 +66,11 @@ class RecognizerBrain(speechbrain.Brain):
         self.training_seconds = 0.0
         self.schedule = SCHEDULES[recipe["schedule"]](recipe, batches.full_epoch // recipe["accumulation"])
         self.averaged = AveragedWeights(model, recipe["average_decay"])
+        steps = batches.full_epoch // recipe["accumulation"]
+        first, last = (epochs * steps for epochs in recipe["pruning_epochs"])
+        self.pruning = GradualPruning(
+            model.encoder, recipe["pruning"], first + 1, last, recipe["pruning_block"], prefix="encoder."
+        )
 
     @property
     def checkpoint(self) -> Path:
@@ -75,8 +81,13 @@ class RecognizerBrain(speechbrain.Brain):
         return self.folder / "log.jsonl"
 
     def epochs(self) -> Iterator[int]:
-        """The epochs still to do; ends when the development error has not improved for ``patience`` epochs."""
-        while self.epoch < self.recipe["epochs"] and self.epoch - self.best["epoch"] < self.recipe["patience"]:
+        """The epochs still to do; ends when the development error has not improved for ``patience`` epochs, which
+        count from the end of pruning on."""
+        pruned = self.recipe["pruning_epochs"][1] if self.recipe["pruning"] else 0
+        while (
+            self.epoch < self.recipe["epochs"]
+            and self.epoch - max(self.best["epoch"], pruned) < self.recipe["patience"]
+        ):
             yield self.epoch + 1
 
     def on_fit_start(self) -> None:
@@ -166,6 +177,7 @@ class RecognizerBrain(speechbrain.Brain):
     def on_fit_batch_end(self, batch, outputs, loss, should_step) -> None:
         if should_step:
             self.averaged.update(self.optimizer_step)
+            self.pruning.apply(self.optimizer_step, [self.averaged.average])
         self._ready = time.monotonic()
         self.progress.advance(self._loss_sum / max(self._loss_count, 1), self.optimizer.param_groups[0]["lr"])
 
@@ -188,7 +200,8 @@ class RecognizerBrain(speechbrain.Brain):
         self.training_seconds += time.monotonic() - self._started
         error_rate = self._counts.error_rate
         self.epoch = epoch
-        if (error_rate, loss) < (self.best["error_rate"], self.best["loss"]):
+        better = (error_rate, loss) < (self.best["error_rate"], self.best["loss"])
+        if better and self.pruning.complete(self.optimizer_step):
             weights = {name: each.detach().cpu().clone() for name, each in self.model.state_dict().items()}
             self.best = {"epoch": epoch, "error_rate": error_rate, "loss": loss, "weights": weights}
         ranges, rate = self._ranges(), self.optimizer.param_groups[0]["lr"]
@@ -219,8 +232,8 @@ class RecognizerBrain(speechbrain.Brain):
             "epoch": self.epoch, "best": self.best, "training_seconds": self.training_seconds,
             "optimizer_step": self.optimizer_step, "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict(),
-            "average": self.averaged.average, "torch_random": torch.get_rng_state(),
-            "python_random": _packed(random.getstate()),
+            "average": self.averaged.average, "pruning": self.pruning.state_dict(),
+            "torch_random": torch.get_rng_state(), "python_random": _packed(random.getstate()),
         }
         if self.device != "cpu" and torch.cuda.is_available():
             state["cuda_random"] = torch.cuda.get_rng_state(self.device)
@@ -242,6 +255,7 @@ class RecognizerBrain(speechbrain.Brain):
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.averaged.average = {name: each.to(self.device) for name, each in state["average"].items()}
+        self.pruning.load_state_dict(state["pruning"])
         torch.set_rng_state(state["torch_random"])
         random.setstate(_unpacked(state["python_random"]))
         if "cuda_random" in state and torch.cuda.is_available():

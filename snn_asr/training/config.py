@@ -27,6 +27,7 @@ OPTIONAL = {  # keys that a recipe may leave out, and what they then are
     "task": TRANSCRIPTION, "manifests": "", "schedule": "warm_cool", "average_decay": 0.0, "batch_utterances": 0,
     "length_curriculum": [], "frame_augmentations": [], "batch_norm_epochs": 0, "front_end": "none",
     "feature_cache": "auto", "accumulation": 1, "precision": "fp32", "loader_workers": 0,
+    "pruning": 0.0, "pruning_epochs": [0, 0], "pruning_block": 1,
 }
 
 
@@ -48,6 +49,10 @@ def check_settings(settings: Mapping[str, Any], where: object) -> None:
     for key, known in (("task", TASKS), ("schedule", tuple(SCHEDULES)), ("precision", PRECISIONS)):
         if settings[key] not in known:
             raise unknown_name(key, str(settings[key]), known, where)
+    first, last = settings["pruning_epochs"]
+    if settings["pruning"] and not first < last <= settings["epochs"]:
+        todo = f"give pruning_epochs=[first, last], first below last, last at most epochs ({settings['epochs']})"
+        raise UsageError(f"pruning_epochs: {settings['pruning_epochs']}", where, todo)
     named_front_end(settings["front_end"]).check(settings["features"])
     for augmentation in settings["frame_augmentations"]:
         augmentation.check(settings["features"])
@@ -64,6 +69,10 @@ def _number(value: object, least: float, most: float = math.inf) -> bool:
 
 def _speeds(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(_number(each, 0.1, 10) for each in value)
+
+
+def _span(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(_whole(each, 0) for each in value)
 
 
 def _length_curriculum(value: object) -> bool:
@@ -83,6 +92,9 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         "must be a list of augmentations of snn_asr/data/augmentation.py",
     ),
     "average_decay": (lambda value: _number(value, 0) and value < 1, "must be a number from 0 to below 1"),
+    "pruning": (lambda value: _number(value, 0) and value < 1, "must be a share of weights from 0 to below 1"),
+    "pruning_epochs": (_span, "must be [first, last] epoch, the first below the last"),
+    "pruning_block": (lambda value: _whole(value, 1), "must be a whole number from 1"),
     "length_curriculum": (_length_curriculum, "must be a list of [frames, epochs]"),
     "feature_cache": (
         lambda value: value is None or (isinstance(value, str) and value != ""), "must be auto, none or a folder"

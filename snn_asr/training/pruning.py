@@ -29,13 +29,15 @@ class GradualPruning:
     """Masks of an encoder's matrices that follow the training step; ``target`` 0 prunes nothing.
 
     ``first`` and ``last`` are the training steps between which the share grows to ``target``, counted from 1. After
-    each step ``apply`` sets the masked weights to zero: in the model, and in whatever other copies of its weights are
-    given (moving averages).
+    each step ``apply`` sets the masked weights to zero: in the encoder, and in whatever other copies of its weights are
+    given (moving averages), which hold them under the encoder's names behind ``prefix``.
     """
 
-    def __init__(self, encoder: Encoder, target: float, first: int, last: int, block: int = 1) -> None:
+    def __init__(
+        self, encoder: Encoder, target: float, first: int, last: int, block: int = 1, prefix: str = ""
+    ) -> None:
         self.target, self.first, self.last, self.block = target, first, max(last, first + 1), block
-        self._weights = matrices(encoder) if target else {}
+        self._weights = matrices(encoder, prefix) if target else {}
         self._masks: dict[str, Tensor] = {}
 
     def share(self, step: int) -> float:
@@ -51,8 +53,7 @@ class GradualPruning:
     def apply(self, step: int, copies: Iterable[Mapping[str, Tensor]] = ()) -> None:
         """After training step ``step``: refresh the masks where that is due, and set masked weights to zero.
 
-        ``copies`` hold tensors under the names of the encoder's parameters (see ``matrices``); a copy that lacks a name
-        is left alone there.
+        A copy that lacks a matrix is left alone there.
         """
         if not self._weights or step < self.first:
             return

@@ -6,9 +6,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
+from snn_asr.errors import UsageError
+from snn_asr.files import read_json
 from snn_asr.network import encoders
 from snn_asr.training.pruning import REFRESH_STEPS, GradualPruning, keep_largest, matrices
+from snn_asr.training.run import train
 
 
 def test_the_share_is_cubic_and_ends_at_the_target():
@@ -84,3 +88,15 @@ def test_nothing_is_pruned_where_nothing_is_asked_for():
     pruning = GradualPruning(encoder, 0.0, first=1, last=2)
     pruning.apply(5)
     assert pruning.complete(1) and all(torch.equal(each, before[key]) for key, each in matrices(encoder).items())
+
+
+def test_a_pruned_training_keeps_a_pruned_network_and_resumes_alike(tone_recipe, tones, tmp_path):
+    options = {"epochs": 4, "pruning": 0.75, "pruning_epochs": [1, 3], "hidden_size": 16}
+    whole = train(tone_recipe, tones, tmp_path / "whole", device="cpu", overrides=options)
+    weights = load_file(whole / "model" / "weights.safetensors")
+    for name, weight in weights.items():
+        if name.endswith(("input_weight", "recurrent_weight")):
+            assert float((weight == 0).float().mean()) == pytest.approx(0.75, abs=0.01), name
+    assert read_json(whole / "model" / "metrics.json")["best_epoch"] >= 3
+    with pytest.raises(UsageError, match="pruning_epochs"):
+        train(tone_recipe, tones, tmp_path / "wrong", device="cpu", overrides={**options, "pruning_epochs": [1, 9]})
