@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from snn_asr.data.features import FeatureSettings, Normalization
+from snn_asr.data.feature_settings import FeatureSettings
+from snn_asr.data.normalization import Normalization
 from snn_asr.errors import UsageError
 from snn_asr.events.engine import EventModel
 from snn_asr.network.model import AcousticModel, ModelSettings

@@ -95,7 +95,7 @@ def _find_recipe(target: str) -> Path:
 
 def _recipe_settings(path: Path, encoders: str | None) -> dict[str, dict[str, object]]:
     """What the recipe says with each of the encoders, by name."""
-    from snn_asr.data.features import FeatureSettings
+    from snn_asr.data.feature_settings import FeatureSettings
     from snn_asr.errors import UsageError
     from snn_asr.training import recipe
 

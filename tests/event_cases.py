@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from snn_asr.data.features import FeatureSettings, Normalization
+from snn_asr.data.feature_settings import FeatureSettings
+from snn_asr.data.normalization import Normalization
 from snn_asr.network.model import AcousticModel, ModelSettings
 
 FEATURES, CLASSES = 8, 5

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from snn_asr.data.features import GLOBAL, FeatureSettings
+from snn_asr.data.feature_settings import GLOBAL, FeatureSettings
 from snn_asr.errors import UsageError
 
 GAMMA_SHAPE = 4.0  # of the energies of noise in a band: some four independent bins of the spectrum

@@ -28,7 +28,7 @@ import torchaudio
 from torch import Tensor
 
 from snn_asr.data import audio, features, spectra
-from snn_asr.data.features import FeatureSettings
+from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.files import sha256, write_bytes
 
 SHARD_BYTES = 128 << 20  # 100 hours of 80 features are some 90 shards; writing one takes thrice its size of memory

@@ -7,7 +7,6 @@ number bit for bit alone, in chunks of any size, and in a whole file. A frame th
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,8 +14,7 @@ from numba import njit
 from torchaudio.compliance import kaldi
 from torchaudio.functional import create_dct
 
-if TYPE_CHECKING:
-    from snn_asr.data.features import FeatureSettings
+from snn_asr.data.feature_settings import FeatureSettings
 
 _BLOCK_FRAMES = 64  # at a time: what stands between the steps stays in the cache
 _PREEMPHASIS = 0.97

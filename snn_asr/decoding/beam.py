@@ -21,11 +21,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from snn_asr.data.tokens import Tokens
-from snn_asr.decoding.greedy import BLANK, Emission
+from snn_asr.decoding.greedy import Emission
 from snn_asr.decoding.hypothesis import WORD_START
 from snn_asr.decoding.language_model import END, SPACE, LanguageModel, load_language_model
 from snn_asr.errors import DataError, UsageError, unknown_name
 from snn_asr.files import sha256
+from snn_asr.network.tasks import BLANK
 
 LEVELS = AUTO, WORD, TOKEN = "auto", "word", "token"
 LN_10 = math.log(10)

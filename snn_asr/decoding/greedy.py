@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-BLANK = 0
-TRANSCRIPTION, CLASSIFICATION = "transcription", "classification"
+from snn_asr.network.tasks import BLANK, CLASSIFICATION, TRANSCRIPTION, class_logits
 
 
 @dataclass(frozen=True)
@@ -44,18 +42,11 @@ DECODERS: dict[str, Callable[[Tensor, Tensor], list[list[Emission]]]] = {
     TRANSCRIPTION: greedy,
     CLASSIFICATION: classify,
 }
-TASKS = tuple(DECODERS)
 
 
 def decode(task: str, logits: Tensor, lengths: Tensor) -> list[list[Emission]]:
     """The tokens of every utterance, as the model's task reads its logits (B, T, N), lengths (B,) frames."""
     return DECODERS[task](logits, lengths)
-
-
-def class_logits(logits: Tensor, lengths: Tensor) -> Tensor:
-    """(B, T, N) to (B, N - 1): at the last valid frame, without the blank. Zeros where there is no frame."""
-    padded = functional.pad(logits, (0, 0, 1, 0))  # row by row, frame ``length`` is now the last valid one
-    return padded[torch.arange(len(lengths), device=lengths.device), lengths, BLANK + 1 :]
 
 
 def merge_repeats(classes: list[int], scores: list[float]) -> list[Emission]:

@@ -27,12 +27,13 @@ from snn_asr.data.audio_blocks import read_blocks
 from snn_asr.data.features import FeatureExtractor
 from snn_asr.decoding.beam import AUTO, BeamDecoder, BeamSettings, align
 from snn_asr.decoding.endpointing import DEFAULT, EndpointSettings
-from snn_asr.decoding.greedy import TRANSCRIPTION, Emission, decode
+from snn_asr.decoding.greedy import Emission, decode
 from snn_asr.decoding.hypothesis import Alternative, Hypothesis, Token
 from snn_asr.decoding.stream import SEGMENT, Stream, waveform
 from snn_asr.errors import UsageError, unknown_name
 from snn_asr.network import model as models
 from snn_asr.network.model import AcousticModel
+from snn_asr.network.tasks import TRANSCRIPTION
 from snn_asr.processes import choose_device
 
 if TYPE_CHECKING:

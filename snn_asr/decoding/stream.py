@@ -27,10 +27,11 @@ from torch import Tensor
 from snn_asr.data.features import FeatureExtractor, FeatureStream, stack_frames
 from snn_asr.data.tokens import Tokens
 from snn_asr.decoding.endpointing import Endpointer, EndpointSettings
-from snn_asr.decoding.greedy import STREAMS, TRANSCRIPTION, Emission
+from snn_asr.decoding.greedy import STREAMS, Emission
 from snn_asr.decoding.hypothesis import WORD_START, Token, Word, words
 from snn_asr.errors import DataError
 from snn_asr.network.model import AcousticModel
+from snn_asr.network.tasks import TRANSCRIPTION
 
 if TYPE_CHECKING:
     from snn_asr.events.engine import EventModel

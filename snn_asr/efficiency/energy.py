@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snn_asr.data.features import DELTA_LOOK_AHEAD_FRAMES, FeatureSettings
+from snn_asr.data.feature_settings import FeatureSettings
+from snn_asr.data.features import DELTA_LOOK_AHEAD_FRAMES
 from snn_asr.decoding.recognizer import Recognizer
 from snn_asr.decoding.stream import WORD, EncoderInputs
 from snn_asr.errors import DataError

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from snn_asr.network.encoders import Encoder, directions
 from snn_asr.network.front_end import Convolution, FrontEnd
-from snn_asr.network.kernels import valid_frames
+from snn_asr.network.masks import valid_frames
 
 INPUT, CORE, HEAD = "input", "core", "head"
 TIMELINE = 10  # parts of an utterance in the histogram of density over time

@@ -22,11 +22,11 @@ from snn_asr.errors import UsageError, unknown_name
 from snn_asr.network import input_coding as coding
 from snn_asr.network.coder import CoderSettings
 from snn_asr.network.integrator import LeakyIntegrator
-from snn_asr.network.kernels import valid_frames
 from snn_asr.network.layers.coded import ConventionalLayer, GatedLayer
 from snn_asr.network.layers.gru_lstm import GruLstmLayer
 from snn_asr.network.layers.leaky_integrate_and_fire import LeakyIntegrateAndFireLayer
 from snn_asr.network.layers.spiking_lstm import SpikingLstmLayer
+from snn_asr.network.masks import reverse_frames
 
 # One line a name: a factory called with (input_size, hidden_size, **options).
 ENCODERS: dict[str, Callable[..., nn.Module]] = {
@@ -111,13 +111,6 @@ class Bidirectional(nn.Module):
 def directions(layer: nn.Module) -> list[nn.Module]:
     """The one-directional layers of a layer of the stack: itself, or the two of a bidirectional one."""
     return list(layer.directions) if isinstance(layer, Bidirectional) else [layer]
-
-
-def reverse_frames(x: Tensor, lengths: Tensor) -> Tensor:
-    """Each row's valid frames in reverse; padding stays at the end."""
-    index = torch.arange(x.shape[1], device=x.device).expand(x.shape[:2])
-    index = torch.where(valid_frames(lengths, x.shape[1]), lengths.unsqueeze(1) - 1 - index, index)
-    return x.gather(1, index.unsqueeze(-1).expand_as(x))
 
 
 def option_names(name: str) -> set[str]:

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from snn_asr.data.features import FeatureSettings
+from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.errors import UsageError, unknown_name
 from snn_asr.network.batch_norm import BatchNorm
-from snn_asr.network.kernels import valid_frames
+from snn_asr.network.masks import valid_frames
 
 MOST_CHANNELS = 4096
 PATCH_VALUES = 1 << 24  # of unfolded inputs at a time: 64 MB

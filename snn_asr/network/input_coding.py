@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from snn_asr.errors import unknown_name
 from snn_asr.network.coder import Coder, CoderSettings, FrameCoder, RangeTracker, send
-from snn_asr.network.kernels import valid_frames
+from snn_asr.network.masks import valid_frames
 
 CODINGS = ("none", "coder", "bernoulli", "noise")
 SEED = 2020  # of the draws in evaluation

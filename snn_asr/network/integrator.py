@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from snn_asr.errors import UsageError
-from snn_asr.network.kernels import load, valid_frames
+from snn_asr.network.kernels import load
+from snn_asr.network.masks import valid_frames
 
 
 class LeakyIntegrator(nn.Module):

@@ -17,15 +17,17 @@ import torch
 from torch import Tensor, nn
 
 from snn_asr import __version__, weights
-from snn_asr.data.features import FeatureSettings, Normalization, stack_frames, stacked_length
+from snn_asr.data.feature_settings import FeatureSettings
+from snn_asr.data.features import stack_frames, stacked_length
+from snn_asr.data.normalization import Normalization
 from snn_asr.data.tokens import Tokens
-from snn_asr.decoding.greedy import TASKS, TRANSCRIPTION
 from snn_asr.errors import DataError, SnnAsrError, unknown_name
 from snn_asr.files import read_json, sha256, write_bytes, write_json, write_text
 from snn_asr.network import encoders
 from snn_asr.network.batch_norm import BatchNorm
 from snn_asr.network.front_end import NONE, FrontEnd, FrontEndSettings
-from snn_asr.network.kernels import valid_frames
+from snn_asr.network.masks import valid_frames
+from snn_asr.network.tasks import TASKS, TRANSCRIPTION
 
 FORMAT, INT8_FORMAT = 1, 2  # programs from before int8 weights must refuse them
 HEAD_NORMALIZATIONS = ("none", "input", "output")

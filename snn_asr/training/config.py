@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from snn_asr.data.augmentation import FrameAugmentation
-from snn_asr.decoding.greedy import TASKS, TRANSCRIPTION
 from snn_asr.errors import UsageError, unknown_name
 from snn_asr.network.front_end import named as named_front_end
+from snn_asr.network.tasks import TASKS, TRANSCRIPTION
 from snn_asr.training import recipe
 from snn_asr.training.schedules import SCHEDULES
 

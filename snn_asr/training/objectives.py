@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from snn_asr.data.dataset import Batch
-from snn_asr.decoding.greedy import BLANK, CLASSIFICATION, TRANSCRIPTION, class_logits
+from snn_asr.network.tasks import BLANK, CLASSIFICATION, TRANSCRIPTION, class_logits
 
 
 def ctc(logits: Tensor, lengths: Tensor, batch: Batch) -> Tensor:

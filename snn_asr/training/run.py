@@ -30,12 +30,12 @@ from snn_asr.data.feature_cache import FeatureCache
 from snn_asr.data.features import FeatureExtractor
 from snn_asr.data.manifest import REQUIRED_SPLITS, check_disjoint, find_manifests, fingerprint, read_manifest
 from snn_asr.data.tokens import build_tokens
-from snn_asr.decoding.greedy import CLASSIFICATION
 from snn_asr.errors import DataError, InterruptedRun, UsageError, unknown_name
 from snn_asr.files import read_json, write_json
 from snn_asr.network.coder import RangeTracker
 from snn_asr.network.front_end import named as named_front_end
 from snn_asr.network.model import CHECKSUMS, AcousticModel, ModelSettings, save_model
+from snn_asr.network.tasks import CLASSIFICATION
 from snn_asr.processes import choose_device, own_device
 from snn_asr.training import recipe
 from snn_asr.training.brain import RecognizerBrain

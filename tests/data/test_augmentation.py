@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from snn_asr.data.augmentation import FilterbankNoise, StackShift
-from snn_asr.data.features import FeatureSettings
+from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.errors import UsageError
 
 

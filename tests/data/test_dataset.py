@@ -16,7 +16,8 @@ from snn_asr.data import dataset as datasets
 from snn_asr.data.audio import write_audio
 from snn_asr.data.dataset import BucketedBatches, SpeechDataset, collate, evaluation_loader
 from snn_asr.data.feature_cache import FeatureCache
-from snn_asr.data.features import FeatureExtractor, FeatureSettings, FeatureStream
+from snn_asr.data.feature_settings import FeatureSettings
+from snn_asr.data.features import FeatureExtractor, FeatureStream
 from snn_asr.data.manifest import Utterance, read_manifest
 from snn_asr.data.tokens import WordTokens
 from snn_asr.errors import DataError, UsageError

@@ -15,7 +15,8 @@ from tones import RATE_HZ, speak
 from snn_asr.data import feature_cache
 from snn_asr.data.audio import read_audio, write_audio
 from snn_asr.data.feature_cache import FeatureCache
-from snn_asr.data.features import FeatureExtractor, FeatureSettings
+from snn_asr.data.feature_settings import FeatureSettings
+from snn_asr.data.features import FeatureExtractor
 from snn_asr.errors import DataError, UsageError
 
 SETTINGS = FeatureSettings(sample_rate=RATE_HZ, mels=10)

@@ -11,17 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchaudio.compliance import kaldi
 
+from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.features import (
     FeatureExtractor,
-    FeatureSettings,
     FeatureStream,
-    Normalization,
-    NormalizationAccumulator,
     add_deltas,
     average_segments,
     stack_frames,
     stacked_length,
 )
+from snn_asr.data.normalization import Normalization, NormalizationAccumulator
 from snn_asr.errors import DataError, UsageError
 
 CHOICES = [

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snn_asr.decoding.greedy import BLANK, TASKS, Emission, classify, decode, greedy
+from snn_asr.decoding.greedy import Emission, classify, decode, greedy
+from snn_asr.network.tasks import BLANK, TASKS
 
 CLASSES = 4
 paths = st.lists(st.integers(0, CLASSES - 1), max_size=12)

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tones import RATE_HZ, speak
 
-from snn_asr.data.features import FeatureSettings, Normalization
+from snn_asr.data.feature_settings import FeatureSettings
+from snn_asr.data.normalization import Normalization
 from snn_asr.data.tokens import CharacterTokens, SentencePieceTokens, WordTokens
 from snn_asr.decoding.endpointing import Endpointer, EndpointSettings
-from snn_asr.decoding.greedy import BLANK, ClassStream, Emission, GreedyStream, classify, greedy
+from snn_asr.decoding.greedy import ClassStream, Emission, GreedyStream, classify, greedy
 from snn_asr.decoding.hypothesis import words
 from snn_asr.decoding.recognizer import Recognizer
 from snn_asr.decoding.stream import PARTIAL, SEGMENT, WORD, WordStream
@@ -23,6 +24,7 @@ from snn_asr.errors import DataError, UsageError
 from snn_asr.network.front_end import PRESETS
 from snn_asr.network.input_coding import CODINGS
 from snn_asr.network.model import AcousticModel, ModelSettings, save_model
+from snn_asr.network.tasks import BLANK
 
 LONGEST_CHUNK = 10 * RATE_HZ
 SPOKEN = ["low", "high", "mid", "low"]

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from snn_asr.data.features import FeatureSettings, Normalization
+from snn_asr.data.feature_settings import FeatureSettings
+from snn_asr.data.normalization import Normalization
 from snn_asr.data.tokens import WordTokens
 from snn_asr.decoding.recognizer import Recognizer
 from snn_asr.errors import DataError, UsageError

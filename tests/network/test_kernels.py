@@ -10,8 +10,9 @@ from snn_asr.errors import UsageError
 from snn_asr.network import kernels
 from snn_asr.network.cells import gated
 from snn_asr.network.coder import Coder, CoderSettings, FrameCoder, RangeTracker
-from snn_asr.network.kernels import cpu, run_sequence, valid_frames
+from snn_asr.network.kernels import cpu, run_sequence
 from snn_asr.network.kernels.reference import walk
+from snn_asr.network.masks import valid_frames
 
 BACKENDS = ["reference", "cpu"]
 SIZES = [(1, 1, 1), (3, 7, 5), pytest.param((2, 33, 17), marks=pytest.mark.slow)]

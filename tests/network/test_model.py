@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.utils.rnn import pad_sequence
 
-from snn_asr.data.features import FeatureExtractor, FeatureSettings, FeatureStream, Normalization
+from snn_asr.data.feature_settings import FeatureSettings
+from snn_asr.data.features import FeatureExtractor, FeatureStream
+from snn_asr.data.normalization import Normalization
 from snn_asr.data.tokens import WordTokens
 from snn_asr.errors import DataError, UsageError
 from snn_asr.files import sha256, write_json

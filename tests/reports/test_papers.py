@@ -14,7 +14,8 @@ from torch import nn
 from torch.nn import functional
 
 from snn_asr.data.audio import write_audio
-from snn_asr.data.features import FeatureSettings, Normalization
+from snn_asr.data.feature_settings import FeatureSettings
+from snn_asr.data.normalization import Normalization
 from snn_asr.data.tokens import WordTokens
 from snn_asr.errors import DataError, UsageError
 from snn_asr.files import read_json, write_text

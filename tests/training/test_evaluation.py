@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from snn_asr.data.dataset import Batch
-from snn_asr.data.features import FeatureSettings, Normalization
+from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.manifest import Utterance
+from snn_asr.data.normalization import Normalization
 from snn_asr.data.tokens import build_tokens
 from snn_asr.decoding.greedy import Emission
 from snn_asr.network.model import AcousticModel, ModelSettings

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from snn_asr.errors import UsageError, unknown_name
+from snn_asr.network.masks import without_padding
 
 BACKENDS = ("auto", "reference", "cpu", "triton")
 DEVICES = {"cpu": "cpu", "triton": "cuda"}  # backends, and the one type of device that each runs on
@@ -76,19 +77,6 @@ def load(backend: str, cell: ModuleType | None = None) -> ModuleType:
     """The module of a backend, or that of one of its cells."""
     suffix = "" if cell is None else "." + cell.__name__.rpartition(".")[2]
     return importlib.import_module(f"{__name__}.{backend}{suffix}")
-
-
-def valid_frames(lengths: Tensor, frames: int) -> Tensor:
-    """Mask (B, T), True where a frame lies within its row's length."""
-    return torch.arange(frames, device=lengths.device) < lengths.unsqueeze(1)
-
-
-def without_padding(sequence: Tensor, lengths: Tensor) -> Tensor:
-    """The sequence (B, T, H), zero beyond the lengths; itself where every row is full (a GPU is not asked: it would
-    have to be waited for)."""
-    if not lengths.is_cuda and bool((lengths == sequence.shape[1]).all()):
-        return sequence
-    return sequence * valid_frames(lengths, sequence.shape[1]).unsqueeze(-1)
 
 
 class Trace(NamedTuple):

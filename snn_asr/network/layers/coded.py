@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from snn_asr.errors import UsageError, unknown_name
 from snn_asr.network.cells import conventional, gated
 from snn_asr.network.coder import AnyCoder, Coder, CoderSettings, FrameCoder, RangeTracker
-from snn_asr.network.kernels import valid_frames
 from snn_asr.network.layers.driven import DrivenLayer, mean_outputs
+from snn_asr.network.masks import valid_frames
 
 
 class CodedLayer(DrivenLayer, ABC):

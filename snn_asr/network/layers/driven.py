@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from snn_asr import processes
 from snn_asr.errors import UsageError
 from snn_asr.network.batch_norm import BatchNorm
-from snn_asr.network.kernels import choose_backend, load, run_sequence, valid_frames
+from snn_asr.network.kernels import choose_backend, load, run_sequence
+from snn_asr.network.masks import valid_frames
 
 
 def check_dropout(dropout: float) -> None:

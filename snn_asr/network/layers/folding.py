@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from snn_asr.network.batch_norm import follow, require_rows
-from snn_asr.network.kernels import valid_frames
 from snn_asr.network.kernels.dense import affine
+from snn_asr.network.masks import valid_frames
 
 
 class _Moments(torch.autograd.Function):

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from snn_asr.network.kernels import valid_frames
 from snn_asr.network.layers.driven import check_dropout, drop_units
+from snn_asr.network.masks import valid_frames
 
 
 class GruLstmLayer(nn.Module):

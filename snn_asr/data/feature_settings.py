@@ -1,0 +1,121 @@
+"""What a frame of features is: its kind, size, window, hop, and how it is normalised."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from snn_asr.errors import UsageError, unknown_name
+
+GLOBAL, SPEAKER, UTTERANCE = NORMALIZATIONS = ("global", "speaker", "utterance")
+
+
+@dataclass(frozen=True)
+class FeatureSettings:
+    """What a frame is. Raises UsageError for a value that cannot work.
+
+    ``high_hz`` None or 0 means the Nyquist frequency; ``coefficients`` counts for ``kind`` "mfcc" alone; ``stack``
+    neighbouring frames make one input of the encoder. ``segments`` above 0 gives every utterance, whatever its length,
+    so many frames: the averages of what ``average_segments`` says. Normalisation then counts these, not the short-time
+    frames below them; stacking and live streams cannot be had together with it.
+
+    ``normalization`` says whose mean and deviation the frames are given: ``global`` those of all training frames (the
+    model's ``Normalization``, which is applied in any case), ``speaker`` first those of all utterances of their
+    speaker, ``utterance`` first their own. Speakers are known in training and in its evaluation only: a file that is
+    decoded is all there is of its speaker, so ``speaker`` normalises it by itself, as Kaldi does with an unknown
+    speaker. Live streams can be had with ``global`` alone.
+    """
+
+    kind: str = "fbank"
+    sample_rate: int = 16000
+    mels: int = 40
+    coefficients: int = 13
+    deltas: bool = False
+    window_milliseconds: float = 25
+    hop_milliseconds: float = 10
+    low_hz: float = 20
+    high_hz: float | None = None
+    stack: int = 3
+    segments: int = 0
+    normalization: str = GLOBAL
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("fbank", "mfcc"):
+            raise unknown_name("kind of features", str(self.kind), ("fbank", "mfcc"))
+        if self.normalization not in NORMALIZATIONS:
+            raise unknown_name("normalization", str(self.normalization), NORMALIZATIONS, "features")
+        for name in ("sample_rate", "mels", "coefficients", "stack", "segments"):
+            if type(getattr(self, name)) is not int:
+                raise _invalid(name, getattr(self, name), "a whole number")
+        for name in ("window_milliseconds", "hop_milliseconds", "low_hz", "high_hz"):
+            missing = name == "high_hz" and self.high_hz is None
+            if not missing and not isinstance(getattr(self, name), (int, float)):
+                raise _invalid(name, getattr(self, name), "a number")
+        self._check_ranges()
+
+    def _check_ranges(self) -> None:
+        nyquist_hz = self.sample_rate / 2
+        rules = (
+            ("deltas", isinstance(self.deltas, bool), "true or false"),
+            ("sample_rate", self.sample_rate >= 4000, "4000 or more"),
+            ("mels", self.mels >= 4, "4 or more"),
+            ("coefficients", 1 <= self.coefficients <= self.mels or self.kind != "mfcc", f"1 to {self.mels} (mels)"),
+            ("window_milliseconds", 5 <= self.window_milliseconds <= 1000, "5 to 1000"),
+            ("hop_milliseconds", 1 <= self.hop_milliseconds <= self.window_milliseconds, "1 to window_milliseconds"),
+            ("low_hz", 0 <= self.low_hz < nyquist_hz, f"0 to {nyquist_hz:g}"),
+            ("high_hz", self.low_hz < (self.high_hz or nyquist_hz) <= nyquist_hz, f"low_hz to {nyquist_hz:g}"),
+            ("stack", self.stack >= 1, "1 or more"),
+            ("segments", self.segments >= 0, "0 (off) or more"),
+            ("stack", self.stack == 1 or not self.segments, "1 where there are segments"),
+        )
+        for name, valid, expected in rules:
+            if not valid:
+                raise _invalid(name, getattr(self, name), expected)
+
+    @property
+    def window_samples(self) -> int:
+        return int(self.sample_rate * self.window_milliseconds / 1000)
+
+    @property
+    def hop_samples(self) -> int:
+        return int(self.sample_rate * self.hop_milliseconds / 1000)
+
+    @property
+    def base_size(self) -> int:
+        """Features of a frame without deltas."""
+        return self.mels if self.kind == "fbank" else self.coefficients
+
+    @property
+    def size(self) -> int:
+        """Features of a frame, F."""
+        return self.base_size * (3 if self.deltas else 1)
+
+    @property
+    def stacked_size(self) -> int:
+        """Features of a stacked frame: the encoder's input size."""
+        return self.size * self.stack
+
+    @property
+    def stacked_seconds(self) -> float:
+        """Time from one stacked frame to the next."""
+        return self.stack * self.hop_samples / self.sample_rate
+
+    def step_seconds(self, duration_seconds: float) -> float:
+        """Time from one input of the encoder to the next, in an utterance of that duration."""
+        return duration_seconds / self.segments if self.segments else self.stacked_seconds
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> FeatureSettings:
+        """Raises UsageError for an unknown key or an invalid value."""
+        valid = [field.name for field in fields(cls)]
+        for name in values:
+            if name not in valid:
+                raise unknown_name("key", name, valid, "features")
+        return cls(**values)
+
+
+def _invalid(name: str, value: object, expected: str) -> UsageError:
+    return UsageError(f"{name}: {value!r}", "features", f"must be {expected}")

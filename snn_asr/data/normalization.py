@@ -1,0 +1,72 @@
+"""Mean and deviation of features: gathered over training frames, kept with a model, or an utterance's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from snn_asr.errors import DataError
+
+_DEVIATION_FLOOR = 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class Normalization:
+    """Mean and standard deviation of every feature, (F,) float32: ``apply`` gives (frames - mean) / deviation."""
+
+    mean: torch.Tensor
+    deviation: torch.Tensor
+
+    def apply(self, frames: torch.Tensor) -> torch.Tensor:
+        """(..., F) to (..., F)."""
+        return (frames - self.mean.to(frames.device)) / self.deviation.to(frames.device)
+
+    def to_dict(self) -> dict[str, list[float]]:
+        return {"mean": self.mean.tolist(), "deviation": self.deviation.tolist()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Normalization:
+        """The inverse of ``to_dict``, exact through JSON. Raises DataError where the values cannot be that."""
+        try:
+            mean, deviation = (torch.tensor(values[name], dtype=torch.float32) for name in ("mean", "deviation"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError("normalisation needs lists of numbers 'mean' and 'deviation'") from error
+        whole = mean.dim() == 1 and mean.shape == deviation.shape
+        if not whole or not torch.isfinite(mean).all() or not ((deviation > 0) & torch.isfinite(deviation)).all():
+            raise DataError("normalisation needs finite means and as many positive deviations")
+        return cls(mean, deviation)
+
+
+class NormalizationAccumulator:
+    """Gathers, in float64, the mean and the standard deviation of all frames of many utterances."""
+
+    def __init__(self) -> None:
+        self._count: int = 0
+        self._sum: torch.Tensor | float = 0.0
+        self._squares: torch.Tensor | float = 0.0
+
+    def update(self, frames: torch.Tensor) -> None:
+        """Add the frames (T, F) of one utterance."""
+        frames = frames.double()
+        self._count += len(frames)
+        self._sum = self._sum + frames.sum(dim=0)
+        self._squares = self._squares + frames.square().sum(dim=0)
+
+    def finish(self) -> Normalization:
+        """Raises DataError where there was no frame at all. Deviations under 0.01 (a constant feature) become 0.01."""
+        if self._count == 0:
+            raise DataError("no frames to normalise with", todo="check that the training audio is not empty")
+        mean = self._sum / self._count
+        variance = (self._squares / self._count - mean.square()).clamp(min=_DEVIATION_FLOOR**2)
+        return Normalization(mean.float(), variance.sqrt().float())
+
+
+def normalize_alone(frames: torch.Tensor) -> torch.Tensor:
+    """(T, F) to (T, F): an utterance with its own mean and deviation; without frames it stays as it is."""
+    if not len(frames):
+        return frames
+    accumulator = NormalizationAccumulator()
+    accumulator.update(frames)
+    return accumulator.finish().apply(frames)
