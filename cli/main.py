@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.main import get_command
 
 import snn_asr
-from snn_asr.errors import SnnAsrError
+from snn_asr.cli.streams import flush_output, prepare_streams
+from snn_asr.errors import as_user_error
 from snn_asr.logs import log_to_stderr
 
 # In the order of work, which is the order of --help. Each is cli/<name>.py with a function (or an app) of that name.
@@ -28,6 +28,7 @@ BROKEN_PIPE = 141  # 128 + SIGPIPE, what the shell reports for any filter whose 
 
 def main() -> None:
     """Entry point of the console script."""
+    prepare_streams()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -35,22 +36,26 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; an error has then been printed as one line on stderr."""
     words, debug = _take_debug(arguments)
     log_to_stderr(logging.DEBUG if debug else logging.INFO)
+    error: BaseException | None = None
+    code = 0
     try:
         code = _invoke(words or ["--help"])
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
+    except (Exception, KeyboardInterrupt) as raised:
+        error = raised
+    unwritten = flush_output()
+    if isinstance(unwritten or error, BrokenPipeError):
         return BROKEN_PIPE
-    except (Exception, KeyboardInterrupt) as error:
-        if debug:
-            traceback.print_exc()
-        message, code = _explain(error)
-        print(f"snn-asr: {message}", file=sys.stderr)
+    error = error or unwritten
+    if error is None:
         return code
+    if debug:
+        traceback.print_exception(error)
+    message, code = _explain(error)
+    print(f"snn-asr: {message}", file=sys.stderr)
+    return code
 
 
-def build_command():
+def build_command() -> Any:
     """The command ``snn-asr`` with all its commands. Cheap: each imports what it needs only when it runs."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None, callback=_options, help=snn_asr.__doc__)
     for name in COMMANDS:
@@ -99,8 +104,9 @@ def _options(
 
 def _explain(error: BaseException) -> tuple[str, int]:
     """The line for the user (without the program's name) and the exit code."""
-    if isinstance(error, SnnAsrError):
-        return _one_line(str(error)), error.exit_code
+    described = as_user_error(error)
+    if described is not None:
+        return _one_line(str(described)), described.exit_code
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return "interrupted", INTERRUPTED
     if hasattr(error, "format_message"):  # Click's errors: their base class moved into Typer with its version 0.26

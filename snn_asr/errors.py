@@ -1,13 +1,17 @@
 """One family of errors a user can act on: what went wrong, where, what to do, and the exit code.
 
 Every error that is a user's to mend is raised as one of these; the command line prints it as one line and
-exits with ``exit_code``. Anything else is a defect of ours (exit code 1).
+exits with ``exit_code``. A fault of the machine or of one input (no space, no memory, a damaged file) that a library
+raises becomes one of them too: in a block of ``describing``, which knows the file, or at the latest in the command
+line, by ``as_user_error``. Anything else is a defect of ours (exit code 1).
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+import errno
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 
 class SnnAsrError(Exception):
@@ -22,7 +26,7 @@ class SnnAsrError(Exception):
         super().__init__(what)
         self.what, self.where, self.todo = what, where, todo
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[type, tuple[str, str | None, str | None]]:
         return type(self), (self.what, None if self.where is None else str(self.where), self.todo)
 
     def __str__(self) -> str:
@@ -72,3 +76,85 @@ def listed(names: Sequence[str], limit: int) -> str:
     """The first ``limit`` names apart by commas, and how many more there are."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return f"{', '.join(names[:limit])}{more}"
+
+
+# What to do about an OSError, by its number.
+_TODO = {
+    errno.ENOSPC: "free some space, or choose another disk",
+    errno.EDQUOT: "free some space, or choose another disk",
+    errno.EFBIG: "choose a disk that holds larger files",
+    errno.EROFS: "choose a writable folder",
+    errno.EACCES: "change its permissions, or choose another",
+    errno.EPERM: "change its permissions, or choose another",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "check the path",
+    errno.EISDIR: "name a file",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+}
+_LESS = "give less at a time, or use a machine with more memory"
+_MEMORY = ("DefaultCPUAllocator", "out of memory", "can't allocate memory", "Storage size calculation overflowed")
+_LIBRARIES = ("soundfile", "safetensors", "zlib", "lzma", "gzip", "struct")
+_SHAPE = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
+
+
+@contextmanager
+def describing(where: object, todo: str | None = None) -> Iterator[None]:
+    """A block about one file or input: a fault of the machine or of that input is raised as a DataError on ``where``.
+
+    Faults are those of ``as_user_error``; ``todo`` says what to do where the fault itself does not tell. Errors for the
+    user, and defects of ours, pass through as they are.
+    """
+    try:
+        yield
+    except Exception as error:
+        described = as_user_error(error, where, todo)
+        if described is None or described is error:
+            raise
+        raise described from error
+
+
+@contextmanager
+def of_one_shape(where: object, todo: str | None = None) -> Iterator[None]:
+    """A block that takes values from a file of another's: what is missing or of another type there is a DataError, too.
+
+    As ``describing``, and for KeyError, TypeError, ValueError, AttributeError, IndexError and OverflowError as well:
+    only for blocks that do nothing but look at what the file holds.
+    """
+    try:
+        with describing(where, todo):
+            yield
+    except _SHAPE as error:
+        found = f"no {error}" if isinstance(error, KeyError) else _first_line(error)
+        raise DataError(f"does not hold what it should ({found})", where, todo or "write it anew") from error
+
+
+def as_user_error(error: BaseException, where: object = None, todo: str | None = None) -> SnnAsrError | None:
+    """The error for the user that a fault of the machine or of one input amounts to; None for a defect of ours.
+
+    Faults are OSError, MemoryError and its likes in torch, UnicodeError, RecursionError, EOFError and what codecs and
+    readers of files raise. ``where`` is the file or input; without it an OSError's own file name is taken.
+    """
+    if isinstance(error, SnnAsrError):
+        return error
+    if isinstance(error, OSError):
+        where = where if where is not None else error.filename
+        what = error.strerror or _first_line(error)
+        return DataError(what[:1].lower() + what[1:], where, _TODO.get(error.errno or 0, todo))
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(m in str(error) for m in _MEMORY)):
+        return DataError("there is not enough memory for this", where, _LESS)
+    if isinstance(error, UnicodeDecodeError):
+        what = f"not {error.encoding.upper()} text (byte {error.start})"
+        return DataError(what, where, todo or "convert it to UTF-8")
+    if isinstance(error, UnicodeError):
+        return DataError(f"holds characters that cannot be written ({error.__class__.__name__})", where, todo)
+    if isinstance(error, RecursionError):
+        return DataError("nested too deeply", where, todo)
+    if isinstance(error, EOFError) or type(error).__module__.partition(".")[0] in _LIBRARIES:
+        return DataError(f"damaged, or cut short ({_first_line(error)})", where, todo or "copy or make it anew")
+    return None
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -1,16 +1,26 @@
-"""The only place that writes files: temporary file, fsync, rename, so that a reader never sees half a file."""
+"""The only place that writes files, and reads text and JSON.
+
+Writing is a temporary file, fsync, rename, so that a reader never sees half a file. Reading is strict: whatever is
+wrong with a file is one DataError that names it.
+"""
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from snn_asr.errors import DataError
+from snn_asr.errors import DataError, describing
+
+_BLOCK = 1 << 20  # bytes read at a time
+_LONGEST_WHOLE_NUMBER = 20  # digits (and sign) of 64 bits
 
 
 @contextmanager
@@ -67,23 +77,93 @@ def append_json_line(path: str | Path, value: object) -> None:
         file.write((json.dumps(value, ensure_ascii=False) + "\n").encode("utf-8"))
 
 
-def read_json(path: str | Path) -> object:
-    """Parse a JSON file. Raises DataError with the line of the fault where it is missing or malformed."""
+def read_text(path: str | Path) -> str:
+    """A text file's content, lines apart by ``\\n``, without the mark of byte order that some editors begin it with.
+
+    UTF-8, or UTF-16 where such a mark says so. Raises DataError where the file is missing, cannot be read or is no
+    text; a file without end is not read to it, as long as it is no text.
+    """
     path = Path(path)
+    with describing(path, "give a text file in UTF-8"), open(path, "rb") as file:
+        block = file.read(_BLOCK)
+        decoder = codecs.getincrementaldecoder(_encoding(block))()
+        parts = []
+        while block:
+            parts.append(decoder.decode(block))
+            if "\0" in parts[-1]:
+                raise DataError("not a text: it holds bytes of 0", path, "give a text file in UTF-8")
+            block = file.read(_BLOCK)
+        parts.append(decoder.decode(b"", final=True))
+        return "".join(parts).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _encoding(beginning: bytes) -> str:
+    return "utf-16" if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+
+
+def read_json(path: str | Path, *, file_names: bool = False) -> object:
+    """The value of a JSON file, read strictly: see ``parse_json``.
+
+    Raises DataError, with the line of the fault where there is one, where the file is missing, cannot be read or is
+    not such JSON.
+    """
+    return parse_json(read_text(path), path, file_names=file_names)
+
+
+def read_json_object(path: str | Path, *, file_names: bool = False) -> dict[str, Any]:
+    """As ``read_json``, for a file that must hold one JSON object."""
+    value = read_json(path, file_names=file_names)
+    if not isinstance(value, dict):
+        raise DataError(f"expected a JSON object, found {_named(value)}", path, "write it anew")
+    return value
+
+
+def parse_json(text: str, where: object, *, file_names: bool = False) -> object:
+    """The value of a JSON text. Raises DataError about ``where`` for what is not JSON, and for what would be lost or
+    do harm later: a key that an object has twice, whole numbers beyond 64 bits, nesting beyond what Python can follow,
+    and halves of surrogate pairs, which no file can hold.
+
+    ``file_names`` lets such halves pass: Python writes the bytes of a file's name so that are not UTF-8.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError("no such file", path, "check the path, or prepare the data first") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"not valid JSON ({error})", path, "write it anew") from error
-    except OSError as error:
-        raise DataError(f"cannot read ({error.strerror})", path) from error
+        value = json.loads(text, object_pairs_hook=_object, parse_int=_whole_number)
+        if not file_names and ("\\ud" in text or "\\uD" in text):
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError("holds half of a surrogate pair (\\ud800 to \\udfff)", where, "write it anew") from error
+    except RecursionError as error:
+        raise DataError("not valid JSON (nested too deeply)", where, "write it anew") from error
+    except MemoryError as error:
+        raise DataError("there is not enough memory for it", where, "make it smaller") from error
+    except ValueError as error:  # json.JSONDecodeError is one
+        raise DataError(f"not valid JSON ({error})", where, "write it anew") from error
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object's keys and values as a dictionary. Raises ValueError for a key that is there twice."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"'{twice}' is there twice")
+    return value
+
+
+def _whole_number(digits: str) -> int:
+    """Raises ValueError beyond 64 bits: no count, time or size is so large, and arithmetic with it fails far away."""
+    if len(digits) > _LONGEST_WHOLE_NUMBER:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
+
+
+def _named(value: object) -> str:
+    return {list: "a list", str: "a text", int: "a number", float: "a number"}.get(type(value), json.dumps(value))
 
 
 def sha256(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file's content."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with describing(path), open(path, "rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

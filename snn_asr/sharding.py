@@ -7,15 +7,14 @@ them is worked out by whichever finds them complete. So nothing is locked, which
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from snn_asr.errors import DataError, UsageError
-from snn_asr.files import write_bytes
+from snn_asr.files import parse_json, write_bytes
 
 Item = TypeVar("Item")
 
@@ -62,7 +61,7 @@ def shard_files(folder: Path, name: str) -> list[Path]:
     return sorted(path for path in folder.glob(f"{whole.stem}-*{whole.suffix}") if pattern.fullmatch(path.name))
 
 
-def read_journal(path: Path) -> list[dict]:
+def read_journal(path: Path) -> list[dict[str, Any]]:
     """The objects of a file of JSON lines that grows; none where it is not there.
 
     A last line without its end is left out: it is being written, or its writer was killed. Raises DataError for others.
@@ -71,12 +70,17 @@ def read_journal(path: Path) -> list[dict]:
         *lines, _ = path.read_bytes().split(b"\n")
     except FileNotFoundError:
         return []
-    try:
-        rows = [json.loads(line) for line in lines]
-    except ValueError as error:
-        raise DataError("damaged", path, "remove it to do its part again") from error
-    if not all(isinstance(row, dict) for row in rows):
-        raise DataError("damaged", path, "remove it to do its part again")
+    except OSError as error:
+        raise DataError(f"cannot read ({error.strerror})", path, "remove it to do its part again") from error
+    rows = []
+    for line in lines:
+        try:
+            row = parse_json(line.decode("utf-8"), path, file_names=True)
+        except (DataError, UnicodeDecodeError) as error:
+            raise DataError("damaged", path, "remove it to do its part again") from error
+        if not isinstance(row, dict):
+            raise DataError("damaged", path, "remove it to do its part again")
+        rows.append(row)
     return rows
 
 

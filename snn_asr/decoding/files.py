@@ -16,7 +16,7 @@ from snn_asr.decoding.inputs import Input
 from snn_asr.decoding.recognizer import BATCH, Recognizer
 from snn_asr.decoding.writers import FORMATS, render
 from snn_asr.errors import DataError
-from snn_asr.files import append_json_line, read_json, sha256, write_json, write_text
+from snn_asr.files import append_json_line, read_json_object, sha256, write_json, write_text
 from snn_asr.sharding import Shard, mend_journal, read_journal, shard_files
 
 BATCH_FILES = 16
@@ -115,9 +115,9 @@ def _read_journals(folder: Path, own: str) -> dict[str, dict]:
     finished, journal = {}, {}
     for path in (folder / JOURNAL, *shard_files(folder, JOURNAL)):
         for row in read_journal(path):
-            if "name" not in row:
+            name, when = row.pop("name", None), row.pop("finished", 0.0)
+            if not isinstance(name, str) or not isinstance(when, (int, float)):
                 raise DataError("damaged", path, "remove it to do its part again")
-            name, when = row.pop("name"), row.pop("finished", 0.0)
             if when >= finished.get(name, 0.0):
                 finished[name], journal[name] = when, row
     return journal
@@ -135,7 +135,7 @@ def _write_errors(folder: Path, errors: dict[str, str], shard: Shard | None) -> 
     written = None
     # Another shard may end meanwhile: whoever writes last has seen the files of all.
     while all(path.is_file() for path in parts):
-        together = {name: error for path in parts for name, error in read_json(path).items()}
+        together = {name: error for path in parts for name, error in read_json_object(path, file_names=True).items()}
         if together == written:
             break
         write_json(folder / ERRORS, together)

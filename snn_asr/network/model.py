@@ -22,7 +22,7 @@ from snn_asr.data.features import stack_frames, stacked_length
 from snn_asr.data.normalization import Normalization
 from snn_asr.data.tokens import Tokens
 from snn_asr.errors import DataError, SnnAsrError, unknown_name
-from snn_asr.files import read_json, sha256, write_bytes, write_json, write_text
+from snn_asr.files import read_json, read_json_object, sha256, write_bytes, write_json, write_text
 from snn_asr.network import encoders
 from snn_asr.network.batch_norm import BatchNorm
 from snn_asr.network.front_end import NONE, FrontEnd, FrontEndSettings
@@ -194,13 +194,11 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> LoadedModel:
     Raises DataError where a file is missing, changed since it was written, or does not fit the others.
     """
     folder = find_model(path)
-    checksums = read_json(folder / CHECKSUMS)
+    checksums = read_json_object(folder / CHECKSUMS)
     for name in CHECKED:
-        if not (folder / name).is_file() or not isinstance(checksums, dict) or checksums.get(name) != sha256(
-            folder / name
-        ):
+        if not (folder / name).is_file() or checksums.get(name) != sha256(folder / name):
             raise DataError("missing, or not as training wrote it", folder / name, "copy the model folder again")
-    config = read_json(folder / CONFIG)
+    config = read_json_object(folder / CONFIG)
     if config.get("format") not in (FORMAT, INT8_FORMAT):
         what = f"model format {config.get('format')} is not {FORMAT} or {INT8_FORMAT}"
         raise DataError(what, folder, "use a matching snn-asr")
@@ -212,5 +210,5 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> LoadedModel:
         model.load_state_dict(state)
     except (KeyError, TypeError, RuntimeError, safetensors.SafetensorError, SnnAsrError) as error:
         raise DataError(f"cannot be loaded ({str(error).splitlines()[0]})", folder, "train it again") from error
-    metrics = read_json(folder / "metrics.json")
+    metrics = read_json_object(folder / "metrics.json")
     return LoadedModel(model.to(device).eval(), tokens, metrics, sha256(folder / CHECKSUMS))

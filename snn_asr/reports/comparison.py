@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from snn_asr.errors import DataError, UsageError, unknown_name
-from snn_asr.files import read_json
+from snn_asr.errors import DataError, UsageError, of_one_shape, unknown_name
+from snn_asr.files import read_json_object
 from snn_asr.network.model import find_model
-from snn_asr.scoring.error_rates import ErrorCounts, bootstrap_interval, paired_bootstrap, score
+from snn_asr.scoring.error_rates import ErrorCounts, bootstrap_interval, check_unit, paired_bootstrap, score
 
 BASELINES = ("gru", "lstm")  # taken in this order where none is named
 
@@ -58,13 +59,29 @@ def read_run(folder: str | Path) -> FinishedRun:
     folder = Path(folder)
     if not (folder / "test.json").is_file():
         raise DataError("not a finished run", folder, "finish it with 'snn-asr train' first")
-    metrics = read_json(find_model(folder) / "metrics.json")
-    test = read_json(folder / "test.json")
-    references = {name: each["reference"] for name, each in test.items()}
-    hypotheses = {name: each["hypothesis"] for name, each in test.items()}
+    test, run = read_json_object(folder / "test.json"), read_json_object(folder / "run.json")
+    metrics = _metrics(find_model(folder) / "metrics.json")
+    with of_one_shape(folder / "test.json"):
+        references = {name: str(each["reference"]) for name, each in test.items()}
+        hypotheses = {name: str(each["hypothesis"]) for name, each in test.items()}
+    with of_one_shape(folder / "run.json"):
+        encoder, overrides = str(run["encoder"]), dict(run["overrides"])
     counts = score(references, hypotheses, metrics["unit"], resamples=1).utterances
-    run = read_json(folder / "run.json")
-    return FinishedRun(run["encoder"], run["overrides"], metrics, dict(sorted(counts.items())))
+    return FinishedRun(encoder, overrides, metrics, dict(sorted(counts.items())))
+
+
+def _metrics(path: Path) -> dict[str, Any]:
+    """A model's metrics. Raises DataError where a number that a row shows is not there or no number."""
+    metrics = read_json_object(path)
+    with of_one_shape(path):
+        check_unit(metrics["unit"])
+        operations = metrics["test"]["operations"]
+        numbers = [metrics[key] for key in ("seed", "parameters", "core_parameters", "training_seconds")]
+        numbers += [operations[key] for key in ("macs_per_second", "acs_per_second", "core_macs_per_second")]
+        numbers += [metrics["test"]["error_rate"], *operations["density"]]
+        if not all(isinstance(each, (int, float)) and math.isfinite(each) for each in numbers):
+            raise ValueError("a number is none")
+    return metrics
 
 
 def group_runs(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:

@@ -31,7 +31,7 @@ from snn_asr.data.features import FeatureExtractor
 from snn_asr.data.manifest import REQUIRED_SPLITS, check_disjoint, find_manifests, fingerprint, read_manifest
 from snn_asr.data.tokens import build_tokens
 from snn_asr.errors import DataError, InterruptedRun, UsageError, unknown_name
-from snn_asr.files import read_json, write_json
+from snn_asr.files import read_json_object, write_json
 from snn_asr.network.coder import RangeTracker
 from snn_asr.network.front_end import named as named_front_end
 from snn_asr.network.model import CHECKSUMS, AcousticModel, ModelSettings, save_model
@@ -286,7 +286,7 @@ def _claim(run: Run, resume: bool) -> None:
     if not resume:
         for name in ("run.json", "checkpoint.pt", "log.jsonl", "test.json", f"model/{CHECKSUMS}"):
             (run.output_folder / name).unlink(missing_ok=True)
-    elif run.started and mark.is_file() and read_json(mark).get("identity") != run.identity:
+    elif run.started and mark.is_file() and read_json_object(mark).get("identity") != run.identity:
         raise UsageError(
             "holds a run with another recipe, options, data or version", run.output_folder,
             "choose another --output-folder, or replace it with --no-resume",

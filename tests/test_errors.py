@@ -1,0 +1,64 @@
+"""The error boundary: what of the machine or of one input becomes a line for the user, and what stays a defect."""
+
+from __future__ import annotations
+
+import errno
+import zlib
+
+import pytest
+import torch
+
+from snn_asr.errors import DataError, UsageError, as_user_error, describing, of_one_shape
+
+
+def _raised(function) -> BaseException:
+    with pytest.raises(BaseException) as caught:
+        function()
+    return caught.value
+
+
+FAULTS = {
+    "no space": (lambda: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")), "no space left"),
+    "memory": (lambda: bytearray(1 << 62), "not enough memory"),
+    "memory of torch": (lambda: torch.empty(1 << 50), "not enough memory"),
+    "encoding": (lambda: b"\xff".decode("utf-8"), "not UTF-8 text"),
+    "surrogate": (lambda: "\ud800".encode(), "characters that cannot be written"),
+    "recursion": (lambda: (_ for _ in ()).throw(RecursionError()), "nested too deeply"),
+    "codec": (lambda: zlib.decompress(b"no"), "damaged, or cut short"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_one_line_about_the_file(name: str) -> None:
+    function, what = FAULTS[name]
+    with pytest.raises(DataError, match=f"^x.wav: .*{what}") as caught, describing("x.wav"):
+        function()
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_for_the_user_already_passes_through_as_it_is() -> None:
+    error = UsageError("bad key", "recipe.yaml")
+    with pytest.raises(UsageError) as caught, describing("x.wav"):
+        raise error
+    assert caught.value is error and error.where == "recipe.yaml"
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), RuntimeError("shapes differ"), AssertionError()])
+def test_a_defect_of_ours_stays_one(error: Exception) -> None:
+    assert as_user_error(error) is None
+    with pytest.raises(type(error)), describing("x.wav"):
+        raise error
+
+
+def test_without_a_place_the_error_of_the_system_names_its_own(tmp_path) -> None:
+    described = as_user_error(_raised(lambda: open(tmp_path / "absent")))
+    assert str(tmp_path / "absent") in str(described) and "no such file" in str(described)
+
+
+@pytest.mark.parametrize(
+    ("value", "found"), [({}, "no 'unit'"), ([], "list indices"), (None, "not subscriptable"), ({"unit": "x"}, "int")]
+)
+def test_a_file_of_another_shape_is_named(value, found: str) -> None:
+    with pytest.raises(DataError, match=f"^metrics.json: does not hold what it should .*{found}"):
+        with of_one_shape("metrics.json"):
+            int(value["unit"])
