@@ -13,6 +13,7 @@ from snn_asr.cli.options import split_commas
 
 if TYPE_CHECKING:
     from snn_asr.reports.papers import Analysis
+    from snn_asr.training.config import Config
 
 ENCODERS = ("lif", "improved_v1", "improved_v2", "lstm")
 SHOWN_STEPS = (1, 10, 30)
@@ -67,7 +68,7 @@ def _analysis(target: str, audio: Path | None, encoders: str | None, seed: int) 
     path = _find_recipe(target)
     if audio is not None:
         raise UsageError("a recipe's encoders are untrained", "--input", "name a model to look at an utterance with")
-    return papers.of_recipe(target, _recipe_settings(path, encoders), seed)
+    return papers.of_recipe(target, _recipe_configs(path, encoders), seed)
 
 
 def _is_model(target: str) -> bool:
@@ -93,9 +94,8 @@ def _find_recipe(target: str) -> Path:
         raise UsageError("neither a finished model nor a recipe", target, todo) from error
 
 
-def _recipe_settings(path: Path, encoders: str | None) -> dict[str, dict[str, object]]:
-    """What the recipe says with each of the encoders, by name."""
-    from snn_asr.data.feature_settings import FeatureSettings
+def _recipe_configs(path: Path, encoders: str | None) -> dict[str, Config]:
+    """The recipe's configuration with each of the encoders, by name."""
     from snn_asr.errors import UsageError
     from snn_asr.training import recipe
 
@@ -105,13 +105,7 @@ def _recipe_settings(path: Path, encoders: str | None) -> dict[str, dict[str, ob
         names = split_commas(encoders)
     if not names:
         raise UsageError("names no encoder", "--encoders", f"choose from: {', '.join(blocks)}")
-    settings = {name: recipe.load(path, {"encoder": name}) for name in names}
-    needed = {"features": FeatureSettings, "encoder_options": dict, "hidden_size": int, "num_layers": int}
-    for each in settings.values():
-        for key, kind in needed.items():
-            if not isinstance(each.get(key), kind):
-                raise UsageError(f"{key}: {each.get(key)!r}", path, f"must be of type {kind.__name__}")
-    return settings
+    return {name: recipe.load(path, {"encoder": name}) for name in names}
 
 
 def _key_numbers(analysis: Analysis) -> Iterator[str]:

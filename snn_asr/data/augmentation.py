@@ -1,20 +1,23 @@
 """Augmentation of training frames before they are normalised, drawn anew for every utterance of every batch.
 
-A recipe lists them as ``frame_augmentations``. What drops or warps normalised frames is SpeechBrain's
-(``spectrogram_drops``); speed is changed on the waveform (``speeds``).
+A recipe lists them by name as ``frame_augmentations``. What is dropped from normalised frames are its
+``spectrogram_drops``; speed is changed on the waveform (``speeds``).
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from snn_asr.data.feature_settings import GLOBAL, FeatureSettings
-from snn_asr.errors import UsageError
+from snn_asr.errors import UsageError, unknown_name
 
 GAMMA_SHAPE = 4.0  # of the energies of noise in a band: some four independent bins of the spectrum
 
@@ -65,6 +68,10 @@ class FilterbankNoise(FrameAugmentation):
     tilt_db: float = 20.0
 
     def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+                raise UsageError(f"{each.name}: {value!r}", "FilterbankNoise", "must be a number")
         if not self.snr_low_db <= self.snr_high_db:
             raise UsageError(f"snr_low_db: {self.snr_low_db!r}", "FilterbankNoise", "must be at most snr_high_db")
         if not 0 <= self.probability <= 1:
@@ -92,3 +99,92 @@ class FilterbankNoise(FrameAugmentation):
         noisy = torch.logaddexp(frames, spectrum[:, None] + scatter)
         chosen = torch.rand(batch, device=frames.device) < self.probability
         return torch.where(chosen[:, None, None], noisy, frames)
+
+
+@dataclass(frozen=True)
+class FrameDrops:
+    """Stretches of normalised frames that are set to zero, as in SpecAugment; SpeechBrain's ``SpectrogramDrop``.
+
+    Along "time" they are frames, along "frequency" bands. Their number, the same for a batch, is drawn from the first
+    of ``counts`` to the second; the length of each, for every utterance anew, from the first of ``lengths`` to below
+    the second.
+    """
+
+    along: str
+    lengths: tuple[int, int]
+    counts: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        if self.along not in DIMENSIONS:
+            raise unknown_name("drops", str(self.along), DIMENSIONS, "spectrogram_drops")
+        for name in ("lengths", "counts"):
+            value = getattr(self, name)
+            pair = isinstance(value, (list, tuple)) and len(value) == 2
+            if not pair or not all(type(each) is int and each >= 0 for each in value) or value[0] > value[1]:
+                what = f"{name}: {value!r}"
+                raise UsageError(what, f"spectrogram_drops: {self.along}", "must be two whole numbers, the lower first")
+        if self.lengths[0] == self.lengths[1]:
+            what = f"lengths: {list(self.lengths)!r} holds no length, the second number being left out"
+            raise UsageError(what, f"spectrogram_drops: {self.along}", "make the second larger")
+            object.__setattr__(self, name, tuple(value))  # YAML gives lists
+
+    @cached_property
+    def _module(self) -> torch.nn.Module:
+        from speechbrain.augment.freq_domain import SpectrogramDrop  # which takes seconds to import
+
+        return SpectrogramDrop(*self.lengths, *self.counts, dim=DIMENSIONS[self.along])
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        """(B, T, F) to (B, T, F)."""
+        return self._module(frames)
+
+
+DIMENSIONS = {"time": 1, "frequency": 2}  # of frames (B, T, F)
+FRAME_AUGMENTATIONS: dict[str, Callable[..., FrameAugmentation]] = {
+    "stack_shift": StackShift,
+    "filterbank_noise": FilterbankNoise,
+}
+
+
+def named(value: object) -> FrameAugmentation:
+    """The augmentation that an entry of ``frame_augmentations`` stands for: ``{name: its arguments}``, or itself.
+
+    Raises UsageError for an unknown name or argument, ValueError for an entry of another form.
+    """
+    if isinstance(value, FrameAugmentation):
+        return value
+    name, arguments = _named_arguments(value)
+    if name not in FRAME_AUGMENTATIONS:
+        raise unknown_name("augmentation", name, FRAME_AUGMENTATIONS, "frame_augmentations")
+    return _made(FRAME_AUGMENTATIONS[name], name, arguments, "frame_augmentations")
+
+
+def named_drops(value: Any) -> FrameDrops | Callable[[Tensor], Tensor]:
+    """What an entry of ``spectrogram_drops`` stands for: ``{time or frequency: arguments}``, or a callable itself.
+
+    Raises UsageError for an unknown name or argument, ValueError for an entry of another form.
+    """
+    if callable(value):
+        return value
+    name, arguments = _named_arguments(value)
+    return _made(FrameDrops, name, {"along": name, **arguments}, "spectrogram_drops")
+
+
+def _named_arguments(value: object) -> tuple[str, dict[str, Any]]:
+    if not isinstance(value, Mapping) or len(value) != 1:
+        raise ValueError("not one name with its arguments")
+    ((name, arguments),) = value.items()
+    if not isinstance(name, str) or not isinstance(arguments, Mapping):
+        raise ValueError("not one name with its arguments")
+    return name, dict(arguments)
+
+
+def _made(make: Callable[..., Any], name: str, arguments: dict[str, Any], where: str) -> Any:
+    valid = {each.name for each in fields(make)}  # type: ignore[arg-type]
+    for argument in arguments:
+        if argument not in valid:
+            raise unknown_name(f"argument of {name}", str(argument), valid, where)
+    try:
+        return make(**arguments)
+    except TypeError as error:
+        raise UsageError(f"{name}: {arguments}", where, f"needs {', '.join(sorted(valid - {'along'}))}") from error

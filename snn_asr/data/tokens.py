@@ -234,6 +234,7 @@ class SentencePieceTokens(Tokens):
 _KINDS: dict[str, type[Tokens]] = {
     kind.kind: kind for kind in (CharacterTokens, WordTokens, PhoneTokens, SentencePieceTokens)
 }
+KINDS = tuple(_KINDS)
 
 
 def build_tokens(kind: str, texts: Iterable[str], **options: object) -> Tokens:

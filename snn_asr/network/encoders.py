@@ -113,6 +113,13 @@ def directions(layer: nn.Module) -> list[nn.Module]:
     return list(layer.directions) if isinstance(layer, Bidirectional) else [layer]
 
 
+def use_backend(encoder: Encoder, name: str) -> None:
+    """Run the cells of all layers on the backend of that name; it is no part of what a model folder keeps."""
+    for layer in encoder.layers:
+        for each in directions(layer):
+            each.backend = name
+
+
 def option_names(name: str) -> set[str]:
     """The options that ``build`` accepts for an encoder, besides its sizes."""
     factory = find(name)

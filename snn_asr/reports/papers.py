@@ -39,6 +39,7 @@ from snn_asr.network.coder import Coder, CoderSettings, RangeTracker
 from snn_asr.network.encoders import Encoder, directions
 from snn_asr.network.layers.coded import CodedLayer
 from snn_asr.network.layers.driven import DrivenLayer
+from snn_asr.training.config import Config
 
 log = logging.getLogger(__name__)
 
@@ -123,12 +124,12 @@ class Analysis:
         }
 
 
-def of_recipe(subject: str, settings: Mapping[str, Mapping[str, Any]], seed: int) -> Analysis:
-    """The first layers of untrained encoders on standard-normal features; ``settings`` are a recipe's, by encoder."""
+def of_recipe(subject: str, configs: Mapping[str, Config], seed: int) -> Analysis:
+    """The first layers of untrained encoders on standard-normal features; ``configs`` are a recipe's, by encoder."""
     probes = []
-    for name, chosen in settings.items():
-        x = noise(chosen["features"].stacked_size, seed)
-        encoder = untrained(name, x, chosen["hidden_size"], chosen["num_layers"], chosen["encoder_options"], seed)
+    for name, config in configs.items():
+        x, model = noise(config.features.stacked_size, seed), config.model
+        encoder = untrained(name, x, model.hidden_size, model.num_layers, model.encoder_options, seed)
         probes.append((name, layer_inputs(encoder, x)[0]))
     return Analysis(subject, NOISE, seed, *_gradients(probes, seed), [], {})
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from snn_asr.network.encoders import directions
 from snn_asr.network.model import AcousticModel
 from snn_asr.scoring.error_rates import ErrorCounts, count_errors
 from snn_asr.training.averaging import AveragedWeights
+from snn_asr.training.config import Config
 from snn_asr.training.objectives import OBJECTIVES
 from snn_asr.training.progress import TrainingProgress
 from snn_asr.training.pruning import GradualPruning
@@ -42,34 +43,30 @@ TRAIN, VALID = speechbrain.Stage.TRAIN, speechbrain.Stage.VALID
 class RecognizerBrain(speechbrain.Brain):
     """Trains ``model`` on the objective of its task; keeps the averaged weights with the lowest development error.
 
-    ``recipe`` holds seed, learning_rate, optimizer, epochs, patience, schedule with its keys, average_decay,
-    max_grad_norm, batch_norm_epochs, accumulation, precision, frame_augmentations, spectrogram_drops and, for encoders
-    that have it, activity_penalty. With precision fp64 ``model`` is one of float64.
+    With precision fp64 ``model`` is one of float64.
     """
 
     def __init__(
-        self, model: AcousticModel, tokens: Tokens, recipe: dict[str, Any], device: str, folder: Path,
+        self, model: AcousticModel, tokens: Tokens, config: Config, device: str, folder: Path,
         train_set: SpeechDataset, batches: BucketedBatches,
     ) -> None:
-        optimizer = recipe["optimizer"]
         super().__init__(
-            modules={"model": model},
-            opt_class=lambda parameters: optimizer(parameters, lr=recipe["learning_rate"]),
-            hparams=_options(recipe, device),
+            modules={"model": model}, opt_class=config.training.make_optimizer, hparams=_options(config, device),
         )
-        self.model, self.tokens, self.recipe, self.folder = model, tokens, recipe, folder
+        self.model, self.tokens, self.config, self.folder = model, tokens, config, folder
         self.train_set, self.batches = train_set, batches
-        self.penalty = recipe.get("activity_penalty", 0.0)
-        self.progress = TrainingProgress(folder.name, recipe["epochs"], f"{tokens.unit} error", processes.is_main())
+        self.penalty = config.training.activity_penalty
+        epochs, error = config.training.epochs, f"{tokens.unit} error"
+        self.progress = TrainingProgress(folder.name, epochs, error, processes.is_main())
         self.epoch = 0
         self.best: dict[str, Any] = {"epoch": 0, "error_rate": math.inf, "loss": math.inf, "weights": None}
         self.training_seconds = 0.0
-        self.schedule = SCHEDULES[recipe["schedule"]](recipe, batches.full_epoch // recipe["accumulation"])
-        self.averaged = AveragedWeights(model, recipe["average_decay"])
-        steps = batches.full_epoch // recipe["accumulation"]
-        first, last = (epochs * steps for epochs in recipe["pruning_epochs"])
+        training, steps = config.training, batches.full_epoch // config.batches.accumulation
+        self.schedule = SCHEDULES[training.schedule](training, steps)
+        self.averaged = AveragedWeights(model, training.average_decay)
+        first, last = (epochs * steps for epochs in training.pruning_epochs)
         self.pruning = GradualPruning(
-            model.encoder, recipe["pruning"], first + 1, last, recipe["pruning_block"], prefix="encoder."
+            model.encoder, training.pruning, first + 1, last, training.pruning_block, prefix="encoder."
         )
 
     @property
@@ -83,10 +80,11 @@ class RecognizerBrain(speechbrain.Brain):
     def epochs(self) -> Iterator[int]:
         """The epochs still to do; ends when the development error has not improved for ``patience`` epochs, which
         count from the end of pruning on."""
-        pruned = self.recipe["pruning_epochs"][1] if self.recipe["pruning"] else 0
+        training = self.config.training
+        pruned = training.pruning_epochs[1] if training.pruning else 0
         while (
-            self.epoch < self.recipe["epochs"]
-            and self.epoch - max(self.best["epoch"], pruned) < self.recipe["patience"]
+            self.epoch < training.epochs
+            and self.epoch - max(self.best["epoch"], pruned) < training.most_idle_epochs
         ):
             yield self.epoch + 1
 
@@ -101,7 +99,7 @@ class RecognizerBrain(speechbrain.Brain):
             self._started = self._ready = time.monotonic()
             self._waiting_seconds = 0.0
             if processes.world() > 1:
-                _seed_share(self.recipe["seed"], epoch)
+                _seed_share(self.config.training.seed, epoch)
             self.train_set.set_epoch(epoch)
             self.batches.set_epoch(epoch)
             self.progress.start_epoch(epoch, len(self.batches))
@@ -123,10 +121,10 @@ class RecognizerBrain(speechbrain.Brain):
         frames = batch.frames
         if not batch.utterances:
             return frames
-        for augment in self.recipe["frame_augmentations"]:
+        for augment in self.config.augmentation.frame_augmentations:
             frames = augment(frames, batch.lengths)
         frames = self.model.normalization.apply(frames)
-        for drop in self.recipe["spectrogram_drops"]:
+        for drop in self.config.augmentation.spectrogram_drops:
             frames = drop(frames)
         return frames
 
@@ -161,7 +159,7 @@ class RecognizerBrain(speechbrain.Brain):
     def on_fit_batch_start(self, batch, should_step) -> None:
         self._waiting_seconds += time.monotonic() - self._ready
         self.schedule.on_batch(self.optimizer, self.optimizer_step + 1)
-        if 0 < self.recipe["batch_norm_epochs"] <= self.epoch:
+        if 0 < self.config.training.batch_norm_epochs <= self.epoch:
             self._freeze_batch_norm()
 
     def _freeze_batch_norm(self) -> None:
@@ -264,13 +262,13 @@ class RecognizerBrain(speechbrain.Brain):
         write_text(self.log, "".join(lines[: self.epoch]))
 
 
-def _options(recipe: Mapping[str, Any], device: str) -> dict[str, Any]:
+def _options(config: Config, device: str) -> dict[str, Any]:
     """SpeechBrain's options of a run."""
     return {
         "device": device,
-        "max_grad_norm": recipe["max_grad_norm"] or math.inf,  # it clips to whatever it is given: 0 means not at all
-        "grad_accumulation_factor": recipe["accumulation"],
-        "precision": "bf16" if recipe["precision"] == "bf16" else "fp32",
+        "max_grad_norm": config.training.max_grad_norm or math.inf,  # it clips to whatever it is given
+        "grad_accumulation_factor": config.batches.accumulation,
+        "precision": "bf16" if config.training.precision == "bf16" else "fp32",
         "noprogressbar": True,
     }
 

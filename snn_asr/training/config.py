@@ -1,106 +1,344 @@
-"""What a training recipe says: the keys it has to give, those it may leave out, and which values can work."""
+"""Every key that a training recipe can give: default, what values it takes, and what it is for.
+
+A ``Config`` is read once from a recipe's values, before anything is touched, and everything behind it takes its
+attributes. Its parts are frozen dataclasses, one for each question: what data, what model, which features, how they
+are augmented, which batches, how they are trained. A key is a field of one of these parts; users write keys without
+the parts (``epochs=3``), so that their names are unique.
+"""
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable, Mapping
-from pathlib import Path
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any
 
-from snn_asr.data.augmentation import FrameAugmentation
-from snn_asr.errors import UsageError, unknown_name
+import torch
+
+from snn_asr import corpora
+from snn_asr.data import augmentation, tokens
+from snn_asr.data.augmentation import FrameAugmentation, FrameDrops
+from snn_asr.data.feature_settings import FeatureSettings
+from snn_asr.errors import UsageError
+from snn_asr.network import encoders, input_coding
+from snn_asr.network.front_end import FrontEndSettings
 from snn_asr.network.front_end import named as named_front_end
+from snn_asr.network.kernels import BACKENDS
+from snn_asr.network.model import HEAD_NORMALIZATIONS
 from snn_asr.network.tasks import TASKS, TRANSCRIPTION
-from snn_asr.training import recipe
-from snn_asr.training.schedules import SCHEDULES
+from snn_asr.training.value_kinds import Kind, flag, list_of, mapping, number, one_of, optional, text, whole
 
-COUNTS = ("hidden_size", "num_layers", "epochs", "patience", "batch_frames")
-WHOLE_NUMBERS = ("seed", "batch_utterances", "batch_norm_epochs", "loader_workers")
-PRECISIONS = ("fp32", "bf16", "fp64")
-NUMBERS = ("learning_rate", "warmup_epochs", "cooldown_epochs", "max_grad_norm")
-KEYS = (
-    *COUNTS, *NUMBERS, "seed", "corpus", "encoder", "encoder_options", "features", "tokens", "token_options", "speeds",
-    "spectrogram_drops", "optimizer", "head_normalization",
-)
-OPTIONAL = {  # keys that a recipe may leave out, and what they then are
-    "task": TRANSCRIPTION, "manifests": "", "schedule": "warm_cool", "average_decay": 0.0, "batch_utterances": 0,
-    "length_curriculum": [], "frame_augmentations": [], "batch_norm_epochs": 0, "front_end": "none",
-    "feature_cache": "auto", "accumulation": 1, "precision": "fp32", "loader_workers": 0,
-    "pruning": 0.0, "pruning_epochs": [0, 0], "pruning_block": 1,
+MOST_UNITS, MOST_LAYERS = 1 << 16, 100
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD,
 }
+SCHEDULES = ("warm_cool", "halving")  # schedules.py has their classes, and takes seconds to import
+PRECISIONS = ("fp32", "bf16", "fp64")
 
 
-def load_settings(name: str | Path, overrides: Mapping[str, object]) -> dict[str, Any]:
-    """A recipe's values, checked, with those of the keys that it left out."""
-    settings = OPTIONAL | recipe.load(name, overrides)
-    check_settings(settings, recipe.find(name))
-    return settings
+def _key(default: Any, kind: Kind, about: str) -> Any:
+    """A field that is a key: its default as a recipe would write it, what it takes, and one line of help."""
+    return field(default=kind.convert(default), metadata={"default": default, "kind": kind, "help": about})
 
 
-def check_settings(settings: Mapping[str, Any], where: object) -> None:
-    """Raise UsageError for a key that a training recipe lacks, or whose value cannot work."""
-    for key in KEYS:
-        if key not in settings:
-            raise UsageError(f"no key '{key}'", where, "copy a recipe and change it from there")
-    for key, (works, todo) in _RULES.items():
-        if not works(settings[key]):
-            raise UsageError(f"{key}: {settings[key]!r}", where, todo)
-    for key, known in (("task", TASKS), ("schedule", tuple(SCHEDULES)), ("precision", PRECISIONS)):
-        if settings[key] not in known:
-            raise unknown_name(key, str(settings[key]), known, where)
-    first, last = settings["pruning_epochs"]
-    if settings["pruning"] and not first < last <= settings["epochs"]:
-        todo = f"give pruning_epochs=[first, last], first below last, last at most epochs ({settings['epochs']})"
-        raise UsageError(f"pruning_epochs: {settings['pruning_epochs']}", where, todo)
-    named_front_end(settings["front_end"]).check(settings["features"])
-    for augmentation in settings["frame_augmentations"]:
-        augmentation.check(settings["features"])
+def _optimizer() -> Kind:
+    def convert(value: Any) -> Any:
+        if callable(value) or (isinstance(value, str) and value in OPTIMIZERS):
+            return value
+        raise ValueError("neither a name nor a class")
+
+    return Kind(f"one of {', '.join(OPTIMIZERS)}, or a class of your own (!name:)", convert, tuple(OPTIMIZERS))
 
 
-def _whole(value: object, least: int) -> bool:
-    return type(value) is int and value >= least
+def _front_end() -> Kind:
+    return Kind("none, subsample4, crdnn, or settings of your own (!new:)", named_front_end)
 
 
-def _number(value: object, least: float, most: float = math.inf) -> bool:
-    known = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return known and math.isfinite(value) and least <= value <= most
+def _curriculum() -> Kind:
+    def pair(value: Any) -> tuple[int, int]:
+        frames, epochs = (whole(1).convert(each) for each in value)
+        return frames, epochs
+
+    return list_of(pair, "a list of [frames, epochs]")
 
 
-def _speeds(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and all(_number(each, 0.1, 10) for each in value)
+def _span() -> Kind:
+    def convert(value: Any) -> tuple[int, int]:
+        first, last = (whole(0).convert(each) for each in value)
+        return first, last
+
+    return Kind("[first, last] epoch", convert)
 
 
-def _span(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(_whole(each, 0) for each in value)
+def _feature_cache() -> Kind:
+    def convert(value: Any) -> str:
+        if value is None or (isinstance(value, str) and value):
+            return "none" if value is None else value
+        raise ValueError("not the name of a folder")
+
+    return Kind("auto, none or a folder", convert)
 
 
-def _length_curriculum(value: object) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(pair, list) and len(pair) == 2 and all(_whole(each, 1) for each in pair) for pair in value
+@dataclass(frozen=True)
+class DataConfig:
+    """What is trained on, and how it is read."""
+
+    corpus: str = _key(
+        "none", one_of(("none", *corpora.discover())), "prepared where --data-folder holds no manifests yet"
+    )
+    manifests: str = _key(
+        "", text(r"[\w-]*", "how the names of the manifests begin, such as isolated_"),
+        "how the names of the manifests begin: isolated_ trains on isolated_train.json",
+    )
+    task: str = _key(
+        TRANSCRIPTION, one_of(TASKS), "transcription: tokens in time (CTC); classification: one token an utterance"
+    )
+    tokens: str = _key("characters", one_of(tokens.KINDS), "what the network spells")
+    token_options: dict[str, Any] = field(default_factory=dict, metadata={
+        "default": {}, "kind": mapping("options of the tokens by name, such as {vocabulary_size: 256}"),
+        "help": "vocabulary_size and algorithm of sentencepiece, phone_set of phones",
+    })
+    feature_cache: str = _key(
+        "auto", _feature_cache(), "frames kept on disk for all runs: auto is 'features' beside the manifests"
+    )
+    loader_workers: int = _key(
+        0, whole(0, 1024), "processes that read ahead, for where the log's lines say that training waits for data"
     )
 
 
-# What holds for the value of a key, and what to do where it does not.
-_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    **{key: (lambda value: _whole(value, 1), "must be a whole number from 1") for key in (*COUNTS, "accumulation")},
-    **{key: (lambda value: _whole(value, 0), "must be a whole number from 0") for key in WHOLE_NUMBERS},
-    **{key: (lambda value: _number(value, 0), "must be a number from 0") for key in NUMBERS},
-    "speeds": (_speeds, "must be a list of numbers from 0.1 to 10"),
-    "frame_augmentations": (
-        lambda value: isinstance(value, list) and all(isinstance(each, FrameAugmentation) for each in value),
-        "must be a list of augmentations of snn_asr/data/augmentation.py",
-    ),
-    "average_decay": (lambda value: _number(value, 0) and value < 1, "must be a number from 0 to below 1"),
-    "pruning": (lambda value: _number(value, 0) and value < 1, "must be a share of weights from 0 to below 1"),
-    "pruning_epochs": (_span, "must be [first, last] epoch, the first below the last"),
-    "pruning_block": (lambda value: _whole(value, 1), "must be a whole number from 1"),
-    "length_curriculum": (_length_curriculum, "must be a list of [frames, epochs]"),
-    "feature_cache": (
-        lambda value: value is None or (isinstance(value, str) and value != ""), "must be auto, none or a folder"
-    ),
-    "manifests": (
-        lambda value: isinstance(value, str) and re.fullmatch(r"[\w-]*", value) is not None,
-        "must be how the names of the manifests begin, such as isolated_",
-    ),
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network. The keys from ``bidirectional`` to ``input_range`` are options of every encoder."""
+
+    encoder: str = _key("improved_v2", text(r".+", "the name of an encoder"), "the block of recipes/encoders to take")
+    hidden_size: int = _key(256, whole(1, MOST_UNITS), "units of a layer, in each direction")
+    num_layers: int = _key(2, whole(1, MOST_LAYERS), "recurrent layers")
+    bidirectional: bool = _key(False, flag(), "a second network in each layer walks from the end; no live streams then")
+    dropout: float = _key(0.1, number(0, below=1), "share of a layer's outputs that training sets to zero")
+    smoothing: float = _key(0.0, number(0, below=1), "coefficient of a leaky integrator behind each layer; 0 is none")
+    learn_smoothing: bool = _key(False, flag(), "start the integrators there and learn one coefficient a layer")
+    input_coding: str = _key("none", one_of(input_coding.CODINGS), "features as they are (none), or as events")
+    input_bits: int | None = _key(None, optional(whole(2, 32)), "bits of input_coding=coder; null: those of the layers")
+    input_threshold: int | None = _key(
+        None, optional(whole(0)), "threshold of input_coding=coder; null: that of the layers"
+    )
+    input_range: str | None = _key(
+        None, optional(one_of(("moving_average", "moving_average_per_frame", "fixed"))),
+        "range of input_coding=coder; null: that of the layers",
+    )
+    head_normalization: str = _key(
+        "input", one_of(HEAD_NORMALIZATIONS), "batch normalisation before the linear head (input) or behind it (output)"
+    )
+    front_end: FrontEndSettings = _key(
+        "none", _front_end(), "convolutions before the encoder: crdnn (with stack=2) or subsample4 (with stack=4)"
+    )
+    backend: str = _key("auto", one_of(BACKENDS), "what runs the cells of every encoder; auto is the fastest there is")
+    encoder_options: dict[str, Any] = field(default_factory=dict, metadata={
+        "default": {}, "kind": mapping("options of the encoder by name"),
+        "help": "further options of the encoder, by the names that encoders.build knows",
+    })
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """What training does to the sound and its frames, drawn anew in every epoch."""
+
+    speeds: tuple[float, ...] = _key(
+        [1.0], list_of(number(0.1, 10).convert, "a list of numbers from 0.1 to 10", least=1),
+        "each utterance is played at one of these in each epoch",
+    )
+    frame_augmentations: tuple[FrameAugmentation, ...] = _key(
+        [], list_of(augmentation.named, "a list of augmentations such as stack_shift: {frames: 2}"),
+        "before frames are normalised: stack_shift, filterbank_noise, or objects of your own (!new:)",
+    )
+    spectrogram_drops: tuple[FrameDrops | Callable[..., Any], ...] = _key(
+        [
+            {"time": {"lengths": [1, 8], "counts": [0, 2]}},  # frames
+            {"frequency": {"lengths": [1, 5], "counts": [0, 2]}},  # bands
+        ],
+        list_of(augmentation.named_drops, "a list of drops such as time: {lengths: [1, 8], counts: [0, 2]}"),
+        "so many stretches of so many frames (time) or bands (frequency) are set to zero",
+    )
+
+
+@dataclass(frozen=True)
+class BatchConfig:
+    """What a training step sees at a time. Frames are those of the features, before stacking."""
+
+    batch_frames: int = _key(2500, whole(1), "frames of a batch at most, of all processes together, padding included")
+    batch_utterances: int = _key(0, whole(0), "utterances of a batch at most; 0 leaves it to the frames")
+    accumulation: int = _key(1, whole(1), "batches to a training step")
+    length_curriculum: tuple[tuple[int, int], ...] = _key(
+        [], _curriculum(), "for so many epochs only utterances of up to so many frames, pair by pair; then all"
+    )
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the weights are found."""
+
+    seed: int = _key(1, whole(0, (1 << 63) - 1), "of the first weights, dropout, augmentation and the order of batches")
+    epochs: int = _key(10, whole(1), "passes over the training data")
+    patience: int = _key(0, whole(0), "epochs without a better development error that end training; 0 trains all")
+    learning_rate: float = _key(0.003, number(0), "the highest of the schedule")
+    schedule: str = _key(
+        "warm_cool", one_of(SCHEDULES), "warm_cool: up in a line, level, down in a line; halving: by development error"
+    )
+    warmup_epochs: float = _key(1, number(0), "of schedule=warm_cool: epochs on the way up")
+    cooldown_epochs: float = _key(7, number(0), "of schedule=warm_cool: epochs on the way down to 0")
+    optimizer: str | Callable[..., torch.optim.Optimizer] = _key("adamw", _optimizer(), "torch's optimizer")
+    weight_decay: float = _key(0.01, number(0), "of the optimizer, where that is given by name")
+    max_grad_norm: float = _key(1.0, number(0), "gradients are clipped to this norm; 0 is no clipping")
+    activity_penalty: float = _key(0.0, number(0), "weight of the encoder's activity in the loss; buys sparsity")
+    average_decay: float = _key(
+        0.0, number(0, below=1), "of the moving average of weights that is evaluated and kept; 0 keeps the weights"
+    )
+    batch_norm_epochs: int = _key(
+        0, whole(0), "after so many epochs batch normalisation keeps its statistics, in training too; 0 never"
+    )
+    pruning: float = _key(0.0, number(0, below=1), "share of the encoder's weights that training makes zero")
+    pruning_epochs: tuple[int, int] = _key([0, 0], _span(), "the share of zeros grows from the first to the last")
+    pruning_block: int = _key(1, whole(1), "weights of neighbouring rows that are pruned together")
+    precision: str = _key(
+        "fp32", one_of(PRECISIONS), "bf16: products in bfloat16, states in float32; fp64 is for checks"
+    )
+
+    def check(self, where: object) -> None:
+        """Raise UsageError for keys that do not go together."""
+        first, last = self.pruning_epochs
+        if self.pruning and not first < last <= self.epochs:
+            todo = f"give pruning_epochs=[first, last], first below last, last at most epochs ({self.epochs})"
+            raise UsageError(f"pruning_epochs: {[first, last]}", where, todo)
+
+    @property
+    def most_idle_epochs(self) -> int:
+        """Epochs without a better development error that end training."""
+        return self.patience or self.epochs
+
+    def make_optimizer(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        """The optimizer of a model's parameters, at the highest learning rate."""
+        if isinstance(self.optimizer, str):
+            return OPTIMIZERS[self.optimizer](parameters, lr=self.learning_rate, weight_decay=self.weight_decay)
+        return self.optimizer(parameters, lr=self.learning_rate)
+
+
+# Which keys of a recipe are fields of FeatureSettings, under which name, and their help; FeatureSettings has the rest.
+FEATURE_KEYS = {
+    "features": ("kind", "fbank or mfcc, or settings of your own (!new:)"),
+    "sample_rate": ("sample_rate", "samples a second that the features are made of; recordings are resampled"),
+    "mels": ("mels", "bands of the filterbank"),
+    "coefficients": ("coefficients", "cepstral coefficients of features=mfcc"),
+    "deltas": ("deltas", "also the slopes over time, and the slopes of these"),
+    "window_milliseconds": ("window_milliseconds", "of a frame"),
+    "hop_milliseconds": ("hop_milliseconds", "from one frame to the next"),
+    "low_hz": ("low_hz", "lower edge of the lowest band"),
+    "high_hz": ("high_hz", "upper edge of the highest band; null is half the sample rate"),
+    "stack": ("stack", "frames side by side that make one step of the network"),
+    "segments": ("segments", "so many averages stand for an utterance of any length; 0 keeps its frames"),
+    "normalization": ("normalization", "by the statistics of all training frames (global), of a speaker or utterance"),
 }
+
+
+@dataclass(frozen=True)
+class Config:
+    """All that a recipe says, checked and typed."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    features: FeatureSettings = field(default_factory=FeatureSettings)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    batches: BatchConfig = field(default_factory=BatchConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any], where: object = None) -> Config:
+        """The configuration that a recipe's values give; keys that they lack have their defaults.
+
+        ``where`` names the recipe in errors. Raises UsageError for a value that cannot work.
+        """
+        parts = {name: _read_part(part, values, where) for name, part in _PARTS.items()}
+        config = cls(features=_read_features(values, where), **parts)
+        config.training.check(where)
+        config.model.front_end.check(config.features)
+        for each in config.augmentation.frame_augmentations:
+            each.check(config.features)
+        options = _read_encoder_options(config.model.encoder, config.model.encoder_options, where)
+        config.model.encoder_options.update(options)
+        return config
+
+
+_PARTS: dict[str, type] = {
+    "data": DataConfig, "model": ModelConfig, "augmentation": AugmentationConfig, "batches": BatchConfig,
+    "training": TrainingConfig,
+}
+
+
+@dataclass(frozen=True)
+class Key:
+    """What ``recipes show --keys`` and the documentation tell of a key."""
+
+    name: str
+    part: str
+    default: Any
+    takes: str
+    help: str
+
+
+def keys() -> dict[str, Key]:
+    """Every key of every recipe, by name; those of one encoder's block alone are not among them."""
+    found = [
+        Key(each.name, part, each.metadata["default"], each.metadata["kind"].words, each.metadata["help"])
+        for part, group in _PARTS.items() for each in fields(group)
+    ]
+    plain = asdict(FeatureSettings())
+    types = {each.name: str(each.type) for each in fields(FeatureSettings)}
+    for name, (own, about) in FEATURE_KEYS.items():
+        found.append(Key(name, "features", plain[own], _TYPE_WORDS[types[own]], about))
+    return {each.name: each for each in found}
+
+
+_TYPE_WORDS = {
+    "int": "a whole number", "float": "a number", "bool": "true or false", "str": "a name",
+    "float | None": "a number, or null",
+}
+_TYPE_KINDS = {
+    "int": Kind("a whole number", whole(-(1 << 31), 1 << 31).convert), "float": number(), "bool": flag(),
+    "str": text(r"(?s).*", "a name"), "int | None": optional(whole(-(1 << 31), 1 << 31)),
+    "float | None": optional(number()), "str | None": optional(text(r"(?s).*", "a name")),
+}
+
+
+def _read_part(part: type, values: Mapping[str, Any], where: object) -> Any:
+    read = {each.name: _read_field(each, values, where) for each in fields(part)}
+    return part(**read)
+
+
+def _read_field(each: Field[Any], values: Mapping[str, Any], where: object) -> Any:
+    return each.metadata["kind"].read(each.name, values.get(each.name, each.metadata["default"]), where)
+
+
+def _read_features(values: Mapping[str, Any], where: object) -> FeatureSettings:
+    """The feature settings that the plain keys give, or those that the key ``features`` is an object of."""
+    given = {name: values[name] for name in FEATURE_KEYS if name in values}
+    whole_settings = given.get("features")
+    if not isinstance(whole_settings, FeatureSettings):
+        return FeatureSettings(**{FEATURE_KEYS[name][0]: value for name, value in given.items()})
+    for name, value in given.items():
+        own = getattr(whole_settings, FEATURE_KEYS[name][0])
+        if name != "features" and value != own:
+            raise UsageError(f"{name}: {value!r}", where, f"the recipe's features are an object that says {own!r}")
+    return whole_settings
+
+
+def _read_encoder_options(encoder: str, options: Mapping[str, Any], where: object) -> dict[str, Any]:
+    """The options in their types. An encoder of one unit is built with them, which checks what they may be."""
+    parameters = {
+        **inspect.signature(encoders.build).parameters, **inspect.signature(encoders.find(encoder)).parameters
+    }
+    read = {}
+    for name, value in options.items():
+        kind = _TYPE_KINDS.get(str(parameters[name].annotation)) if name in parameters else None
+        read[name] = kind.read(name, value, where) if kind is not None else value
+    with torch.random.fork_rng(devices=[]):
+        encoders.build(encoder, 1, 1, 1, **read)
+    return read

@@ -13,10 +13,14 @@ import math
 import pydoc
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import snn_asr
 from snn_asr.errors import DataError, SnnAsrError, UsageError, unknown_name
 from snn_asr.files import write_bytes
+
+if TYPE_CHECKING:
+    from snn_asr.training.config import Config
 
 RECIPE_FILE = "train.yaml"
 ENCODERS = "encoders"
@@ -79,7 +83,18 @@ def summary(recipe: Path) -> str:
     return next((line.lstrip("# ").rstrip() for line in lines if line.startswith("#")), "")
 
 
-def load(name_or_path: str | Path, overrides: Mapping[str, object] | None = None) -> dict[str, object]:
+def load(name_or_path: str | Path, overrides: Mapping[str, object] | None = None) -> Config:
+    """The checked configuration of a recipe with its encoder block and ``overrides``.
+
+    Raises UsageError for an unknown key, encoder or recipe and for a value that cannot work, DataError for a recipe
+    that is not HyperPyYAML or names what does not exist.
+    """
+    from snn_asr.training.config import Config  # here, so that recipes are listed without importing torch
+
+    return Config.read(build(name_or_path, overrides), find(name_or_path))
+
+
+def build(name_or_path: str | Path, overrides: Mapping[str, object] | None = None) -> dict[str, Any]:
     """Compose a recipe with its encoder block, apply ``overrides`` and build everything it names.
 
     Raises UsageError for an unknown key, encoder or recipe and for a value that is still to be given, DataError for a

@@ -12,7 +12,6 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -32,14 +31,14 @@ from snn_asr.data.manifest import REQUIRED_SPLITS, check_disjoint, find_manifest
 from snn_asr.data.tokens import build_tokens
 from snn_asr.errors import DataError, InterruptedRun, UsageError, unknown_name
 from snn_asr.files import read_json_object, write_json
+from snn_asr.network import encoders
 from snn_asr.network.coder import RangeTracker
-from snn_asr.network.front_end import named as named_front_end
 from snn_asr.network.model import CHECKSUMS, AcousticModel, ModelSettings, save_model
 from snn_asr.network.tasks import CLASSIFICATION
 from snn_asr.processes import choose_device, own_device
 from snn_asr.training import recipe
 from snn_asr.training.brain import RecognizerBrain
-from snn_asr.training.config import load_settings
+from snn_asr.training.config import Config
 from snn_asr.training.evaluation import evaluate
 from snn_asr.training.jobs import run_jobs
 
@@ -78,48 +77,49 @@ def train(
     cannot be trained on; DivergenceError; InterruptedRun after a keyboard interrupt (finished epochs are saved).
     """
     overrides = dict(overrides or {}) | ({"seed": seed} if seed is not None else {})
-    settings = load_settings(name, overrides)
+    config = recipe.load(name, overrides)
     device = choose_device(device)
     with processes.joined(device):
         with processes.main_first():
-            run = _begin(name, settings, overrides, data_folder, output_folder, device, resume)
+            run = _begin(name, config, overrides, data_folder, output_folder, device, resume)
             if run.finished:
                 log.info("%s: already trained, nothing to do", output_folder)
                 return output_folder
-            _seed_everything(settings["seed"])
-            sets = _datasets(settings, run.data_folder)
-            model = _model(settings, sets["train"])
-        brain = _fit(model, sets["train"].tokens, settings, run, sets["train"], sets["dev"])
+            _seed_everything(config.training.seed)
+            sets = _datasets(config, run.data_folder)
+            model = _model(config, sets["train"])
+        brain = _fit(model, sets["train"].tokens, config, run, sets["train"], sets["dev"])
         world = processes.world()
     if processes.is_main():
-        _finish(brain, settings, run, sets["test"], world)
+        _finish(brain, config, run, sets["test"], world)
     return output_folder
 
 
 def _begin(
-    name: str | Path, settings: dict[str, Any], overrides: dict[str, object], data_folder: Path | None,
+    name: str | Path, config: Config, overrides: dict[str, object], data_folder: Path | None,
     output_folder: Path, device: str, resume: bool,
 ) -> Run:
     """Prepare the data where that is still to do, and take the output folder."""
-    data_folder = _prepared(settings, data_folder, output_folder)
-    run = _identify(name, settings, overrides, data_folder, output_folder, device)
+    data_folder = _prepared(config, data_folder, output_folder)
+    run = _identify(name, config, overrides, data_folder, output_folder, device)
     if processes.is_main():
         _claim(run, resume)
     return run
 
 
-def _model(settings: dict[str, Any], train_set: SpeechDataset) -> AcousticModel:
+def _model(config: Config, train_set: SpeechDataset) -> AcousticModel:
     """The model as it starts, on the CPU. With several processes the frames of all speeds are on disk afterwards."""
-    model_settings = ModelSettings(
-        settings["features"], settings["encoder"], settings["hidden_size"], settings["num_layers"],
-        settings["encoder_options"], settings["head_normalization"], settings["task"],
-        named_front_end(settings["front_end"]),
+    network = config.model
+    settings = ModelSettings(
+        config.features, network.encoder, network.hidden_size, network.num_layers, network.encoder_options,
+        network.head_normalization, config.data.task, network.front_end,
     )
-    model = AcousticModel(model_settings, train_set.normalization(), train_set.tokens.size)
+    model = AcousticModel(settings, train_set.normalization(), train_set.tokens.size)
+    encoders.use_backend(model.encoder, network.backend)
     if processes.world() > 1:
-        train_set.compute_features(settings["speeds"])
+        train_set.compute_features(config.augmentation.speeds)
         _refuse_ranges_by_frame(model)
-    return model.double() if settings["precision"] == "fp64" else model
+    return model.double() if config.training.precision == "fp64" else model
 
 
 def _refuse_ranges_by_frame(model: AcousticModel) -> None:
@@ -148,10 +148,10 @@ def train_encoders(
     if processes.requested():
         todo = "train each encoder with torchrun, then compare the folders"
         raise UsageError("compare runs in one process", "torchrun", todo)
-    data_folder = _prepared(load_settings(name, plans[0][1]), data_folder, output_folder)
+    data_folder = _prepared(recipe.load(name, plans[0][1]), data_folder, output_folder)
     calls = []
     for encoder, known in plans:
-        first = recipe.load(name, known)["seed"]
+        first = recipe.load(name, known).training.seed
         for seed in range(first, first + seeds):
             folder = output_folder / f"{encoder}-seed{seed}"
             calls.append({
@@ -180,52 +180,52 @@ def _known(name: str | Path, encoder: str, overrides: Mapping[str, object]) -> d
     return {key: value for key, value in overrides.items() if key in keys}
 
 
-def _datasets(settings: dict[str, Any], data_folder: Path) -> dict[str, SpeechDataset]:
+def _datasets(config: Config, data_folder: Path) -> dict[str, SpeechDataset]:
     """Training, development and test data, by split. Raises DataError for what cannot be trained on or scored."""
-    paths = _manifests(settings, data_folder)
+    paths = _manifests(config, data_folder)
     manifests = {split: read_manifest(path) for split, path in paths.items()}
     check_disjoint(manifests)
     texts = (each.text for each in manifests["train"].values())
-    tokens = build_tokens(settings["tokens"], texts, **settings["token_options"])
+    tokens = build_tokens(config.data.tokens, texts, **config.data.token_options)
     common = {
-        "tokens": tokens, "extractor": FeatureExtractor(settings["features"]),
-        "feature_cache": _feature_cache(settings, data_folder),
+        "tokens": tokens, "extractor": FeatureExtractor(config.features),
+        "feature_cache": _feature_cache(config, data_folder),
     }
     sets = {split: SpeechDataset(manifests[split].values(), **common) for split in ("dev", "test")}
     utterances = manifests["train"].values()
-    sets["train"] = SpeechDataset(utterances, speeds=settings["speeds"], seed=settings["seed"], **common)
+    sets["train"] = SpeechDataset(utterances, speeds=config.augmentation.speeds, seed=config.training.seed, **common)
     require_alignable(sets["train"], paths["train"])  # which for a class means a frame at least
     for split, dataset in sets.items():
         require_transcripts(dataset, paths[split])
-        if settings["task"] == CLASSIFICATION:
+        if config.data.task == CLASSIFICATION:
             require_one_token(dataset, paths[split])
     return sets
 
 
-def _feature_cache(settings: dict[str, Any], data_folder: Path) -> FeatureCache | None:
+def _feature_cache(config: Config, data_folder: Path) -> FeatureCache | None:
     """The recipe's cache of frames; ``auto`` is in the folder of the manifests, which all runs on them share."""
-    folder = settings["feature_cache"]
-    if folder in (None, "none"):
+    folder = config.data.feature_cache
+    if folder == "none":
         return None
     return FeatureCache(data_folder / "features" if folder == "auto" else folder)
 
 
-def _fit(model, tokens, settings: dict[str, Any], run: Run, train_set, dev_set) -> RecognizerBrain:
+def _fit(model, tokens, config: Config, run: Run, train_set, dev_set) -> RecognizerBrain:
     batches = BucketedBatches(
-        train_set, settings["batch_frames"], settings["seed"], settings["batch_utterances"],
-        settings["length_curriculum"], settings["accumulation"],
+        train_set, config.batches.batch_frames, config.training.seed, config.batches.batch_utterances,
+        config.batches.length_curriculum, config.batches.accumulation,
     )
-    if batches.full_epoch < settings["accumulation"]:
+    if batches.full_epoch < config.batches.accumulation:
         what = f"an epoch has {batches.full_epoch} batches, and no training step takes place"
-        raise UsageError(what, f"accumulation={settings['accumulation']}", "lower it, or batch_frames")
+        raise UsageError(what, f"accumulation={config.batches.accumulation}", "lower it, or batch_frames")
     device = own_device(run.device)
-    brain = RecognizerBrain(model.to(device), tokens, settings, device, run.output_folder, train_set, batches)
-    loader = training_loader(train_set, batches, settings["loader_workers"], device)
+    brain = RecognizerBrain(model.to(device), tokens, config, device, run.output_folder, train_set, batches)
+    loader = training_loader(train_set, batches, config.data.loader_workers, device)
     try:
-        brain.fit(brain.epochs(), loader, evaluation_loader(dev_set, settings["batch_frames"], shared=True))
+        brain.fit(brain.epochs(), loader, evaluation_loader(dev_set, config.batches.batch_frames, shared=True))
     except KeyboardInterrupt as error:
         raise InterruptedRun(
-            f"interrupted after {brain.epoch} of {settings['epochs']} epochs", run.output_folder,
+            f"interrupted after {brain.epoch} of {config.training.epochs} epochs", run.output_folder,
             "run the same command again to go on",
         ) from error
     finally:
@@ -234,17 +234,17 @@ def _fit(model, tokens, settings: dict[str, Any], run: Run, train_set, dev_set) 
 
 
 def _finish(
-    brain: RecognizerBrain, settings: dict[str, Any], run: Run, test_set: SpeechDataset, world: int
+    brain: RecognizerBrain, config: Config, run: Run, test_set: SpeechDataset, world: int
 ) -> None:
     """Write the model folder from the best epoch, decode and score the test set."""
     brain.restore_best()
     model, tokens = brain.model.float(), brain.tokens
-    report = evaluate(model, tokens, evaluation_loader(test_set, settings["batch_frames"]), brain.device)
+    report = evaluate(model, tokens, evaluation_loader(test_set, config.batches.batch_frames), brain.device)
     metrics = {
-        "encoder": settings["encoder"], "seed": settings["seed"], "unit": tokens.unit,
+        "encoder": config.model.encoder, "seed": config.training.seed, "unit": tokens.unit,
         "epochs": brain.epoch, "best_epoch": brain.best["epoch"], "dev_error_rate": brain.best["error_rate"],
         "training_seconds": round(brain.training_seconds, 2), "device": run.device,
-        "threads": torch.get_num_threads(), "processes": world, "precision": settings["precision"],
+        "threads": torch.get_num_threads(), "processes": world, "precision": config.training.precision,
         "snn_asr": __version__, "torch": torch.__version__,
         "parameters": model.parameter_count(), "core_parameters": model.encoder.core_parameters(),
         "test": report.summary(),
@@ -254,30 +254,30 @@ def _finish(
     log.info("%s: %s", run.output_folder, report.line())
 
 
-def _prepared(settings: dict[str, Any], data_folder: Path | None, output_folder: Path) -> Path:
+def _prepared(config: Config, data_folder: Path | None, output_folder: Path) -> Path:
     """A folder of manifests: ``data_folder`` itself, or what the recipe's corpus prepares from it."""
     if data_folder is not None and not data_folder.is_dir():
         raise DataError("no such folder", data_folder, "check --data-folder")
-    if data_folder is not None and (data_folder / f"{settings['manifests']}train.json").is_file():
+    if data_folder is not None and (data_folder / f"{config.data.manifests}train.json").is_file():
         return data_folder
     prepared = output_folder / "data"
     if processes.is_main():
-        corpora.prepare(settings["corpus"], data_folder, prepared)
+        corpora.prepare(config.data.corpus, data_folder, prepared)
     return prepared
 
 
-def _manifests(settings: dict[str, Any], data_folder: Path) -> dict[str, Path]:
-    found = find_manifests(data_folder, settings["manifests"])
+def _manifests(config: Config, data_folder: Path) -> dict[str, Path]:
+    found = find_manifests(data_folder, config.data.manifests)
     return {split: found[split] for split in REQUIRED_SPLITS}
 
 
-def _identify(name, settings, overrides, data_folder: Path, output_folder: Path, device: str) -> Run:
+def _identify(name, config: Config, overrides, data_folder: Path, output_folder: Path, device: str) -> Run:
     overrides = {key: value for key, value in overrides.items() if key not in ("feature_cache", "loader_workers")}
     changed = {key: value for key, value in sorted(overrides.items()) if key not in ("encoder", "seed")}
     text = recipe.text(name, overrides)
-    data = [fingerprint(path) for path in _manifests(settings, data_folder).values()]
+    data = [fingerprint(path) for path in _manifests(config, data_folder).values()]
     identity = hashlib.sha256(json.dumps([__version__, text, data, device]).encode()).hexdigest()
-    return Run(text, data_folder, output_folder, device, identity, settings["encoder"], changed)
+    return Run(text, data_folder, output_folder, device, identity, config.model.encoder, changed)
 
 
 def _claim(run: Run, resume: bool) -> None:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from speechbrain.nnet.schedulers import NewBobScheduler, WarmCoolDecayLRSchedule
 from torch.optim import Optimizer
+
+if TYPE_CHECKING:
+    from snn_asr.training.config import TrainingConfig
 
 
 class WarmCool:
     """Up in a line over ``warmup_epochs``, level, and down in a line to 0 over ``cooldown_epochs``."""
 
-    def __init__(self, recipe: Mapping[str, Any], batches: int) -> None:
+    def __init__(self, config: TrainingConfig, batches: int) -> None:
         """``batches`` is their number an epoch."""
-        warmup, cooldown = (max(1, int(batches * recipe[each])) for each in ("warmup_epochs", "cooldown_epochs"))
-        steps = recipe["epochs"] * batches
-        self._set = WarmCoolDecayLRSchedule(recipe["learning_rate"], warmup, cooldown, steps, decay_factor=1.0)
+        warmup, cooldown = (max(1, int(batches * each)) for each in (config.warmup_epochs, config.cooldown_epochs))
+        steps = config.epochs * batches
+        self._set = WarmCoolDecayLRSchedule(config.learning_rate, warmup, cooldown, steps, decay_factor=1.0)
 
     def on_batch(self, optimizer: Optimizer, step: int) -> None:
         """Before training step ``step``, counted from 1."""
@@ -40,8 +43,8 @@ class Halving:
 
     IMPROVEMENT, EPOCHS_OF_GRACE, LOWEST = 0.005, 1, 1.25e-4
 
-    def __init__(self, recipe: Mapping[str, Any], batches: int) -> None:
-        self._scheduler = NewBobScheduler(recipe["learning_rate"], 0.5, self.IMPROVEMENT, self.EPOCHS_OF_GRACE)
+    def __init__(self, config: TrainingConfig, batches: int) -> None:
+        self._scheduler = NewBobScheduler(config.learning_rate, 0.5, self.IMPROVEMENT, self.EPOCHS_OF_GRACE)
 
     def on_batch(self, optimizer: Optimizer, step: int) -> None:
         """The rate stays as it is within an epoch."""
@@ -62,4 +65,4 @@ class Halving:
     _NAMES = ("hyperparam_value", "metric_values", "current_patient")
 
 
-SCHEDULES = {"warm_cool": WarmCool, "halving": Halving}
+SCHEDULES = {"warm_cool": WarmCool, "halving": Halving}  # config.py has their names

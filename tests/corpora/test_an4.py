@@ -19,7 +19,7 @@ from snn_asr.data.manifest import check_disjoint, find_manifests, read_manifest
 from snn_asr.data.tokens import build_tokens
 from snn_asr.errors import DataError, UsageError
 from snn_asr.sharding import Shard
-from snn_asr.training.config import load_settings
+from snn_asr.training import recipe
 
 RATE = 16000
 
@@ -96,13 +96,13 @@ def test_the_real_transcripts_are_those_of_the_lists(real, shared_data):
 
 
 def test_every_real_transcript_fits_the_recipe(real):
-    settings = load_settings("AN4", {})
+    config = recipe.load("AN4", {})
     utterances = list(read_manifest(real / "train.json").values())
-    tokens = build_tokens(settings["tokens"], [each.text for each in utterances])
+    tokens = build_tokens(config.data.tokens, [each.text for each in utterances])
     assert tokens.size == 1 + 27  # the blank, the letters and the space
     for path in find_manifests(real).values():
         members = list(read_manifest(path).values())
-        dataset = SpeechDataset(members, tokens, FeatureExtractor(settings["features"]), settings["speeds"])
+        dataset = SpeechDataset(members, tokens, FeatureExtractor(config.features), config.augmentation.speeds)
         assert dataset.unalignable() == []
 
 

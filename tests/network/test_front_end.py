@@ -248,12 +248,12 @@ def test_multiplications_are_those_of_walking_every_patch():
 
 @pytest.mark.parametrize(("name", "preset", "stack"), [("TIMIT", "strong", 2), ("LibriSpeech", "large", 4)])
 def test_presets_have_a_front_end_that_takes_their_frames(name, preset, stack):
-    from snn_asr.training.config import load_settings
+    from snn_asr.training import recipe
 
-    chosen = load_settings(name, {"preset": preset})
-    assert named(chosen["front_end"]).time_stride == chosen["features"].stack == stack
+    chosen = recipe.load(name, {"preset": preset})
+    assert chosen.model.front_end.time_stride == chosen.features.stack == stack
     with pytest.raises(UsageError, match=f"give stack={stack}"):
-        load_settings(name, {"preset": preset, "stack": 1})
+        recipe.load(name, {"preset": preset, "stack": 1})
 
 
 def test_a_recipe_with_a_front_end_trains_and_decodes(tones, tone_recipe, tmp_path):

@@ -335,7 +335,7 @@ def test_a_recipe_needs_sizes(run, small_recipe):
     recipe = small_recipe / "train.yaml"
     write_text(recipe, RECIPE.replace("hidden_size: 8", "hidden_size: many"))
     code, _, errors = run("analyze", recipe)
-    assert (code, errors) == (2, [f"snn-asr: {recipe}: hidden_size: 'many'; must be of type int"])
+    assert (code, errors) == (2, [f"snn-asr: {recipe}: hidden_size: 'many'; must be a whole number from 1 to 65536"])
 
 
 def test_without_matplotlib_one_line_says_how_to_get_it(run, small_recipe, monkeypatch):

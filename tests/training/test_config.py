@@ -1,35 +1,69 @@
-"""What a recipe has to say, and that those of the package do."""
+"""What a recipe may say: types, limits and defaults of every key, and that the recipes of the package hold to them."""
 
 from __future__ import annotations
 
 import pytest
-from tones import write_recipe
 
 from snn_asr.errors import UsageError
 from snn_asr.network import encoders
-from snn_asr.training import recipe
-from snn_asr.training.config import load_settings
-from snn_asr.training.run import train
-
-
-def test_a_recipe_without_a_key_says_which(tones, tmp_path):
-    path = write_recipe(tmp_path)
-    path.write_text(path.read_text().replace("patience: 18\n", ""))
-    with pytest.raises(UsageError, match=r"train\.yaml: no key 'patience'"):
-        train(path, tones, tmp_path / "run")
-
+from snn_asr.training import config, recipe
+from snn_asr.training.config import Config
 
 RECIPES = [(name, preset) for name, path in recipe.discover().items() for preset in (None, *recipe.presets(path))]
+WRONG = [None, "x", [1], {"a": 1}, 1.5, -1, float("nan"), float("inf"), True, 10**30, "", [[]], [None]]
 
 
 @pytest.mark.parametrize(("name", "preset"), RECIPES)
 def test_every_recipe_that_comes_with_the_package_describes_a_model(name, preset):
     some = ("improved_v2", "spiking_lstm", "gru")  # a preset is told what blocks there are by each of them
     for encoder in some if preset else recipe.encoder_blocks(recipe.find(name)):
-        settings = load_settings(name, {"encoder": encoder, "preset": preset, "hidden_size": 8})
-        size, layers = settings["hidden_size"], settings["num_layers"]
-        built = encoders.build(
-            encoder, settings["features"].stacked_size, size, layers, **settings["encoder_options"]
-        )
-        directions = 2 if settings["bidirectional"] else 1
+        chosen = recipe.load(name, {"encoder": encoder, "preset": preset, "hidden_size": 8})
+        size, layers = chosen.model.hidden_size, chosen.model.num_layers
+        built = encoders.build(encoder, chosen.features.stacked_size, size, layers, **chosen.model.encoder_options)
+        directions = 2 if chosen.model.bidirectional else 1
         assert (built.output_size, len(built.layers)) == (size * directions, layers)
+
+
+def test_every_key_has_a_default_that_it_takes_and_a_line_of_help():
+    assert Config.read({name: each.default for name, each in config.keys().items()}) == Config()
+    for name, each in config.keys().items():
+        assert each.help and each.takes and "\n" not in each.help + each.takes, name
+
+
+@pytest.mark.parametrize("key", config.keys())
+def test_a_value_of_a_wrong_type_is_one_line_that_names_the_key(key):
+    refused = 0
+    for value in WRONG:
+        try:
+            Config.read({key: value}, "train.yaml")
+        except UsageError as error:
+            refused += 1
+            assert key in str(error) or "option of encoder improved_v2 'a'" in str(error)
+            assert "\n" not in str(error)
+    assert refused >= 3
+
+
+def test_numbers_are_read_as_what_they_are():
+    chosen = Config.read({"learning_rate": 1, "speeds": [1], "dropout": 0, "epochs": 3, "length_curriculum": [[9, 2]]})
+    assert type(chosen.training.learning_rate) is float and chosen.augmentation.speeds == (1.0,)
+    assert type(chosen.training.epochs) is int and chosen.batches.length_curriculum == ((9, 2),)
+    for value in (1.5, 3.0, "3"):
+        with pytest.raises(UsageError, match="epochs: .*; must be a whole number from 1"):
+            Config.read({"epochs": value})
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"bits": "x"}, "bits: 'x'; must be a whole number"),
+        ({"bits": 1}, "bits"),
+        ({"fixed_range": float("nan")}, "fixed_range: nan; must be a number"),
+        ({"learn_smoothing": 1}, "learn_smoothing: 1; must be true or false"),
+        ({"candidate": 3}, "candidate: 3; must be a name"),
+        ({"candidate": "rely"}, "did you mean 'relu'"),
+        ({"bitz": 3}, "did you mean 'bits'"),
+    ],
+)
+def test_options_of_an_encoder_are_checked_before_anything_is_built(options, words):
+    with pytest.raises(UsageError, match=words):
+        Config.read({"encoder_options": options})

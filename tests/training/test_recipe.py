@@ -47,7 +47,7 @@ def packaged(digits: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_chosen_block_is_composed_and_references_reach_it(digits: Path) -> None:
-    values = recipe.load(digits, {"data_folder": "/data", "hidden_size": 5, "threshold": 7})
+    values = recipe.build(digits, {"data_folder": "/data", "hidden_size": 5, "threshold": 7})
     assert values["doubled"] == 10
     assert values["tally"]["width"] == 5
     assert values["options"] == {"threshold": 7}
@@ -55,7 +55,7 @@ def test_the_chosen_block_is_composed_and_references_reach_it(digits: Path) -> N
 
 
 def test_an_override_chooses_the_other_block(digits: Path) -> None:
-    values = recipe.load(digits / "train.yaml", {"data_folder": Path("/data"), "encoder": "twin"})
+    values = recipe.build(digits / "train.yaml", {"data_folder": Path("/data"), "encoder": "twin"})
     assert values["encoder"] == "twin"
     assert values["options"] == {}
     assert "threshold" not in values
@@ -73,14 +73,14 @@ def test_comments_change_nothing_of_what_is_built(tmp_path: Path) -> None:
     loaded = []
     for name, body in (("plain.yaml", plain), ("talkative.yaml", talkative)):
         (tmp_path / name).write_text(body)
-        loaded.append(recipe.load(tmp_path / name))
+        loaded.append(recipe.build(tmp_path / name))
     assert loaded[0] == loaded[1] == {"parts": [{"width": 2}], "rate": 0.001, "name": "a # b"}
     assert type(loaded[1]["parts"][0]).__name__ == "Counter"
 
 
 def test_a_recipe_without_encoder_key_stays_alone(tmp_path: Path) -> None:
     (tmp_path / "plain.yaml").write_text("size: 3\n")
-    assert recipe.load(tmp_path / "plain.yaml", {"size": 1e-3}) == {"size": 0.001}
+    assert recipe.build(tmp_path / "plain.yaml", {"size": 1e-3}) == {"size": 0.001}
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_recipe_without_encoder_key_stays_alone(tmp_path: Path) -> None:
 )
 def test_a_wrong_override_says_what_to_do(digits: Path, overrides: dict, message: str) -> None:
     with pytest.raises(UsageError) as error:
-        recipe.load(digits, overrides)
+        recipe.build(digits, overrides)
     assert message in str(error.value)
     assert str(error.value).startswith(str(digits / "train.yaml"))
 
@@ -114,7 +114,7 @@ def test_a_broken_recipe_is_a_data_error(tmp_path: Path, content: str, message: 
     path = tmp_path / "broken.yaml"
     path.write_text(content)
     with pytest.raises(DataError) as error:
-        recipe.load(path)
+        recipe.build(path)
     assert message in str(error.value) and str(path) in str(error.value)
 
 
@@ -122,13 +122,13 @@ def test_an_error_of_ours_inside_a_recipe_passes_unchanged(tmp_path: Path) -> No
     path = tmp_path / "bad.yaml"
     path.write_text("manifest: !apply:snn_asr.files.read_json [/no/such/file.json]\n")
     with pytest.raises(DataError, match="^/no/such/file.json: no such file"):
-        recipe.load(path)
+        recipe.build(path)
 
 
 def test_a_key_in_both_recipe_and_block_is_refused(digits: Path) -> None:
     (digits.parent / "encoders" / "leaky.yaml").write_text("hidden_size: 3\n")
     with pytest.raises(DataError, match="'hidden_size' is also a key of"):
-        recipe.load(digits, {"data_folder": "x"})
+        recipe.build(digits, {"data_folder": "x"})
 
 
 def write_preset(path: Path, content: str) -> None:
@@ -139,12 +139,12 @@ def write_preset(path: Path, content: str) -> None:
 def test_a_preset_replaces_keys_and_overrides_go_before_it(digits: Path) -> None:
     content = "# Big\nhidden_size: 64\ntally: !new:collections.Counter\n    depth: 2\nthreshold: 9\n"
     write_preset(digits.parent / "presets" / "big.yaml", content)
-    values = recipe.load(digits, {"data_folder": "/data", "preset": "big"})
+    values = recipe.build(digits, {"data_folder": "/data", "preset": "big"})
     assert (values["hidden_size"], values["doubled"], dict(values["tally"])) == (64, 128, {"depth": 2})
     assert values["encoder_options"] == {"threshold": 9}
-    values = recipe.load(digits, {"data_folder": "/data", "preset": "big", "hidden_size": 5})
+    values = recipe.build(digits, {"data_folder": "/data", "preset": "big", "hidden_size": 5})
     assert (values["hidden_size"], dict(values["tally"])) == (5, {"depth": 2})
-    assert "threshold" not in recipe.load(digits, {"data_folder": "/data", "preset": "big", "encoder": "twin"})
+    assert "threshold" not in recipe.build(digits, {"data_folder": "/data", "preset": "big", "encoder": "twin"})
 
 
 def test_the_text_of_a_preset_keeps_what_it_does_not_replace(digits: Path) -> None:
@@ -158,7 +158,7 @@ def test_the_text_of_a_preset_keeps_what_it_does_not_replace(digits: Path) -> No
 def test_a_recipes_own_preset_goes_before_that_for_all(digits: Path) -> None:
     write_preset(digits.parent / "presets" / "big.yaml", "hidden_size: 64\n")
     write_preset(digits / "presets" / "big.yaml", "hidden_size: 32\n")
-    assert recipe.load(digits, {"data_folder": "/data", "preset": "big"})["hidden_size"] == 32
+    assert recipe.build(digits, {"data_folder": "/data", "preset": "big"})["hidden_size"] == 32
     assert set(recipe.presets(recipe.find(digits))) == {"big"}
 
 
@@ -169,7 +169,7 @@ def test_a_recipes_own_preset_goes_before_that_for_all(digits: Path) -> None:
 def test_wrong_presets_are_named(digits: Path, content: str, name: str, message: str) -> None:
     write_preset(digits.parent / "presets" / "big.yaml", content)
     with pytest.raises(UsageError, match=message):
-        recipe.load(digits, {"data_folder": "/data", "preset": name})
+        recipe.build(digits, {"data_folder": "/data", "preset": name})
 
 
 def test_find_takes_name_folder_and_file(packaged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +206,7 @@ def test_a_copy_loads_like_the_original_and_never_overwrites(packaged: Path, tmp
     assert copied == tmp_path / "mine" / "Digits"
     assert (copied / "notes.txt").read_text() == "notes"
     values = {"data_folder": "x", "encoder": "twin"}
-    assert recipe.load(copied, values) == recipe.load(packaged, values)
+    assert recipe.build(copied, values) == recipe.build(packaged, values)
     assert recipe.copy("Digits", tmp_path / "mine") == copied  # nothing differs: nothing to refuse
     (copied / "train.yaml").write_text("changed: 1\n")
     (copied / "notes.txt").unlink()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from snn_asr.training.schedules import Halving, WarmCool
+from snn_asr.training import config
+from snn_asr.training.config import TrainingConfig
+from snn_asr.training.schedules import SCHEDULES, Halving, WarmCool
 
 
 def optimizer_at(rate: float) -> torch.optim.Optimizer:
@@ -13,8 +15,8 @@ def optimizer_at(rate: float) -> torch.optim.Optimizer:
 
 
 def test_warm_cool_rises_stays_and_falls_to_zero():
-    optimizer, recipe = optimizer_at(1.0), {"learning_rate": 1.0, "epochs": 4, "warmup_epochs": 1, "cooldown_epochs": 2}
-    schedule, rates = WarmCool(recipe, 5), []
+    optimizer, rates = optimizer_at(1.0), []
+    schedule = WarmCool(TrainingConfig(learning_rate=1.0, epochs=4, warmup_epochs=1, cooldown_epochs=2), 5)
     for step in range(1, 21):
         schedule.on_batch(optimizer, step)
         rates.append(optimizer.param_groups[0]["lr"])
@@ -33,14 +35,18 @@ def errors_to_rates(schedule: Halving, optimizer, errors: list[float]) -> list[f
 
 def test_halving_forgives_one_epoch_and_stops_at_the_floor():
     optimizer = optimizer_at(1e-3)
-    schedule = Halving({"learning_rate": 1e-3}, 1)
+    schedule = Halving(TrainingConfig(learning_rate=1e-3), 1)
     assert errors_to_rates(schedule, optimizer, [50, 40, 39.9, 30, 30, 30]) == [1e-3, 1e-3, 1e-3, 1e-3, 5e-4, 5e-4]
     assert errors_to_rates(schedule, optimizer, [30] * 12)[-1] == 1.25e-4
 
 
 def test_halving_goes_on_from_its_state():
-    optimizer, schedule = optimizer_at(1e-3), Halving({"learning_rate": 1e-3}, 1)
+    optimizer, schedule = optimizer_at(1e-3), Halving(TrainingConfig(learning_rate=1e-3), 1)
     errors_to_rates(schedule, optimizer, [50, 50])
-    restored = Halving({"learning_rate": 1e-3}, 1)
+    restored = Halving(TrainingConfig(learning_rate=1e-3), 1)
     restored.load_state_dict(schedule.state_dict())
     assert errors_to_rates(restored, optimizer, [50]) == [5e-4]
+
+
+def test_the_names_that_recipes_give_are_those_of_the_schedules():
+    assert tuple(SCHEDULES) == config.SCHEDULES

@@ -1,0 +1,121 @@
+"""What the value of a recipe's key may be: one ``Kind`` reads it into its type, or says what it must be."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from snn_asr.errors import UsageError, unknown_name
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A set of values that a key takes.
+
+    ``words`` name the set, as in "must be a whole number from 1"; ``convert`` returns a value of the set in the type
+    that the program works with, and raises ValueError or TypeError for any other. ``names`` are the values of a set
+    that consists of names, so that a misspelt one can be told the nearest.
+    """
+
+    words: str
+    convert: Callable[[Any], Any]
+    names: tuple[str, ...] = ()
+
+    def read(self, key: str, value: object, where: object = None) -> Any:
+        """The value in its own type. Raises UsageError, which names ``key`` and the recipe ``where`` it stands."""
+        try:
+            return self.convert(value)
+        except UsageError:
+            raise
+        except (ValueError, TypeError, OverflowError) as error:
+            if self.names:
+                raise unknown_name(key, str(value), self.names, where) from error
+            raise UsageError(f"{key}: {value!r}", where, f"must be {self.words}") from error
+
+
+def whole(least: int, most: int | None = None) -> Kind:
+    """Whole numbers from ``least`` on, up to ``most`` where that is given."""
+
+    def convert(value: object) -> int:
+        _require(type(value) is int and least <= value and (most is None or value <= most))
+        return int(value)  # type: ignore[call-overload]
+
+    return Kind(f"a whole number from {least}" + (f" to {most}" if most is not None else ""), convert)
+
+
+def number(least: float = -math.inf, most: float = math.inf, below: float = math.inf) -> Kind:
+    """Finite numbers from ``least`` up to ``most``, or to anything ``below`` a limit that is itself left out."""
+
+    def convert(value: Any) -> float:
+        _require(isinstance(value, (int, float)) and not isinstance(value, bool))
+        _require(math.isfinite(value) and least <= value <= most and value < below)
+        return float(value)
+
+    words = "a number" + (f" from {least:g}" if math.isfinite(least) else "")
+    if math.isfinite(most) or math.isfinite(below):
+        words += f" to {most:g}" if math.isfinite(most) else f" to below {below:g}"
+    return Kind(words, convert)
+
+
+def flag() -> Kind:
+    """True or false."""
+
+    def convert(value: object) -> bool:
+        _require(isinstance(value, bool))
+        return bool(value)
+
+    return Kind("true or false", convert)
+
+
+def one_of(names: Iterable[str]) -> Kind:
+    """One of some names."""
+    known = tuple(names)
+
+    def convert(value: object) -> str:
+        _require(isinstance(value, str) and value in known)
+        return str(value)
+
+    return Kind(f"one of {', '.join(known)}", convert, known)
+
+
+def text(pattern: str, words: str) -> Kind:
+    """Texts that match a regular expression as a whole."""
+
+    def convert(value: object) -> str:
+        _require(isinstance(value, str) and re.fullmatch(pattern, value) is not None)
+        return str(value)
+
+    return Kind(words, convert)
+
+
+def mapping(words: str) -> Kind:
+    """Mappings of names to any values."""
+
+    def convert(value: object) -> dict[str, Any]:
+        _require(isinstance(value, Mapping))
+        return dict(value)  # type: ignore[call-overload]
+
+    return Kind(words, convert)
+
+
+def optional(kind: Kind) -> Kind:
+    """What ``kind`` takes, or null."""
+    return Kind(f"{kind.words}, or null", lambda value: None if value is None else kind.convert(value), kind.names)
+
+
+def list_of(convert_one: Callable[[Any], Any], words: str, least: int = 0) -> Kind:
+    """Lists of at least so many entries, each converted alike; they are read as tuples."""
+
+    def convert(value: Any) -> tuple[Any, ...]:
+        _require(isinstance(value, (list, tuple)) and len(value) >= least)
+        return tuple(convert_one(each) for each in value)
+
+    return Kind(words, convert)
+
+
+def _require(holds: bool) -> None:
+    if not holds:
+        raise ValueError("not of this kind")
