@@ -26,8 +26,9 @@ from snn_asr.corpora.recordings import (
     report,
     require_flags,
 )
-from snn_asr.data.audio import duration_seconds, write_audio
+from snn_asr.data.audio import write_audio
 from snn_asr.data.manifest import Utterance
+from snn_asr.data.sound_file import duration_seconds
 from snn_asr.data.transcripts import read_transcripts
 from snn_asr.errors import DataError
 from snn_asr.sharding import Shard

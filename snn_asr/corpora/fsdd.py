@@ -17,8 +17,9 @@ import numpy
 import torch
 
 from snn_asr.corpora.preparation import Preparation
-from snn_asr.data.audio import duration_seconds, read_audio, write_audio
+from snn_asr.data.audio import read_audio, write_audio
 from snn_asr.data.manifest import Utterance
+from snn_asr.data.sound_file import duration_seconds
 from snn_asr.errors import DataError, UsageError
 from snn_asr.sharding import Shard
 

@@ -25,8 +25,8 @@ from snn_asr.corpora.recordings import (
     report,
     require_flags,
 )
-from snn_asr.data.audio import duration_seconds
 from snn_asr.data.manifest import Utterance
+from snn_asr.data.sound_file import duration_seconds
 from snn_asr.data.transcripts import read_transcripts
 from snn_asr.errors import DataError, UsageError, unknown_name
 from snn_asr.sharding import Shard

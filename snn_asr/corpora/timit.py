@@ -23,8 +23,8 @@ from pathlib import Path
 
 from snn_asr.corpora.preparation import Preparation
 from snn_asr.corpora.recordings import report, require_flags
-from snn_asr.data.audio import duration_seconds
 from snn_asr.data.manifest import REQUIRED_SPLITS, Utterance
+from snn_asr.data.sound_file import duration_seconds
 from snn_asr.data.tokens import phone_folding
 from snn_asr.errors import DataError, UsageError, listed, unknown_name
 from snn_asr.sharding import Shard

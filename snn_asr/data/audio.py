@@ -1,68 +1,94 @@
-"""Audio files to and from mono float32 waveforms in [-1, 1] (soundfile; torchaudio 2.11 has no working ``load``)."""
+"""The one door for sound: files, their content, and samples in memory become mono float32 waveforms in [-1, 1].
+
+    read_audio("a.flac", 16000)                          # also an open file, or the bytes of one
+    read_audio(samples, 16000, source_rate=44100)        # a numpy array, a tensor, a list of numbers
+    for block in read_blocks("talk.wav", 16000): ...     # the same waveform, in little memory
+
+One rule for scaling: whole numbers are divided by the full scale of their type (int16: 32768; unsigned types have their
+zero in the middle), floats are taken as they are. Channels are averaged. One rule for what is refused: samples that are
+not finite or not numbers, other shapes than one waveform, rates no sound card has; each with a DataError of one line.
+(soundfile reads; torchaudio 2.11 has no working ``load``.)
+"""
 
 from __future__ import annotations
 
-import math
-from fractions import Fraction
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
-import numpy
+import numpy as np
 import soundfile
 import torch
-import torchaudio.functional
+from torch import Tensor
 
+from snn_asr.data.resampling import Resampler
+from snn_asr.data.sound_file import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, SoundSource, open_sound, reason
 from snn_asr.errors import DataError, UsageError
 from snn_asr.files import atomic_path
 
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".sph", ".aif", ".aiff", ".au"})
+Samples: TypeAlias = "Tensor | np.ndarray | Sequence[float]"
+AudioSource: TypeAlias = "SoundSource | Samples"
+
+BLOCK_SECONDS = 10.0
+LONGEST_WHOLE_HOURS = 4  # of one waveform in memory: 0.9 GB at 16 kHz
+MOST_CHANNELS = 64  # of samples in memory
+_LARGEST_SAMPLE = 1e12  # floats of other scales are legal; what is beyond is no sound
 _FULL_SCALE = 32768  # of a signed 16-bit sample
 _WRITTEN_FORMATS = {".wav": "WAV", ".flac": "FLAC"}
 
 
-def read_audio(path: str | Path, sample_rate: int = 16000) -> torch.Tensor:
-    """Read a whole file as a waveform (samples,) float32 at ``sample_rate`` hertz; channels are averaged.
+def is_samples(source: object) -> bool:
+    """Whether this is a waveform in memory, not a file: an array, a tensor, or a list that begins with a number."""
+    if isinstance(source, (Tensor, np.ndarray)):
+        return True
+    return isinstance(source, (list, tuple)) and bool(source) and isinstance(source[0], (int, float, np.number))
 
-    The format is found from the content (WAV, FLAC, OGG, MP3, NIST SPHERE ...), not from the suffix.
-    A file without samples gives an empty tensor. Raises DataError where the file is missing, unreadable,
-    cut short, or holds a sample that is not finite.
+
+def read_audio(source: AudioSource, sample_rate: int = 16000, source_rate: int | None = None) -> Tensor:
+    """The whole waveform (samples,) float32 at ``sample_rate`` hertz.
+
+    ``source_rate`` is the rate of samples in memory, ``sample_rate`` where it is not given; files tell their own, and
+    their format is found from their content, not from their suffix. Without samples the tensor is empty.
+
+    Raises DataError for what cannot be read, was cut short, is longer than four hours or holds a sample that is not
+    finite, UsageError for a rate that cannot be.
     """
-    with _open(path) as file:
-        file_rate, declared = file.samplerate, file.frames
-        try:
-            channels = file.read(dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            raise DataError(f"cannot decode ({error.error_string})", path, "convert it to WAV or FLAC") from error
-    if len(channels) < declared:
-        raise DataError(f"cut short: {len(channels)} of {declared} samples", path, "copy or convert it anew")
-    samples = channels.mean(axis=1, dtype=numpy.float32)
-    _check_finite(samples, file_rate, path)
-    return resample(torch.from_numpy(samples), file_rate, sample_rate)
+    blocks, samples = [], 0
+    for block in read_blocks(source, sample_rate, source_rate=source_rate):
+        blocks.append(block)
+        samples += len(block)
+        if samples > LONGEST_WHOLE_HOURS * 3600 * sample_rate:
+            what = f"longer than {LONGEST_WHOLE_HOURS} hours: too long to be held in memory"
+            raise DataError(what, _name(source), "cut it into shorter pieces")
+    return torch.cat(blocks) if blocks else torch.empty(0)
 
 
-def resample(samples: torch.Tensor, from_rate: int, to_rate: int) -> torch.Tensor:
-    """Band-limited resampling of (..., samples) from ``from_rate`` to ``to_rate`` hertz."""
-    if from_rate == to_rate or samples.shape[-1] == 0:
-        return samples
-    return torchaudio.functional.resample(samples, from_rate, to_rate)
+def read_blocks(
+    source: AudioSource, sample_rate: int, block_seconds: float = BLOCK_SECONDS, source_rate: int | None = None
+) -> Iterator[Tensor]:
+    """The waveform of ``read_audio``, the same bit for bit, piece by piece and in constant memory.
 
-
-def change_speed(samples: torch.Tensor, factor: float) -> torch.Tensor:
-    """Play ``factor`` times as fast: the duration becomes 1 / factor and the pitch moves too (speed perturbation).
-
-    ``factor`` is taken as a ratio of whole numbers up to 100. Raises UsageError unless it is in [0.1, 10].
+    Raises what ``read_audio`` raises as soon as it is seen, but sets no limit to the length.
     """
-    if not 0.1 <= factor <= 10:
-        raise UsageError(f"speed factor {factor}", todo="choose one from 0.1 to 10")
-    ratio = speed_ratio(factor)
-    return resample(samples, ratio.numerator, ratio.denominator)
+    if is_samples(source):
+        source_rate = _check_rate(sample_rate if source_rate is None else source_rate)
+        array = _channels_last(source)
+        size = max(1, int(block_seconds * source_rate))
+        pieces = (array[start : start + size] for start in range(0, len(array), size))
+        yield from _resampled(pieces, source_rate, sample_rate, _name(source))
+        return
+    with open_sound(source, _name(source)) as sound:
+        rate = sound.info.sample_rate
+        yield from _resampled(sound.blocks(int(block_seconds * rate)), rate, sample_rate, _name(source))
 
 
-def speed_ratio(factor: float) -> Fraction:
-    """The ratio by which ``change_speed`` divides the number of samples (rounding up)."""
-    return Fraction(factor).limit_denominator(100)
+def waveform(samples: Samples) -> Tensor:
+    """Samples in memory, such as those of a live source, as (samples,) float32, at the rate they have."""
+    return torch.from_numpy(_mono(_channels_last(samples)))
 
 
-def write_audio(path: str | Path, samples: torch.Tensor, sample_rate: int) -> None:
+def write_audio(path: str | Path, samples: Tensor, sample_rate: int) -> None:
     """Write a waveform (samples,) as 16-bit mono, WAV or FLAC by the suffix; what exceeds [-1, 1) is clipped.
 
     16-bit samples read by ``read_audio`` and written again are the same. Raises UsageError for another suffix,
@@ -77,29 +103,71 @@ def write_audio(path: str | Path, samples: torch.Tensor, sample_rate: int) -> No
     # libsndfile scales floats by 32767 but reads by 32768; rounding here keeps a round trip exact.
     levels = (samples.double() * _FULL_SCALE).round().clamp(-_FULL_SCALE, _FULL_SCALE - 1)
     with atomic_path(path) as temporary:
-        soundfile.write(temporary, levels.short().numpy(), sample_rate, subtype="PCM_16", format=file_format)
+        try:
+            soundfile.write(temporary, levels.short().numpy(), sample_rate, subtype="PCM_16", format=file_format)
+        except soundfile.LibsndfileError as error:
+            raise DataError(f"cannot write ({reason(error)})", path, "check the free space of its disk") from error
 
 
-def duration_seconds(path: str | Path) -> float:
-    """Duration from the file's header. Raises DataError where it is missing or unreadable."""
-    with _open(path) as file:
-        return file.frames / file.samplerate
+def _resampled(blocks: Iterable[np.ndarray], from_rate: int, to_rate: int, name: object) -> Iterator[Tensor]:
+    """Blocks (n, channels) at one rate to (m,) at another."""
+    resampler, done = Resampler(from_rate, to_rate), 0
+    for block in blocks:
+        yield resampler.accept(torch.from_numpy(_mono(block, name, done, from_rate)))
+        done += len(block)
+    yield resampler.finish()
 
 
-def _open(path: str | Path) -> soundfile.SoundFile:
-    if not Path(path).is_file():
-        raise DataError("no such audio file", path, "check the path")
+def _mono(channels: np.ndarray, name: object = "samples", before: int = 0, rate: int | None = None) -> np.ndarray:
+    """(n, channels) of any type of number to (n,) float32, scaled, averaged and finite."""
+    kind = channels.dtype
+    if kind.kind in "iu":
+        full_scale = 2.0 ** (8 * kind.itemsize - 1)
+        channels = channels.astype(np.float64) / full_scale - (1.0 if kind.kind == "u" else 0.0)
+    precision = np.float32 if channels.dtype == np.float32 else np.float64
+    with np.errstate(over="ignore", invalid="ignore"):
+        mono = channels.mean(axis=1, dtype=precision).astype(np.float32) if channels.shape[1] > 1 else (
+            channels[:, 0].astype(np.float32)
+        )
+    # Comparisons with what is not a number are false.
+    if not len(mono) or (mono.max() <= _LARGEST_SAMPLE and mono.min() >= -_LARGEST_SAMPLE):
+        return mono
+    index = int(np.flatnonzero(~(np.abs(mono) <= _LARGEST_SAMPLE))[0])
+    place = "" if rate is None else f" (at {(before + index) / rate:.3f} s)"
+    value = f"{mono[index]:g}, no sound" if np.isfinite(mono[index]) else f"{mono[index]}, not a finite number"
+    raise DataError(f"sample {before + index}{place} is {value}", name, "repair or leave out this sound")
+
+
+def _channels_last(samples: Samples) -> np.ndarray:
+    """(n, channels): of two dimensions the shorter one counts the channels, as no sound is shorter than that."""
     try:
-        return soundfile.SoundFile(path)
-    except (soundfile.LibsndfileError, OSError) as error:
-        reason = getattr(error, "error_string", None) or str(error)
-        raise DataError(f"not readable as audio ({reason.rstrip('.')})", path, "convert it to WAV or FLAC") from error
+        if isinstance(samples, Tensor):
+            samples = samples.detach().cpu()
+            samples = (samples.float() if samples.dtype == torch.bfloat16 else samples).numpy()
+        array = np.asarray(samples)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError("samples must be numbers in one or two dimensions", type(samples).__name__) from error
+    shape = f"{array.dtype} of shape {array.shape}"
+    if array.ndim == 2 and array.shape[0] < array.shape[1]:
+        array = array.T
+    if array.ndim not in (1, 2) or (array.ndim == 2 and not 1 <= array.shape[1] <= MOST_CHANNELS):
+        todo = f"give (samples,), or (samples, channels) of at most {MOST_CHANNELS} channels"
+        raise DataError("samples must be one waveform", shape, todo)
+    if array.dtype.kind not in "iuf" or (array.dtype.kind in "iu" and array.dtype.itemsize == 8):
+        todo = "give floats in [-1, 1], or whole numbers of 8, 16 or 32 bits, whose full scale is known"
+        raise DataError("samples must be numbers of a known scale", shape, todo)
+    return array if array.ndim == 2 else array[:, None]
 
 
-def _check_finite(samples: numpy.ndarray, sample_rate: int, path: str | Path) -> None:
-    # The sum is not finite where any sample is not; it costs no temporary array.
-    if math.isfinite(samples.sum(dtype=numpy.float64)):
-        return
-    index = int(numpy.flatnonzero(~numpy.isfinite(samples))[0])
-    what = f"sample {index} (at {index / sample_rate:.3f} s) is {samples[index]}, not a finite number"
-    raise DataError(what, path, "repair or leave out this file")
+def _check_rate(rate: int) -> int:
+    if isinstance(rate, bool) or rate != int(rate) or not LOWEST_RATE_HZ <= rate <= HIGHEST_RATE_HZ:
+        todo = f"give whole hertz from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}"
+        raise UsageError(f"a sample rate of {rate} Hz", "sample_rate", todo)
+    return int(rate)
+
+
+def _name(source: AudioSource) -> object:
+    """How a source is named in errors."""
+    if isinstance(source, (str, os.PathLike)):
+        return source
+    return "samples" if is_samples(source) else getattr(source, "name", "audio in memory")

@@ -14,12 +14,13 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from snn_asr import processes
-from snn_asr.data.audio import change_speed, read_audio, speed_ratio
+from snn_asr.data.audio import read_audio
 from snn_asr.data.feature_cache import CachedFrames, FeatureCache
 from snn_asr.data.feature_settings import SPEAKER, UTTERANCE, FeatureSettings
 from snn_asr.data.features import FeatureExtractor, stacked_length
 from snn_asr.data.manifest import Utterance
 from snn_asr.data.normalization import Normalization, NormalizationAccumulator, normalize_alone
+from snn_asr.data.resampling import change_speed, speed_ratio
 from snn_asr.data.tokens import Tokens
 from snn_asr.errors import DataError, listed
 

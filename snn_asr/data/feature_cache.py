@@ -27,7 +27,7 @@ import torch
 import torchaudio
 from torch import Tensor
 
-from snn_asr.data import audio, features, spectra
+from snn_asr.data import audio, features, resampling, sound_file, spectra
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.files import sha256, write_bytes
 
@@ -172,7 +172,7 @@ def _source(path: Path) -> list:
 def _folder_name(settings: FeatureSettings, speed: float) -> str:
     # Stacking and normalisation come after the frames that are kept.
     plain = {**settings.to_dict(), "stack": 1, "normalization": "global"}
-    code = [sha256(module.__file__) for module in (audio, features, spectra)]
+    code = [sha256(module.__file__) for module in (audio, sound_file, resampling, features, spectra)]
     kind = _digest([plain, speed, code, torch.__version__, torchaudio.__version__])
     return f"{settings.kind}{settings.size}-speed{speed:g}-{kind[:12]}"
 

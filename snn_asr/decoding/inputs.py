@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from snn_asr.data.audio import AUDIO_SUFFIXES
+from snn_asr.data.audio_folder import AUDIO_SUFFIXES
 from snn_asr.errors import DataError, UsageError
 
 

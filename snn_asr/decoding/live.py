@@ -14,8 +14,9 @@ from typing import BinaryIO, Protocol, TextIO
 import numpy as np
 from torch import Tensor
 
-from snn_asr.data.audio_blocks import Resampler, read_blocks
-from snn_asr.decoding.stream import PARTIAL, WORD, Stream, StreamEvent, waveform
+from snn_asr.data.audio import read_blocks, waveform
+from snn_asr.data.resampling import Resampler
+from snn_asr.decoding.stream import PARTIAL, WORD, Stream, StreamEvent
 from snn_asr.errors import DataError
 
 BLOCK_SECONDS = 0.5  # of a file at a time

@@ -22,14 +22,13 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from snn_asr.data.audio import read_audio, resample
-from snn_asr.data.audio_blocks import read_blocks
+from snn_asr.data.audio import AudioSource, is_samples, read_audio, read_blocks
 from snn_asr.data.features import FeatureExtractor
 from snn_asr.decoding.beam import AUTO, BeamDecoder, BeamSettings, align
 from snn_asr.decoding.endpointing import DEFAULT, EndpointSettings
 from snn_asr.decoding.greedy import Emission, decode
 from snn_asr.decoding.hypothesis import Alternative, Hypothesis, Token
-from snn_asr.decoding.stream import SEGMENT, Stream, waveform
+from snn_asr.decoding.stream import SEGMENT, Stream
 from snn_asr.errors import UsageError, unknown_name
 from snn_asr.network import model as models
 from snn_asr.network.model import AcousticModel
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from snn_asr.events.engine import EventModel
 
 ENGINES = BATCH, EVENT = "batch", "event"
-Audio = str | Path | Tensor | np.ndarray  # a file, or samples
 Waveform = Tensor | Iterable[Tensor]  # whole, or in blocks
 
 
@@ -117,39 +115,35 @@ class Recognizer:
         self.beam = BeamDecoder(self.tokens, settings, language_model, level)
 
     @overload
-    def transcribe(self, source: Audio, sample_rate: int | None = None) -> Hypothesis: ...
+    def transcribe(self, source: AudioSource, sample_rate: int | None = None) -> Hypothesis: ...
 
     @overload
-    def transcribe(self, source: Sequence[Audio], sample_rate: int | None = None) -> list[Hypothesis]: ...
+    def transcribe(self, source: Sequence[AudioSource], sample_rate: int | None = None) -> list[Hypothesis]: ...
 
     def transcribe(
-        self, source: Audio | Sequence[Audio], sample_rate: int | None = None
+        self, source: AudioSource | Sequence[AudioSource], sample_rate: int | None = None
     ) -> Hypothesis | list[Hypothesis]:
-        """Recognise a file, or a waveform (samples,) in a tensor or an array; a list of them gives a list.
+        """Recognise a file or samples in memory (data/audio.py says which); a list of them gives a list.
 
-        Whole numbers are 16-bit samples, others lie in [-1, 1]. ``sample_rate`` is that of the waveforms, in hertz,
-        where it is not the model's; files say theirs themselves. Silence gives an empty text; a model that classifies
+        ``sample_rate`` is that of the samples, in hertz, where it is not the model's; files tell theirs themselves. Silence gives an empty text; a model that classifies
         always answers, unless there is less than a window.
 
         Raises DataError for audio that cannot be read or holds samples that are not finite.
         """
-        if isinstance(source, (list, tuple)):
+        if isinstance(source, (list, tuple)) and not is_samples(source):
             return [self.transcribe(each, sample_rate) for each in source]
         name = Path(source).stem if isinstance(source, (str, Path)) else "waveform"
         return self.transcribe_batch([(name, self.waveform(source, sample_rate))])[0]
 
-    def waveform(self, source: Audio, sample_rate: int | None = None) -> Waveform:
+    def waveform(self, source: AudioSource, sample_rate: int | None = None) -> Waveform:
         """``samples``; for the event engine a file in blocks, which raise their errors as they are read."""
-        if self.engine == EVENT and isinstance(source, (str, Path)):
+        if self.engine == EVENT and not is_samples(source):
             return read_blocks(source, self.extractor.settings.sample_rate)
         return self.samples(source, sample_rate)
 
-    def samples(self, source: Audio, sample_rate: int | None = None) -> Tensor:
+    def samples(self, source: AudioSource, sample_rate: int | None = None) -> Tensor:
         """The waveform (samples,) of a file or, checked, of a waveform, at the model's sample rate."""
-        own = self.extractor.settings.sample_rate
-        if isinstance(source, (str, Path)):
-            return read_audio(source, own)
-        return resample(waveform(source), sample_rate or own, own)
+        return read_audio(source, self.extractor.settings.sample_rate, sample_rate)
 
     @torch.no_grad()
     def transcribe_batch(self, utterances: Sequence[tuple[str, Waveform]]) -> list[Hypothesis]:

@@ -24,12 +24,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from snn_asr.data.audio import Samples, waveform
 from snn_asr.data.features import FeatureExtractor, FeatureStream, stack_frames
 from snn_asr.data.tokens import Tokens
 from snn_asr.decoding.endpointing import Endpointer, EndpointSettings
 from snn_asr.decoding.greedy import STREAMS, Emission
 from snn_asr.decoding.hypothesis import WORD_START, Token, Word, words
-from snn_asr.errors import DataError
 from snn_asr.network.model import AcousticModel
 from snn_asr.network.tasks import TRANSCRIPTION
 
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from snn_asr.events.engine import EventModel
 
 PARTIAL, WORD, SEGMENT = "partial", "word", "segment"
-_FULL_SCALE = 32768  # of a signed 16-bit sample
 
 
 @dataclass(frozen=True)
@@ -91,8 +90,8 @@ class Stream:
         return self._state.sent
 
     @torch.no_grad()
-    def accept(self, samples: Tensor | np.ndarray) -> list[StreamEvent]:
-        """Take samples (n,), return what they made known. Raises DataError unless they are one channel, and finite."""
+    def accept(self, samples: Samples) -> list[StreamEvent]:
+        """Take samples (``audio.waveform`` says which), return what they made known."""
         return self._recognize(self._inputs.accept(waveform(samples)))
 
     @torch.no_grad()
@@ -230,20 +229,6 @@ class WordStream:
 def use_one_core() -> None:
     """What torch does with a frame is too little to share among threads: they would only wait for one another."""
     torch.set_num_threads(1)
-
-
-def waveform(samples: Tensor | np.ndarray) -> Tensor:
-    """Samples (n,) as float32 in [-1, 1]; whole numbers are 16-bit samples.
-
-    Raises DataError unless they are one channel of finite numbers.
-    """
-    samples = torch.as_tensor(samples).cpu()
-    if samples.dtype == torch.int16:
-        samples = samples.float() / _FULL_SCALE
-    if samples.dim() != 1 or not samples.is_floating_point() or not np.isfinite(samples.numpy()).all():
-        what = f"{samples.dtype} of shape {tuple(samples.shape)}"
-        raise DataError("samples must be one channel of finite numbers", what, "give float or 16-bit samples")
-    return samples.float()
 
 
 def _event(kind: str, word: Word) -> StreamEvent:

@@ -15,7 +15,8 @@ import soundfile
 import torch
 from tones import RATE_HZ, speak
 
-from snn_asr.data.audio import resample, write_audio
+from snn_asr.data.audio import write_audio
+from snn_asr.data.resampling import resample
 from snn_asr.files import read_json
 
 SPOKEN = ["low", "high", "mid"]

@@ -11,7 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snn_asr.data.audio import change_speed, duration_seconds, read_audio, resample, write_audio
+from snn_asr.data.audio import read_audio, write_audio
+from snn_asr.data.resampling import change_speed, resample
+from snn_asr.data.sound_file import duration_seconds
 from snn_asr.errors import DataError, UsageError
 
 
@@ -100,7 +102,7 @@ def test_the_first_sample_that_is_not_finite_is_named(tmp_path, bad):
 def test_missing_foreign_and_damaged_files_are_data_errors(tmp_path):
     (tmp_path / "zero.wav").write_bytes(b"")
     (tmp_path / "text.wav").write_text("not audio at all")
-    reasons = {"absent.wav": "no such", ".": "no such", "zero.wav": "not readable", "text.wav": "not readable"}
+    reasons = {"absent.wav": "no such", ".": "a folder", "zero.wav": "not readable", "text.wav": "not readable"}
     for name, reason in reasons.items():
         for function in (read_audio, duration_seconds):
             with pytest.raises(DataError, match=reason) as caught:

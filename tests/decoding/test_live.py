@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tones import speak
 
-from snn_asr.data.audio import read_audio, resample, write_audio
-from snn_asr.data.audio_blocks import Resampler, read_blocks
+from snn_asr.data.audio import read_audio, read_blocks, write_audio
+from snn_asr.data.resampling import Resampler, resample
 from snn_asr.decoding.live import Interruptible, JsonLines, Screen, raw_blocks
 from snn_asr.decoding.stream import PARTIAL, SEGMENT, WORD, StreamEvent
 from snn_asr.errors import DataError
@@ -58,7 +58,7 @@ def test_a_file_that_is_damaged_further_on_is_one_line(tmp_path):
     content = (tmp_path / "cut.wav").read_bytes()
     (tmp_path / "notes.wav").write_text("no audio")
     assert len(content) == 6044
-    for name, what in (("bad", "after 0.2 s is not a finite"), ("notes", "not readable"), ("absent", "no such audio")):
+    for name, what in (("bad", "sample 2000 .at 0.250 s. is nan, not a finite"), ("notes", "not readable"), ("absent", "no such audio")):
         with pytest.raises(DataError, match=what):
             list(read_blocks(tmp_path / f"{name}.wav", 8000, block_seconds=0.1))
 

@@ -226,10 +226,10 @@ def test_16_bit_samples_are_samples(recognizer):
 
 
 @pytest.mark.parametrize(
-    "samples", [torch.tensor([0.0, float("nan")]), torch.zeros(2, 50), torch.zeros(5, dtype=torch.int64)]
+    "samples", [torch.tensor([0.0, float("nan")]), torch.zeros(2, 2, 50), torch.zeros(5, dtype=torch.int64)]
 )
 def test_what_is_no_sound_is_refused(samples, recognizer):
-    with pytest.raises(DataError, match="one channel of finite numbers"):
+    with pytest.raises(DataError, match="not a finite number|samples must be"):
         recognizer.stream().accept(samples)
 
 

@@ -1,0 +1,82 @@
+"""The audio files below a folder, and what was left out of them: nothing is passed over without a word."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+AUDIO_SUFFIXES = frozenset({
+    ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".sph", ".nist", ".aif", ".aiff", ".aifc", ".au", ".snd",
+    ".caf", ".w64", ".rf64", ".voc",
+})
+UNREAD_SUFFIXES = frozenset({
+    ".m4a", ".mp4", ".aac", ".wma", ".amr", ".webm", ".mka", ".3gp", ".ac3", ".ape", ".wv", ".dts", ".ra", ".spx",
+})
+
+
+@dataclass
+class AudioFolder:
+    """``files`` in the order of their paths. ``unreadable``: folders that cannot be entered, links to nowhere, and why.
+
+    ``passed_over``: what is sound by its name and not taken, and why: formats that are not read, and folders that a
+    link shows a second time.
+    """
+
+    files: list[Path] = field(default_factory=list)
+    unreadable: dict[Path, str] = field(default_factory=dict)
+    passed_over: dict[Path, str] = field(default_factory=dict)
+
+
+def is_audio_name(name: str) -> bool:
+    """Whether a file of this name is sound, and not what macOS leaves beside it ("._a.wav")."""
+    return Path(name).suffix.lower() in AUDIO_SUFFIXES and not name.startswith("._")
+
+
+def find_audio(folder: str | Path) -> AudioFolder:
+    """All audio below ``folder``, through links too; each folder is entered once, however many links lead to it.
+
+    A link to an audio file that is not there is one of the files: who reads it will say so.
+    """
+    found, links, seen = AudioFolder(), [Path(folder)], set[tuple[int, int]]()
+    while links:  # folders themselves before links to them
+        following, links = links, []
+        for each in following:
+            links += _walk(each, found, seen)
+    found.files.sort()
+    return found
+
+
+def _walk(folder: Path, found: AudioFolder, seen: set[tuple[int, int]]) -> list[Path]:
+    """Take what lies in ``folder`` and below, but for the links to folders, which are returned."""
+    links: list[Path] = []
+    waiting = [folder]
+    while waiting:
+        here = waiting.pop()
+        try:
+            status = here.stat()
+            if (status.st_dev, status.st_ino) in seen:
+                found.passed_over[here] = "a link to a folder that is searched anyhow"
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            entries = sorted(_entries(here), key=lambda each: each.name)
+        except OSError as error:
+            found.unreadable[here] = f"cannot be searched ({error.strerror})"
+            continue
+        for entry in entries:
+            path = Path(entry.path)
+            if entry.is_dir():
+                (links if entry.is_symlink() else waiting).append(path)
+            elif is_audio_name(entry.name):
+                found.files.append(path)
+            elif entry.is_symlink() and not path.exists():
+                found.unreadable[path] = f"a link to {os.readlink(path)}, which is not there"
+            elif path.suffix.lower() in UNREAD_SUFFIXES and not entry.name.startswith("._"):
+                found.passed_over[path] = f"a format that is not read ({path.suffix}): convert it to WAV or FLAC"
+    return links
+
+
+def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        yield from entries
