@@ -125,8 +125,8 @@ class Recognizer:
     ) -> Hypothesis | list[Hypothesis]:
         """Recognise a file or samples in memory (data/audio.py says which); a list of them gives a list.
 
-        ``sample_rate`` is that of the samples, in hertz, where it is not the model's; files tell theirs themselves. Silence gives an empty text; a model that classifies
-        always answers, unless there is less than a window.
+        ``sample_rate`` is that of the samples, in hertz, where it is not the model's; files tell theirs themselves.
+        Silence gives an empty text; a model that classifies always answers, unless there is less than a window.
 
         Raises DataError for audio that cannot be read or holds samples that are not finite.
         """

@@ -58,7 +58,8 @@ def test_a_file_that_is_damaged_further_on_is_one_line(tmp_path):
     content = (tmp_path / "cut.wav").read_bytes()
     (tmp_path / "notes.wav").write_text("no audio")
     assert len(content) == 6044
-    for name, what in (("bad", "sample 2000 .at 0.250 s. is nan, not a finite"), ("notes", "not readable"), ("absent", "no such audio")):
+    faults = {"bad": "sample 2000 .at 0.250 s. is nan", "notes": "not readable", "absent": "no such audio"}
+    for name, what in faults.items():
         with pytest.raises(DataError, match=what):
             list(read_blocks(tmp_path / f"{name}.wav", 8000, block_seconds=0.1))
 
