@@ -13,7 +13,8 @@ def score(
     reference: Annotated[
         Path,
         typer.Argument(
-            help="A manifest, trn, ctm, text of 'id words' lines, a run's test.json, or a folder.", metavar="REFERENCE"
+            help="A manifest, trn, stm, ctm, csv, srt, vtt, lines of 'id words', a run's test.json, or a folder.",
+            metavar="REFERENCE",
         ),
     ],
     hypothesis: Annotated[Path, typer.Argument(help="The same of what was recognised.", metavar="HYPOTHESIS")],
@@ -45,6 +46,7 @@ def score(
     from snn_asr.errors import UsageError, unknown_name
     from snn_asr.files import write_text
     from snn_asr.scoring import error_rates
+    from snn_asr.scoring.alternatives import choose_readings
     from snn_asr.scoring.report import RESAMPLED, ReportOptions, to_json, to_text
     from snn_asr.scoring.speakers import find_speakers
 
@@ -53,8 +55,12 @@ def score(
         raise unknown_name("thing to resample", bootstrap, RESAMPLED, "--bootstrap")
     if speakers and not (by_speaker or bootstrap == "speaker"):
         raise UsageError("is not used", "--speakers", "add --by-speaker or --bootstrap speaker")
-    references = read_transcripts(reference, unit, "reference")
-    hypotheses = by_file_name(read_transcripts(hypothesis, unit, "hypothesis"), references)
+    expected = read_transcripts(reference, unit, "reference")
+    recognised = read_transcripts(hypothesis, unit, "hypothesis")
+    for note in (*expected.notes, *recognised.notes):
+        typer.echo(f"note: {note}", err=True)
+    named = by_file_name(recognised, expected)
+    references, hypotheses = choose_readings(expected, named, (expected.marked, recognised.marked))
     found = None
     if by_speaker or bootstrap == "speaker":
         found = find_speakers(references, (reference, hypothesis), speakers)

@@ -77,13 +77,12 @@ def test_sides_of_a_decoded_test_set(tmp_path):
     assert read_transcripts(path, side="hypothesis") == {"a": "one"}
 
 
-@pytest.mark.parametrize("format", ["trn", "json", "ctm"])
+@pytest.mark.parametrize("format", ["txt", "trn", "json", "ctm", "srt", "vtt"])
 def test_folder_of_decoded_files(tmp_path, format):
     for identifier, text in EXPECTED.items():
         tokens = tuple(Token(word, index, index + 1, 0.5) for index, word in enumerate(text.split()))
         write(tmp_path / f"{identifier}.{format}", render(Hypothesis(identifier, text, tokens, 9.0), format))
-    expected = {identifier: text for identifier, text in EXPECTED.items() if text or format != "ctm"}
-    assert read_transcripts(tmp_path) == expected
+    assert read_transcripts(tmp_path) == EXPECTED
 
 
 def test_phones_of_a_manifest(tmp_path):
@@ -163,7 +162,7 @@ def test_malformed_phones(tmp_path):
 
 
 def test_unreadable(tmp_path):
-    with pytest.raises(DataError, match="no such file or folder"):
+    with pytest.raises(DataError, match="no such file or directory"):
         read_transcripts(tmp_path / "absent.trn")
     with pytest.raises(DataError, match="no such file"):
         read_transcripts(tmp_path / "absent.json")
@@ -180,3 +179,82 @@ def test_librispeech_folder(shared_data):
     recordings = {path.stem for path in folder.rglob("*.flac")}
     assert recordings and recordings <= transcripts.keys()
     assert all(text and text == text.upper() for text in transcripts.values())
+
+
+def test_a_list_of_failures_in_a_folder_is_no_transcript_and_is_named(tmp_path):
+    write(tmp_path / "a.json", '{"id": "a", "text": "one"}')
+    write(tmp_path / "errors.json", '{"in/bad.wav": "not readable as audio", "in/worse.wav": "no such file"}')
+    transcripts = read_transcripts(tmp_path)
+    assert transcripts == {"a": "one"}
+    assert transcripts.notes == [f"{tmp_path / 'errors.json'}: no transcript, but a list of 2 inputs that failed"]
+    write(tmp_path / "errors.json", '{"id": "errors", "text": "two"}')
+    assert read_transcripts(tmp_path) == {"a": "one", "errors": "two"}
+
+
+def test_what_a_folder_holds_beside_is_counted_and_named(tmp_path):
+    write(tmp_path / "a.txt", "one")
+    write(tmp_path / "a.srt", "1\n00:00:00,000 --> 00:00:01,000\none\n")
+    assert read_transcripts(tmp_path).notes == []
+    write(tmp_path / "sub" / "b.trn", "two (b)")
+    assert read_transcripts(tmp_path).notes == [f"{tmp_path}: only its .txt files are read, not 1 others (sub/b.trn)"]
+
+
+OTHER_FORMATS = {
+    "a.stm": ";; LABEL\nu1 A s 2.00 3.00 <o,f0> big world\nu1 A s 0.0 2.0 <o> hello\nu2 A s 0.00 1.00\n",
+    "a.csv": 'ID,duration,wav,spk_id,wrd\nu1,1.0,x.wav,s,"hello big  world"\nu2,1.0,y.wav,s,\n',
+    "a.tsv": "client_id\tpath\tsentence\ns\tclips/u1.mp3\thello big world\ns\tclips/u2.mp3\t\n",
+    "decoded": "u1\thello big world\nu2\t\n".replace("u2\t", "u2"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_FORMATS)
+def test_other_formats(tmp_path, name):
+    assert read_transcripts(write(tmp_path / name, OTHER_FORMATS[name])) == {"u1": "hello big world", "u2": ""}
+
+
+def test_subtitles(tmp_path):
+    srt = "1\n00:00:00,500 --> 00:00:02,000\n<i>hello</i> big\nworld\n\n2\n00:00:03,000 --> 00:00:04,000\nagain\n"
+    assert read_transcripts(write(tmp_path / "talk.srt", srt)) == {"talk": "hello big world again"}
+    vtt = "WEBVTT\n\nNOTE by hand\n\nfirst\n00:01.000 --> 00:02.000 align:left\n<v Ann>a &amp; b\n"
+    assert read_transcripts(write(tmp_path / "talk.vtt", vtt)) == {"talk": "a & b"}
+
+
+def test_ids_with_spaces_stand_before_a_tab(tmp_path):
+    path = write(tmp_path / "decoded", "my file\tone two\nother file\tthree\n")
+    assert read_transcripts(path) == {"my file": "one two", "other file": "three"}
+
+
+@pytest.mark.parametrize("lines", [["u1 one two (noise)", "u2 three (laugh)"], ["u1 one (noise)", "u2 two (noise)"]])
+def test_kaldi_texts_that_end_in_parentheses_are_no_trn(tmp_path, lines):
+    assert list(read_transcripts(write(tmp_path / "hyp", "\n".join(lines)))) == ["u1", "u2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("hyp.txt", "u1 one (s1-1)\nu2 two (s1-2)\n", "may be 'text \\(id\\)' as well as 'id text'"),
+        ("hyp.txt", "a 1 0.0 0.5 one\nb 1 0.6 0.5 two\n", "looks like ctm"),
+        ("ref.txt", "a 1 s1 0.00 2.00 <o> one two\n", "looks like stm"),
+        ("ref.txt", "ID,duration,wav,wrd\na,1.0,a.wav,one two\n", "looks like csv"),
+        ("ref.txt", "1\n00:00:00,000 --> 00:00:01,000\none\n", "looks like srt"),
+        ("ref.mlf", '#!MLF!#\n"*/a.lab"\none\n.\n', "no format of transcripts"),
+        ("a.csv", "a,b\nc,d\n", "a.csv:1: has no column of ids"),
+        ("a.csv", "id,b\nc,d\n", "a.csv:1: has no column of texts"),
+        ("a.csv", "id,text\nc,d,e\n", "a.csv:2: 3 fields, not 2"),
+        ("a.stm", "a 1 s 0.0 2.0 ignore_time_segment_in_scoring\n", "a.stm:1: a segment of IGNORE"),
+        ("a.stm", "a 1 s x 2.0 one\n", "a.stm:1: not of the form"),
+        ("a.srt", "one two\n", "no times"),
+        ("a.json", '{"u1": {"text": "a"}, "u1": {"text": "b"}}', "'u1' is there twice"),
+    ],
+)
+def test_what_is_not_read_is_refused_in_a_line(tmp_path, name, content, message):
+    with pytest.raises(DataError, match=message):
+        read_transcripts(write(tmp_path / name, content))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("name", ["manifest.json", "lines.jsonl", "text", "hypotheses.trn", "hypotheses.ctm"])
+def test_marks_of_byte_order_are_understood(tmp_path, name, encoding):
+    plain = read_transcripts(write(tmp_path / name, FILES[name]))
+    (tmp_path / name).write_bytes(FILES[name].encode(encoding))
+    assert read_transcripts(tmp_path / name) == plain
