@@ -13,7 +13,7 @@ from torch import nn
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.normalization import Normalization
 from snn_asr.errors import UsageError
-from snn_asr.events.engine import EventModel
+from snn_asr.events.engine import EventNetwork, event_network
 from snn_asr.network.model import AcousticModel, ModelSettings
 
 Step = Callable[[np.ndarray], np.ndarray]  # a frame (1, D) to the outputs of the last layer or the logits
@@ -125,7 +125,7 @@ def _weights(network: nn.RNNBase, layer: int) -> list[np.ndarray]:
     return [ordered("weight_ih")[None], ordered("weight_hh")[None], biases[None]]
 
 
-def event_step(network: EventModel) -> Step:
+def event_step(network: EventNetwork) -> Step:
     state = network.initial_state()
     return lambda frame: network.run(frame, state)
 
@@ -144,13 +144,13 @@ def spiking_model(layers: int, units: int, density: float, frames: np.ndarray, c
         for _ in range(12):
             offset = (low + high) / 2
             nn.init.constant_(layer.normalization.bias.data[units:], offset)
-            sent = densities(EventModel.of(model), frames)[list(model.encoder.layers).index(layer) + 1]
+            sent = densities(event_network(model), frames)[list(model.encoder.layers).index(layer) + 1]
             low, high = (offset, high) if sent < density else (low, offset)
     return model
 
 
-def densities(network: EventModel, frames: np.ndarray) -> list[float]:
+def densities(network: EventNetwork, frames: np.ndarray) -> list[float]:
     """Share of non-zero values of the features and of each layer over frames (T, D)."""
     state = network.initial_state()
     network.run(frames, state)
-    return (state.sent / (network.table[:, 0] * len(frames))).tolist()
+    return [sent / (source.units * len(frames)) for sent, source in zip(state.sent, network.sources, strict=True)]

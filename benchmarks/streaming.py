@@ -45,7 +45,7 @@ from snn_asr.decoding.inputs import find_inputs  # noqa: E402
 from snn_asr.decoding.recognizer import Recognizer  # noqa: E402
 from snn_asr.decoding.stream import EncoderInputs  # noqa: E402
 from snn_asr.errors import UsageError  # noqa: E402
-from snn_asr.events.engine import EventModel  # noqa: E402
+from snn_asr.events.engine import EventNetwork, event_network  # noqa: E402
 from snn_asr.files import write_json  # noqa: E402
 
 INPUT_SIZE = 120
@@ -74,7 +74,7 @@ class Case:
     step: Step
     frames: np.ndarray
     error_rate: float | None = None
-    network: EventModel | None = None
+    network: EventNetwork | None = None
 
 
 def main(words: list[str] | None = None) -> None:
@@ -155,9 +155,9 @@ def _artificial_cases(layers: int, units: int, frames: np.ndarray, wanted: Itera
     for density in wanted:
         model = spiking_model(layers, units, density, frames)
         for precision, suffix in (("float32", ""), ("int8", " int8")):
-            network = EventModel.of(model, precision)
+            network = event_network(model, precision)
             cases[f"improved_v2 at {density:g}{suffix}"] = Case(event_step(network), frames, network=network)
-    network = EventModel.of(model, every=True)
+    network = event_network(model, every=True)
     return cases | {"improved_v2 dense": Case(event_step(network), frames, network=network)}
 
 
@@ -183,7 +183,7 @@ def _dense_cases(name: str, network: nn.RNNBase, frames: np.ndarray, error: floa
 
 
 def _event_cases(
-    name: str, build: Callable[..., EventModel], frames: np.ndarray, error: float | None
+    name: str, build: Callable[..., EventNetwork], frames: np.ndarray, error: float | None
 ) -> dict[str, Case]:
     """Our own engine with a trained model, which ``build`` gives in a precision, and with every product taken."""
     whole, small, dense = build("float32"), build("int8"), build("float32", every=True)

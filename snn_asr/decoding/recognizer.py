@@ -36,7 +36,7 @@ from snn_asr.network.tasks import TRANSCRIPTION
 from snn_asr.processes import choose_device
 
 if TYPE_CHECKING:
-    from snn_asr.events.engine import EventModel
+    from snn_asr.events.engine import EventNetwork
 
 ENGINES = BATCH, EVENT = "batch", "event"
 Waveform = Tensor | Iterable[Tensor]  # whole, or in blocks
@@ -53,7 +53,7 @@ class Recognizer:
         self.extractor = FeatureExtractor(self.model.settings.features)
         self.beam: BeamDecoder | None = None
         self.engine, self._precision = BATCH, self.model.precision
-        self._networks: dict[tuple[str, bool], EventModel] = {}
+        self._networks: dict[tuple[str, bool], EventNetwork] = {}
         self._building = threading.Lock()
 
     def use_engine(self, engine: str, precision: str | None = None) -> None:
@@ -76,15 +76,15 @@ class Recognizer:
         """The engine and what its results depend on."""
         return self.engine if self.engine == BATCH else f"{self.engine} {self._precision}"
 
-    def network(self, precision: str | None = None, every: bool = False) -> EventModel:
-        """The weights as the event engine has them, made once (see EventModel.of): in float32 or int8, as they lie in
+    def network(self, precision: str | None = None, every: bool = False) -> EventNetwork:
+        """The weights as the event engine has them, made once (events/engine.py): in float32 or int8, as they lie in
         the model folder where nothing is given."""
-        from snn_asr.events.engine import EventModel  # its kernels are for this engine alone
+        from snn_asr.events.engine import event_network  # its kernels are for this engine alone
 
         precision = precision or self.model.precision
         with self._building:
             if (precision, every) not in self._networks:
-                self._networks[precision, every] = EventModel.of(self._on_the_cpu, precision, every)
+                self._networks[precision, every] = event_network(self._on_the_cpu, precision, every)
             return self._networks[precision, every]
 
     @cached_property

@@ -34,7 +34,7 @@ from snn_asr.network.model import AcousticModel
 from snn_asr.network.tasks import TRANSCRIPTION
 
 if TYPE_CHECKING:
-    from snn_asr.events.engine import EventModel
+    from snn_asr.events.engine import EventNetwork
 
 PARTIAL, WORD, SEGMENT = "partial", "word", "segment"
 
@@ -67,7 +67,7 @@ class Stream:
     """
 
     def __init__(
-        self, model: AcousticModel, tokens: Tokens, extractor: FeatureExtractor, network: EventModel,
+        self, model: AcousticModel, tokens: Tokens, extractor: FeatureExtractor, network: EventNetwork,
         endpointing: EndpointSettings | None,
     ) -> None:
         self._inputs = EncoderInputs(model, extractor)

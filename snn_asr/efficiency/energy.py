@@ -22,8 +22,7 @@ from snn_asr.data.features import DELTA_LOOK_AHEAD_FRAMES
 from snn_asr.decoding.recognizer import Recognizer
 from snn_asr.decoding.stream import WORD, EncoderInputs
 from snn_asr.errors import DataError
-from snn_asr.events.engine import EventModel
-from snn_asr.events.kernels.stack import BACK, OUTPUTS, UNITS
+from snn_asr.events.engine import EventNetwork
 
 MULTIPLICATION_PICOJOULES = {"float32": 3.7, "int8": 0.2}
 ADDITION_PICOJOULES = {"float32": 0.9, "int8": 0.03}
@@ -116,17 +115,17 @@ def _listen(recognizer: Recognizer, samples: Tensor, precision: str, heard: Hear
     heard.frames += len(frames)
 
 
-def _layers(recognizer: Recognizer, network: EventModel, heard: Heard, seconds: float) -> list[dict[str, Any]]:
+def _layers(recognizer: Recognizer, network: EventNetwork, heard: Heard, seconds: float) -> list[dict[str, Any]]:
     """One entry a source: the features, then the layers. Operations are those with the rows that an event selects."""
     encoder = recognizer.model.encoder
     names = ["features", *(f"layer {index}" for index in range(1, len(encoder.layers) + 1))]
     binary = [encoder.input_coder is not None and encoder.input_coder.binary, *(each.binary for each in encoder.layers)]
     entries = []
-    for name, additions, row, sent in zip(names, binary, network.table, np.atleast_1d(heard.sent), strict=True):
-        fan_out, possible = int(row[OUTPUTS] + row[BACK]), int(row[UNITS]) * heard.frames
+    for name, additions, source, sent in zip(names, binary, network.sources, np.atleast_1d(heard.sent), strict=True):
+        fan_out, possible = source.fan_out, source.units * heard.frames
         entries.append({
             "source": name,
-            "units": int(row[UNITS]),
+            "units": source.units,
             "events_per_second": int(sent) / max(seconds, 1e-9),
             "density": int(sent) / max(possible, 1),
             "operation": "AC" if additions else "MAC",

@@ -1,191 +1,73 @@
-"""A trained network as the event engine reads it (events/kernels), and the small state that each stream of it has.
+"""The event engine: a trained network frame by frame, in work that follows the events it sends.
 
-    network = EventModel.of(model, "int8")          shared by any number of streams and threads: nothing writes to it
+    network = event_network(model, "int8")          shared by any number of streams and threads: nothing writes to it
     state = network.initial_state()                 one a stream
     logits = network.run(inputs, state)             (T, D) frames of encoder input to (T, N), the state moves on
 
-Frozen batch normalisation becomes a scale and an offset for each output. A leaky integrator behind a layer makes dense
-values of events, but a product commutes with it: the product of the events is integrated in its place (integrator.py).
+Cells that have a compiled form run in it (compiled.py); any other cell is walked by its own ``step`` (walked.py).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from typing import Any, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from snn_asr.errors import unknown_name
-from snn_asr.events.kernels import stack
-from snn_asr.events.layers import LayerParts, causal_layers, head_parts, input_unit, layer_parts, weight_names
+from snn_asr.events.compiled import CELLS, CompiledNetwork
+from snn_asr.events.parts import Source, causal_layers
+from snn_asr.events.walked import WalkedNetwork
 from snn_asr.network.model import AcousticModel
-from snn_asr.weights import rounded, row_scales
 
 PRECISIONS = ("float32", "int8")
-ALIGNMENT_BYTES = 64  # a row begins on a cache line
-NEURON_ROWS, STATE_ROWS, SUMS_ROWS = 4, 3, 3
 
 
-@dataclass
-class StreamState:
-    """What a stream remembers between frames (events/kernels/stack.py); ``sent`` (L + 1,) counts the events so far."""
+class StreamState(Protocol):
+    """What a stream remembers between frames. ``sent`` (L + 1,) counts the events so far, of the features and of each
+    layer; ``reset`` goes back to the zero state, while the counts go on."""
 
-    units: np.ndarray
-    sums: np.ndarray
     sent: np.ndarray
 
     @property
-    def nbytes(self) -> int:
-        return self.units.nbytes + self.sums.nbytes + self.sent.nbytes
+    def nbytes(self) -> int: ...
 
-    def reset(self) -> None:
-        """Back to the zero state; the counts go on."""
-        self.units.fill(0)
-        self.sums.fill(0)
+    def reset(self) -> None: ...
 
 
-@dataclass(frozen=True, eq=False)
-class EventModel:
-    """Arrays as events/kernels/stack.py names them; ``precision`` is that of the weights, of PRECISIONS."""
-
-    precision: str
-    every: bool
-    cell: int
-    flag: bool
-    input_unit: np.float32
-    table: np.ndarray
-    weights: np.ndarray
-    integers: np.ndarray
-    scales: np.ndarray
-    affine: np.ndarray
-    neurons: np.ndarray
-    numbers: np.ndarray
-
-    @classmethod
-    @torch.no_grad()
-    def of(cls, model: AcousticModel, precision: str = "float32", every: bool = False) -> EventModel:
-        """From a model in evaluation mode. ``every`` takes all products, with zeros too: the dense engine.
-
-        In int8 matrices that lie so on disk are what they are there; others are rounded here, in the same way.
-
-        Raises UsageError for an unknown precision and for a bidirectional encoder.
-        """
-        if precision not in PRECISIONS:
-            raise unknown_name("precision", precision, PRECISIONS)
-        parts = [layer_parts(each) for each in causal_layers(model.encoder)]
-        fed = [*((each.weight, each.scale, each.offset) for each in parts), head_parts(model)]
-        rows = _all_rows(model, [weight for weight, _, _ in fed], [each.back for each in parts], precision)
-        coefficients = [float(each.coefficient) for each in model.encoder.integrators]
-        numbers = [each.numbers(coefficient) for each, coefficient in zip(parts, coefficients, strict=True)]
-        quantized = precision == "int8"
-        flat = _flat([each.values for each in rows])
-        none = np.empty(0, np.float32 if quantized else np.int8)
-        return cls(
-            precision, every or parts[0].cell in (stack.GRU, stack.LSTM), parts[0].cell, parts[0].flag,
-            np.float32(input_unit(model.encoder)), _table(rows), none if quantized else flat,
-            flat if quantized else none, np.concatenate([each.scales for each in rows]), _affine(fed),
-            _neurons(parts, model.settings.hidden_size), np.array(numbers, np.float32),
-        )
+class EventNetwork(Protocol):
+    """What all streams of a model share. ``precision``, float32 or int8, is that of the weights, ``nbytes`` all the
+    memory; ``sources`` are the features and the layers, in their order."""
 
     @property
-    def layers(self) -> int:
-        return len(self.table) - 1
+    def precision(self) -> str: ...
 
     @property
-    def classes(self) -> int:
-        return int(self.table[-1, stack.OUTPUTS])
+    def nbytes(self) -> int: ...
 
     @property
-    def nbytes(self) -> int:
-        """All that the streams share."""
-        arrays = (self.table, self.weights, self.integers, self.scales, self.affine, self.neurons, self.numbers)
-        return sum(each.nbytes for each in arrays)
+    def sources(self) -> list[Source]: ...
 
-    def initial_state(self) -> StreamState:
-        units = np.zeros((self.layers, STATE_ROWS, self.neurons.shape[2]), np.float32)
-        sums = np.zeros((self.layers, SUMS_ROWS, self.affine.shape[2]), np.float32)
-        return StreamState(units, sums, np.zeros(self.layers + 1, np.int64))
+    def initial_state(self) -> Any: ...
 
-    def run(self, inputs: np.ndarray, state: StreamState) -> np.ndarray:
+    def run(self, inputs: np.ndarray, state: Any) -> np.ndarray:
         """inputs (T, D) float32, contiguous, to logits (T, N)."""
-        logits = np.empty((len(inputs), self.classes), np.float32)
-        stack.run(
-            inputs, logits, (self.cell, self.flag, self.every, self.precision == "int8"), self.input_unit, self.table,
-            self.weights, self.integers, self.scales, self.affine, self.neurons, self.numbers, state.units, state.sums,
-            state.sent,
-        )
-        return logits
+        ...
 
 
-Matrix = tuple[Tensor, Tensor | None]  # weights (M, units) and, where they lie in int8 on disk, their scales (M,)
+def event_network(model: AcousticModel, precision: str = "float32", every: bool = False) -> EventNetwork:
+    """The network of a model in evaluation mode, its weights in float32 or int8. ``every`` takes all products, with
+    zeros too: the dense engine, to compare with.
 
-
-@dataclass(frozen=True)
-class _Rows:
-    """One row for each unit of a source (units, row length), of what it feeds and what it feeds back to, and the scale
-    of each column."""
-
-    outputs: int
-    back: int
-    values: np.ndarray
-    scales: np.ndarray
-
-
-def _all_rows(model: AcousticModel, fed: list[Tensor], back: list[Tensor | None], precision: str) -> list[_Rows]:
-    """Of every source, from W of each layer with the head's at the end, and U (None: it has none) of each layer."""
-    names = weight_names(model)
-    onward = [(weight, model.scales.get(name)) for weight, (name, *_) in zip(fed, names, strict=True)]
-    around = [
-        [] if weight is None else [(weight, model.scales.get(own[1]))]
-        for weight, own in zip(back, names[:-1], strict=True)
-    ]
-    return [_aligned_rows([first, *rest], precision) for first, rest in zip(onward, [[], *around], strict=True)]
-
-
-def _aligned_rows(blocks: list[Matrix], precision: str) -> _Rows:
-    """From what a source feeds and, if there is a second block, what it feeds back to."""
-    sizes, kind = [len(weight) for weight, _ in blocks], np.dtype(precision)
-    multiple = ALIGNMENT_BYTES // kind.itemsize
-    length = -(-sum(sizes) // multiple) * multiple
-    scales, values, start = np.ones(length, np.float32), np.zeros((blocks[0][0].shape[1], length), kind), 0
-    for (weight, stored), size in zip(blocks, sizes, strict=True):
-        columns, start = slice(start, start + size), start + size
-        if precision == "int8":
-            own = row_scales(weight) if stored is None else stored
-            scales[columns], weight = own.numpy(), rounded(weight, own)
-        values[:, columns] = weight.detach().numpy().T
-    return _Rows(sizes[0], sum(sizes[1:]), values, scales)
-
-
-def _flat(arrays: list[np.ndarray]) -> np.ndarray:
-    """All behind one another, the first on a cache line."""
-    size = sum(each.nbytes for each in arrays)
-    room = np.empty(size + ALIGNMENT_BYTES, np.uint8)
-    start = -room.ctypes.data % ALIGNMENT_BYTES
-    flat = room[start : start + size].view(arrays[0].dtype)
-    np.concatenate([each.ravel() for each in arrays], out=flat)
-    return flat
-
-
-def _table(rows: list[_Rows]) -> np.ndarray:
-    table, first = np.zeros((len(rows), 5), np.int64), 0
-    for line, each in zip(table, rows, strict=True):
-        line[:] = len(each.values), each.outputs, each.back, each.values.shape[1], first
-        first += each.values.size
-    return table
-
-
-def _affine(fed: list[tuple[Tensor, Tensor, Tensor]]) -> np.ndarray:
-    affine = np.zeros((len(fed), 2, max(len(weight) for weight, _, _ in fed)), np.float32)
-    for line, (weight, scale, offset) in zip(affine, fed, strict=True):
-        line[0, : len(weight)], line[1, : len(weight)] = scale.detach().numpy(), offset.detach().numpy()
-    return affine
-
-
-def _neurons(parts: list[LayerParts], size: int) -> np.ndarray:
-    neurons = np.zeros((len(parts), NEURON_ROWS, size), np.float32)
-    for layer, each in zip(neurons, parts, strict=True):
-        for row, values in zip(layer, each.neurons, strict=False):
-            row[:] = values.detach().numpy()
-    return neurons
+    Raises UsageError for an unknown precision and for a bidirectional encoder.
+    """
+    if precision not in PRECISIONS:
+        raise unknown_name("precision", precision, PRECISIONS)
+    cells = {each.parts().cell for each in causal_layers(model.encoder)}
+    if cells <= CELLS.keys():
+        return CompiledNetwork.of(model, precision, every)
+    logging.getLogger(__name__).warning(
+        "the event engine has no compiled form of %s: it walks the cell's own step, which is slow",
+        ", ".join(sorted(cells - CELLS.keys())),
+    )
+    return WalkedNetwork.of(model, precision, every)

@@ -9,7 +9,7 @@ import torch
 
 from snn_asr.data.features import FeatureExtractor, FeatureStream
 from snn_asr.errors import DataError, UsageError
-from snn_asr.events.layers import causal_layers, head_parts, layer_parts, weight_names
+from snn_asr.events.parts import causal_layers, head_parts, weight_names
 from snn_asr.network.model import WEIGHTS, AcousticModel, find_model, load, save_model
 from snn_asr.weights import restored, rounded, row_scales
 
@@ -44,9 +44,9 @@ def quantized(model: AcousticModel) -> AcousticModel:
     Normalisation before the head is folded into the head's weights, for these are what the event engine rounds. All
     else stays float32: biases, normalisation, what each neuron has for itself, a front end's convolutions.
 
-    Raises UsageError for a model whose layers the event engine cannot run.
+    Raises UsageError for a bidirectional encoder, which the event engine cannot run.
     """
-    parts, (head, _, offset) = [layer_parts(each) for each in causal_layers(model.encoder)], head_parts(model)
+    parts, (head, _, offset) = [each.parts() for each in causal_layers(model.encoder)], head_parts(model)
     state, settings = model.state_dict(), model.settings
     if settings.head_normalization == "input":
         settings = replace(settings, head_normalization="none")

@@ -22,7 +22,8 @@ from snn_asr.errors import UsageError, unknown_name
 from snn_asr.network import input_coding as coding
 from snn_asr.network.coder import CoderSettings
 from snn_asr.network.integrator import LeakyIntegrator
-from snn_asr.network.layers.coded import ConventionalLayer, GatedLayer
+from snn_asr.network.layers.conventional import ConventionalLayer
+from snn_asr.network.layers.gated import GatedLayer
 from snn_asr.network.layers.gru_lstm import GruLstmLayer
 from snn_asr.network.layers.leaky_integrate_and_fire import LeakyIntegrateAndFireLayer
 from snn_asr.network.layers.spiking_lstm import SpikingLstmLayer

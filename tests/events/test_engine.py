@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from snn_asr.efficiency.operations import Record, record_layers
 from snn_asr.errors import UsageError
-from snn_asr.events.engine import EventModel
+from snn_asr.events.compiled import CompiledNetwork
+from snn_asr.events.engine import event_network
 
 SIZE = 12
 
@@ -25,7 +26,7 @@ def batch(model, x: torch.Tensor):
     return torch.stack(outputs).numpy(), logits[0].numpy()
 
 
-def events(network: EventModel, x: torch.Tensor, state=None):
+def events(network: CompiledNetwork, x: torch.Tensor, state=None):
     """The same of the event engine, frame by frame."""
     state = network.initial_state() if state is None else state
     logits, outputs = [], []
@@ -44,7 +45,7 @@ def test_spikes_equal_the_batch_engine_bit_for_bit_where_products_are_exact(case
     model = dyadic(case, seed, smoothing=smoothing, layers=layers, head="output")
     x = torch.randint(-8, 9, (frames, FEATURES)) / 4.0
     expected, expected_logits = batch(model, x)
-    outputs, logits = events(EventModel.of(model), x)
+    outputs, logits = events(event_network(model), x)
     assert np.array_equal(outputs, expected)
     np.testing.assert_allclose(logits, expected_logits, rtol=1e-5, atol=1e-5)
 
@@ -63,7 +64,7 @@ def test_dense_layers_equal_torch(case, head):
     model = trained(case, head=head, smoothing=0.3)
     x = torch.randn(30, FEATURES)
     expected, expected_logits = batch(model, x)
-    outputs, logits = events(EventModel.of(model), x)
+    outputs, logits = events(event_network(model), x)
     np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=2e-6)
     np.testing.assert_allclose(logits, expected_logits, rtol=1e-4, atol=2e-5)
 
@@ -74,7 +75,7 @@ def test_logits_equal_those_of_the_batch_engine(case, head):
     """Until rounding first makes a spike differ: not within some frames of a small network."""
     model = trained(case, head=head, smoothing=0.6)
     x = torch.randn(12, FEATURES)
-    outputs, logits = events(EventModel.of(model), x)
+    outputs, logits = events(event_network(model), x)
     expected, expected_logits = batch(model, x)
     np.testing.assert_allclose(outputs, expected, atol=1e-6)
     np.testing.assert_allclose(logits, expected_logits, rtol=1e-4, atol=1e-4)
@@ -85,7 +86,7 @@ def test_logits_equal_those_of_the_batch_engine(case, head):
 def test_each_step_differs_only_where_a_membrane_lies_within_rounding_of_a_level(case):
     """Started from the batch engine's state at every frame of a network whose membranes come close to many levels."""
     model = trained(case, size=200, layers=1, bits=10, threshold=1, range="fixed", fixed_range=1.0)
-    layer, network, state = model.encoder.layers[0], EventModel.of(model), None
+    layer, network, state = model.encoder.layers[0], event_network(model), None
     scale, close, compared = network.numbers[0, 1], 0, 0
     for frame in torch.randn(40, 1, 1, FEATURES):
         stream = network.initial_state()
@@ -109,7 +110,7 @@ def test_each_step_differs_only_where_a_membrane_lies_within_rounding_of_a_level
 def test_a_dense_copy_multiplies_zeros_and_gives_the_same(case):
     model = dyadic(case, 1) if case in SPIKING else trained(case)
     x = torch.randint(-8, 9, (8, FEATURES)) / 4.0
-    sparse, dense = EventModel.of(model), EventModel.of(model, every=True)
+    sparse, dense = event_network(model), event_network(model, every=True)
     state = dense.initial_state()
     outputs, logits = events(dense, x, state)
     assert state.sent.tolist() == [8 * FEATURES, 8 * SIZE, 8 * SIZE]
@@ -121,7 +122,7 @@ def test_a_dense_copy_multiplies_zeros_and_gives_the_same(case):
 def test_events_are_counted_as_they_are_sent(case):
     model, x = trained(case), torch.randn(15, FEATURES)
     x[3:5] = 0
-    network = EventModel.of(model)
+    network = event_network(model)
     state = network.initial_state()
     outputs, _ = events(network, x, state)
     assert state.sent.tolist() == [13 * FEATURES, *(outputs != 0).sum((1, 2)).tolist()]
@@ -143,8 +144,8 @@ def test_int8_is_the_model_with_rounded_weights(case):
     x = torch.randint(-126, 127, (6, FEATURES)).float()
     x[:, 0] = 127
     x /= 64
-    outputs, logits = events(EventModel.of(model, "int8"), x)
-    expected, expected_logits = events(EventModel.of(rounded), x)
+    outputs, logits = events(event_network(model, "int8"), x)
+    expected, expected_logits = events(event_network(rounded), x)
     tolerance = 1e-4 if case in SPIKING else 0.05  # dense outputs are rounded too
     np.testing.assert_allclose(outputs, expected, atol=tolerance)
     np.testing.assert_allclose(logits, expected_logits, atol=10 * tolerance)
@@ -152,7 +153,7 @@ def test_int8_is_the_model_with_rounded_weights(case):
 
 def test_int8_takes_a_quarter_of_the_memory_and_a_state_is_small():
     model = build("improved_v2", size=256)
-    whole, small = EventModel.of(model), EventModel.of(model, "int8")
+    whole, small = event_network(model), event_network(model, "int8")
     assert small.nbytes < 0.3 * whole.nbytes
     stored = 4 * sum(each.numel() for layer in model.encoder.layers for each in layer.core_weights())
     assert stored < whole.nbytes < 1.1 * stored
@@ -169,14 +170,14 @@ def test_large_counts_of_a_kept_cell_do_not_overflow_int8():
         layer.bias.fill_(1)
         layer.input_weight.zero_()
     x = torch.zeros(300, FEATURES)
-    expected, logits = events(EventModel.of(model), x)
-    outputs, approximate = events(EventModel.of(model, "int8"), x)
+    expected, logits = events(event_network(model), x)
+    outputs, approximate = events(event_network(model, "int8"), x)
     assert expected.max() == 300 and np.array_equal(outputs, expected)
     assert np.abs(approximate - logits).max() < 0.02 * np.abs(logits).max()
 
 
 def test_silence_costs_nothing():
-    network = EventModel.of(trained("improved_v2"))
+    network = event_network(trained("improved_v2"))
     state = network.initial_state()
     assert network.run(np.zeros((0, FEATURES), np.float32), state).shape == (0, CLASSES)
     assert state.sent.tolist() == [0, 0, 0]
@@ -184,6 +185,6 @@ def test_silence_costs_nothing():
 
 def test_what_cannot_stream_is_one_line():
     with pytest.raises(UsageError, match="bidirectional"):
-        EventModel.of(build("improved_v2", bidirectional=True))
+        event_network(build("improved_v2", bidirectional=True))
     with pytest.raises(UsageError, match="did you mean 'float32'"):
-        EventModel.of(build("gru"), "float23")
+        event_network(build("gru"), "float23")

@@ -18,7 +18,7 @@ from snn_asr.data.normalization import Normalization
 from snn_asr.data.tokens import WordTokens
 from snn_asr.decoding.recognizer import Recognizer
 from snn_asr.errors import DataError, UsageError
-from snn_asr.events.engine import EventModel
+from snn_asr.events.engine import event_network
 from snn_asr.events.quantization import quantize_folder, quantized
 from snn_asr.files import sha256, write_json
 from snn_asr.network import model as models
@@ -36,7 +36,7 @@ def save(folder, model: AcousticModel):
 
 
 def logits(model: AcousticModel, precision: str, x: torch.Tensor) -> np.ndarray:
-    network = EventModel.of(model, precision)
+    network = event_network(model, precision)
     return network.run(x.numpy(), network.initial_state())
 
 
@@ -61,7 +61,7 @@ def test_a_quantised_model_is_to_the_event_engine_what_int8_makes_of_the_whole(c
     model, x = trained(case, head=head, smoothing=0.3), torch.randn(20, FEATURES)
     small = quantized(model)
     assert (model.precision, small.precision) == ("float32", "int8")
-    whole, again = EventModel.of(model, "int8"), EventModel.of(small, "int8")
+    whole, again = event_network(model, "int8"), event_network(small, "int8")
     for name in ("table", "integers", "scales", "affine", "neurons", "numbers"):
         assert np.array_equal(getattr(again, name), getattr(whole, name)), name
     assert np.abs(again.integers).max() == 127

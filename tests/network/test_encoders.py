@@ -14,7 +14,7 @@ from trained_encoders import trained_encoder
 from snn_asr.errors import UsageError
 from snn_asr.network import encoders
 from snn_asr.network.integrator import low_pass
-from snn_asr.network.layers.coded import GatedLayer
+from snn_asr.network.layers.gated import GatedLayer
 
 NAMES = sorted(encoders.ENCODERS)
 PUBLISHED = {

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from snn_asr.network import coder, encoders
 from snn_asr.network.cells import conventional, gated
 from snn_asr.network.kernels import run_sequence
-from snn_asr.network.layers.coded import ConventionalLayer
+from snn_asr.network.layers.conventional import ConventionalLayer
 from snn_asr.network.layers.leaky_integrate_and_fire import LeakyIntegrateAndFireLayer
 from snn_asr.network.layers.spiking_lstm import SpikingLstmLayer
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from snn_asr.network.layers.coded import GatedLayer
+from snn_asr.network.layers.gated import GatedLayer
 from snn_asr.training.averaging import AveragedWeights
 
 

@@ -23,14 +23,14 @@ import numpy as np
 from numba import njit
 
 from snn_asr.events.kernels.arithmetic import add, integrate, normalize
-from snn_asr.events.kernels.conventional import step as step_lif
+from snn_asr.events.kernels.conventional import step as conventional_step
 from snn_asr.events.kernels.delivery import BLOCK, collect, deliver, deliver_integers
-from snn_asr.events.kernels.gated import step as step_improved
+from snn_asr.events.kernels.gated import step as gated_step
 from snn_asr.events.kernels.gru_lstm import gru_step, lstm_step
-from snn_asr.events.kernels.leaky_integrate_and_fire import step as step_adaptive_lif
-from snn_asr.events.kernels.spiking_lstm import step as step_spiking_lstm
+from snn_asr.events.kernels.leaky_integrate_and_fire import step as leaky_integrate_and_fire_step
+from snn_asr.events.kernels.spiking_lstm import step as spiking_lstm_step
 
-IMPROVED, LIF, ADAPTIVE_LIF, SPIKING_LSTM, GRU, LSTM = range(6)
+GATED, CONVENTIONAL, LEAKY_INTEGRATE_AND_FIRE, SPIKING_LSTM, GRU, LSTM = range(6)
 UNITS, OUTPUTS, BACK, ROW, FIRST = range(5)  # columns of ``table``
 # Columns of ``numbers``: coefficients of the integrators on the recurrent product and behind the layer, and the unit of
 # the values that the layer sends, 0 where they are no multiples of one.
@@ -47,14 +47,14 @@ def _step(cell, flag, drive, recurrent, state, neurons, numbers):
         gru_step(drive, recurrent, state, neurons)
         return
     add(drive, recurrent)
-    if cell == IMPROVED:
-        step_improved(drive, state, numbers, flag)
-    elif cell == LIF:
-        step_lif(drive, state, neurons, numbers)
-    elif cell == ADAPTIVE_LIF:
-        step_adaptive_lif(drive, state, neurons, flag)
+    if cell == GATED:
+        gated_step(drive, state, numbers, flag)
+    elif cell == CONVENTIONAL:
+        conventional_step(drive, state, neurons, numbers)
+    elif cell == LEAKY_INTEGRATE_AND_FIRE:
+        leaky_integrate_and_fire_step(drive, state, neurons, flag)
     elif cell == SPIKING_LSTM:
-        step_spiking_lstm(drive, state, numbers, flag)
+        spiking_lstm_step(drive, state, numbers, flag)
     else:
         lstm_step(drive, state)
 

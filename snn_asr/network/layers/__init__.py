@@ -1,7 +1,5 @@
-"""One layer of an encoder: input product, normalisation, and a recurrent sequence.
+"""One layer of an encoder a file: an input product for all frames, its normalisation, and the neurons of a cell.
 
-Every layer has ``output_size``, ``core_weights()`` (input, then recurrent if any), ``binary`` (outputs take one
-non-zero magnitude: their products are additions), ``unit_products`` (element-wise multiplications a unit and frame)
-and ``forward(x (B, T, D), lengths (B,), state) -> (y, state)``; one that can be asked to send less has
-``activity(outputs, lengths)``.
+``base.py`` says what every layer offers, ``driven.py`` is common to the spiking ones, ``declared.py`` makes a layer
+of a cell that has none of its own.
 """

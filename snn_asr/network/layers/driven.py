@@ -12,6 +12,7 @@ from snn_asr import processes
 from snn_asr.errors import UsageError
 from snn_asr.network.batch_norm import BatchNorm
 from snn_asr.network.kernels import choose_backend, load, run_sequence
+from snn_asr.network.layers.base import Layer, LayerParts, folded
 from snn_asr.network.masks import valid_frames
 
 
@@ -39,7 +40,7 @@ def drop_units(outputs: Tensor, dropout: float, training: bool) -> Tensor:
     return outputs if mask is None else outputs * mask.unsqueeze(1)
 
 
-class DrivenLayer(nn.Module):
+class DrivenLayer(Layer):
     """Base of the spiking layers: W x for all frames, normalised (or with a bias), walked by ``cell``.
 
     ``cell`` is a module of cells/. Initialisation: Kaiming-uniform with gain 1 for W (Ponghiran & Roy).
@@ -50,9 +51,9 @@ class DrivenLayer(nn.Module):
         self, cell: ModuleType, input_size: int, hidden_size: int, *, dropout: float, backend: str,
         normalize: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(hidden_size)
         check_dropout(dropout)
-        self.cell, self.output_size, self.dropout, self.backend = cell, hidden_size, dropout, backend
+        self.cell, self.dropout, self.backend = cell, dropout, backend
         rows = cell.GATES * hidden_size
         self.input_weight = nn.Parameter(torch.empty(rows, input_size))
         self.normalization = BatchNorm(rows) if normalize else None
@@ -63,6 +64,19 @@ class DrivenLayer(nn.Module):
     def core_weights(self) -> list[Tensor]:
         weights = [self.input_weight, self.recurrent_weight]
         return [each for each in weights if each is not None]
+
+    @property
+    def sends_events(self) -> bool:
+        return True
+
+    def parts(self) -> LayerParts:
+        """W, U, and the normalisation or the bias behind W x; what the cell has besides, its layer adds."""
+        if self.normalization is not None:
+            scale, offset = folded(self.normalization)
+        else:
+            scale, offset = torch.ones_like(self.bias), self.bias
+        name = self.cell.__name__.rpartition(".")[2]
+        return LayerParts(name, self.input_weight, self.recurrent_weight, scale, offset)
 
     def mask(self, like: Tensor) -> Tensor | None:
         """This batch's dropout mask for drives ``like`` (B, T, ...)."""

@@ -6,28 +6,48 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from snn_asr.network.layers.base import Layer, LayerParts
 from snn_asr.network.layers.driven import check_dropout, drop_units
 from snn_asr.network.masks import valid_frames
 
+GRU, LSTM = "gru", "lstm"  # names of the cells in ``parts``
 
-class GruLstmLayer(nn.Module):
+
+class GruLstmLayer(Layer):
     """torch.nn.GRU or LSTM, one layer, with a sequence-wise dropout mask on its output.
 
     In training from the zero state the state after is not worked out (None): padding stands behind every row's frames
     and cannot reach them, and torch walks a plain batch two to three times as fast as a packed one.
     """
 
-    binary = False
-    unit_products = 3  # GRU: r·h, (1 - z)·n, z·h; LSTM: f·c, i·g, o·tanh(c)
-
     def __init__(self, module: type[nn.RNNBase], input_size: int, hidden_size: int, *, dropout: float = 0.2) -> None:
-        super().__init__()
+        super().__init__(hidden_size)
         check_dropout(dropout)
-        self.output_size, self.dropout = hidden_size, dropout
+        self.dropout = dropout
         self.recurrence = module(input_size, hidden_size, batch_first=True)
+
+    @property
+    def binary(self) -> bool:
+        return False
+
+    @property
+    def unit_products(self) -> int:
+        """GRU: r·h, (1 - z)·n, z·h; LSTM: f·c, i·g, o·tanh(c)."""
+        return 3
 
     def core_weights(self) -> list[Tensor]:
         return [self.recurrence.weight_ih_l0, self.recurrence.weight_hh_l0]
+
+    def parts(self) -> LayerParts:
+        """Both biases are in the offset, but for that of the GRU's new gate: its recurrent product is gated with it."""
+        torch_layer = self.recurrence
+        weight, back = torch_layer.weight_ih_l0, torch_layer.weight_hh_l0
+        bias, back_bias, ones = torch_layer.bias_ih_l0, torch_layer.bias_hh_l0, torch.ones_like(torch_layer.bias_ih_l0)
+        if isinstance(torch_layer, nn.LSTM):
+            return LayerParts(LSTM, weight, back, ones, bias + back_bias)
+        inside = back_bias[-self.output_size :]
+        outside = torch.cat([back_bias[: -self.output_size], torch.zeros_like(inside)])
+        return LayerParts(GRU, weight, back, ones, bias + outside, neurons=(inside,))
 
     def forward(self, x: Tensor, lengths: Tensor, state=None):
         if self.training and state is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import exp
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from snn_asr.errors import UsageError
 from snn_asr.network import surrogates
 from snn_asr.network.cells import leaky_integrate_and_fire
 from snn_asr.network.cells.leaky_integrate_and_fire import Parameters
+from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.layers.driven import DrivenLayer, drop_units, mean_outputs
 
 # The intervals of the paper.
@@ -37,8 +39,6 @@ class LeakyIntegrateAndFireLayer(DrivenLayer):
     the zero state where the authors' begins in a random one, hardly spikes.
     """
 
-    binary = True
-
     def __init__(
         self, input_size: int, hidden_size: int, *, adaptive: bool = False, recurrent: bool = False,
         surrogate: str = "boxcar", surrogate_width: float = 0.5, drive_gain: float = 4.0, stable: bool = True,
@@ -56,6 +56,10 @@ class LeakyIntegrateAndFireLayer(DrivenLayer):
         if recurrent:
             self.recurrent_weight = nn.Parameter(torch.empty(hidden_size, hidden_size))
             nn.init.orthogonal_(self.recurrent_weight).data.fill_diagonal_(0)
+
+    @property
+    def binary(self) -> bool:
+        return True
 
     @property
     def unit_products(self) -> int:
@@ -88,6 +92,14 @@ class LeakyIntegrateAndFireLayer(DrivenLayer):
         if self.stable:
             return self.adaptation_decay.detach().clamp(*ADAPTATION_DECAYS) - 1
         return torch.full_like(self.adaptation_decay.detach(), COUPLINGS[0])
+
+    def parts(self) -> LayerParts:
+        given = self.clamped()
+        neurons = (given.decay, given.adaptation_decay, given.coupling, given.jump)
+        return replace(
+            super().parts(), back=given.recurrent, flag=given.coupling is not None, unit=1.0,
+            neurons=tuple(each for each in neurons if each is not None),
+        )
 
     def forward(self, x: Tensor, lengths: Tensor, state: NamedTuple | None = None) -> tuple[Tensor, NamedTuple]:
         outputs, state, _ = self.run(self.drive(x, lengths), lengths, state, self.clamped())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from snn_asr import processes
 from snn_asr.errors import UsageError, unknown_name
 from snn_asr.network.cells import spiking_lstm
 from snn_asr.network.kernels import choose_backend, load
+from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.layers.driven import DrivenLayer, drop_units, mean_outputs
 from snn_asr.network.layers.folding import fold
 from snn_asr.network.surrogates import choose
@@ -34,9 +36,6 @@ class SpikingLstmLayer(DrivenLayer):
     Dropout is one mask a sequence on what the layer sends up, outside of the recurrence, whose outputs stay 0 or 1.
     """
 
-    # f ⊙ c, i ⊙ g and o ⊙ c select by gates that are 0 or 1; a kept cell also adds, and neither one multiplies.
-    unit_products = 0
-
     def __init__(
         self, input_size: int, hidden_size: int, *, cell: str = "thresholded", cell_gradient: str = "straight",
         surrogates: str = "speech", threshold: float = 0.1, normalize: bool = True, recurrent_gain: float = 1.0,
@@ -51,16 +50,29 @@ class SpikingLstmLayer(DrivenLayer):
             spiking_lstm.Parameters, threshold=float(threshold), cell=cell, cell_gradient=cell_gradient,
             gate_slope=gate, candidate_slope=candidate, cell_slope=of_cell,
         )
-        self.binary = cell == "thresholded"
+        self.kept = cell == "kept"
         self.recurrent_weight = nn.Parameter(torch.empty(spiking_lstm.GATES * hidden_size, hidden_size))
         deviation = math.sqrt(2 / (input_size + hidden_size))
         nn.init.normal_(self.input_weight, std=deviation)
         nn.init.normal_(self.recurrent_weight, std=recurrent_gain * deviation)
 
+    @property
+    def binary(self) -> bool:
+        return not self.kept
+
+    @property
+    def unit_products(self) -> int:
+        """f ⊙ c, i ⊙ g and o ⊙ c select by gates that are 0 or 1; a kept cell also adds, and neither multiplies."""
+        return 0
+
     def activity(self, outputs: Tensor, lengths: Tensor) -> Tensor:
         """Mean output over valid frames (a scalar with gradient): the share of spikes, or for a kept cell the mean
         count. Dropout leaves its expectation alone, for it scales what it leaves."""
         return mean_outputs(outputs, lengths).mean()
+
+    def parts(self) -> LayerParts:
+        threshold = self.parameters_with(self.recurrent_weight).threshold
+        return replace(super().parts(), flag=self.kept, numbers=(threshold,), unit=1.0)
 
     def forward(self, x: Tensor, lengths: Tensor, state: NamedTuple | None = None) -> tuple[Tensor, NamedTuple]:
         parameters = self.parameters_with(self.recurrent_weight)

@@ -27,8 +27,8 @@ _ONE, _HALF = np.float32(1.0), np.float32(0.5)
 
 
 def exponential(x: float) -> float:
-    """e^x; in float32 within two units of the last place, 0 below -88 and infinite above 88.4. NaN stays NaN."""
-    raise NotImplementedError("for compiled code")
+    """e^x; compiled, in float32 within two units of the last place, 0 below -88, infinite above 88.4. NaN stays NaN."""
+    return math.exp(x)
 
 
 @overload(exponential, inline="always")

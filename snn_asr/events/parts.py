@@ -1,0 +1,61 @@
+"""What the event engine asks of a model besides its layers' parts: names of weights, the head, the input coding."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from snn_asr.errors import UsageError
+from snn_asr.network.coder import Coder
+from snn_asr.network.encoders import Bidirectional, Encoder
+from snn_asr.network.input_coding import FeatureCoder
+from snn_asr.network.layers.base import Layer, folded
+from snn_asr.network.model import AcousticModel
+
+
+class Source(NamedTuple):
+    """The features, or a layer: its units, and the weights that the value of one of them is multiplied by."""
+
+    units: int
+    fan_out: int
+
+
+def weight_names(model: AcousticModel) -> list[tuple[str, ...]]:
+    """Names in the state dict of W and, where it has one, U of every layer, and of the head's weights at the end."""
+    names = {id(each): name for name, each in model.named_parameters()}
+    matrices = [*(each.core_weights() for each in causal_layers(model.encoder)), [model.head.weight]]
+    return [tuple(names[id(each)] for each in own) for own in matrices]
+
+
+def causal_layers(encoder: Encoder) -> list[Layer]:
+    """The layers of an encoder that needs nothing of the future. Raises UsageError for a bidirectional one."""
+    layers = [each for each in encoder.layers if not isinstance(each, Bidirectional)]
+    if len(layers) < len(encoder.layers):
+        raise UsageError(
+            "a bidirectional encoder needs whole utterances", "encoder", "decode files with --engine batch, or train "
+            "with bidirectional=false",
+        )
+    return layers
+
+
+def head_parts(model: AcousticModel) -> tuple[Tensor, Tensor, Tensor]:
+    """Weights (N, H), scale and offset (N,) of the head with its normalisation."""
+    weight, bias = model.head.weight, model.head.bias
+    if model.head_normalization is None:
+        return weight, torch.ones_like(bias), bias
+    scale, offset = folded(model.head_normalization)
+    if model.settings.head_normalization == "input":
+        return weight * scale, torch.ones_like(bias), bias + weight @ offset
+    return weight, scale, bias * scale + offset
+
+
+def input_unit(encoder: Encoder) -> float:
+    """Features that are events are multiples of this; 0: they are not."""
+    coder = encoder.input_coder
+    if coder is None:
+        return 0.0
+    if isinstance(coder, FeatureCoder):
+        return Coder.at(coder.tracker.settings, coder.tracker.value()).unit
+    return 1.0

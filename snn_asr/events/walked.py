@@ -1,0 +1,93 @@
+"""A trained network whose cells have no compiled form: layers are called chunk by chunk with their explicit state.
+
+It sends and counts the same events as a compiled network, but multiplies zeros too and works frame by frame in
+PyTorch, a hundred times as slow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from snn_asr.events.parts import Source, causal_layers, head_parts
+from snn_asr.events.quantization import quantized
+from snn_asr.network.layers.base import Layer
+from snn_asr.network.model import AcousticModel
+
+
+@dataclass
+class WalkedState:
+    """What a stream remembers between frames: for each layer its own state and that of the integrator behind it."""
+
+    layers: list[tuple[Any, Tensor | None]]
+    sent: np.ndarray
+
+    @property
+    def nbytes(self) -> int:
+        tensors = (each for state, integrated in self.layers for each in (*(state or ()), integrated))
+        return self.sent.nbytes + sum(each.nbytes for each in tensors if each is not None)
+
+    def reset(self) -> None:
+        self.layers = [(None, None)] * len(self.layers)
+
+
+@dataclass(frozen=True, eq=False)
+class WalkedNetwork:
+    """``head`` are weights (N, H), scale and offset (N,); ``every``: zeros count as events too."""
+
+    precision: str
+    every: bool
+    model: AcousticModel
+    layers: list[Layer]
+    head: tuple[Tensor, Tensor, Tensor]
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, model: AcousticModel, precision: str = "float32", every: bool = False) -> WalkedNetwork:
+        """From a model in evaluation mode. In int8 its matrices are rounded as in a folder of int8 weights; products
+        are taken in float32.
+
+        Raises UsageError for a bidirectional encoder.
+        """
+        if precision == "int8" and not model.scales:
+            model = quantized(model)
+        return cls(precision, every, model, causal_layers(model.encoder), head_parts(model))
+
+    @property
+    def nbytes(self) -> int:
+        return sum(each.nbytes for each in self.model.parameters())
+
+    @property
+    def sources(self) -> list[Source]:
+        parts = [each.parts() for each in self.layers]
+        fed = [*(len(each.weight) for each in parts), len(self.head[0])]
+        around = [0, *(0 if each.back is None else len(each.back) for each in parts)]
+        units = [parts[0].weight.shape[1], *(each.output_size for each in self.layers)]
+        return [Source(count, onward + back) for count, onward, back in zip(units, fed, around, strict=True)]
+
+    def initial_state(self) -> WalkedState:
+        return WalkedState([(None, None)] * len(self.layers), np.zeros(len(self.layers) + 1, np.int64))
+
+    @torch.no_grad()
+    def run(self, inputs: np.ndarray, state: WalkedState) -> np.ndarray:
+        """inputs (T, D) float32 to logits (T, N)."""
+        x, lengths, after = torch.from_numpy(inputs).unsqueeze(0), torch.tensor([len(inputs)]), []
+        sent = [self._events(x)]
+        integrators = self.model.encoder.integrators
+        for layer, integrator, (before, integrated) in zip(self.layers, integrators, state.layers, strict=True):
+            x, new = layer(x, lengths, before)
+            sent.append(self._events(x))
+            x, integrated = integrator(x, lengths, integrated)
+            after.append((new, integrated))
+        state.layers = after
+        state.sent += sent
+        weight, scale, offset = self.head
+        return (functional.linear(x[0], weight) * scale + offset).numpy()
+
+    def _events(self, x: Tensor) -> int:
+        return x.numel() if self.every else int(torch.count_nonzero(x))

@@ -1,0 +1,85 @@
+"""What every layer of an encoder is to those around it: the encoder, training, counting, and engines without torch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from snn_asr.network.coder import RangeTracker
+
+
+@dataclass(frozen=True, eq=False)
+class LayerParts:
+    """A trained layer as tensors and numbers, for engines that run it without its module.
+
+    With G gates, H units and D inputs the drive of a frame is ``scale`` · W x + ``offset`` (G H,), to which the
+    recurrent product U y is added; W is ``weight`` (G H, D), U is ``back`` (G H, H), or None.
+
+    ``cell`` names the neuron behind the drive, and ``flag`` is the one choice that its compiled forms know (a candidate
+    that is clamped, a neuron that adapts, a cell that is kept). ``neurons`` are what each unit has for itself, (H,)
+    each, and ``numbers`` what all units share. ``smoothing`` is the coefficient of a leaky integrator on the recurrent
+    product. All values sent are multiples of ``unit``; 0 means that they are not multiples of anything.
+    """
+
+    cell: str
+    weight: Tensor
+    back: Tensor | None
+    scale: Tensor
+    offset: Tensor
+    flag: bool = False
+    neurons: tuple[Tensor, ...] = ()
+    numbers: tuple[float, ...] = ()
+    smoothing: float = 0.0
+    unit: float = 0.0
+
+
+class Layer(nn.Module, ABC):
+    """One layer in one direction: ``layer(x (B, T, D), lengths (B,), state) -> (y (B, T, output_size), state)``.
+
+    ``tracker`` holds the range of the layer's coder, and is None in a layer without one.
+    """
+
+    tracker: RangeTracker | None
+
+    def __init__(self, output_size: int) -> None:
+        super().__init__()
+        self.output_size = output_size
+        self.tracker = None
+
+    @property
+    @abstractmethod
+    def binary(self) -> bool:
+        """Whether all non-zero outputs have one magnitude, so that products with them are additions."""
+
+    @property
+    @abstractmethod
+    def unit_products(self) -> int:
+        """Multiplications that a unit does by itself at each frame."""
+
+    @abstractmethod
+    def core_weights(self) -> list[Tensor]:
+        """The matrices that inputs and outputs are multiplied by: W (G H, D), then U (G H, H) where there is one."""
+
+    @abstractmethod
+    def parts(self) -> LayerParts:
+        """The layer in evaluation as tensors and numbers, normalisation folded into scale and offset."""
+
+    @property
+    def sends_events(self) -> bool:
+        """Whether the outputs are events, mostly zero, and not the values of a dense layer."""
+        return False
+
+    def activity(self, outputs: Tensor, lengths: Any) -> Tensor | None:
+        """How much the layer sends, a scalar with gradient that training may keep low; None where it cannot be asked
+        to send less. ``outputs`` (B, T, H) are zero in the padding, ``lengths`` (B,) count valid frames."""
+        return None
+
+
+def folded(normalization: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
+    """Batch normalisation with its frozen statistics, as a scale and an offset (C,) for each of its channels."""
+    assert normalization.running_mean is not None and normalization.running_var is not None
+    scale = normalization.weight / (normalization.running_var + normalization.eps).sqrt()
+    return scale, normalization.bias - normalization.running_mean * scale

@@ -1,0 +1,42 @@
+"""Layer of conventional spiking neurons, which have neither gates nor recurrent weights (cells/conventional.py)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from snn_asr.network.cells import conventional
+from snn_asr.network.coder import AnyCoder, CoderSettings
+from snn_asr.network.layers.base import LayerParts
+from snn_asr.network.layers.coded import CodedLayer
+
+
+class ConventionalLayer(CodedLayer):
+    """Conventional spiking layer of cells/conventional.py: one decay a neuron, no gates, no recurrent weights.
+
+    ``decay`` is where the learned decays start (1 in the paper).
+    """
+
+    def __init__(
+        self, input_size: int, hidden_size: int, *, coder: bool = True, bits: int = 6, threshold: int = 3,
+        range: str = "moving_average", fixed_range: float = 1.0, momentum: float = 0.1, decay: float = 1.0,
+        dropout: float = 0.2, backend: str = "auto",
+    ) -> None:
+        settings = CoderSettings(bits, threshold, range, fixed_range, momentum)
+        super().__init__(
+            conventional, input_size, hidden_size, coder=coder, settings=settings, dropout=dropout, backend=backend
+        )
+        self.decay = nn.Parameter(torch.full((hidden_size,), float(decay)))
+
+    @property
+    def unit_products(self) -> int:
+        """τ·I; with a coder also scaling the membrane to levels and back."""
+        return 1 if self.tracker is None else 3
+
+    def parameters_for(self, mask: Tensor | None, coder: AnyCoder | None) -> conventional.Parameters:
+        return conventional.Parameters(self.decay, mask, coder)
+
+    def parts(self) -> LayerParts:
+        return replace(super().parts(), neurons=(self.decay,))
