@@ -38,7 +38,6 @@ from snn_asr.network.cells import gated
 from snn_asr.network.coder import Coder, CoderSettings, RangeTracker
 from snn_asr.network.encoders import Encoder, directions
 from snn_asr.network.layers.coded import CodedLayer
-from snn_asr.network.layers.driven import DrivenLayer
 from snn_asr.training.config import Config
 
 log = logging.getLogger(__name__)
@@ -220,7 +219,7 @@ def activity(encoder: Encoder, x: Tensor, step_seconds: float) -> list[Activity]
         encoder(x, _full_lengths(x))
     sent: dict[int, list[Tensor]] = {}
     for each in records:
-        if isinstance(each.layer, DrivenLayer) and getattr(each.layer, "tracker", True) is not None:
+        if each.layer.sends_events:
             outputs = sent.setdefault(each.index, [])
             outputs.append(each.y[0].flip(0) if outputs else each.y[0])  # the second direction ran backwards
     return [Activity(_layer(index), torch.cat(outputs, dim=1), step_seconds) for index, outputs in sent.items()]
