@@ -25,7 +25,7 @@ from snn_asr.network.surrogates import choose
 pytest.importorskip("triton", reason="triton is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered in exp")  # of a forget gate that is exactly 0
 
-MODULES = (".tiles", ".walking", ".integrator")
+MODULES = (".tiles", ".slopes", ".walking", ".scanning", ".gated_scan", ".leaky_scan", ".integrator")
 PACKAGE = "snn_asr.network.kernels.triton"
 FAST = ("v2", "v2 off", "v1", "lif", "adLIF", "RadLIF", "spiking_lstm", "v2 off smoothed", "v2 binary clamp")
 # A power of two as unit keeps what is sent on the grid.
@@ -294,6 +294,14 @@ def test_the_leaky_integrator_is_the_cpus(interpreted):
     assert_integrates("cpu")
 
 
+def launches_kept(kept: dict):
+    """In place of a launch: remember it, with what it was given."""
+    def keep(launch, arguments):
+        kept.setdefault(launch, arguments)
+
+    return keep
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("name", [each for each in DYADIC if " " not in each or each == "v2 smoothed"])
@@ -305,15 +313,14 @@ def test_kernels_compile_for_a_gpu(monkeypatch, tmp_path, name, kind):
     from snn_asr.network.kernels.triton import walking
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(walking.Launch, "__call__", lambda launch, *given: launches.setdefault(launch, given[0]))
-    launches: dict = {}
+    monkeypatch.setattr(walking.Launch, "__call__", launches_kept(launches := {}))
     given = dyadic(name, 2, 1, 550, seed=0)
     run(given._replace(drive=given.drive.to(kind)), "triton")[0].sum().backward()
     assert len(launches) == 2
     types = {torch.int64: "*i64", torch.float32: "*fp32", torch.bfloat16: "*bf16"}
     for launch, arguments in launches.items():
         options = dict(launch.options)
-        kinds = {"offset": "i32", **{each: types[given.dtype] for each, given in arguments._asdict().items()}}
+        kinds = {each: types[given.dtype] if isinstance(given, Tensor) else "i32" for each, given in arguments.items()}
         signature = {each: "constexpr" if each in options else kinds[each] for each in launch.kernel.arg_names}
         source = ASTSource(launch.kernel, signature, {each: options[each] for each in signature if each in options})
         settings = {"num_warps": options["num_warps"], "enable_fp_fusion": False}

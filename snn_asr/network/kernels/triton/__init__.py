@@ -1,7 +1,8 @@
 """Triton on a CUDA device. NOT MEASURED YET: built and tested without a GPU, in Triton's interpreter and its compiler.
 
     tiles.py      what the kernels share: a program's tile, its products and gates, the coder
-    walking.py    launches: a scan over all frames, or step kernels captured in a CUDA graph
+    scanning.py   launches of scans over all frames
+    walking.py    launches of step kernels captured in a CUDA graph
     integrator.py the leaky integrator behind a layer
     <cell>.py     forward and backward kernels of a family
 

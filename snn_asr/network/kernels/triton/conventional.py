@@ -1,4 +1,4 @@
-"""The conventional layer (cells/conventional.py) in Triton: one scan over all frames each way. Not measured yet."""
+"""The conventional layer (cells/conventional.py) in Triton: one scan over all frames each way."""
 
 from __future__ import annotations
 
@@ -9,87 +9,111 @@ from torch import Tensor
 
 from snn_asr.network.cells.conventional import Parameters, State
 from snn_asr.network.kernels import Trace
-from snn_asr.network.kernels.reference import previous
-from snn_asr.network.kernels.triton.tiles import at, receive, send, tile
-from snn_asr.network.kernels.triton.walking import after, coder_numbers, dense, slots, state_type, walk
+from snn_asr.network.kernels.triton.scanning import scan, starts
+from snn_asr.network.kernels.triton.tiles import coder_of, frames_ahead, keep, receive, row_of, send
+from snn_asr.network.kernels.triton.walking import coder_numbers, dense, state_type
 
 
 @triton.jit
 def _forward(
-    table, numbers, SIZE: tl.constexpr, ROWS: tl.constexpr, UNITS: tl.constexpr, STATE: tl.constexpr,
-    MASKED: tl.constexpr, SPIKING: tl.constexpr,
+    drive, decay, current0, membrane0, output0, mask, numbers, lengths, currents, membranes, outputs, frames,
+    SIZE: tl.constexpr, UNITS: tl.constexpr, GROUP: tl.constexpr, STATE: tl.constexpr, MASKED: tl.constexpr,
+    SPIKING: tl.constexpr,
 ):
-    rows, units, lengths, frames, longest = tile(table, ROWS, UNITS)
-    slot = rows * (frames + 1) * SIZE + units
-    drives = at(table, 4, STATE) + rows * frames * SIZE + units
-    currents, membranes, outputs = at(table, 5, STATE) + slot, at(table, 6, STATE) + slot, at(table, 7, STATE) + slot
-    here = (lengths > 0) & (units < SIZE)
-    current = tl.load(currents, mask=here, other=0.0)
-    membrane = tl.load(membranes, mask=here, other=0.0)
-    output = tl.load(outputs, mask=here, other=0.0)
-    decay = tl.load(at(table, 8, STATE) + units, mask=units < SIZE, other=0.0)
+    row, units, here, length = row_of(lengths, SIZE, UNITS)
+    start, place, coder = row * SIZE + units, row * frames * SIZE + units, coder_of(numbers)
+    current = tl.load(current0 + start, mask=here, other=0.0)
+    membrane = tl.load(membrane0 + start, mask=here, other=0.0)
+    output = tl.load(output0 + start, mask=here, other=0.0)
+    kept = tl.load(decay + units, mask=here, other=0.0)
+    masked = current
     if MASKED:
-        mask = tl.load(at(table, 9, STATE) + rows * SIZE + units, mask=here, other=0.0)
-    n = longest * 0
-    while n < longest:
-        alive = (n < lengths) & (units < SIZE)
-        given = tl.load(drives + n * SIZE, mask=alive, other=0.0)
-        if MASKED:
-            given = given * mask
-        current = decay * current + given
-        if SPIKING:
-            membrane = (membrane - output) + current
-            output = send(membrane, numbers)
-        else:
-            membrane, output = current, current
-        n += 1
-        tl.store(currents + n * SIZE, current, mask=alive)
-        tl.store(membranes + n * SIZE, membrane, mask=alive)
-        tl.store(outputs + n * SIZE, output, mask=alive)
+        masked = tl.load(mask + start, mask=here, other=0.0)
+    n = frames * 0
+    while n < frames:
+        given = frames_ahead(drive + place, n, 1, length, here, SIZE, GROUP)
+        for i in tl.static_range(GROUP):
+            sent = given[i]
+            if MASKED:
+                sent = sent * masked
+            current = kept * current + sent
+            if SPIKING:
+                membrane = (membrane - output) + current
+                output = send(membrane, coder)
+            else:
+                membrane, output = current, current
+            keep(currents + place, current, n + i, length, frames, here, SIZE)
+            keep(membranes + place, membrane, n + i, length, frames, here, SIZE)
+            keep(outputs + place, output, n + i, length, frames, here, SIZE)
+        n += GROUP
 
 
 @triton.jit
 def _backward(
-    table, numbers, SIZE: tl.constexpr, ROWS: tl.constexpr, UNITS: tl.constexpr, STATE: tl.constexpr,
+    gradient, decay, currents, current0, membranes, mask, numbers, lengths, to_drive, to_decay, frames,
+    SIZE: tl.constexpr, UNITS: tl.constexpr, GROUP: tl.constexpr, STATE: tl.constexpr, MASKED: tl.constexpr,
     SPIKING: tl.constexpr,
 ):
-    """g_I for all frames."""
-    rows, units, lengths, frames, longest = tile(table, ROWS, UNITS)
-    place = rows * frames * SIZE + units
-    gradients, membranes = at(table, 4, STATE) + place, at(table, 5, STATE) + place
-    results = at(table, 6, STATE) + place
-    decay = tl.load(at(table, 7, STATE) + units, mask=units < SIZE, other=0.0)
-    to_current, to_membrane = tl.full((ROWS, UNITS), 0.0, STATE), tl.full((ROWS, UNITS), 0.0, STATE)
-    n = longest
-    while n > 0:
-        n -= 1
-        alive = (n < lengths) & (units < SIZE)
-        total = tl.load(gradients + n * SIZE, mask=alive, other=0.0)
+    """g_I for all frames, under the mask, and each row's share of the gradient of τ."""
+    row, units, here, length = row_of(lengths, SIZE, UNITS)
+    start, place, limit = row * SIZE + units, row * frames * SIZE + units, tl.load(numbers)
+    first = tl.load(current0 + start, mask=here, other=0.0)
+    kept = tl.load(decay + units, mask=here, other=0.0)
+    masked = first
+    if MASKED:
+        masked = tl.load(mask + start, mask=here, other=0.0)
+    to_current, to_membrane = tl.full((UNITS,), 0.0, STATE), tl.full((UNITS,), 0.0, STATE)
+    total = tl.full((UNITS,), 0.0, STATE)
+    n = frames - 1
+    while n >= 0:
+        given = frames_ahead(gradient + place, n, -1, length, here, SIZE, GROUP)
+        befores = frames_ahead(currents + place - SIZE, n, -1, length, here, SIZE, GROUP, 1)
         if SPIKING:
-            to_membrane = receive(total, tl.load(membranes + n * SIZE, mask=alive, other=0.0), to_membrane, numbers)
-            total = to_membrane
-        to_current = total + decay * to_current
-        tl.store(results + n * SIZE, to_current, mask=alive)
+            levels = frames_ahead(membranes + place, n, -1, length, here, SIZE, GROUP)
+        for i in tl.static_range(GROUP):
+            sent = given[i]
+            if SPIKING:
+                to_membrane = receive(sent, levels[i], to_membrane, limit)
+                sent = to_membrane
+            to_current = sent + kept * to_current
+            before = tl.where(n - i > 0, befores[i], first)
+            total += tl.where((n - i >= 0) & (n - i < length), to_current * before, 0.0)
+            result = to_current
+            if MASKED:
+                result = to_current * masked
+            keep(to_drive + place, result, n - i, length, frames, here, SIZE)
+        n -= GROUP
+    tl.store(to_decay + start, total, mask=here)
+
+
+def _flags(parameters: Parameters) -> dict[str, bool]:
+    return {"MASKED": parameters.mask is not None, "SPIKING": parameters.coder is not None}
 
 
 def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:
     """As the reference; frames beyond ``lengths`` are not computed, their states are zero."""
-    kind = state_type(drive)
-    drive, states = dense(drive, kind), slots(state, drive.shape[1], kind)
-    given = [drive, *states, dense(parameters.decay, kind), dense(parameters.mask, kind)]
-    walk(
-        _forward, drive.shape[-1], lengths, given, coder_numbers(parameters.coder), MASKED=parameters.mask is not None,
-        SPIKING=parameters.coder is not None,
-    )
-    return Trace(drive, after(states))
+    given = dense(drive, state_type(drive))
+    batch, frames, size = given.shape
+    states = State(*(torch.empty_like(given) for _ in State._fields))
+    tensors = {
+        "drive": given, "decay": dense(parameters.decay, given.dtype), **starts(state, given),
+        "mask": dense(parameters.mask, given.dtype), "currents": states.current, "membranes": states.membrane,
+        "outputs": states.output,
+    }
+    scan(_forward, size, frames, lengths, tensors, coder_numbers(parameters.coder), **_flags(parameters))
+    return Trace(given, states)
 
 
 def backward(gradient: Tensor, trace: Trace, state: State, parameters: Parameters) -> tuple[Tensor, Tensor]:
     """Gradients of the drive and of τ, as the reference's."""
-    kind = trace.sums.dtype
-    current = torch.zeros_like(gradient, dtype=kind, memory_format=torch.contiguous_format)
-    given = [dense(each, kind) for each in (gradient, trace.states.membrane, current, parameters.decay)]
-    spiking = parameters.coder is not None
-    walk(_backward, current.shape[-1], None, given, coder_numbers(parameters.coder), SPIKING=spiking)
-    to_decay = (current * previous(trace.states.current, state.current)).sum((0, 1))
-    return (current if parameters.mask is None else current * parameters.mask.unsqueeze(1)), to_decay
+    kind, (batch, frames, size) = trace.sums.dtype, gradient.shape
+    to_drive, to_decay = torch.empty_like(trace.sums), torch.zeros_like(state.current, dtype=kind)
+    tensors = {
+        "gradient": dense(gradient, kind), "decay": dense(parameters.decay, kind),
+        "currents": dense(trace.states.current, kind), "current0": dense(state.current, kind),
+        "membranes": dense(trace.states.membrane, kind), "mask": dense(parameters.mask, kind), "to_drive": to_drive,
+        "to_decay": to_decay,
+    }
+    lengths = torch.full((batch,), frames, device=gradient.device)
+    scan(_backward, size, frames, lengths, tensors, coder_numbers(parameters.coder), **_flags(parameters))
+    return to_drive, to_decay.sum(0)

@@ -1,6 +1,6 @@
-"""The gated layers v1 and v2 (cells/gated.py) in Triton: v1 is a scan, v2 a step a frame. Not measured yet.
+"""The gated layers (cells/gated.py) in Triton: a step a frame with recurrent weights, without them a scan.
 
-Both walk the equations of ``kernels.reference.gated``; the backward works its factors out again from the sums.
+They walk the equations of ``kernels.reference.gated``; the backward works its factors out again from the sums.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from torch import Tensor
 from snn_asr.network.cells.gated import GATES, Parameters, State
 from snn_asr.network.kernels import Trace
 from snn_asr.network.kernels.reference import previous, weight_gradient
-from snn_asr.network.kernels.triton.tiles import at, product, receive, send, sigmoid, tile
+from snn_asr.network.kernels.triton import gated_scan
+from snn_asr.network.kernels.triton.gated_scan import gate, gate_factors
+from snn_asr.network.kernels.triton.tiles import at, coder_of, product, receive, send, sigmoid, tile
 from snn_asr.network.kernels.triton.walking import (
     after,
     coder_numbers,
@@ -26,22 +28,11 @@ from snn_asr.network.kernels.triton.walking import (
 )
 
 
-@triton.jit
-def _gate(sums, mask, CLAMPED: tl.constexpr, MASKED: tl.constexpr):
-    """φ of the candidate's sums, under the dropout mask."""
-    value = tl.maximum(sums, 0.0)
-    if CLAMPED:
-        value = tl.minimum(value, 1.0)
-    if MASKED:
-        value = value * mask
-    return value
-
-
 @triton.jit(do_not_specialize=["offset"])
 def _forward(
     table, clock, numbers, weights, offset, SIZE: tl.constexpr, PITCH: tl.constexpr, ROWS: tl.constexpr,
-    UNITS: tl.constexpr, DEPTH: tl.constexpr, STATE: tl.constexpr, PRODUCT: tl.constexpr, RECURRENT: tl.constexpr,
-    SMOOTHED: tl.constexpr, CLAMPED: tl.constexpr, MASKED: tl.constexpr, SPIKING: tl.constexpr,
+    UNITS: tl.constexpr, DEPTH: tl.constexpr, STATE: tl.constexpr, PRODUCT: tl.constexpr, SMOOTHED: tl.constexpr,
+    CLAMPED: tl.constexpr, MASKED: tl.constexpr, SPIKING: tl.constexpr,
 ):
     rows, units, lengths, frames, longest = tile(table, ROWS, UNITS)
     place, row = rows * frames * (2 * SIZE) + units, rows * (frames + 1) * SIZE
@@ -49,54 +40,46 @@ def _forward(
     currents, membranes = at(table, 6, STATE) + row + units, at(table, 7, STATE) + row + units
     feedbacks, sent = at(table, 8, STATE) + 2 * row + units, at(table, 9, STATE) + row
     n = tl.load(clock) + offset
-    last = longest
-    if RECURRENT:
-        last = tl.minimum(n + 1, longest)
-    here = (n < tl.minimum(lengths, last)) & (units < SIZE)
-    current = tl.load(currents + n * SIZE, mask=here, other=0.0)
-    membrane = tl.load(membranes + n * SIZE, mask=here, other=0.0)
-    output = tl.load(sent + units + n * SIZE, mask=here, other=0.0)
-    mask = current
-    if MASKED:
-        mask = tl.load(at(table, 10, STATE) + rows * SIZE + units, mask=here, other=0.0)
-    while n < last:
+    if n < longest:
         alive = (n < lengths) & (units < SIZE)
+        current = tl.load(currents + n * SIZE, mask=alive, other=0.0)
+        membrane = tl.load(membranes + n * SIZE, mask=alive, other=0.0)
+        output = tl.load(sent + units + n * SIZE, mask=alive, other=0.0)
+        mask = current
+        if MASKED:
+            mask = tl.load(at(table, 10, STATE) + rows * SIZE + units, mask=alive, other=0.0)
         forget = tl.load(drives + n * (2 * SIZE), mask=alive, other=0.0)
         candidate = tl.load(drives + n * (2 * SIZE) + SIZE, mask=alive, other=0.0)
-        if RECURRENT:
-            fed_back = product(
-                sent + n * SIZE, n < lengths, weights, SIZE, PITCH, ROWS, 2 * UNITS, DEPTH, STATE, PRODUCT
-            )
-            to_forget, to_candidate = tl.split(tl.reshape(fed_back, (ROWS, UNITS, 2)))
-            if SMOOTHED:
-                kept = tl.load(numbers + 4)
-                before = feedbacks + n * (2 * SIZE)
-                to_forget += kept * (tl.load(before, mask=alive, other=0.0) - to_forget)
-                to_candidate += kept * (tl.load(before + SIZE, mask=alive, other=0.0) - to_candidate)
-                tl.store(before + 2 * SIZE, to_forget, mask=alive)
-                tl.store(before + 3 * SIZE, to_candidate, mask=alive)
-            forget += to_forget
-            candidate += to_candidate
-            tl.store(sums + n * (2 * SIZE), forget, mask=alive)
-            tl.store(sums + n * (2 * SIZE) + SIZE, candidate, mask=alive)
+        fed_back = product(sent + n * SIZE, n < lengths, weights, SIZE, PITCH, ROWS, 2 * UNITS, DEPTH, STATE, PRODUCT)
+        to_forget, to_candidate = tl.split(tl.reshape(fed_back, (ROWS, UNITS, 2)))
+        if SMOOTHED:
+            kept = tl.load(numbers + 4)
+            before = feedbacks + n * (2 * SIZE)
+            to_forget += kept * (tl.load(before, mask=alive, other=0.0) - to_forget)
+            to_candidate += kept * (tl.load(before + SIZE, mask=alive, other=0.0) - to_candidate)
+            tl.store(before + 2 * SIZE, to_forget, mask=alive)
+            tl.store(before + 3 * SIZE, to_candidate, mask=alive)
+        forget += to_forget
+        candidate += to_candidate
+        tl.store(sums + n * (2 * SIZE), forget, mask=alive)
+        tl.store(sums + n * (2 * SIZE) + SIZE, candidate, mask=alive)
         forget = sigmoid(forget)
-        current = forget * current + (1.0 - forget) * _gate(candidate, mask, CLAMPED, MASKED)
+        current = forget * current + (1.0 - forget) * gate(candidate, mask, CLAMPED, MASKED)
         if SPIKING:
             membrane = (membrane - output) + current
-            output = send(membrane, numbers)
+            output = send(membrane, coder_of(numbers))
         else:
             membrane, output = current, current
-        n += 1
-        tl.store(currents + n * SIZE, current, mask=alive)
-        tl.store(membranes + n * SIZE, membrane, mask=alive)
-        tl.store(sent + units + n * SIZE, output, mask=alive)
+        tl.store(currents + (n + 1) * SIZE, current, mask=alive)
+        tl.store(membranes + (n + 1) * SIZE, membrane, mask=alive)
+        tl.store(sent + units + (n + 1) * SIZE, output, mask=alive)
 
 
 @triton.jit(do_not_specialize=["offset"])
 def _backward(
     table, clock, numbers, weights, offset, SIZE: tl.constexpr, PITCH: tl.constexpr, ROWS: tl.constexpr,
-    UNITS: tl.constexpr, DEPTH: tl.constexpr, STATE: tl.constexpr, PRODUCT: tl.constexpr, RECURRENT: tl.constexpr,
-    SMOOTHED: tl.constexpr, CLAMPED: tl.constexpr, MASKED: tl.constexpr, SPIKING: tl.constexpr,
+    UNITS: tl.constexpr, DEPTH: tl.constexpr, STATE: tl.constexpr, PRODUCT: tl.constexpr, SMOOTHED: tl.constexpr,
+    CLAMPED: tl.constexpr, MASKED: tl.constexpr, SPIKING: tl.constexpr,
 ):
     """``feedbacks`` is g_R, or g_D where nothing is smoothed; g_V and F ⊙ g_I go from step to step."""
     rows, units, lengths, frames, longest = tile(table, ROWS, UNITS)
@@ -106,44 +89,32 @@ def _backward(
     results, feedbacks = at(table, 8, STATE) + 2 * row + units, at(table, 9, STATE) + 2 * row
     carried = rows * SIZE + units
     to_currents, to_membranes = at(table, 10, STATE) + carried, at(table, 11, STATE) + carried
-    n = frames - tl.load(clock) - offset
-    first = longest * 0
-    if RECURRENT:
-        first = tl.maximum(n - 1, 0)
-    working = (n > first) & (lengths > 0) & (units < SIZE)
-    to_current = tl.load(to_currents, mask=working, other=0.0)
-    to_membrane = tl.load(to_membranes, mask=working, other=0.0)
-    mask = to_current
-    if MASKED:
-        mask = tl.load(at(table, 12, STATE) + carried, mask=working, other=0.0)
-    while n > first:
-        n -= 1
+    n = frames - 1 - tl.load(clock) - offset
+    if n >= 0:
         alive = (n < lengths) & (units < SIZE)
-        total = tl.load(gradients + n * SIZE, mask=alive, other=0.0)
-        if RECURRENT:
-            following = feedbacks + (n + 1) * (2 * SIZE)
-            fed_back = product(
-                following, n + 1 < lengths, weights, 2 * SIZE, PITCH, ROWS, UNITS, DEPTH, STATE, PRODUCT
-            )
-            if SMOOTHED:
-                fed_back *= tl.load(numbers + 5)
-            total += fed_back
+        to_current = tl.load(to_currents, mask=alive, other=0.0)
+        to_membrane = tl.load(to_membranes, mask=alive, other=0.0)
+        mask = to_current
+        if MASKED:
+            mask = tl.load(at(table, 12, STATE) + carried, mask=alive, other=0.0)
+        following = feedbacks + (n + 1) * (2 * SIZE)
+        total = product(
+            following, n + 1 < lengths, weights, 2 * SIZE, PITCH, ROWS, UNITS, DEPTH, STATE, PRODUCT
+        )
+        if SMOOTHED:
+            total *= tl.load(numbers + 5)
+        total += tl.load(gradients + n * SIZE, mask=alive, other=0.0)
         if SPIKING:
-            to_membrane = receive(total, tl.load(membranes + n * SIZE, mask=alive, other=0.0), to_membrane, numbers)
+            membrane = tl.load(membranes + n * SIZE, mask=alive, other=0.0)
+            to_membrane = receive(total, membrane, to_membrane, tl.load(numbers))
             total = to_membrane
         to_current = total + to_current
-        forget = sigmoid(tl.load(sums + n * (2 * SIZE), mask=alive, other=0.0))
-        candidate = tl.load(sums + n * (2 * SIZE) + SIZE, mask=alive, other=0.0)
         before = tl.load(befores + n * SIZE, mask=alive, other=0.0)
-        value = _gate(candidate, mask, CLAMPED, MASKED)
-        to_forget = to_current * (before - value) * forget * (1.0 - forget)
-        to_candidate = to_current * (1.0 - forget)
-        if MASKED:
-            to_candidate = to_candidate * mask
-        passes = candidate > 0
-        if CLAMPED:
-            passes = passes & (candidate < 1)
-        to_candidate = tl.where(passes, to_candidate, 0.0)
+        forget, to_forget, to_candidate = gate_factors(
+            tl.load(sums + n * (2 * SIZE), mask=alive, other=0.0),
+            tl.load(sums + n * (2 * SIZE) + SIZE, mask=alive, other=0.0), before, mask, CLAMPED, MASKED,
+        )
+        to_forget, to_candidate = to_current * to_forget, to_current * to_candidate
         tl.store(results + n * (2 * SIZE), to_forget, mask=alive)
         tl.store(results + n * (2 * SIZE) + SIZE, to_candidate, mask=alive)
         if SMOOTHED:
@@ -153,18 +124,15 @@ def _backward(
             to_candidate += tl.load(numbers + 4) * tl.load(own + 3 * SIZE, mask=later, other=0.0)
             tl.store(own, to_forget, mask=alive)
             tl.store(own + SIZE, to_candidate, mask=alive)
-        to_current = to_current * forget
-    if RECURRENT:
-        tl.store(to_currents, to_current, mask=working)
-        tl.store(to_membranes, to_membrane, mask=working)
+        tl.store(to_currents, to_current * forget, mask=alive)
+        tl.store(to_membranes, to_membrane, mask=alive)
 
 
 def _options(parameters: Parameters) -> dict:
     smoothing = parameters.smoothing
     return {
         "numbers": (*coder_numbers(parameters.coder), smoothing, 1 - smoothing),
-        "RECURRENT": parameters.recurrent is not None,
-        "SMOOTHED": parameters.recurrent is not None and smoothing > 0,
+        "SMOOTHED": smoothing > 0,
         "CLAMPED": parameters.candidate == "clamp",
         "MASKED": parameters.mask is not None,
         "SPIKING": parameters.coder is not None,
@@ -173,25 +141,27 @@ def _options(parameters: Parameters) -> dict:
 
 def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:
     """As the reference; frames beyond ``lengths`` are not computed, their states are zero."""
+    if parameters.recurrent is None:
+        return gated_scan.forward(drive, lengths, state, parameters)
     kind, recurrent = state_type(drive), parameters.recurrent
     given, states = dense(drive, kind), slots(state, drive.shape[1], kind)
-    sums = given if recurrent is None else torch.zeros_like(given)
-    packed = None if recurrent is None else pack(recurrent, GATES, product_type(drive, recurrent))
+    sums = torch.zeros_like(given)
+    packed = pack(recurrent, GATES, product_type(drive, recurrent))
     tensors = [given, sums, *states, dense(parameters.mask, kind)]
-    walk(_forward, states.output.shape[-1], lengths, tensors, weights=packed, **_options(parameters))
+    walk(_forward, states.output.shape[-1], lengths, tensors, packed, **_options(parameters))
     return Trace(sums, after(states))
 
 
 def backward(gradient: Tensor, trace: Trace, state: State, parameters: Parameters) -> tuple[Tensor, Tensor | None]:
     """Gradients of the drive and of U, as the reference's."""
+    if parameters.recurrent is None:
+        return gated_scan.backward(gradient, trace, state, parameters)
     kind, recurrent, states = trace.sums.dtype, parameters.recurrent, trace.states
     drive = torch.zeros_like(trace.sums)
-    feedback = torch.zeros_like(drive) if recurrent is not None and parameters.smoothing else drive
-    packed = None if recurrent is None else pack(recurrent.T, 1, product_type(drive, recurrent))
+    feedback = torch.zeros_like(drive) if parameters.smoothing else drive
+    packed = pack(recurrent.T, 1, product_type(drive, recurrent))
     given = [gradient, trace.sums, previous(states.current, state.current), states.membrane]
     carried = [gradient.new_zeros(len(gradient), gradient.shape[-1], dtype=kind) for _ in range(2)]
     tensors = [*(dense(each, kind) for each in given), drive, feedback, *carried, dense(parameters.mask, kind)]
-    walk(_backward, gradient.shape[-1], None, tensors, weights=packed, **_options(parameters))
-    if recurrent is None:
-        return drive, None
+    walk(_backward, gradient.shape[-1], None, tensors, packed, **_options(parameters))
     return drive, (1 - parameters.smoothing) * weight_gradient(feedback, previous(states.output, state.output))

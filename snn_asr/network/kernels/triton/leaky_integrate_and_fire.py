@@ -1,7 +1,6 @@
-"""The leaky integrate-and-fire layers in Triton: LIF and adLIF are scans, RLIF and RadLIF a step a frame.
-Not measured yet.
+"""The leaky integrate-and-fire layers in Triton: LIF and adLIF scans (leaky_scan.py), RLIF and RadLIF a step a frame.
 
-The surrogate derivative and the gradients of the parameters come from ``kernels.reference.adaptive_lif``.
+The surrogate derivative and the gradients of the recurrent ones' parameters come from the reference.
 """
 
 from __future__ import annotations
@@ -14,6 +13,8 @@ from torch import Tensor
 from snn_asr.network.cells.leaky_integrate_and_fire import GATES, THRESHOLD, Parameters, State
 from snn_asr.network.kernels import Trace
 from snn_asr.network.kernels.reference import leaky_integrate_and_fire as reference
+from snn_asr.network.kernels.triton import leaky_scan
+from snn_asr.network.kernels.triton.slopes import slope_numbers
 from snn_asr.network.kernels.triton.tiles import at, product, tile
 from snn_asr.network.kernels.triton.walking import after, dense, pack, product_type, slots, state_type, walk
 
@@ -21,8 +22,7 @@ from snn_asr.network.kernels.triton.walking import after, dense, pack, product_t
 @triton.jit(do_not_specialize=["offset"])
 def _forward(
     table, clock, numbers, weights, offset, SIZE: tl.constexpr, PITCH: tl.constexpr, ROWS: tl.constexpr,
-    UNITS: tl.constexpr, DEPTH: tl.constexpr, STATE: tl.constexpr, PRODUCT: tl.constexpr, RECURRENT: tl.constexpr,
-    ADAPTIVE: tl.constexpr,
+    UNITS: tl.constexpr, DEPTH: tl.constexpr, STATE: tl.constexpr, PRODUCT: tl.constexpr, ADAPTIVE: tl.constexpr,
 ):
     rows, units, lengths, frames, longest = tile(table, ROWS, UNITS)
     place, row = rows * frames * SIZE + units, rows * (frames + 1) * SIZE
@@ -30,42 +30,33 @@ def _forward(
     potentials, adaptations = at(table, 6, STATE) + row + units, at(table, 7, STATE) + row + units
     sent = at(table, 8, STATE) + row
     n = tl.load(clock) + offset
-    last = longest
-    if RECURRENT:
-        last = tl.minimum(n + 1, longest)
-    here = (n < tl.minimum(lengths, last)) & (units < SIZE)
-    potential = tl.load(potentials + n * SIZE, mask=here, other=0.0)
-    output = tl.load(sent + units + n * SIZE, mask=here, other=0.0)
-    decay = tl.load(at(table, 9, STATE) + units, mask=units < SIZE, other=0.0)
-    threshold = tl.load(numbers)
-    adaptation = tl.full((ROWS, UNITS), 0.0, STATE)
-    if ADAPTIVE:
-        adaptation = tl.load(adaptations + n * SIZE, mask=here, other=0.0)
-        adaptation_decay = tl.load(at(table, 10, STATE) + units, mask=units < SIZE, other=0.0)
-        coupling = tl.load(at(table, 11, STATE) + units, mask=units < SIZE, other=0.0)
-        jump = tl.load(at(table, 12, STATE) + units, mask=units < SIZE, other=0.0)
-    while n < last:
+    if n < longest:
         alive = (n < lengths) & (units < SIZE)
+        potential = tl.load(potentials + n * SIZE, mask=alive, other=0.0)
+        output = tl.load(sent + units + n * SIZE, mask=alive, other=0.0)
+        decay = tl.load(at(table, 9, STATE) + units, mask=units < SIZE, other=0.0)
         total = tl.load(drives + n * SIZE, mask=alive, other=0.0)
-        if RECURRENT:
-            total += product(sent + n * SIZE, n < lengths, weights, SIZE, PITCH, ROWS, UNITS, DEPTH, STATE, PRODUCT)
-            tl.store(sums + n * SIZE, total, mask=alive)
-        n += 1
+        total += product(sent + n * SIZE, n < lengths, weights, SIZE, PITCH, ROWS, UNITS, DEPTH, STATE, PRODUCT)
+        tl.store(sums + n * SIZE, total, mask=alive)
         if ADAPTIVE:
+            adaptation = tl.load(adaptations + n * SIZE, mask=alive, other=0.0)
+            adaptation_decay = tl.load(at(table, 10, STATE) + units, mask=units < SIZE, other=0.0)
+            coupling = tl.load(at(table, 11, STATE) + units, mask=units < SIZE, other=0.0)
+            jump = tl.load(at(table, 12, STATE) + units, mask=units < SIZE, other=0.0)
             adaptation = adaptation_decay * adaptation + coupling * potential
             adaptation = adaptation + jump * output
             total = total - adaptation
-            tl.store(adaptations + n * SIZE, adaptation, mask=alive)
+            tl.store(adaptations + (n + 1) * SIZE, adaptation, mask=alive)
         potential = decay * (potential - output) + (1.0 - decay) * total
-        output = tl.where(potential - threshold > 0, 1.0, 0.0).to(STATE)
-        tl.store(potentials + n * SIZE, potential, mask=alive)
-        tl.store(sent + units + n * SIZE, output, mask=alive)
+        output = tl.where(potential - tl.load(numbers) > 0, 1.0, 0.0).to(STATE)
+        tl.store(potentials + (n + 1) * SIZE, potential, mask=alive)
+        tl.store(sent + units + (n + 1) * SIZE, output, mask=alive)
 
 
 @triton.jit(do_not_specialize=["offset"])
 def _backward(
     table, clock, weights, offset, SIZE: tl.constexpr, PITCH: tl.constexpr, ROWS: tl.constexpr, UNITS: tl.constexpr,
-    DEPTH: tl.constexpr, STATE: tl.constexpr, PRODUCT: tl.constexpr, RECURRENT: tl.constexpr, ADAPTIVE: tl.constexpr,
+    DEPTH: tl.constexpr, STATE: tl.constexpr, PRODUCT: tl.constexpr, ADAPTIVE: tl.constexpr,
 ):
     """g_u and g_w of the frame behind are read where they were written."""
     rows, units, lengths, frames, longest = tile(table, ROWS, UNITS)
@@ -73,29 +64,21 @@ def _backward(
     gradients, slopes = at(table, 4, STATE) + row + units, at(table, 5, STATE) + row + units
     to_potentials, to_adaptations = at(table, 6, STATE) + row, at(table, 7, STATE) + row + units
     decay = tl.load(at(table, 8, STATE) + units, mask=units < SIZE, other=0.0)
-    n = frames - tl.load(clock) - offset
-    first = longest * 0
-    if RECURRENT:
-        first = tl.maximum(n - 1, 0)
-    behind = (n > first) & (n < lengths) & (units < SIZE)
-    potential = tl.load(to_potentials + units + n * SIZE, mask=behind, other=0.0)
-    adaptation = tl.full((ROWS, UNITS), 0.0, STATE)
-    if ADAPTIVE:
-        adaptation = tl.load(to_adaptations + n * SIZE, mask=behind, other=0.0)
-        adaptation_decay = tl.load(at(table, 9, STATE) + units, mask=units < SIZE, other=0.0)
-        coupling = tl.load(at(table, 10, STATE) + units, mask=units < SIZE, other=0.0)
-        jump = tl.load(at(table, 11, STATE) + units, mask=units < SIZE, other=0.0)
-    while n > first:
-        sent = tl.full((ROWS, UNITS), 0.0, STATE)
-        if RECURRENT:
-            sent = product(
-                to_potentials + n * SIZE, n < lengths, weights, SIZE, PITCH, ROWS, UNITS, DEPTH, STATE, PRODUCT
-            )
-        n -= 1
-        alive = (n < lengths) & (units < SIZE)
+    n = frames - 1 - tl.load(clock) - offset
+    if n >= 0:
+        alive, behind = (n < lengths) & (units < SIZE), (n + 1 < lengths) & (units < SIZE)
+        following = (n + 1) * SIZE
+        potential = tl.load(to_potentials + units + following, mask=behind, other=0.0)
+        sent = product(
+            to_potentials + following, n + 1 < lengths, weights, SIZE, PITCH, ROWS, UNITS, DEPTH, STATE, PRODUCT
+        )
         kept = decay * potential
         sent += tl.load(gradients + n * SIZE, mask=alive, other=0.0) - kept
         if ADAPTIVE:
+            adaptation = tl.load(to_adaptations + following, mask=behind, other=0.0)
+            adaptation_decay = tl.load(at(table, 9, STATE) + units, mask=units < SIZE, other=0.0)
+            coupling = tl.load(at(table, 10, STATE) + units, mask=units < SIZE, other=0.0)
+            jump = tl.load(at(table, 11, STATE) + units, mask=units < SIZE, other=0.0)
             sent += jump * adaptation
             kept += coupling * adaptation
         potential = tl.load(slopes + n * SIZE, mask=alive, other=0.0) * sent + kept
@@ -110,33 +93,38 @@ def _neurons(parameters: Parameters, kind: torch.dtype) -> list[Tensor | None]:
     return [dense(each, kind) for each in parameters[:4]]
 
 
-def _options(parameters: Parameters) -> dict[str, bool]:
-    return {"RECURRENT": parameters.recurrent is not None, "ADAPTIVE": parameters.adaptation_decay is not None}
-
-
 def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:
     """As the reference; frames beyond ``lengths`` are not computed, their states are zero."""
     kind, recurrent = state_type(drive), parameters.recurrent
+    if recurrent is None:
+        return leaky_scan.forward(drive, lengths, state, parameters)
     given, states = dense(drive, kind), slots(state, drive.shape[1], kind)
-    sums = given if recurrent is None else torch.zeros_like(given)
-    packed = None if recurrent is None else pack(recurrent, GATES, product_type(drive, recurrent))
+    sums = torch.zeros_like(given)
+    packed = pack(recurrent, GATES, product_type(drive, recurrent))
     tensors = [given, sums, *states, *_neurons(parameters, kind)]
-    walk(_forward, drive.shape[-1], lengths, tensors, (THRESHOLD,), packed, **_options(parameters))
+    walk(_forward, drive.shape[-1], lengths, tensors, packed, (THRESHOLD,), ADAPTIVE=_adaptive(parameters))
     return Trace(sums, after(states))
 
 
 def backward(gradient: Tensor, trace: Trace, state: State, parameters: Parameters) -> tuple[Tensor | None, ...]:
     """Gradients of the drive and of the parameters in TRAINED, as the reference's."""
+    if parameters.recurrent is None:
+        numbers = slope_numbers(parameters.derivative)
+        if numbers is None:
+            return reference.backward(gradient, trace, state, parameters)
+        return leaky_scan.backward(gradient, trace, state, parameters, numbers)
     return reference.backward(gradient, trace, state, parameters, _recursion)
 
 
 def _recursion(gradient: Tensor, slope: Tensor, parameters: Parameters) -> tuple[Tensor, Tensor | None]:
-    """The recursion of ``kernels.reference.adaptive_lif``; 1 - α is worked into V before it is packed."""
-    kind, recurrent = slope.dtype, parameters.recurrent
+    """The recursion of the reference; 1 - α is worked into V before it is packed."""
+    kind, recurrent, adaptive = slope.dtype, parameters.recurrent, _adaptive(parameters)
     to_potential, to_adaptation = (torch.zeros_like(slope, memory_format=torch.contiguous_format) for _ in range(2))
-    packed = None
-    if recurrent is not None:
-        packed = pack(((1 - parameters.decay).unsqueeze(1) * recurrent).T, 1, product_type(slope, recurrent))
+    packed = pack(((1 - parameters.decay).unsqueeze(1) * recurrent).T, 1, product_type(slope, recurrent))
     tensors = [dense(gradient, kind), dense(slope, kind), to_potential, to_adaptation, *_neurons(parameters, kind)]
-    walk(_backward, slope.shape[-1], None, tensors, weights=packed, **_options(parameters))
-    return to_potential, to_adaptation if parameters.adaptation_decay is not None else None
+    walk(_backward, slope.shape[-1], None, tensors, packed, ADAPTIVE=adaptive)
+    return to_potential, to_adaptation if adaptive else None
+
+
+def _adaptive(parameters: Parameters) -> bool:
+    return parameters.adaptation_decay is not None

@@ -88,7 +88,8 @@ def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters
     sums = torch.zeros_like(given)
     packed = pack(parameters.recurrent, GATES, product_type(drive, parameters.recurrent))
     walk(
-        _forward, states.output.shape[-1], lengths, [given, sums, *states], (parameters.threshold,), packed,
+        _forward, states.output.shape[-1], lengths, [given, sums, *states], packed,
+        (parameters.threshold,),
         THRESHOLDED=parameters.cell == "thresholded",
     )
     return Trace(sums, after(states))

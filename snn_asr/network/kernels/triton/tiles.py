@@ -56,18 +56,37 @@ def sigmoid(x):
 
 
 @triton.jit
-def send(membrane, numbers):
-    """coder.Coder, its range, scale, unit and threshold the first four ``numbers``."""
-    limit = tl.load(numbers)
-    scaled = tl.minimum(tl.maximum(membrane, -limit), limit) * tl.load(numbers + 1)
-    level = tl.where(scaled < 0, tl.ceil(scaled), tl.floor(scaled))
-    return tl.where(tl.abs(level) <= tl.load(numbers + 3), 0.0, level * tl.load(numbers + 2))
+def coder_of(numbers):
+    """Range, scale, unit and threshold of coder.Coder, the first four ``numbers``."""
+    return tl.load(numbers), tl.load(numbers + 1), tl.load(numbers + 2), tl.load(numbers + 3)
 
 
 @triton.jit
-def receive(gradient, membrane, to_membrane, numbers):
+def send(membrane, coder):
+    """What coder.Coder sends of a membrane; ``coder`` from ``coder_of``."""
+    scaled = tl.minimum(tl.maximum(membrane, -coder[0]), coder[0]) * coder[1]
+    level = tl.where(scaled < 0, tl.ceil(scaled), tl.floor(scaled))
+    return tl.where(tl.abs(level) <= coder[3], 0.0, level * coder[2])
+
+
+@triton.jit
+def receive(gradient, membrane, to_membrane, limit):
     """The gradient of the membrane, from that of the outputs and that of the membrane one frame later."""
-    return tl.where(tl.abs(membrane) <= tl.load(numbers), gradient, to_membrane)
+    return tl.where(tl.abs(membrane) <= limit, gradient, to_membrane)
+
+
+@triton.jit
+def row_of(lengths, SIZE: tl.constexpr, UNITS: tl.constexpr):
+    """Of a scan, whose programs own one row and UNITS units: the row, the units, which of them there are, and the
+    row's length."""
+    row, units = tl.program_id(1).to(tl.int64), tl.program_id(0) * UNITS + tl.arange(0, UNITS)
+    return row, units, units < SIZE, tl.load(lengths + row)
+
+
+@triton.jit
+def keep(pointers, value, n, length, frames, here, PITCH: tl.constexpr):
+    """Store a frame's value, and zero beyond the row's length."""
+    tl.store(pointers + n * PITCH, tl.where(n < length, value, 0.0), mask=here & (n >= 0) & (n < frames))
 
 
 @triton.jit

@@ -1,7 +1,7 @@
-"""How kernels are launched: one scan over all frames, or one step a frame, captured in a CUDA graph.
+"""How recurrent kernels are launched: one step a frame, captured in a CUDA graph.
 
 A kernel names what it takes: ``table`` (tiles.py), ``clock``, ``numbers``, ``weights``, ``offset``, and compile-time
-options. A scan walks all frames. A step works on the frame clock + offset (the backward counts from the end); a graph
+options. A step works on the frame clock + offset (the backward counts from the end); a graph
 holds FRAMES of them and moves the clock on, so that it serves sequences of any length: what it reads itself lies at
 addresses that never change, and the table leads to the rest. Capturing costs some milliseconds, once for each kernel,
 size of layer and number of row tiles.
@@ -12,7 +12,7 @@ take the place of a graph's steps with the same arguments.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
@@ -28,7 +28,6 @@ from snn_asr.network.coder import Coder
 FRAMES = 32  # frames of a graph
 GRAPHS = 64  # kept at a time: directions, sizes of layers, numbers of row tiles
 STEP_TILE = {"ROWS": 16, "UNITS": 16, "DEPTH": 64, "num_warps": 4}  # batch 64, 550 units: 4 · 35 programs
-SCAN_TILE = {"ROWS": 1, "UNITS": 64, "DEPTH": 16, "num_warps": 2}
 NARROW = (torch.bfloat16, torch.float16)
 KINDS = {
     torch.float32: tl.float32, torch.float64: tl.float64, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16,
@@ -53,11 +52,12 @@ class Launch:
     grid: tuple[int, int]
     options: tuple[tuple[str, object], ...]
 
-    def __call__(self, arguments: Arguments, offset: int = 0) -> None:
-        given = {**arguments._asdict(), "offset": offset, **dict(self.options)}
+    def __call__(self, arguments: Mapping[str, object]) -> None:
+        given = {**arguments, **dict(self.options)}
         taken = {name: given[name] for name in (*self.kernel.arg_names, "num_warps")}
         # Contracting V - level · unit to one instruction would subtract another number than the one that was sent.
-        self.kernel[self.grid](**taken, enable_fp_fusion=False)
+        with torch.cuda.device_of(next(each for each in taken.values() if isinstance(each, Tensor))):
+            self.kernel[self.grid](**taken, enable_fp_fusion=False)
 
 
 def state_type(drive: Tensor) -> torch.dtype:
@@ -105,39 +105,34 @@ def pack(weights: Tensor, gates: int, kind: torch.dtype) -> Tensor:
 
 def walk(
     kernel: triton.runtime.JITFunction, size: int, lengths: Tensor | None, tensors: Sequence[Tensor | None],
-    numbers: Sequence[float] = (0.0,), weights: Tensor | None = None, **flags: bool,
+    weights: Tensor, numbers: Sequence[float] = (0.0,), **flags: bool,
 ) -> None:
-    """Run ``kernel`` over all frames of H = ``size`` units, or those within ``lengths``: a scan, or with packed
-    ``weights`` steps.
+    """Run ``kernel`` over all frames of H = ``size`` units, or those within ``lengths``, with packed ``weights``.
 
     ``tensors`` are what the cell's entries of the table lead to, contiguous, the first (B, T, ·), all of one type;
     ``flags`` are the kernel's own options.
     """
-    like, recurrent = tensors[0], weights is not None
+    like = tensors[0]
     batch, frames = like.shape[:2]
     if not (batch and frames and size):
         return
-    chosen = STEP_TILE if recurrent else SCAN_TILE
-    weights = like.new_zeros(0, 0) if weights is None else weights
-    grid = _tiles(size, chosen["UNITS"]), _tiles(batch, chosen["ROWS"])
+    grid = _tiles(size, STEP_TILE["UNITS"]), _tiles(batch, STEP_TILE["ROWS"])
     if lengths is None:
         lengths = torch.full((batch,), frames, device=like.device)
     lengths = lengths.to(like.device, torch.int64).contiguous()
-    longest = torch.nn.functional.pad(lengths, (0, grid[1] * chosen["ROWS"] - batch)).view(grid[1], -1).amax(1)
+    longest = torch.nn.functional.pad(lengths, (0, grid[1] * STEP_TILE["ROWS"] - batch)).view(grid[1], -1).amax(1)
     addresses = [0 if each is None else each.data_ptr() for each in (lengths, longest, *tensors)]
     arguments = Arguments(
         _send([batch, frames, *addresses], torch.int64, like.device), lengths.new_zeros(1),
-        _send(numbers, like.dtype, like.device), weights,
+        send_numbers(numbers, like), weights,
     )
     options = {
-        **chosen, **flags, "SIZE": size, "PITCH": weights.shape[1], "STATE": KINDS[like.dtype],
+        **STEP_TILE, **flags, "SIZE": size, "PITCH": weights.shape[1], "STATE": KINDS[like.dtype],
         "PRODUCT": KINDS[weights.dtype],
     }
     launch = Launch(kernel, grid, tuple(options.items()))
     with torch.cuda.device_of(like):
-        if not recurrent:
-            launch(arguments)
-        elif like.is_cuda:
+        if like.is_cuda:
             shapes = tuple((each.shape, each.dtype) for each in arguments)
             _captured(launch, like.device, torch.cuda.current_stream().cuda_stream, shapes).run(arguments, frames)
         else:
@@ -155,9 +150,14 @@ def _send(values: Sequence[float], kind: torch.dtype, device: torch.device) -> T
     return here.to(device, non_blocking=True)
 
 
+def send_numbers(numbers: Sequence[float], like: Tensor) -> Tensor:
+    """Scalars in the type of ``like``, beside it."""
+    return _send(numbers, like.dtype, like.device)
+
+
 def _steps(launch: Launch, arguments: Arguments, count: int) -> None:
     for offset in range(count):
-        launch(arguments, offset)
+        launch({**arguments._asdict(), "offset": offset})
     arguments.clock.add_(count)
 
 

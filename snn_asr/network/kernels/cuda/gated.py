@@ -1,0 +1,66 @@
+"""The gated layer v2 (cells/gated.py) on clusters. v1, the Li-GRU, and products that are smoothed run on Triton."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from snn_asr.network.cells.gated import GATES, Parameters, State
+from snn_asr.network.kernels import Trace
+from snn_asr.network.kernels.cuda.walking import Walk, walk, weight_gradient, weights_and_scale, with_first_product
+from snn_asr.network.kernels.triton import gated as triton
+from snn_asr.network.kernels.triton.walking import dense, product_type
+
+MOST_BITS = 7  # levels up to ±63 travel as a byte
+
+
+def _walk(way: str, given: Tensor, parameters: Parameters) -> Walk | None:
+    recurrent, coder = parameters.recurrent, parameters.coder
+    if recurrent is None or coder is None or parameters.smoothing:
+        return None
+    if coder.range * coder.scale >= 2 ** (MOST_BITS - 1):
+        return None
+    flags = {"CLAMPED": parameters.candidate == "clamp", "MASKED": parameters.mask is not None}
+    return walk(way, "gated.cu", given, recurrent.shape[1], GATES, recurrent, flags)
+
+
+def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:
+    """As the reference; frames beyond ``lengths`` are not computed, their states are zero."""
+    run = _walk("forward", drive, parameters)
+    if run is None:
+        return triton.forward(drive, lengths, state, parameters)
+    recurrent, coder = parameters.recurrent, parameters.coder
+    weights, scale = weights_and_scale(recurrent, product_type(drive, recurrent))
+    batch, frames, size = *drive.shape[:2], weights.shape[1]
+    given = with_first_product(drive, state.output, recurrent)
+    sums = torch.empty_like(given)
+    currents, membranes, outputs = (given.new_empty(batch, frames, size) for _ in range(3))
+    starts = [dense(each, torch.float32) for each in (parameters.mask, state.current, state.membrane, state.output)]
+    run(
+        given, weights, scale, *starts, sums, currents, membranes, outputs, _on(given, lengths), batch, frames,
+        float(coder.range), float(coder.scale), float(coder.unit), float(coder.threshold),
+    )
+    return Trace(sums, State(currents, membranes, given.new_zeros(batch, frames, 0), outputs))
+
+
+def backward(
+    gradient: Tensor, trace: Trace, state: State, parameters: Parameters
+) -> tuple[Tensor, Tensor | None]:
+    """Gradients of the drive and of U, as the reference's."""
+    run = _walk("backward", trace.sums, parameters)
+    if run is None:
+        return triton.backward(gradient, trace, state, parameters)
+    recurrent, states = parameters.recurrent, trace.states
+    to_drive = torch.empty_like(trace.sums)
+    batch, frames = gradient.shape[:2]
+    tensors = (parameters.mask, state.current, trace.sums, states.current, states.membrane)
+    run(
+        dense(gradient, torch.float32), dense(recurrent, torch.float32),
+        *(dense(each, torch.float32) for each in tensors), to_drive,
+        torch.full((batch,), frames, device=gradient.device), batch, frames, float(parameters.coder.range),
+    )
+    return to_drive, weight_gradient(to_drive, states.output, state.output)
+
+
+def _on(like: Tensor, lengths: Tensor) -> Tensor:
+    return lengths.to(like.device, torch.int64, non_blocking=True).contiguous()

@@ -1,0 +1,125 @@
+"""How a layer is laid out on clusters of CTAs: how many, units of each, and what of the weights lies where.
+
+A cluster takes 8 rows; a CTA of it UNITS units, 8 · k. The weights of a CTA are operands of 16 × 16 numbers for the
+tensor cores, 512 bytes a warp (a slot): as many as there are registers for stay in registers, the others in shared
+memory. Small clusters hold more weights a CTA and let more clusters run at a time; which is faster depends on the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+ROWS = 8
+SHARED = 227 * 1024  # bytes that a CTA may have on Hopper
+REGISTERS = 65536  # of an SM, for the one CTA that it runs
+LARGEST_CLUSTER = 16  # 8 are portable; Hopper runs 16 where it is asked to
+SLOT = 512
+# Registers of a thread besides the slots, and for each further item of a thread.
+RESERVED = {"forward": (60, 16), "backward": (70, 24)}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The constants that a walk is compiled with (cluster.cuh), and its shared memory in bytes."""
+
+    way: str  # forward or backward
+    size: int
+    gates: int
+    parts: int
+    cluster: int
+    units: int
+    warps: int
+    held: int
+    shared: int
+    spread_m: int = 1
+    spread_k: int = 1
+    groups: int = 1
+
+    @property
+    def definitions(self) -> dict[str, int]:
+        names = ("size", "parts", "cluster", "units", "warps", "held", "shared", "spread_m", "spread_k", "groups")
+        return {name.upper(): getattr(self, name) for name in names}
+
+    @property
+    def slots(self) -> int:
+        """Operands of a warp, of 16 × 16 weights each."""
+        if self.way == "forward":
+            return self.spread_m * self.spread_k * self.parts
+        depth, tiles = _up(self.gates * self.units, 16), _up(self.cluster * self.units, 16)
+        return _up(tiles, self.warps) * depth * self.parts
+
+    def microseconds(self, rows: int, processors: int) -> float:
+        """A guess of what a frame costs, fitted to an H200: only good for choosing between layouts."""
+        products = _up(self.warps, 4) * 4 * self.slots  # of a CTA and frame, its four tensor cores equally busy
+        each = 0.8 + 0.0018 * products
+        if self.way == "backward":
+            each = 1.3 + 0.0023 * products * (2 * self.parts - 1) / self.parts
+        return _up(_up(rows, ROWS), resident(self.cluster, processors)) * each
+
+
+def resident(cluster: int, processors: int) -> int:
+    """Clusters that run at a time: they never span the chip's groups of 16 processors or a few more, of which one is
+    often short of some."""
+    if cluster > LARGEST_CLUSTER // 2:
+        return max(1, processors // 18)
+    return max(1, processors // 16) * (16 // cluster)
+
+
+def _up(count: int, each: int) -> int:
+    return -(-count // each)
+
+
+def _aligned(count: int) -> int:
+    return _up(count, 128) * 128
+
+
+def best(way: str, size: int, gates: int, parts: int, rows: int, processors: int) -> Plan | None:
+    """The layout that should be fastest for so many rows; None where the weights do not fit on any."""
+    make = _forward if way == "forward" else _backward
+    units = {_up(_up(size, cluster), 8) * 8 for cluster in range(1, LARGEST_CLUSTER + 1)}
+    found = [plan for each in units for plan in make(size, gates, parts, each)]
+    return min(found, key=lambda plan: (plan.microseconds(rows, processors), plan.shared), default=None)
+
+
+def _held(way: str, slots: int, warps: int, units: int) -> int:
+    base, further = RESERVED[way]
+    registers = min(255, REGISTERS // (128 * _up(warps, 4)) // 8 * 8)  # given out to four warps at a time
+    return max(1, min(slots, (registers - base - further * (_up(ROWS * units, 32 * warps) - 1)) // 4))
+
+
+def _forward(size: int, gates: int, parts: int, units: int) -> Iterator[Plan]:
+    """Every way to spread the products over warps: tiles of gate rows, and inputs that groups of warps share."""
+    tiles, cluster = _up(gates * units, 16), _up(size, units)
+    for spread_m in range(1, min(tiles, 4) + 1):
+        across = _up(tiles, spread_m)
+        if across > 16:
+            continue
+        groups = 16 // across
+        spread_k = _up(_up(_up(size, 16), groups), 2) * 2
+        groups, slots = _up(_up(size, 16), spread_k), spread_m * spread_k * parts
+        warps = max(across * groups, 12)
+        held = _held("forward", slots, warps, units) - 2 * (spread_m - 1)
+        blocks = max(_up(groups * spread_k * 2, units // 8), cluster)
+        block, pitch = ROWS * units, tiles * 16 + 4
+        shared = 128 + _aligned(2 * blocks * block) + _aligned(block) + _aligned(groups * ROWS * pitch * 4)
+        shared += (slots - held) * warps * SLOT
+        if held > 0 and shared <= SHARED:
+            yield Plan("forward", size, gates, parts, cluster, units, warps, held, shared, spread_m, spread_k, groups)
+
+
+def _backward(size: int, gates: int, parts: int, units: int) -> Iterator[Plan]:
+    depth, cluster = _up(gates * units, 16), _up(size, units)
+    tiles = _up(cluster * units, 16)
+    for out_tiles in range(1, 6):
+        warps = _up(tiles, out_tiles)
+        if not 8 <= max(8, warps) <= 16:
+            continue
+        warps = max(8, warps)
+        slots = out_tiles * depth * parts
+        held = _held("backward", slots, warps, units)
+        pitch = depth * 8 + (0 if depth % 2 else 8)
+        shared = 128 + 2 * cluster * ROWS * units * 4 + _aligned(2 * parts * ROWS * pitch * 4)
+        shared += (slots - held) * warps * SLOT
+        if shared <= SHARED:
+            yield Plan("backward", size, gates, parts, cluster, units, warps, held, shared)

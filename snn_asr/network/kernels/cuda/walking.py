@@ -1,0 +1,92 @@
+"""From a layer and a batch to the launch of a walk: whether the cluster kernels serve it, and the same arguments for
+every cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from snn_asr.network.kernels.cuda import plan
+from snn_asr.network.kernels.cuda.compiling import Argument, kernel, say_once
+from snn_asr.network.kernels.triton.walking import product_type
+
+PARTS = {torch.float32: 2, torch.bfloat16: 1, torch.float16: 1}  # in which an operand passes the tensor cores
+LARGEST_SCALED = 14  # exponent of two up to which weights are scaled before they become fp16
+INDEXED = 2**31  # elements that the kernels can number
+
+
+class Walk:
+    """A compiled walk of a layer: ``run(arguments)`` launches it over a batch."""
+
+    def __init__(self, run: Callable[..., None], rows: int) -> None:
+        self._run, self._clusters = run, -(-rows // plan.ROWS)
+
+    def __call__(self, *arguments: Argument) -> None:
+        self._run(self._clusters, *arguments)
+
+
+def walk(
+    way: str, source: str, drive: Tensor, size: int, gates: int, recurrent: Tensor, flags: Mapping[str, bool]
+) -> Walk | None:
+    """The walk of ``source`` for a batch of drives or gradients (B, T, ·) and recurrent weights (gates · H, H).
+
+    ``flags`` are the cell's own definitions. None, said once in the log, where no layout fits: the caller takes Triton.
+    """
+    kind = product_type(drive, recurrent)
+    rows, frames = drive.shape[:2]
+    if kind not in PARTS or not rows * frames or rows * frames * gates * size >= INDEXED:
+        return None
+    device = drive.device.index or 0
+    return _walk(way, source, size, gates, kind, rows, device, tuple(sorted(flags.items())))
+
+
+@cache
+def _walk(
+    way: str, source: str, size: int, gates: int, kind: torch.dtype, rows: int, device: int,
+    flags: tuple[tuple[str, bool], ...],
+) -> Walk | None:
+    properties = torch.cuda.get_device_properties(device)
+    chosen = plan.best(way, size, gates, PARTS[kind], rows, properties.multi_processor_count)
+    if chosen is None:
+        say_once(f"{size} units in {str(kind).removeprefix('torch.')} do not fit on the chip: the layer runs on triton")
+        return None
+    definitions: dict[str, object] = {**chosen.definitions, way.upper(): 1}
+    definitions |= {name: str(on).lower() for name, on in flags}
+    if way == "forward":
+        definitions["HALF"] = str(kind != torch.bfloat16).lower()
+    try:
+        run = kernel(source, definitions, device, 32 * chosen.warps, chosen.shared, chosen.cluster)
+    except RuntimeError as error:
+        say_once(f"the kernels of {source} cannot run here ({error}): the layer runs on triton")
+        return None
+    return Walk(run, rows)
+
+
+def weights_and_scale(recurrent: Tensor, kind: torch.dtype) -> tuple[Tensor, Tensor]:
+    """The recurrent weights in float32, and the power of two by which the kernel multiplies them before they become
+    fp16: near its largest number they lose the fewest digits. bfloat16 has the range of float32."""
+    weights = recurrent.detach().float().contiguous()
+    if kind == torch.bfloat16:
+        return weights, weights.new_ones(())
+    largest = torch.linalg.vector_norm(weights, float("inf")).clamp(min=2.0**-60)
+    return weights, torch.exp2(torch.floor(LARGEST_SCALED - torch.log2(largest)))
+
+
+def with_first_product(drive: Tensor, output: Tensor, recurrent: Tensor) -> Tensor:
+    """The drive (B, T, gates · H) in float32, the product of the state's output (B, H) in its first frame: what a state
+    holds need not be a level of this coder."""
+    drive = drive.detach().to(torch.float32, copy=True).contiguous()
+    drive[:, 0] += output.to(drive) @ recurrent.detach().to(drive).T
+    return drive
+
+
+def weight_gradient(gradient: Tensor, outputs: Tensor, first: Tensor) -> Tensor:
+    """Gradient (G, H) of weights whose product with the outputs of the frame before, ``first`` (B, H) before frame 0,
+    has the gradient (B, T, G): the sequences as they lie, shifted by one, less what crosses from row to row."""
+    rows, inputs = gradient.flatten(0, 1), outputs.flatten(0, 1)
+    found = rows[1:].T @ inputs[:-1]
+    crossing = outputs[:-1, -1]
+    return found + gradient[:, 0].T @ first.to(gradient) - gradient[1:, 0].T @ crossing
