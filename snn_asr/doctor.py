@@ -14,6 +14,7 @@ import snn_asr
 
 OK, MISSING, BROKEN, UNUSED = "ok", "missing", "broken", "unused"
 PACKAGES = ("speechbrain", "hyperpyyaml", "sentencepiece", "safetensors", "numba")
+GPU_BACKENDS = ("triton", "cuda")
 EXTRAS = {
     "espeakng-loader": ("speaks the demo corpus (GPL)", "pip install 'snn-asr[demo]'"),
     "matplotlib": ("draws the figures of analyze", "pip install 'snn-asr[figures]'"),
@@ -55,7 +56,7 @@ def examine() -> list[Finding]:
     ]
     optional = [("cuda", _cuda), ("triton", _triton), *((name, partial(_extra, name)) for name in EXTRAS)]
     findings = [_finding(name, True, check) for name, check in required]
-    findings += [_finding(f"backend {name}", name != "triton", partial(_backend, name)) for name in _backends()]
+    findings += [_finding(f"backend {name}", name not in GPU_BACKENDS, partial(_backend, name)) for name in _backends()]
     return findings + [_finding(name, False, check) for name, check in optional]
 
 
@@ -160,7 +161,7 @@ def _backends() -> tuple[str, ...]:
 
 
 def _backend(name: str) -> str:
-    if name == "triton" and not importlib.import_module("torch").cuda.is_available():
+    if name in GPU_BACKENDS and not importlib.import_module("torch").cuda.is_available():
         raise Unfit(UNUSED, "needs a CUDA device")
     importlib.import_module(f"snn_asr.network.kernels.{name}")
     return "loads"

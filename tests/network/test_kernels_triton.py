@@ -147,9 +147,9 @@ def on(given: Problem, device: str) -> Problem:
     return Problem(cell, move(drive), move(lengths), *moved)
 
 
-def assert_same(given: Problem, other: Problem) -> None:
+def assert_same(given: Problem, other: Problem, backend: str = "triton") -> None:
     """Outputs and states bit for bit, gradients to 1e-5 of their largest."""
-    (outputs, final, _), (found, found_final, _) = run(given, "reference"), run(other, "triton")
+    (outputs, final, _), (found, found_final, _) = run(given, "reference"), run(other, backend)
     assert torch.equal(found.cpu(), outputs), (found.cpu() - outputs).abs().max()
     assert all(torch.equal(got.cpu(), wanted) for got, wanted in zip(found_final, final, strict=True))
     weight = torch.randn_like(outputs)
@@ -233,7 +233,7 @@ def test_narrow_operands_keep_wide_states(interpreted, narrowed):
     assert_narrow_does_as_well(given, narrow(given, narrowed, torch.float16))
 
 
-def differing_spikes(given: Problem, device: str) -> list[float]:
+def differing_spikes(given: Problem, device: str, backend: str = "triton") -> list[float]:
     """Every frame as a row of its own, from the reference's state before it: where outputs differ, how far the
     reference's membrane lies from a level, in levels."""
     _, _, states = run(given, "reference")
@@ -247,7 +247,7 @@ def differing_spikes(given: Problem, device: str) -> list[float]:
         given.parameters._replace(mask=mask.repeat_interleave(given.drive.shape[1], 0)),
     )
     wanted, _, after = run(steps, "reference")
-    scaled = after.membrane[run(on(steps, device), "triton")[0].cpu() != wanted].double() * given.parameters.coder.scale
+    scaled = after.membrane[run(on(steps, device), backend)[0].cpu() != wanted].double() * given.parameters.coder.scale
     return (scaled - scaled.round()).abs().tolist()
 
 
@@ -256,18 +256,34 @@ def test_in_float32_a_step_differs_only_where_a_membrane_lies_at_a_level(interpr
     assert len(differing) <= 2 and all(each < 1e-3 for each in differing)
 
 
-def test_it_is_taken_when_asked_for_and_refused_where_it_cannot_run(monkeypatch):
-    cuda = torch.device("cuda")
-    monkeypatch.setattr(kernels, "_has_triton", lambda: True)
-    assert kernels.choose_backend("triton", cuda) == "triton"
-    assert kernels.choose_backend("auto", cuda) == "reference"
+def test_the_fastest_backend_is_taken_and_refused_where_it_cannot_run(monkeypatch):
+    device, found, capability = torch.device("cuda", 0), {"triton"}, (9, 0)
+    monkeypatch.setattr(kernels, "_installed", lambda package: package.split(".")[0] in found)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+
+    def chosen(requested: str, **given) -> str:
+        kernels._lack.cache_clear()
+        return kernels.choose_backend(requested, device, **given)
+
+    assert chosen("auto") == chosen("triton") == "triton"
     with pytest.raises(UsageError, match="'triton' cannot run on cpu"):
         kernels.choose_backend("triton", torch.device("cpu"))
     with pytest.raises(UsageError, match="range that moves at every frame"):
-        kernels.choose_backend("triton", cuda, frame_by_frame=True)
-    monkeypatch.setattr(kernels, "_has_triton", lambda: False)
+        chosen("triton", frame_by_frame=True)
+    assert chosen("auto", frame_by_frame=True) == "reference"
+    with pytest.raises(UsageError, match="needs the package cuda-core"):
+        chosen("cuda")
+    found.add("cuda")
+    assert chosen("auto") == chosen("cuda") == "cuda"
+    capability = (8, 0)
+    assert chosen("auto") == "triton"
+    with pytest.raises(UsageError, match="compute capability"):
+        chosen("cuda")
+    found.clear()
+    assert chosen("auto") == "reference"
     with pytest.raises(UsageError, match="needs the package triton"):
-        kernels.choose_backend("triton", cuda)
+        chosen("triton")
+    kernels._lack.cache_clear()
 
 
 def smoothed(backend: str, kind: torch.dtype, coefficient: float | None, device: str = "cpu") -> list[Tensor]:

@@ -3,6 +3,7 @@
     kernels/reference/<cell>.py   plain PyTorch on any device: the specification
     kernels/cpu/<cell>.py         numba
     kernels/triton/<cell>.py      Triton, on a CUDA device
+    kernels/cuda/<cell>.py        CUDA C++, on a Hopper GPU or a later one
     kernels/dense.py              products of a layer's weights that leave padding alone
 
 Each such module has, for drive (B, T, gates · H), lengths (B,) frames and the cell's own State and Parameters,
@@ -27,21 +28,22 @@ from torch import Tensor
 from snn_asr.errors import UsageError, unknown_name
 from snn_asr.network.masks import without_padding
 
-BACKENDS = ("auto", "reference", "cpu", "triton")
-DEVICES = {"cpu": "cpu", "triton": "cuda"}  # backends, and the one type of device that each runs on
+BACKENDS = ("auto", "reference", "cpu", "triton", "cuda")
+DEVICES = {"cuda": "cuda", "triton": "cuda", "cpu": "cpu"}  # the one type of device of each, the faster ones first
 
 
 def choose_backend(requested: str, device: torch.device, frame_by_frame: bool = False) -> str:
     """The name of the backend that runs ``requested`` on ``device``.
 
-    ``auto`` takes numba on the CPU, else the reference: Triton's kernels have not run on a GPU yet and are there for
-    those who ask for them. ``frame_by_frame``: all rows must be at the same frame at a time, which the reference alone
-    does. Raises UsageError for an unknown name, and for ``cpu`` and ``triton`` where they cannot run.
+    ``auto`` takes numba on the CPU, and on a GPU the fastest that can run: ``cuda``, ``triton``, else the reference.
+    ``frame_by_frame``: all rows must be at the same frame at a time, which the reference alone does. Raises UsageError
+    for an unknown name, and for a backend that was asked for where it cannot run.
     """
     if requested not in BACKENDS:
         raise unknown_name("backend", requested, BACKENDS)
     if requested == "auto":
-        requested = "cpu" if device.type == "cpu" and not frame_by_frame else "reference"
+        fast = [] if frame_by_frame else [name for name, kind in DEVICES.items() if kind == device.type]
+        requested = next((name for name in fast if not _lack(name, device)), "reference")
     elif requested != "reference":
         _check_able(requested, device, frame_by_frame)
     if not torch.compiler.is_compiling():
@@ -59,13 +61,25 @@ def _check_able(requested: str, device: torch.device, frame_by_frame: bool) -> N
         raise UsageError(
             f"backend '{requested}' cannot train with a range that moves at every frame", "backend", "use backend=auto"
         )
-    if requested == "triton" and not _has_triton():
-        raise UsageError("backend 'triton' needs the package triton", "backend", "pip install triton, or backend=auto")
+    lack = _lack(requested, device)
+    if lack:
+        raise UsageError(f"backend '{requested}' needs {lack}", "backend", "provide it, or use backend=auto")
 
 
 @cache
-def _has_triton() -> bool:
-    return importlib.util.find_spec("triton") is not None
+def _lack(name: str, device: torch.device) -> str | None:
+    """What a backend would need on this device besides, None where it can run."""
+    if name in ("triton", "cuda") and not _installed("triton"):
+        return "the package triton"
+    if name == "cuda" and not (_installed("cuda") and _installed("cuda.core") and _installed("cuda.bindings")):
+        return "the package cuda-core (pip install 'snn-asr[cuda]')"
+    if name == "cuda" and torch.cuda.get_device_capability(device) < (9, 0):
+        return "a GPU of compute capability 9.0 or later"
+    return None
+
+
+def _installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
 
 
 @cache
