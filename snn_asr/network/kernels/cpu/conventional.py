@@ -9,7 +9,7 @@ from torch import Tensor
 
 from snn_asr.network.cells.conventional import Parameters, State
 from snn_asr.network.kernels import Trace
-from snn_asr.network.kernels.cpu.elementwise import FAST, emit, levels, masks, receive
+from snn_asr.network.kernels.cpu.elementwise import FAST, emit, levels, masks, receive, room
 from snn_asr.network.kernels.cpu.threads import share
 
 
@@ -58,7 +58,7 @@ def _backward_rows(gradient, trace, start, decay, mask, spiking, numbers, to_dec
 def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:
     """As the reference; frames beyond ``lengths`` are not computed, their outputs are zero."""
     drive, mask, decay = drive.contiguous(), masks(parameters.mask, drive), parameters.decay.detach().contiguous()
-    states = State(*(torch.zeros_like(drive) for _ in state))
+    states = State(*(room(drive, lengths, drive.shape[2]) for _ in state))
     start = [each.contiguous() for each in state]
 
     def run(rows: slice) -> None:

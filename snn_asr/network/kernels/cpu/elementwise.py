@@ -121,6 +121,20 @@ def levels(coder: Coder | None, like: Tensor) -> tuple:
     return tuple(like.numpy().dtype.type(each) for each in (*numbers, 0))
 
 
+@njit(cache=True, nogil=True)
+def _clear_beyond(lengths, sequence):
+    for row in range(sequence.shape[0]):
+        for n in range(lengths[row], sequence.shape[1]):
+            clear(sequence[row, n])
+
+
+def room(like: Tensor, lengths: Tensor, width: int) -> Tensor:
+    """A sequence (B, T, width) as long as ``like`` (B, T, ...), to be written within the lengths; zero beyond them."""
+    sequence = like.new_empty(*like.shape[:2], width)
+    _clear_beyond(lengths.numpy(), sequence.numpy())
+    return sequence
+
+
 def masks(mask: Tensor | None, like: Tensor) -> np.ndarray:
     """The dropout mask (B, H) without gradient; (B, 0) for None."""
     return (like.new_zeros(len(like), 0) if mask is None else mask.detach().contiguous()).numpy()

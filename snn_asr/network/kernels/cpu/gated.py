@@ -24,6 +24,7 @@ from snn_asr.network.kernels.cpu.elementwise import (
     levels,
     masks,
     receive,
+    room,
     sigmoid,
 )
 from snn_asr.network.kernels.cpu.products import (
@@ -135,8 +136,8 @@ def _backward_rows(gradient, sums, trace, start, panels, mask, clamped, spiking,
 def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:
     """As the reference; frames beyond ``lengths`` are not computed, their outputs are zero."""
     drive, coder, recurrent = drive.contiguous(), parameters.coder, parameters.recurrent
-    sums = drive if recurrent is None else torch.zeros_like(drive)
-    states = State(*(drive.new_zeros(*drive.shape[:2], each.shape[1]) for each in state))
+    sums = drive if recurrent is None else room(drive, lengths, drive.shape[2])
+    states = State(*(room(drive, lengths, each.shape[1]) for each in state))
     panels = no_panels(drive) if recurrent is None else pack(recurrent.detach().T)
     mask, start = masks(parameters.mask, drive), [each.contiguous() for each in state]
     smoothing = drive.numpy().dtype.type(parameters.smoothing)

@@ -10,7 +10,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from snn_asr.network.kernels.cpu.elementwise import FAST
+from snn_asr.network.kernels.cpu.elementwise import FAST, room
 from snn_asr.network.kernels.cpu.threads import share
 
 
@@ -50,7 +50,8 @@ def _backward_rows(gradient, lengths, numbers, carried, to_events):
 class _LowPass(torch.autograd.Function):
     @staticmethod
     def forward(ctx, events: Tensor, coefficient: Tensor, lengths: Tensor, start: Tensor) -> Tensor:
-        events, start, result = events.detach().contiguous(), start.detach().contiguous(), torch.zeros_like(events)
+        events, start = events.detach().contiguous(), start.detach().contiguous()
+        result = room(events, lengths, events.shape[2])
         weight = float(1 - coefficient)
         numbers = tuple(events.numpy().dtype.type(each) for each in (weight, 1 - weight))
 
@@ -67,7 +68,7 @@ class _LowPass(torch.autograd.Function):
     def backward(ctx, gradient: Tensor):
         lengths, *kept = ctx.saved_tensors
         gradient, numbers = gradient.contiguous(), ctx.numbers
-        to_events, carried = torch.zeros_like(gradient), torch.zeros_like(gradient[:, 0])
+        to_events, carried = room(gradient, lengths, gradient.shape[2]), torch.zeros_like(gradient[:, 0])
 
         def run(rows: slice) -> None:
             given = (each[rows].numpy() for each in (gradient, lengths))

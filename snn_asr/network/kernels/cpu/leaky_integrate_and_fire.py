@@ -10,7 +10,7 @@ from torch import Tensor
 from snn_asr.network.cells.leaky_integrate_and_fire import THRESHOLD, Parameters, State
 from snn_asr.network.kernels import Trace
 from snn_asr.network.kernels.cpu.chunks import from_the_end
-from snn_asr.network.kernels.cpu.elementwise import FAST, add, clear
+from snn_asr.network.kernels.cpu.elementwise import FAST, add, clear, room
 from snn_asr.network.kernels.cpu.products import (
     add_events,
     event_buffers,
@@ -128,9 +128,9 @@ def _neurons(parameters: Parameters) -> tuple:
 def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:
     """As the reference; frames beyond ``lengths`` are not computed, their outputs are zero."""
     drive, recurrent, given = drive.contiguous(), parameters.recurrent, _neurons(parameters)
-    sums = drive if recurrent is None else torch.zeros_like(drive)
+    sums = drive if recurrent is None else room(drive, lengths, drive.shape[2])
     panels = no_panels(drive) if recurrent is None else pack(recurrent.detach().T)
-    states = State(*(drive.new_zeros(*drive.shape[:2], each.shape[1]) for each in state))
+    states = State(*(room(drive, lengths, each.shape[1]) for each in state))
     levels = tuple(drive.numpy().dtype.type(each) for each in (THRESHOLD, 1, 0))
     start = [each.contiguous() for each in state]
 

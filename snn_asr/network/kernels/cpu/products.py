@@ -16,7 +16,7 @@ from snn_asr.network.kernels.cpu.elementwise import clear, copy
 from snn_asr.network.kernels.cpu.threads import share
 from snn_asr.network.kernels.cpu.tiles import accumulate, panel_width
 
-BLOCK = 64  # rows of a panel that are fetched at a time: 16 kB
+BLOCK = 64  # rows of a panel that are fetched at a time: 16 or 32 kB
 SPAN = 4  # blocks of frames in a weight gradient whose sums stay in the second cache
 DENSEST = 0.5  # share of non-zero numbers above which a weight gradient is left to torch's dense product
 _ROWS, _FOUND = 256, 1 << 16  # most rows and numbers among which events are found at a time in ``linear``
@@ -110,6 +110,15 @@ def linear(inputs: Tensor, weights: Tensor) -> Tensor:
 
 
 @njit(cache=True, nogil=True)
+def _count(values):
+    """How many of the values (N,) are not zero."""
+    found = 0
+    for k in range(values.shape[0]):
+        found += values[k] != 0
+    return found
+
+
+@njit(cache=True, nogil=True)
 def _gather(gradient, sent, start, first_panel, last_panel, result):
     """result (P, H, L)[panels] += sum over rows and frames of the outputs before, times the gradient's columns."""
     batch, frames, columns = gradient.shape
@@ -154,11 +163,11 @@ def _find_by_unit(sent, start, first, last, index, value, splits):
 def weight_gradient(gradient: Tensor, sent: Tensor, start: Tensor) -> Tensor:
     """Gradient (G, H) of a recurrent weight: the sum of gradient[:, n] (B, G) times sent[:, n - 1] (B, H), ``start`` at
     n = 0. Events alone are multiplied where they are few enough."""
-    density = int(torch.count_nonzero(sent)) / max(sent.numel(), 1)
-    if density > DENSEST:
+    sent = sent.detach().contiguous()
+    if _count(sent.view(-1).numpy()) > DENSEST * sent.numel():
         before = torch.cat([start.unsqueeze(1), sent[:, :-1]], dim=1)
         return gradient.flatten(0, 1).T @ before.flatten(0, 1)
-    gradient, sent, start = (each.detach().contiguous() for each in (gradient, sent, start))
+    gradient, start = gradient.detach().contiguous(), start.detach().contiguous()
     width, (columns, size) = panel_width(gradient.numpy().dtype), (gradient.shape[2], sent.shape[2])
     result = gradient.new_zeros(-(-columns // width), size, width)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from snn_asr.network.cells.spiking_lstm import Parameters, State
 from snn_asr.network.kernels import Trace, dense, last_states
-from snn_asr.network.kernels.cpu.elementwise import FAST, add, clear
+from snn_asr.network.kernels.cpu.elementwise import FAST, add, clear, room
 from snn_asr.network.kernels.cpu.products import (
     add_events,
     event_buffers,
@@ -137,7 +137,7 @@ def _numbers(parameters: Parameters, like: Tensor) -> tuple:
 def _walk(drive: Tensor, sums: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> State:
     """The states after every frame, zero beyond the lengths. The sums may be the drive itself."""
     panels, start = pack(parameters.recurrent.detach().T), [each.contiguous() for each in state]
-    states = State(*(drive.new_zeros(*drive.shape[:2], each.shape[1]) for each in state))
+    states = State(*(room(drive, lengths, each.shape[1]) for each in state))
     numbers = _numbers(parameters, drive)
 
     def run(rows: slice) -> None:

@@ -10,14 +10,22 @@ are shared out, a sum is the same bit for bit.
 from __future__ import annotations
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-VECTOR_BYTES = 32  # of AVX2; LLVM cuts them in pieces where vectors are shorter
 VECTORS = 8  # sums in flight: enough to hide the latency of a multiply-add, few enough for 16 registers
 _INTEGER = ir.IntType(64)
+
+
+def _vector_bytes() -> int:
+    """Of the widest vectors of this processor: AVX-512's, else those of AVX2, which LLVM cuts in pieces where vectors
+    are shorter (NEON). numba's cache on disk tells processors apart by these features."""
+    return 64 if binding.get_host_cpu_features().get("avx512f", False) else 32
+
+
+VECTOR_BYTES = _vector_bytes()
 
 
 def panel_width(dtype: np.dtype) -> int:
