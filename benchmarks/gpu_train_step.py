@@ -60,7 +60,7 @@ def agreement(encoder: str) -> Agreement:
 
 def _trained_step(encoder: str, backend: str, kind: torch.dtype) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Outputs and gradients of one step over ragged rows; the same weights, inputs and dropout on every call."""
-    from snn_asr.network.encoders import build
+    from snn_asr.network.encoders import build, use_backend
 
     torch.manual_seed(0)
     with torch.device("cuda"):
@@ -68,8 +68,7 @@ def _trained_step(encoder: str, backend: str, kind: torch.dtype) -> tuple[torch.
         x = torch.randn(SMALL.batch, SMALL.frames, INPUT_SIZE, dtype=kind)
         weight = torch.randn(SMALL.batch, SMALL.frames, SMALL.units, dtype=kind)
         lengths = torch.arange(SMALL.frames, SMALL.frames - SMALL.batch, -1)
-    for layer in module.layers:
-        layer.backend = backend
+    use_backend(module, backend)
     outputs = module(x, lengths)[0]
     outputs.backward(weight)
     return outputs.detach(), [each.grad for each in module.parameters() if each.grad is not None]

@@ -132,7 +132,8 @@ def extremes(values: Tensor) -> tuple[Tensor, Tensor] | None:
     if values.numel():
         found = torch.stack((-values.min(), values.max()))
     dist.all_reduce(found, dist.ReduceOp.MAX)
-    return (-found[0], found[1]) if torch.isfinite(found).all() else None
+    # A device is asked only by a process without a value, which cannot know whether another has one.
+    return (-found[0], found[1]) if values.numel() or torch.isfinite(found).all() else None
 
 
 class _Sum(torch.autograd.Function):
@@ -174,3 +175,12 @@ def own_device(device: str) -> str:
     """The device of this process, where torchrun has started one for each GPU of a machine."""
     local_rank = os.environ.get("LOCAL_RANK")
     return f"cuda:{local_rank}" if device == "cuda" and local_rank is not None else device
+
+
+def send(values: Tensor, device: torch.device | str) -> Tensor:
+    """Values from the host on the device, without waiting for what that still has to do; themselves where they are
+    there."""
+    device = torch.device(device)
+    if device.type == "cuda" and values.device.type == "cpu":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device, non_blocking=True)

@@ -7,10 +7,10 @@ A recipe lists them by name as ``frame_augmentations``. What is dropped from nor
 from __future__ import annotations
 
 import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from snn_asr.data.feature_settings import GLOBAL, FeatureSettings
 from snn_asr.errors import UsageError, unknown_name
+from snn_asr.processes import send
 
 GAMMA_SHAPE = 4.0  # of the energies of noise in a band: some four independent bins of the spectrum
 
@@ -103,7 +104,8 @@ class FilterbankNoise(FrameAugmentation):
 
 @dataclass(frozen=True)
 class FrameDrops:
-    """Stretches of normalised frames that are set to zero, as in SpecAugment; SpeechBrain's ``SpectrogramDrop``.
+    """Stretches of normalised frames that are set to zero, as in SpecAugment; the numbers and results of SpeechBrain's
+    ``SpectrogramDrop``.
 
     Along "time" they are frames, along "frequency" bands. Their number, the same for a batch, is drawn from the first
     of ``counts`` to the second; the length of each, for every utterance anew, from the first of ``lengths`` to below
@@ -123,23 +125,31 @@ class FrameDrops:
             if not pair or not all(type(each) is int and each >= 0 for each in value) or value[0] > value[1]:
                 what = f"{name}: {value!r}"
                 raise UsageError(what, f"spectrogram_drops: {self.along}", "must be two whole numbers, the lower first")
+            object.__setattr__(self, name, tuple(value))  # YAML gives lists
         if self.lengths[0] == self.lengths[1]:
             what = f"lengths: {list(self.lengths)!r} holds no length, the second number being left out"
             raise UsageError(what, f"spectrogram_drops: {self.along}", "make the second larger")
-            object.__setattr__(self, name, tuple(value))  # YAML gives lists
-
-    @cached_property
-    def _module(self) -> torch.nn.Module:
-        from speechbrain.augment.freq_domain import SpectrogramDrop  # which takes seconds to import
-
-        return SpectrogramDrop(*self.lengths, *self.counts, dim=DIMENSIONS[self.along])
 
     def __call__(self, frames: Tensor) -> Tensor:
-        """(B, T, F) to (B, T, F)."""
-        return self._module(frames)
+        """(B, T, F) to (B, T, F).
+
+        The numbers are drawn on the host, in SpeechBrain's order: of a GPU, SpeechBrain's own module asks four times
+        what it has drawn there.
+        """
+        (count,) = torch.randint(self.counts[0], self.counts[1] + 1, (1,)).tolist()
+        if not count:
+            return frames
+        dimension = DIMENSIONS[self.along]
+        size = frames.shape[dimension]
+        length = torch.randint(*self.lengths, (len(frames), count, 1))
+        start = torch.randint(0, max(size, 1), (len(frames), count, 1))
+        place = torch.arange(size)
+        dropped = ((start <= place) & (place < start + length)).any(dim=1)
+        return frames.masked_fill(send(dropped, frames.device).unsqueeze(3 - dimension), 0.0)
 
 
 DIMENSIONS = {"time": 1, "frequency": 2}  # of frames (B, T, F)
+_DRAWN = ("length", "count")
 FRAME_AUGMENTATIONS: dict[str, Callable[..., FrameAugmentation]] = {
     "stack_shift": StackShift,
     "filterbank_noise": FilterbankNoise,
@@ -165,9 +175,18 @@ def named_drops(value: Any) -> FrameDrops | Callable[[Tensor], Tensor]:
     Raises UsageError for an unknown name or argument, ValueError for an entry of another form.
     """
     if callable(value):
-        return value
+        return _of_speechbrain(value) or value
     name, arguments = _named_arguments(value)
     return _made(FrameDrops, name, {"along": name, **arguments}, "spectrogram_drops")
+
+
+def _of_speechbrain(value: Any) -> FrameDrops | None:
+    """The drops that SpeechBrain's own module stands for, where it is one that sets stretches to zero."""
+    module = sys.modules.get("speechbrain.augment.freq_domain")  # not imported for this: it takes seconds
+    if module is None or type(value) is not module.SpectrogramDrop or value.replace != "zeros":
+        return None
+    lengths, counts = ((getattr(value, f"drop_{each}_low"), getattr(value, f"drop_{each}_high")) for each in _DRAWN)
+    return FrameDrops("time" if value.dim == 1 else "frequency", lengths, counts)
 
 
 def _named_arguments(value: object) -> tuple[str, dict[str, Any]]:

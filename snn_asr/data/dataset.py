@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -29,7 +29,10 @@ CACHE_BYTES = 2 << 30
 
 @dataclass(frozen=True)
 class Batch:
-    """``frames`` (B, T, F), ``lengths`` (B,) frames, ``targets`` (B, L) token ids, ``target_lengths`` (B,)."""
+    """``frames`` (B, T, F), ``lengths`` (B,) frames, ``targets`` (B, L) token ids, ``target_lengths`` (B,).
+
+    The lengths stay on the host wherever the rest is: a GPU would have to be waited for to learn them from it.
+    """
 
     utterances: list[Utterance]
     frames: Tensor
@@ -38,8 +41,7 @@ class Batch:
     target_lengths: Tensor
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        tensors = (self.frames, self.lengths, self.targets, self.target_lengths)
-        return Batch(self.utterances, *(change(each) for each in tensors))
+        return replace(self, frames=change(self.frames), targets=change(self.targets))
 
     def to(self, device: torch.device | str) -> Batch:
         return self._each(lambda each: each.to(device, non_blocking=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,10 +18,15 @@ class Normalization:
 
     mean: torch.Tensor
     deviation: torch.Tensor
+    _copies: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict, init=False, repr=False)
 
     def apply(self, frames: torch.Tensor) -> torch.Tensor:
-        """(..., F) to (..., F)."""
-        return (frames - self.mean.to(frames.device)) / self.deviation.to(frames.device)
+        """(..., F) to (..., F). What another device needs is sent there once."""
+        device = frames.device
+        if device not in self._copies:
+            self._copies[device] = self.mean.to(device), self.deviation.to(device)
+        mean, deviation = self._copies[device]
+        return (frames - mean) / deviation
 
     def to_dict(self) -> dict[str, list[float]]:
         return {"mean": self.mean.tolist(), "deviation": self.deviation.tolist()}

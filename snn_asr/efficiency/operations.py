@@ -15,7 +15,7 @@ times the C k k values that it sees, zeros beside the edges and before the first
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass, field
 from typing import NamedTuple
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from snn_asr.network.encoders import Encoder, directions
 from snn_asr.network.front_end import Convolution, FrontEnd
-from snn_asr.network.masks import valid_frames
+from snn_asr.network.lengths import Lengths
 
 INPUT, CORE, HEAD = "input", "core", "head"
 TIMELINE = 10  # parts of an utterance in the histogram of density over time
@@ -39,10 +39,8 @@ class Products:
     macs: int = 0
     acs: int = 0
 
-    def add(self, weights: Tensor, frames: int, events: Tensor, binary: bool) -> None:
-        """Products of weights (M, D) over ``frames``; ``events`` (D,) counts the non-zero values of each input."""
-        effective = int(((weights != 0).sum(0) * events).sum())
-        self.dense += weights.numel() * frames
+    def add(self, dense: int, effective: int, binary: bool) -> None:
+        self.dense += dense
         if binary:
             self.acs += effective
         else:
@@ -146,7 +144,7 @@ class Record(NamedTuple):
     index: int
     layer: nn.Module
     x: Tensor
-    lengths: Tensor
+    lengths: Tensor | Lengths
     y: Tensor
     smoothed: bool
     coder: nn.Module | None
@@ -193,76 +191,116 @@ def count_batch(records: list[Record | Convolved], classes: int, total: Operatio
 
     A batch too short for a single frame left no records, and costs nothing.
     """
+    counts = _Counts()
     for each in records:
         if isinstance(each, Convolved):
-            total.products[INPUT].add(each.weights, each.times, each.events, binary=False)
+            counts.products(total.products[INPUT], each.weights, each.times, each.events, binary=False)
             total.authors_macs = None
-    records = [each for each in records if isinstance(each, Record)]
-    if not records:
-        return
+    layers = [each for each in records if isinstance(each, Record)]
+    if layers:
+        _count_layers(layers, classes, counts, total)
+    counts.read()
+
+
+class _Counts:
+    """Counts on the device, each with what is to be done with it, read from there all at once."""
+
+    def __init__(self) -> None:
+        self._asked: list[tuple[Tensor, Callable[[list[int]], None]]] = []
+
+    def ask(self, numbers: Tensor, use: Callable[[list[int]], None]) -> None:
+        """``use`` gets the whole numbers (N,) when they are read."""
+        self._asked.append((numbers, use))
+
+    def products(self, of: Products, weights: Tensor, frames: int, events: Tensor, binary: bool) -> None:
+        """Products of weights (M, D) over ``frames``; ``events`` (D,) counts the non-zero values of each input."""
+        effective = ((weights != 0).sum(0) * events).sum(0, keepdim=True)
+        self.ask(effective, lambda found: of.add(weights.numel() * frames, found[0], binary))
+
+    def read(self) -> None:
+        if not self._asked:
+            return
+        numbers = iter(torch.cat([each for each, _ in self._asked]).tolist())
+        for asked, use in self._asked:
+            use([next(numbers) for _ in range(len(asked))])
+
+
+def _count_layers(records: list[Record], classes: int, counts: _Counts, total: OperationCount) -> None:
     layers = records[-1].index + 1
     total.nonzero = total.nonzero or [0] * layers
     total.outputs = total.outputs or [0] * layers
     total.timeline = total.timeline or [[[0] * TIMELINE, [0] * TIMELINE] for _ in range(layers)]
-    lengths, coder = records[-1].lengths, records[0].coder
-    frames = int(lengths.sum())
-    total.frames += frames
-    total.utterances += int((lengths > 0).sum())
+    lengths, coder = Lengths.of(records[-1].lengths, records[-1].x), records[0].coder
+    total.frames += lengths.total
+    total.utterances += sum(each > 0 for each in lengths.counts)
     stack = [[each for each in records if each.index == index] for index in range(layers)]
     # Between layers the events count, also where a leaky integrator made them dense: it works on their product.
-    events = [_events(records[0].x, lengths), *(torch.cat([_events(each.y, lengths) for each in of]) for of in stack)]
+    valid = lengths.mask
+    events = [_events(records[0].x, valid), *(torch.cat([_events(each.y, valid) for each in of]) for of in stack)]
+    sums = torch.stack([each.sum() for each in events])
     binary = [coder is not None and coder.binary, *(all(each.layer.binary for each in of) for of in stack)]
-    for record in records:
-        _count_layer(record, events[record.index], binary[record.index], frames, total)
+    counted = [_count_layer(each, events[each.index], binary[each.index], lengths, counts, total) for each in records]
     if coder is not None:
-        total.element_wise += coder.unit_products * records[0].x.shape[-1] * frames
-    for index in range(layers):
-        total.nonzero[index] += int(events[index + 1].sum())
+        total.element_wise += coder.unit_products * records[0].x.shape[-1] * lengths.total
     head = torch.ones(classes, len(events[-1]), device=lengths.device)
-    total.products[HEAD].add(head, frames, events[-1], binary[-1])
-    total.element_wise += classes * frames if records[-1].smoothed else 0
-    if total.authors_macs is not None:
-        total.authors_macs += classes * int(events[-1].sum())
+    counts.products(total.products[HEAD], head, lengths.total, events[-1], binary[-1])
+    total.element_wise += classes * lengths.total if records[-1].smoothed else 0
+    if not all(counted):
+        total.authors_macs = None
+
+    def use(found: list[int]) -> None:
+        for index in range(layers):
+            total.nonzero[index] += found[index + 1]
+        if total.authors_macs is not None:
+            units = [4 * each.layer.output_size * (found[each.index] + 2 * lengths.total) for each in records]
+            total.authors_macs += sum(units) + classes * found[-1]
+
+    counts.ask(sums, use)
 
 
-def _count_layer(record: Record, events: Tensor, binary: bool, frames: int, total: OperationCount) -> None:
-    """One layer, or one direction of it; ``events`` (D,) are those of its inputs."""
+def _count_layer(
+    record: Record, events: Tensor, binary: bool, lengths: Lengths, counts: _Counts, total: OperationCount
+) -> bool:
+    """One layer, or one direction of it; ``events`` (D,) are those of its inputs. Whether the authors count it."""
     layer, index = record.layer, record.index
     input_weight, *recurrent_weights = layer.core_weights()
-    total.products[CORE if index else INPUT].add(input_weight, frames, events, binary)
+    counts.products(total.products[CORE if index else INPUT], input_weight, lengths.total, events, binary)
     for recurrent_weight in recurrent_weights:
-        back = _events(record.y, record.lengths - 1)
-        total.products[CORE].add(recurrent_weight, frames, back, layer.binary)
-    total.element_wise += layer.unit_products * layer.output_size * frames
-    total.element_wise += len(input_weight) * frames if record.smoothed and index else 0
-    total.outputs[index] += layer.output_size * frames
-    _count_timeline(record, total.timeline[index])
-    if not getattr(layer, "counted_by_authors", False):
-        total.authors_macs = None
-    elif total.authors_macs is not None:
-        total.authors_macs += 4 * layer.output_size * int(events.sum()) + 8 * layer.output_size * frames
+        back = _events(record.y[:, :-1], lengths.mask[:, 1:])
+        counts.products(total.products[CORE], recurrent_weight, lengths.total, back, layer.binary)
+    total.element_wise += layer.unit_products * layer.output_size * lengths.total
+    total.element_wise += len(input_weight) * lengths.total if record.smoothed and index else 0
+    total.outputs[index] += layer.output_size * lengths.total
+    _count_timeline(record.y, lengths, counts, total.timeline[index])
+    return getattr(layer, "counted_by_authors", False)
 
 
-def _convolved(layer: Convolution, x: Tensor, lengths: Tensor, state: Tensor | None) -> Convolved:
+def _convolved(
+    layer: Convolution, x: Tensor, lengths: Tensor | Lengths, state: Tensor | None
+) -> Convolved:
+    steps = Lengths.of(lengths, x).divided(layer.time_stride)
     windows = layer.windows(layer.padded(x, state))  # (B, T', F', C, k, k)
-    valid = valid_frames(lengths // layer.time_stride, windows.shape[1])[:, :, None, None]
-    kernel = range(layer.kernel)
+    valid, kernel = steps.mask[:, :, None, None], range(layer.kernel)
     events = [((windows[..., i, j] != 0) & valid).sum((0, 1, 2)) for i in kernel for j in kernel]  # (C,) each
     weights = layer.convolution.weight.flatten(1)
-    return Convolved(weights, int(valid.sum()) * windows.shape[2], torch.stack(events, dim=1).flatten())
+    return Convolved(weights, steps.total * windows.shape[2], torch.stack(events, dim=1).flatten())
 
 
-def _count_timeline(record: Record, timeline: list[list[int]]) -> None:
-    """Add a layer's outputs to ``timeline`` (2, TIMELINE)."""
-    valid = valid_frames(record.lengths, record.y.shape[1])
-    part = torch.arange(record.y.shape[1], device=valid.device) * TIMELINE // record.lengths.clamp(min=1).unsqueeze(1)
-    sent = (record.y != 0).sum(-1)
-    for each in range(TIMELINE):
-        chosen = valid & (part == each)
-        timeline[0][each] += int(sent[chosen].sum())
-        timeline[1][each] += int(chosen.sum()) * record.y.shape[2]
+def _count_timeline(y: Tensor, lengths: Lengths, counts: _Counts, timeline: list[list[int]]) -> None:
+    """Add a layer's outputs y (B, T, H) to ``timeline`` (2, TIMELINE)."""
+    frame = torch.arange(y.shape[1], device=y.device)
+    part = (frame * TIMELINE // lengths.tensor.clamp(min=1).unsqueeze(1)).clamp(max=TIMELINE - 1).flatten()
+    sent, valid = (y != 0).sum(-1) * lengths.mask, lengths.mask.to(torch.int64) * y.shape[2]
+    both = torch.stack((sent.flatten(), valid.flatten()))
+    sums = both.new_zeros(2, TIMELINE).index_add(1, part, both)
+
+    def use(found: list[int]) -> None:
+        for row, numbers in enumerate((found[:TIMELINE], found[TIMELINE:])):
+            timeline[row] = [before + each for before, each in zip(timeline[row], numbers, strict=True)]
+
+    counts.ask(sums.flatten(), use)
 
 
-def _events(x: Tensor, lengths: Tensor) -> Tensor:
-    """Non-zero values of each input (D,) of x (B, T, D) within the lengths (negative ones count as 0)."""
-    return ((x != 0) & valid_frames(lengths, x.shape[1]).unsqueeze(-1)).sum((0, 1))
+def _events(x: Tensor, valid: Tensor) -> Tensor:
+    """Non-zero values of each input (D,) of x (B, T, D) where a frame is ``valid`` (B, T)."""
+    return ((x != 0) & valid.unsqueeze(-1)).sum((0, 1))

@@ -13,12 +13,16 @@ The gradient is straight-through: dY/dV = 1 where |V| <= A, 0 outside; none runs
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from snn_asr.errors import UsageError, unknown_name
+from snn_asr.network.lengths import Lengths
 from snn_asr.processes import extremes
 
 RANGES = ("moving_average", "moving_average_per_frame", "fixed")
@@ -60,11 +64,19 @@ class CoderSettings:
     def highest_level(self) -> int:
         return 2 ** (self.bits - 1) - 1
 
+    @property
+    def levels_per_range(self) -> float:
+        """n (1 - 1e-4): the scale s of a range of 1."""
+        return 2 ** (self.bits - 1) * (1 - 1e-4)
+
 
 class RangeTracker(nn.Module):
     """The range A of one layer: fixed, or a bias-corrected moving average of the membrane's extremes.
 
     Before the first observation of a moving average A is ``fixed_range``. Frozen in evaluation.
+
+    The averages live where the membranes do. What has been read from there is remembered until they change, and
+    ``read_together`` reads those of many layers at once.
     """
 
     def __init__(self, settings: CoderSettings) -> None:
@@ -73,6 +85,7 @@ class RangeTracker(nn.Module):
         self.register_buffer("minimum", torch.zeros(()))
         self.register_buffer("maximum", torch.zeros(()))
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        self._known: Known | None = None
 
     def extra_repr(self) -> str:
         return f"{self.settings}"
@@ -80,24 +93,87 @@ class RangeTracker(nn.Module):
     @property
     def calibrated(self) -> bool:
         """False while a moving average has seen nothing."""
-        return self.settings.range == "fixed" or int(self.updates) > 0
+        return self.settings.range == "fixed" or self.known().updates > 0
 
     def value(self) -> float:
         """A, a positive number."""
-        if self.settings.range == "fixed" or int(self.updates) == 0:
+        if self.settings.range == "fixed" or not self.calibrated:
             return self.settings.fixed_range
-        correction = 1.0 - (1.0 - self.settings.momentum) ** int(self.updates)
-        largest = max(abs(float(self.minimum)), abs(float(self.maximum))) / correction
+        known = self.known()
+        largest = max(abs(known.minimum), abs(known.maximum)) / self.correction(known.updates)
         return max(largest, SMALLEST_RANGE)
 
-    @torch.no_grad()
+    def correction(self, updates: int) -> float:
+        """Adam's, after so many updates of averages that began at zero."""
+        return 1.0 - (1.0 - self.settings.momentum) ** updates
+
     def observe(self, values: Tensor) -> None:
         """Move the averages towards the extremes of one batch's values (any shape; of all processes' shares)."""
-        found = None if self.settings.range == "fixed" else extremes(values)
+        found = None if self.settings.range == "fixed" else extremes(values.detach())
         if found is not None:
-            self.minimum.lerp_(found[0].to(self.minimum), self.settings.momentum)
-            self.maximum.lerp_(found[1].to(self.maximum), self.settings.momentum)
-            self.updates += 1
+            self.move(*found)
+
+    @torch.no_grad()
+    def move(self, lowest: Tensor, highest: Tensor) -> None:
+        """Move the averages towards these extremes (), where they are."""
+        self.minimum.lerp_(lowest.to(self.minimum), self.settings.momentum)
+        self.maximum.lerp_(highest.to(self.maximum), self.settings.momentum)
+        self.updates += 1
+
+    def known(self) -> Known:
+        """The averages as they are now, read from the device where they have changed."""
+        read_together([self])
+        assert self._known is not None
+        return self._known
+
+    def up_to_date(self) -> bool:
+        """Whether the averages are known without asking the device."""
+        return self._known is not None and self._known.holds_of((self.minimum, self.maximum, self.updates))
+
+
+class Known(NamedTuple):
+    """What was read of a tracker's buffers, and of which buffers in which version."""
+
+    minimum: float
+    maximum: float
+    updates: int
+    buffers: tuple[Tensor, ...]
+    versions: tuple[int, ...]
+
+    def holds_of(self, buffers: tuple[Tensor, ...]) -> bool:
+        """Whether these are the buffers that were read, and nobody has written to them since."""
+        same = all(mine is each for mine, each in zip(self.buffers, buffers, strict=True))
+        return same and self.versions == _versions(buffers)
+
+
+def _versions(buffers: tuple[Tensor, ...]) -> tuple[int, ...]:
+    return tuple(each._version for each in buffers)
+
+
+@torch.no_grad()
+def read_together(trackers: Iterable[RangeTracker]) -> None:
+    """Read all moving averages that have changed since they were read, in one go: the device is waited for once."""
+    changed = [each for each in trackers if not each.up_to_date()]
+    if not changed:
+        return
+    buffers = [(each.minimum, each.maximum, each.updates) for each in changed]
+    numbers = torch.stack([each.double() for each in chain.from_iterable(buffers)]).tolist()
+    for position, (tracker, three) in enumerate(zip(changed, buffers, strict=True)):
+        minimum, maximum, updates = numbers[3 * position : 3 * position + 3]
+        tracker._known = Known(minimum, maximum, int(updates), three, _versions(three))
+
+
+class MovingCoder(NamedTuple):
+    """A ``Coder`` whose range nobody has read: its numbers are tensors () on the device, in the membrane's type."""
+
+    range: Tensor
+    scale: Tensor
+    unit: Tensor
+    threshold: int
+
+    def inside(self, membranes: Tensor) -> Tensor:
+        """Where membranes lie within the clamp."""
+        return membranes.abs() <= self.range
 
 
 @dataclass(frozen=True)
@@ -114,7 +190,7 @@ class Coder:
 
     @classmethod
     def at(cls, settings: CoderSettings, range: float) -> Coder:
-        scale = 2 ** (settings.bits - 1) * (1 - 1e-4) / range
+        scale = settings.levels_per_range / range
         return cls(range, scale, 1.0 / scale, settings.threshold)
 
     def inside(self, membranes: Tensor) -> Tensor:
@@ -123,21 +199,40 @@ class Coder:
 
 
 class FrameCoder:
-    """The coder of a training batch whose range moves at every frame; walks ``valid`` (B, T) once, frame by frame."""
+    """The coder of a training batch whose range moves at every frame; walks the frames of the batch once.
 
-    def __init__(self, tracker: RangeTracker, valid: Tensor) -> None:
-        self.tracker, self.valid, self.ranges = tracker, valid, []
+    Nothing is read back from the device: the range of a frame stays there.
+    """
 
-    def next(self, membrane: Tensor) -> Coder:
+    def __init__(self, tracker: RangeTracker, lengths: Lengths) -> None:
+        self.tracker, self.lengths, self.ranges = tracker, lengths, []
+        self._updates = tracker.known().updates
+
+    def next(self, membrane: Tensor) -> MovingCoder:
         """Observe the membrane (B, H) at the next frame; the coder for it."""
-        self.tracker.observe(membrane.detach()[self.valid[:, len(self.ranges)]])
-        coder = Coder.at(self.tracker.settings, self.tracker.value())
+        frame, membrane = len(self.ranges), membrane.detach()
+        if frame < self.lengths.longest:
+            valid = self.lengths.mask[:, frame : frame + 1]
+            lowest, highest = (torch.where(valid, membrane, far) for far in (torch.inf, -torch.inf))
+            self.tracker.move(lowest.min(), highest.max())
+            self._updates += 1
+        coder = self._coder(membrane.dtype)
         self.ranges.append(coder.range)
         return coder
 
+    def _coder(self, kind: torch.dtype) -> MovingCoder:
+        tracker, settings = self.tracker, self.tracker.settings
+        if self._updates:
+            largest = torch.maximum(tracker.minimum.double().abs(), tracker.maximum.double().abs())
+            found = (largest / tracker.correction(self._updates)).clamp(min=SMALLEST_RANGE)
+        else:
+            found = torch.full_like(tracker.minimum, settings.fixed_range, dtype=torch.float64)
+        scale = settings.levels_per_range / found
+        return MovingCoder(found.to(kind), scale.to(kind), (1.0 / scale).to(kind), settings.threshold)
+
     def inside(self, membranes: Tensor) -> Tensor:
         """Where membranes (B, T, H) lie within the clamp of their frame."""
-        return membranes.abs() <= membranes.new_tensor(self.ranges).unsqueeze(1)
+        return membranes.abs() <= torch.stack(self.ranges).unsqueeze(1)
 
 
 AnyCoder = Coder | FrameCoder
@@ -147,7 +242,7 @@ class _Encode(torch.autograd.Function):
     """Forward Q(V); backward straight-through inside the clamp."""
 
     @staticmethod
-    def forward(ctx, membrane: Tensor, coder: Coder) -> Tensor:
+    def forward(ctx, membrane: Tensor, coder: Coder | MovingCoder) -> Tensor:
         ctx.save_for_backward(membrane)
         ctx.coder = coder
         level = torch.trunc(membrane.clamp(-coder.range, coder.range) * coder.scale)

@@ -20,14 +20,14 @@ from torch import Tensor, nn
 
 from snn_asr.errors import UsageError, unknown_name
 from snn_asr.network import input_coding as coding
-from snn_asr.network.coder import CoderSettings
+from snn_asr.network.coder import CoderSettings, RangeTracker, read_together
 from snn_asr.network.integrator import LeakyIntegrator
 from snn_asr.network.layers.conventional import ConventionalLayer
 from snn_asr.network.layers.gated import GatedLayer
 from snn_asr.network.layers.gru_lstm import GruLstmLayer
 from snn_asr.network.layers.leaky_integrate_and_fire import LeakyIntegrateAndFireLayer
 from snn_asr.network.layers.spiking_lstm import SpikingLstmLayer
-from snn_asr.network.masks import reverse_frames
+from snn_asr.network.lengths import Lengths
 
 # One line a name: a factory called with (input_size, hidden_size, **options).
 ENCODERS: dict[str, Callable[..., nn.Module]] = {
@@ -66,15 +66,16 @@ class Encoder(nn.Module):
         """Leaky integrators stand behind the layers."""
         return bool(self.options["smoothing"])
 
-    def forward(self, x: Tensor, lengths: Tensor, state: list | None = None) -> tuple[Tensor, list]:
+    def forward(self, x: Tensor, lengths: Tensor | Lengths, state: list | None = None) -> tuple[Tensor, list]:
         """Encode a batch. Raises ValueError where lengths exceed the frames or have the wrong shape."""
-        if lengths.shape != x.shape[:1] or lengths.dtype.is_floating_point:
+        if isinstance(lengths, Tensor) and lengths.dtype.is_floating_point or len(lengths) != len(x):
             raise ValueError("lengths must be one integer frame count for each row")
-        if len(lengths) and not 0 <= int(lengths.min()) <= int(lengths.max()) <= x.shape[1]:
-            raise ValueError(f"lengths must lie between 0 and the {x.shape[1]} frames given")
+        lengths = Lengths.of(lengths, x)
+        lengths.check()
         coded, *states = state if state is not None else [None] + [(None, None)] * len(self.layers)
         if x.shape[1] == 0:
             return x.new_zeros(x.shape[0], 0, self.output_size), [coded, *states]
+        read_together(self._followers)
         if self.input_coder is not None:
             x, coded = self.input_coder(x, lengths, coded)
         after = []
@@ -83,6 +84,12 @@ class Encoder(nn.Module):
             x, integrated = integrator(x, lengths, integrated)
             after.append((new, integrated))
         return x, [coded, *after]
+
+    @property
+    def _followers(self) -> list[RangeTracker]:
+        """The trackers of all ranges that follow the membranes."""
+        trackers = (each for each in self.modules() if isinstance(each, RangeTracker))
+        return [each for each in trackers if each.settings.range != "fixed"]
 
     def core_parameters(self) -> int:
         """Input, recurrent and inter-layer weights: without head, biases and normalisation."""
@@ -100,13 +107,14 @@ class Bidirectional(nn.Module):
     def core_weights(self) -> list[Tensor]:
         return [weight for each in self.directions for weight in each.core_weights()]
 
-    def forward(self, x: Tensor, lengths: Tensor, state: tuple | None) -> tuple[Tensor, tuple]:
+    def forward(self, x: Tensor, lengths: Tensor | Lengths, state: tuple | None) -> tuple[Tensor, tuple]:
         if state is not None:
             raise ValueError("a bidirectional encoder needs the whole utterance and takes no state")
+        lengths = Lengths.of(lengths, x)
         onward, backward = self.directions
         first, state_first = onward(x, lengths, None)
-        second, state_second = backward(reverse_frames(x, lengths), lengths, None)
-        return torch.cat([first, reverse_frames(second, lengths)], dim=-1), (state_first, state_second)
+        second, state_second = backward(lengths.reversed(x), lengths, None)
+        return torch.cat([first, lengths.reversed(second)], dim=-1), (state_first, state_second)
 
 
 def directions(layer: nn.Module) -> list[nn.Module]:
@@ -115,9 +123,10 @@ def directions(layer: nn.Module) -> list[nn.Module]:
 
 
 def use_backend(encoder: Encoder, name: str) -> None:
-    """Run the cells of all layers on the backend of that name; it is no part of what a model folder keeps."""
-    for layer in encoder.layers:
-        for each in directions(layer):
+    """Run all cells, and what stands before and behind them, on the backend of that name; it is no part of what a model
+    folder keeps."""
+    for each in encoder.modules():
+        if hasattr(each, "backend"):
             each.backend = name
 
 
@@ -163,7 +172,8 @@ def build(
         layers.append(Bidirectional(make) if bidirectional else make())
     input_settings = _input_settings(name, options, bits=input_bits, threshold=input_threshold, range=input_range)
     input_coder = coding.build(input_coding, input_settings)
-    integrators = [LeakyIntegrator(smoothing, learn_smoothing) for _ in layers]
+    backend = options.get("backend", "auto")
+    integrators = [LeakyIntegrator(smoothing, learn_smoothing, backend) for _ in layers]
     given = {
         "bidirectional": bidirectional, "smoothing": smoothing, "learn_smoothing": learn_smoothing,
         "input_coding": input_coding, "input_bits": input_bits, "input_threshold": input_threshold,

@@ -23,7 +23,7 @@ from torch.nn import functional
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.errors import UsageError, unknown_name
 from snn_asr.network.batch_norm import BatchNorm
-from snn_asr.network.masks import valid_frames
+from snn_asr.network.lengths import Lengths
 
 MOST_CHANNELS = 4096
 PATCH_VALUES = 1 << 24  # of unfolded inputs at a time: 64 MB
@@ -131,17 +131,16 @@ class Convolution(nn.Module):
         )
         self.normalization = BatchNorm(channels)
 
-    def forward(self, x: Tensor, lengths: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        padded = self.padded(x, state)
-        valid = valid_frames(lengths // self.time_stride, x.shape[1] // self.time_stride)
+    def forward(self, x: Tensor, lengths: Tensor | Lengths, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        lengths, padded = Lengths.of(lengths, x), self.padded(x, state)
+        steps = lengths.divided(self.time_stride)
         if torch.is_grad_enabled() or self.training or x.device.type != "cpu":
             y = self.convolution(padded.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-            values = self.normalization(y[valid].flatten(0, 1)).unflatten(0, (-1, y.shape[2]))
+            values = self.normalization(steps.pack(y).flatten(0, 1)).unflatten(0, (-1, y.shape[2]))
         else:
-            values = self._in_fixed_order(self.windows(padded), valid)
-        result = values.new_zeros(*valid.shape, *values.shape[1:]).index_put((valid,), values.relu())
+            values = self._in_fixed_order(self.windows(padded), steps)
         edge = self.kernel // 2
-        return result, self._last(padded[:, :, edge : padded.shape[2] - edge], lengths)
+        return steps.unpack(values.relu()), self._last(padded[:, :, edge : padded.shape[2] - edge], lengths)
 
     def padded(self, x: Tensor, state: Tensor | None) -> Tensor:
         """x with the state, or zeros, before its first frame, and zeros beside its lowest and highest band."""
@@ -153,20 +152,20 @@ class Convolution(nn.Module):
         """A view of padded inputs: what each output sees, (B, T', F', C, k, k), time before frequency."""
         return padded.unfold(1, self.kernel, self.time_stride).unfold(2, self.kernel, self.frequency_stride)
 
-    def _last(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+    def _last(self, inputs: Tensor, lengths: Lengths) -> Tensor:
         """The k - s inputs (B, k - s, F, C) that end with each row's last valid frame; ``inputs`` begin with as many
         of the past."""
-        index = lengths.unsqueeze(1) + torch.arange(self.kernel - self.time_stride, device=lengths.device)
+        index = lengths.tensor.unsqueeze(1) + torch.arange(self.kernel - self.time_stride, device=lengths.device)
         return inputs[torch.arange(len(inputs), device=lengths.device).unsqueeze(1), index]
 
-    def _in_fixed_order(self, windows: Tensor, valid: Tensor) -> Tensor:
+    def _in_fixed_order(self, windows: Tensor, steps: Lengths) -> Tensor:
         """The normalised outputs (N, F', C') of the N valid frames, as patches times folded weights."""
         from snn_asr.network.kernels import cpu
 
         norm = self.normalization
         scale = norm.weight / (norm.running_var + norm.eps).sqrt()
         weights = self.convolution.weight.flatten(1) * scale.unsqueeze(1)
-        rows, frames = valid.nonzero(as_tuple=True)
+        rows, frames = steps.positions // steps.frames, steps.positions % steps.frames
         bands = windows.shape[2]
         result = windows.new_empty(len(rows), bands, len(weights))
         at_once = max(1, PATCH_VALUES // (bands * weights.shape[1]))
@@ -190,17 +189,19 @@ class FrontEnd(nn.Module):
         )
         self.output_size = settings.output_size(features)
 
-    def forward(self, frames: Tensor, lengths: Tensor, state: list | None = None) -> tuple[Tensor, list | None]:
+    def forward(
+        self, frames: Tensor, lengths: Tensor | Lengths, state: list | None = None
+    ) -> tuple[Tensor, list | None]:
         """``lengths`` (B,) frames, as stacking counts them: an incomplete last group is dropped. The state is a
         tensor a layer."""
         steps = frames.shape[1] // self.stride
         if steps == 0:
             return frames.new_zeros(len(frames), 0, self.output_size), state
-        lengths = lengths // self.stride * self.stride
+        lengths = Lengths.of(lengths, frames).divided(self.stride).multiplied(self.stride)
         x = frames[:, : steps * self.stride].unflatten(2, (-1, self.bands)).transpose(2, 3)
         after = []
         for layer, before in zip(self.layers, state or [None] * len(self.layers), strict=True):
             x, new = layer(x, lengths, before)
-            lengths = lengths // layer.time_stride
+            lengths = lengths.divided(layer.time_stride)
             after.append(new)
         return x.transpose(2, 3).flatten(2).to(frames.dtype), after

@@ -12,6 +12,7 @@ the feature alone: the same audio gives the same events, whole, padded, batched 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -20,8 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from snn_asr.errors import unknown_name
-from snn_asr.network.coder import Coder, CoderSettings, FrameCoder, RangeTracker, send
-from snn_asr.network.masks import valid_frames
+from snn_asr.network.cells import conventional
+from snn_asr.network.coder import AnyCoder, Coder, CoderSettings, FrameCoder, RangeTracker
+from snn_asr.network.kernels import choose_backend, run_sequence
+from snn_asr.network.lengths import Lengths
+from snn_asr.processes import send
 
 CODINGS = ("none", "coder", "bernoulli", "noise")
 SEED = 2020  # of the draws in evaluation
@@ -54,40 +58,40 @@ class FeatureCoder(nn.Module):
 
     def __init__(self, settings: CoderSettings) -> None:
         super().__init__()
-        self.tracker = RangeTracker(settings)
+        self.tracker, self.backend = RangeTracker(settings), "auto"
 
     @property
     def binary(self) -> bool:
         """One magnitude with either sign: products with it are additions."""
         return self.tracker.settings.bits == 2
 
-    def forward(self, x: Tensor, lengths: Tensor, state: CoderState | None) -> tuple[Tensor, CoderState]:
-        valid = valid_frames(lengths, x.shape[1])
-        if state is None:
-            state = CoderState(*(torch.zeros_like(x[:, 0]) for _ in CoderState._fields))
-        following = self.training and self.tracker.settings.range != "fixed"
-        if following and self.tracker.settings.range == "moving_average_per_frame":
-            return self._walk(x, valid, state, FrameCoder(self.tracker, valid))[:2]
-        if following and not self.tracker.calibrated:
-            self.tracker.observe(x[valid])
-        coder = Coder.at(self.tracker.settings, self.tracker.value())
-        y, after, membranes = self._walk(x, valid, state, coder)
+    def forward(
+        self, x: Tensor, lengths: Tensor | Lengths, state: CoderState | None
+    ) -> tuple[Tensor, CoderState]:
+        lengths, tracker = Lengths.of(lengths, x), self.tracker
+        following = self.training and tracker.settings.range != "fixed"
+        if following and tracker.settings.range == "moving_average_per_frame":
+            return self._walk(x, lengths, state, FrameCoder(tracker, lengths))[:2]
+        if following and not tracker.calibrated:
+            tracker.observe(lengths.pack(x))
+        y, after, membranes = self._walk(x, lengths, state, Coder.at(tracker.settings, tracker.value()))
         if following:
-            self.tracker.observe(membranes)
+            tracker.observe(lengths.pack(membranes))
         return y, after
 
-    def _walk(self, x: Tensor, valid: Tensor, state: CoderState, coder):
-        """Events (B, T, D), zero in the padding; the state after each row's end; membranes (N, D) at valid frames."""
-        membrane, output = state
-        sent, membranes = [], []
-        for n, frame in enumerate(x.unbind(1)):
-            alive = valid[:, n : n + 1]
-            new_output, new_membrane = send(frame, membrane, output, coder)
-            membrane, output = torch.where(alive, new_membrane, membrane), torch.where(alive, new_output, output)
-            sent.append(new_output * alive)
-            membranes.append(new_membrane.detach())
-        state = CoderState(membrane.detach(), output.detach())
-        return torch.stack(sent, dim=1), state, torch.stack(membranes, dim=1)[valid]
+    def _walk(
+        self, x: Tensor, lengths: Lengths, state: CoderState | None, coder: AnyCoder
+    ) -> tuple[Tensor, CoderState, Tensor]:
+        """Events (B, T, D), zero in the padding; the state after each row's end; membranes (B, T, D).
+
+        The coder is the conventional neuron whose current is forgotten at once, τ = 0, and has its kernels.
+        """
+        zeros = torch.zeros_like(x[:, 0])
+        start = conventional.State(zeros, *(state or (zeros, zeros)))
+        parameters = conventional.Parameters(x.new_zeros(x.shape[2]), None, coder)
+        backend = choose_backend(self.backend, x.device, isinstance(coder, FrameCoder))
+        y, after, states = run_sequence(conventional, x, lengths, start, parameters, backend)
+        return y, CoderState(after.membrane, after.output), states.membrane
 
 
 class RandomCoding(nn.Module):
@@ -100,25 +104,26 @@ class RandomCoding(nn.Module):
         super().__init__()
         self.coding = coding
 
-    def forward(self, x: Tensor, lengths: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        start = torch.zeros_like(lengths) if state is None else state
+    def forward(self, x: Tensor, lengths: Tensor | Lengths, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        lengths = Lengths.of(lengths, x)
         if self.training:
             drawn = torch.rand_like(x) if self.coding == "bernoulli" else torch.randn_like(x)
         else:
-            drawn = draws(self.coding, start, x)
+            drawn = draws(self.coding, [0] * len(x) if state is None else state.tolist(), x)
         events = drawn < torch.sigmoid(x) if self.coding == "bernoulli" else x.abs() < drawn.abs()
-        return (events & valid_frames(lengths, x.shape[1]).unsqueeze(-1)).to(x), start + lengths
+        after = lengths.tensor if state is None else state + lengths.tensor
+        return (events & lengths.mask.unsqueeze(-1)).to(x), after
 
 
-def draws(coding: str, start: Tensor, like: Tensor) -> Tensor:
-    """The numbers (B, T, D) of evaluation for frames start[row] .. start[row] + T - 1."""
+def draws(coding: str, starts: Sequence[int], like: Tensor) -> Tensor:
+    """The numbers (B, T, D) of evaluation for frames starts[row] .. starts[row] + T - 1."""
     rows = []
-    for first in start.tolist():
+    for first in starts:
         blocks = range(first // _BLOCK_FRAMES, (first + like.shape[1] - 1) // _BLOCK_FRAMES + 1)
         table = numpy.concatenate([_block(coding, block, like.shape[2]) for block in blocks])
         offset = first - blocks.start * _BLOCK_FRAMES
         rows.append(torch.from_numpy(table[offset : offset + like.shape[1]]))
-    return torch.stack(rows).to(like)
+    return send(torch.stack(rows), like.device).to(like)
 
 
 @lru_cache(maxsize=64)

@@ -15,57 +15,48 @@ import torch
 from torch import Tensor, nn
 
 from snn_asr.errors import UsageError
-from snn_asr.network.kernels import load
-from snn_asr.network.masks import valid_frames
+from snn_asr.network.kernels import choose_backend, load
+from snn_asr.network.lengths import Lengths
 
 
 class LeakyIntegrator(nn.Module):
     """The coefficient a of one layer: fixed, or ``learned`` through its logit from where ``coefficient`` starts it.
 
-    Raises UsageError for a coefficient outside [0, 1), and for one of 0 that is to be learned.
+    ``backend`` is that of the layer. Raises UsageError for a coefficient outside [0, 1), and for one of 0 that is to
+    be learned.
     """
 
-    def __init__(self, coefficient: float, learned: bool = False) -> None:
+    def __init__(self, coefficient: float, learned: bool = False, backend: str = "auto") -> None:
         super().__init__()
         if not 0 <= coefficient < 1:
             raise UsageError(f"smoothing={coefficient} must lie in [0, 1)", "smoothing")
         if learned and coefficient == 0:
             raise UsageError("smoothing=0 leaves nothing to learn", "learn_smoothing", "start it at 0.5, say")
-        self.fixed = coefficient
+        self.fixed, self.backend = coefficient, backend
         self.logit = nn.Parameter(torch.tensor(math.log(coefficient / (1 - coefficient)))) if learned else None
 
     @property
     def coefficient(self) -> Tensor | float:
         return self.fixed if self.logit is None else torch.sigmoid(self.logit)
 
-    def forward(self, y: Tensor, lengths: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, y: Tensor, lengths: Tensor | Lengths, state: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
         """y (B, T, H) to z (B, T, H), zero beyond the lengths; ``state`` (B, H) is z before the first frame (None: 0).
 
         Returns z and each row's state after its last valid frame, which passes no gradient on.
         """
         if self.logit is None and self.fixed == 0:
             return y, state
-        return low_pass(y, lengths, self.coefficient, state)
+        return low_pass(y, lengths, self.coefficient, state, self.backend)
 
 
 def low_pass(
-    y: Tensor, lengths: Tensor, coefficient: Tensor | float, state: Tensor | None
+    y: Tensor, lengths: Tensor | Lengths, coefficient: Tensor | float, state: Tensor | None, backend: str = "auto"
 ) -> tuple[Tensor, Tensor]:
     """The integration itself, differentiable in y and in a coefficient that is a tensor."""
+    lengths = Lengths.of(lengths, y)
     start = torch.zeros_like(y[:, 0]) if state is None else state
-    if y.device.type == "cpu":
-        z = load("cpu").low_pass(y, lengths, coefficient, start)
-    else:
-        z = _walk(y, coefficient, start) * valid_frames(lengths, y.shape[1]).unsqueeze(-1)
-    rows = torch.arange(len(y), device=y.device)
-    after = z[rows, (lengths - 1).clamp(min=0)].detach()
-    return z, torch.where((lengths > 0).unsqueeze(1), after, start)
-
-
-def _walk(y: Tensor, coefficient: Tensor | float, last: Tensor) -> Tensor:
-    """The plain loop, on any device."""
-    frames = []
-    for frame in y.unbind(1):
-        last = torch.lerp(last, frame, 1 - coefficient)
-        frames.append(last)
-    return torch.stack(frames, dim=1)
+    kernel = load(choose_backend(backend, y.device))
+    z = kernel.low_pass(y, lengths.tensor, coefficient, start)
+    return z, lengths.last(z.detach(), start)

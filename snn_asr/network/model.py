@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from snn_asr import __version__, weights
 from snn_asr.data.feature_settings import FeatureSettings
-from snn_asr.data.features import stack_frames, stacked_length
+from snn_asr.data.features import stack_frames
 from snn_asr.data.normalization import Normalization
 from snn_asr.data.tokens import Tokens
 from snn_asr.errors import DataError, SnnAsrError, unknown_name
@@ -26,7 +26,7 @@ from snn_asr.files import read_json, read_json_object, sha256, write_bytes, writ
 from snn_asr.network import encoders
 from snn_asr.network.batch_norm import BatchNorm
 from snn_asr.network.front_end import NONE, FrontEnd, FrontEndSettings
-from snn_asr.network.masks import valid_frames
+from snn_asr.network.lengths import Lengths
 from snn_asr.network.tasks import TASKS, TRANSCRIPTION
 
 FORMAT, INT8_FORMAT = 1, 2  # programs from before int8 weights must refuse them
@@ -100,14 +100,15 @@ class AcousticModel(nn.Module):
         return "int8" if self.scales else "float32"
 
     def forward(
-        self, frames: Tensor, lengths: Tensor, state: tuple | None = None, normalized: bool = False
+        self, frames: Tensor, lengths: Tensor | Lengths, state: tuple | None = None, normalized: bool = False
     ) -> tuple[Tensor, Tensor, tuple]:
         """Frames (B, T, F) as the extractor gives them, or ``normalized`` (and perhaps augmented) already; lengths
         (B,) frames.
 
-        Returns logits (B, T // stack, classes), their lengths, and the state to go on from. Chunks are cut at
+        Returns logits (B, T // stack, classes), their lengths (B,), and the state to go on from. Chunks are cut at
         multiples of ``stack`` frames.
         """
+        lengths = Lengths.of(lengths, frames)
         if not normalized:
             frames = self.normalization.apply(frames)
         convolved, state = state if state is not None else (None, None)
@@ -115,24 +116,24 @@ class AcousticModel(nn.Module):
         encoded, state = self.encoder(x, lengths, state)
         before = self.settings.head_normalization == "input"
         logits = self.logits(self._normalized(encoded, lengths) if before else encoded)
-        return (logits if before else self._normalized(logits, lengths)), lengths, (convolved, state)
+        logits = logits if before else self._normalized(logits, lengths)
+        return logits, lengths.tensor, (convolved, state)
 
     def encoder_input(
-        self, frames: Tensor, lengths: Tensor, state: list | None = None
-    ) -> tuple[Tensor, Tensor, list | None]:
+        self, frames: Tensor, lengths: Tensor | Lengths, state: list | None = None
+    ) -> tuple[Tensor, Lengths, list | None]:
         """Normalised frames, stacked or convolved (B, T // stack, D), their lengths, and the front end's state."""
-        stack = self.settings.features.stack
+        lengths, stack = Lengths.of(lengths, frames), self.settings.features.stack
         if self.front_end is None:
-            return stack_frames(frames, stack), stacked_length(lengths, stack), None
+            return stack_frames(frames, stack), lengths.divided(stack), None
         x, state = self.front_end(frames, lengths, state)
-        return x, stacked_length(lengths, stack), state
+        return x, lengths.divided(stack), state
 
-    def _normalized(self, x: Tensor, lengths: Tensor) -> Tensor:
+    def _normalized(self, x: Tensor, lengths: Lengths) -> Tensor:
         """Batch normalisation of x (B, T, C), its statistics over valid frames only."""
         if self.head_normalization is None:
             return x
-        valid = valid_frames(lengths, x.shape[1])
-        return x.index_put((valid,), self.head_normalization(x[valid]))
+        return lengths.unpack(self.head_normalization(lengths.pack(x)))
 
     def logits(self, encoded: Tensor) -> Tensor:
         """The head over (B, T, H). In evaluation on the CPU each frame's sums run in one fixed order.

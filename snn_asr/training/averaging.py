@@ -13,12 +13,16 @@ from torch import Tensor, nn
 
 
 class AveragedWeights:
-    """``decay`` 0 makes the average the weights themselves."""
+    """``decay`` 0 makes the average the weights themselves. The model must be on its device already."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.model, self.decay = model, decay
         self.average = self._copy() if decay else {}
         self._own: dict[str, Tensor] = {}
+        self._current = {name: each.detach() for name, each in model.state_dict().items()} if decay else {}
+        followed = {name: _is_averaged(name, each) for name, each in self._current.items()}
+        self._averaged = [name for name, averaged in followed.items() if averaged]
+        self._copied = [name for name, averaged in followed.items() if not averaged]
 
     def _copy(self) -> dict[str, Tensor]:
         return {name: each.detach().clone() for name, each in self.model.state_dict().items()}
@@ -29,11 +33,14 @@ class AveragedWeights:
         if self.decay == 0:
             return
         decay = min(self.decay, (1 + step) / (10 + step))
-        for name, each in self.model.state_dict().items():
-            if each.dtype.is_floating_point and ".tracker." not in name:
-                self.average[name].lerp_(each, 1 - decay)
-            else:
-                self.average[name].copy_(each)
+        if self._averaged:
+            torch._foreach_lerp_(*self._pairs(self._averaged), 1 - decay)
+        if self._copied:
+            torch._foreach_copy_(*self._pairs(self._copied))
+
+    def _pairs(self, names: list[str]) -> tuple[list[Tensor], list[Tensor]]:
+        """Averages and weights of these names: each kind goes to the device in one call."""
+        return [self.average[name] for name in names], [self._current[name] for name in names]
 
     def swap_in(self) -> None:
         """Give the model the average, and remember its own weights."""
@@ -45,3 +52,7 @@ class AveragedWeights:
         """Give the model its own weights back."""
         if self.decay:
             self.model.load_state_dict(self._own)
+
+
+def _is_averaged(name: str, values: Tensor) -> bool:
+    return values.dtype.is_floating_point and ".tracker." not in name

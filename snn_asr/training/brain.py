@@ -28,6 +28,7 @@ from snn_asr.efficiency.operations import OperationCount, count_batch, record_la
 from snn_asr.errors import DivergenceError
 from snn_asr.files import append_json_line, atomic_path, write_text
 from snn_asr.network.encoders import directions
+from snn_asr.network.lengths import Lengths
 from snn_asr.network.model import AcousticModel
 from snn_asr.scoring.error_rates import ErrorCounts, count_errors
 from snn_asr.training.averaging import AveragedWeights
@@ -35,6 +36,7 @@ from snn_asr.training.config import Config
 from snn_asr.training.objectives import OBJECTIVES
 from snn_asr.training.progress import TrainingProgress
 from snn_asr.training.pruning import GradualPruning
+from snn_asr.training.running_loss import RunningLoss
 from snn_asr.training.schedules import SCHEDULES
 
 TRAIN, VALID = speechbrain.Stage.TRAIN, speechbrain.Stage.VALID
@@ -94,7 +96,7 @@ class RecognizerBrain(speechbrain.Brain):
             self._restore()
 
     def on_stage_start(self, stage, epoch=None) -> None:
-        self._loss_sum, self._loss_count = 0.0, 0
+        self._loss = RunningLoss(self.device)
         if stage == TRAIN:
             self._started = self._ready = time.monotonic()
             self._waiting_seconds = 0.0
@@ -109,20 +111,22 @@ class RecognizerBrain(speechbrain.Brain):
 
     def compute_forward(self, batch: Batch, stage):
         batch = batch.to(self.device)
-        frames = self._augmented(batch) if stage == TRAIN else self.model.normalization.apply(batch.frames)
+        lengths = Lengths.of(batch.lengths, batch.frames)
+        frames = self._augmented(batch, lengths) if stage == TRAIN else self.model.normalization.apply(batch.frames)
         frames = frames.to(self.model.head.weight.dtype)
         model = self.modules["model"] if stage == TRAIN else self.model  # which may be wrapped for several processes
         with record_layers(self.model.encoder) as records:
-            logits, lengths, _ = model(frames, batch.lengths, normalized=True)
-        return logits.to(frames.dtype), lengths, list(records), batch
+            logits, _, _ = model(frames, lengths, normalized=True)
+        steps = lengths.divided(self.model.settings.features.stack)
+        return logits.to(frames.dtype), steps, list(records), batch
 
-    def _augmented(self, batch: Batch) -> Tensor:
+    def _augmented(self, batch: Batch, lengths: Lengths) -> Tensor:
         """(B, T, F), normalised."""
         frames = batch.frames
         if not batch.utterances:
             return frames
         for augment in self.config.augmentation.frame_augmentations:
-            frames = augment(frames, batch.lengths)
+            frames = augment(frames, lengths.tensor)
         frames = self.model.normalization.apply(frames)
         for drop in self.config.augmentation.spectrogram_drops:
             frames = drop(frames)
@@ -131,24 +135,24 @@ class RecognizerBrain(speechbrain.Brain):
     def compute_objectives(self, predictions, batch: Batch, stage) -> Tensor:
         logits, lengths, records, batch = predictions
         loss = OBJECTIVES[self.model.settings.task](logits, lengths, batch) if batch.utterances else logits.sum() * 0
-        self._loss_sum += float(loss.detach()) * len(batch.utterances)
-        self._loss_count += len(batch.utterances)
+        self._loss.add(loss, len(batch.utterances))
         if stage == TRAIN:
-            loss = loss * self._weight_of_share(batch)
+            loss = self._of_share(loss, batch)
         if stage != TRAIN:
             count_batch(records, logits.shape[-1], self._operations)
-            self._score(batch, decode(self.model.settings.task, logits, lengths))
+            self._score(batch, decode(self.model.settings.task, logits, torch.tensor(lengths.counts)))
         elif self.penalty:
             active = [each for each in records if hasattr(each.layer, "activity")]
             loss = loss + self.penalty * sum(each.layer.activity(each.y, each.lengths) for each in active)
         return loss
 
-    def _weight_of_share(self, batch: Batch) -> float:
-        """What makes the mean of all processes' gradients that of the mean loss over all utterances of a batch."""
+    def _of_share(self, loss: Tensor, batch: Batch) -> Tensor:
+        """The loss weighted so that the mean of all processes' gradients is that of the mean loss over all utterances
+        of a batch."""
         if processes.world() == 1:
-            return 1.0
-        mine = len(batch.utterances)
-        return mine * processes.world() / float(processes.total(torch.tensor(float(mine), device=self.device)))
+            return loss
+        mine = torch.full((), len(batch.utterances), dtype=torch.float64, device=self.device)
+        return loss * (mine * processes.world() / processes.total(mine)).to(loss)
 
     def _score(self, batch: Batch, decoded: list) -> None:
         references = {each.id: self.tokens.transcript(each) for each in batch.utterances}
@@ -177,22 +181,51 @@ class RecognizerBrain(speechbrain.Brain):
             self.averaged.update(self.optimizer_step)
             self.pruning.apply(self.optimizer_step, [self.averaged.average])
         self._ready = time.monotonic()
-        self.progress.advance(self._loss_sum / max(self._loss_count, 1), self.optimizer.param_groups[0]["lr"])
+        self.progress.advance(lambda: self._loss.mean, self.optimizer.param_groups[0]["lr"])
 
-    def check_loss_isfinite(self, loss: Tensor) -> None:
-        if not torch.isfinite(loss):
+    def fit_batch(self, batch: Batch) -> None:
+        """SpeechBrain's, without its reading of the loss from the device at every batch."""
+        should_step = self.step % self.grad_accumulation_factor == 0
+        self.on_fit_batch_start(batch, should_step)
+        with self.no_sync(not should_step):
+            with self.training_ctx:
+                outputs = self.compute_forward(batch, TRAIN)
+                loss = self.compute_objectives(outputs, batch, TRAIN)
+            self._loss.watch(loss)
+            if self._loss.due:
+                self._require_finite(self._loss.minimised)
+            (loss / self.grad_accumulation_factor).backward()
+        if should_step:
+            self.optimizers_step()
+        self.on_fit_batch_end(batch, outputs, loss, should_step)
+
+    @torch.no_grad()
+    def evaluate_batch(self, batch: Batch, stage) -> None:
+        """SpeechBrain's, which reads the loss, too."""
+        with self.evaluation_ctx:
+            self.compute_objectives(self.compute_forward(batch, stage), batch, stage)
+
+    def update_average(self, loss: None, avg_loss: float) -> float:
+        """SpeechBrain's mean of the losses, which nobody asks for: ``RunningLoss`` has them."""
+        return avg_loss
+
+    def _require_finite(self, loss: float) -> None:
+        """Raise DivergenceError where a loss, or a sum of losses, is no number."""
+        if not math.isfinite(loss):
             raise DivergenceError(
-                f"training diverged in epoch {self.epoch + 1}: the loss is {float(loss.detach())}", self.folder,
+                f"training diverged in epoch {self.epoch + 1}: the loss is {loss}", self.folder,
                 "lower learning_rate or recurrent_gain, or lengthen warmup_epochs",
             )
 
     def on_stage_end(self, stage, stage_loss, epoch=None) -> None:
-        loss_sums, loss_counts = zip(*processes.gather((self._loss_sum, self._loss_count)), strict=True)
-        loss = sum(loss_sums) / max(sum(loss_counts), 1)
+        if stage == TRAIN:
+            self._require_finite(self._loss.minimised)  # before anything of this epoch is evaluated or saved
+        sums, counts = zip(*processes.gather((self._loss.total, self._loss.utterances)), strict=True)
+        loss = sum(sums) / max(sum(counts), 1)
         if stage == TRAIN:
             self._train_loss = loss
             return
-        self.check_loss_isfinite(torch.tensor(loss))
+        self._require_finite(loss)
         counts, operations = zip(*processes.gather((self._counts, self._operations)), strict=True)
         self._counts, self._operations = sum(counts, ErrorCounts()), sum(operations, OperationCount())
         self.training_seconds += time.monotonic() - self._started

@@ -216,9 +216,13 @@ class TrainingConfig:
         return self.patience or self.epochs
 
     def make_optimizer(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
-        """The optimizer of a model's parameters, at the highest learning rate."""
+        """The optimizer of a model's parameters, at the highest learning rate; on a GPU in one kernel for all of
+        them."""
+        parameters = list(parameters)
         if isinstance(self.optimizer, str):
-            return OPTIMIZERS[self.optimizer](parameters, lr=self.learning_rate, weight_decay=self.weight_decay)
+            fused = True if all(each.is_cuda for each in parameters) else None
+            options = {"lr": self.learning_rate, "weight_decay": self.weight_decay, "fused": fused}
+            return OPTIMIZERS[self.optimizer](parameters, **options)
         return self.optimizer(parameters, lr=self.learning_rate)
 
 

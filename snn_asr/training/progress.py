@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
+import time
+from collections.abc import Callable
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+SECONDS_BETWEEN_LOOKS = 1.0  # at the loss, which lies on the device: it is waited for
 WORTH_MENTIONING = 0.05  # of an epoch's time, spent waiting for data
 
 
@@ -21,6 +24,7 @@ class TrainingProgress:
         self.name, self.epochs, self.measure, self.shown = name, epochs, measure, shown
         self.console = Console(stderr=True)
         self._bar: Progress | None = None
+        self._next_look = 0.0
 
     def start_epoch(self, epoch: int, batches: int) -> None:
         if not self.shown or not sys.stderr.isatty() or multiprocessing.parent_process() is not None:
@@ -30,9 +34,15 @@ class TrainingProgress:
         self._bar.start()
         self._task = self._bar.add_task(f"{self.name} epoch {epoch}/{self.epochs}", total=batches, state="")
 
-    def advance(self, loss: float, learning_rate: float) -> None:
-        if self._bar is not None:
-            self._bar.update(self._task, advance=1, state=f"loss {loss:.3f} · learning rate {learning_rate:.1e}")
+    def advance(self, loss: Callable[[], float], learning_rate: float) -> None:
+        """One more batch. ``loss`` is asked for only where it is shown, and not at every batch."""
+        if self._bar is None:
+            return
+        self._bar.advance(self._task)
+        if time.monotonic() >= self._next_look:
+            state = f"loss {loss():.3f} · learning rate {learning_rate:.1e}"
+            self._bar.update(self._task, state=state)
+            self._next_look = time.monotonic() + SECONDS_BETWEEN_LOOKS
 
     def close(self) -> None:
         if self._bar is not None:

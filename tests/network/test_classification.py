@@ -16,6 +16,7 @@ from snn_asr.data.audio import write_audio
 from snn_asr.data.manifest import Utterance, write_manifest
 from snn_asr.errors import DataError, InterruptedRun, UsageError
 from snn_asr.files import read_json, write_json
+from snn_asr.network.lengths import Lengths
 from snn_asr.training import run
 from snn_asr.training.objectives import last_frame_cross_entropy
 from snn_asr.training.run import train
@@ -165,7 +166,7 @@ def test_the_objective_is_the_cross_entropy_of_the_words_at_the_last_frame():
         targets = torch.tensor([[2], [1], [3]])
 
     logits = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    loss = last_frame_cross_entropy(logits, torch.tensor([5, 2, 0]), Targets)
+    loss = last_frame_cross_entropy(logits, Lengths.of(torch.tensor([5, 2, 0]), logits), Targets)
     rows = logits.detach().softmax(dim=-1)
     words = [rows[0, 4, 2] / rows[0, 4, 1:].sum(), rows[1, 1, 1] / rows[1, 1, 1:].sum(), torch.tensor(1 / 3)]
     assert loss.item() == pytest.approx(-sum(each.log().item() for each in words) / 3, abs=1e-6)

@@ -15,6 +15,7 @@ from snn_asr.errors import UsageError
 from snn_asr.network import encoders
 from snn_asr.network.integrator import low_pass
 from snn_asr.network.layers.gated import GatedLayer
+from snn_asr.network.lengths import Lengths
 
 NAMES = sorted(encoders.ENCODERS)
 PUBLISHED = {
@@ -118,7 +119,7 @@ def test_leaky_integrator_is_a_running_mean():
 
 def test_reversal_leaves_the_padding_at_the_end():
     x = torch.arange(10.0).reshape(2, 5, 1)
-    assert encoders.reverse_frames(x, torch.tensor([5, 2])).flatten().tolist() == [4, 3, 2, 1, 0, 6, 5, 7, 8, 9]
+    assert Lengths.of(torch.tensor([5, 2]), x).reversed(x).flatten().tolist() == [4, 3, 2, 1, 0, 6, 5, 7, 8, 9]
 
 
 def test_first_batch_starts_from_a_range_of_its_own():

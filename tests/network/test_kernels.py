@@ -12,7 +12,7 @@ from snn_asr.network.cells import gated
 from snn_asr.network.coder import Coder, CoderSettings, FrameCoder, RangeTracker
 from snn_asr.network.kernels import cpu, run_sequence
 from snn_asr.network.kernels.reference import walk
-from snn_asr.network.masks import valid_frames
+from snn_asr.network.lengths import Lengths
 
 BACKENDS = ["reference", "cpu"]
 SIZES = [(1, 1, 1), (3, 7, 5), pytest.param((2, 33, 17), marks=pytest.mark.slow)]
@@ -23,7 +23,7 @@ def looped(given: Problem):
     states = walk(given.cell, given.drive, given.state, given.parameters)
     ends = [torch.cat([first.unsqueeze(1), each], dim=1) for first, each in zip(given.state, states, strict=True)]
     final = type(given.state)(*(each[torch.arange(len(given.lengths)), given.lengths] for each in ends))
-    return states.output * valid_frames(given.lengths, given.drive.shape[1]).unsqueeze(-1), final
+    return states.output * Lengths.of(given.lengths, given.drive).mask.unsqueeze(-1), final
 
 
 def run(given: Problem, backend: str):
@@ -94,7 +94,7 @@ def test_range_that_moves_at_every_frame_has_the_gradients_of_its_own_steps(case
     given, results = problem(case, 3, 11, 6, seed=5), []
     for road in (lambda each: run(each, "reference")[0], lambda each: looped(each)[0]):
         tracker = RangeTracker(CoderSettings(range="moving_average_per_frame"))
-        coder = FrameCoder(tracker, valid_frames(given.lengths, 11))
+        coder = FrameCoder(tracker, Lengths.of(given.lengths, given.drive))
         outputs = road(given._replace(parameters=given.parameters._replace(coder=coder)))
         assert int(tracker.updates) == 11
         gradients = torch.autograd.grad(outputs.square().sum(), given.trained)

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from snn_asr.errors import UsageError, unknown_name
-from snn_asr.network.masks import without_padding
+from snn_asr.network.lengths import Lengths
 
 BACKENDS = ("auto", "reference", "cpu", "triton", "cuda")
 DEVICES = {"cuda": "cuda", "triton": "cuda", "cpu": "cpu"}  # the one type of device of each, the faster ones first
@@ -110,8 +110,8 @@ class _Sequence(torch.autograd.Function):
         parameters = parameters._replace(**{
             name: None if each is None else each.detach() for name, each in zip(cell.TRAINED, trained, strict=True)
         })
-        trace = kernel.forward(drive.detach(), lengths, state, parameters)
-        outputs = without_padding(trace.states.output, lengths)
+        trace = kernel.forward(drive.detach(), lengths.tensor, state, parameters)
+        outputs = lengths.without_padding(trace.states.output)
         ctx.save_for_backward(outputs)
         ctx.run, ctx.sums, ctx.others = (kernel, lengths, state, parameters), trace.sums, trace.states[:-1]
         run.append(Trace(trace.sums, trace.states._replace(output=outputs)))
@@ -121,12 +121,12 @@ class _Sequence(torch.autograd.Function):
     def backward(ctx, gradient: Tensor):
         kernel, lengths, state, parameters = ctx.run
         trace = Trace(ctx.sums, type(state)(*ctx.others, *ctx.saved_tensors))
-        gradient = without_padding(gradient, lengths)
+        gradient = lengths.without_padding(gradient)
         return None, *kernel.backward(gradient, trace, state, parameters)
 
 
 def run_sequence(
-    cell: ModuleType, drive: Tensor, lengths: Tensor, state: NamedTuple, parameters: NamedTuple, backend: str
+    cell: ModuleType, drive: Tensor, lengths: Tensor | Lengths, state: NamedTuple, parameters: NamedTuple, backend: str
 ) -> tuple[Tensor, NamedTuple, NamedTuple]:
     """All frames of a layer of ``cell`` (a module of cells/, the last field of its State is the output).
 
@@ -139,7 +139,10 @@ def run_sequence(
     return _run(cell, drive, lengths, state, parameters, backend)
 
 
-def _run(cell: ModuleType, drive: Tensor, lengths: Tensor, state: NamedTuple, parameters: NamedTuple, backend: str):
+def _run(
+    cell: ModuleType, drive: Tensor, lengths: Tensor | Lengths, state: NamedTuple, parameters: NamedTuple, backend: str
+) -> tuple[Tensor, NamedTuple, NamedTuple]:
+    lengths = Lengths.of(lengths, drive)
     state = type(state)(*(each.detach() for each in state))
     run = [load(backend, cell), cell, lengths, state, parameters]
     outputs = _Sequence.apply(run, drive, *(getattr(parameters, name) for name in cell.TRAINED))
@@ -148,8 +151,6 @@ def _run(cell: ModuleType, drive: Tensor, lengths: Tensor, state: NamedTuple, pa
     return outputs, last_states(states, lengths, state), states
 
 
-def last_states(states: NamedTuple, lengths: Tensor, state: NamedTuple) -> NamedTuple:
+def last_states(states: NamedTuple, lengths: Lengths, state: NamedTuple) -> NamedTuple:
     """The states (B, T, width) after each row's last valid frame, (B, width); ``state`` for a row without one."""
-    last, rows = (lengths - 1).clamp(min=0), torch.arange(len(lengths), device=lengths.device)
-    alive = (lengths > 0).unsqueeze(1)
-    return type(state)(*(torch.where(alive, each[rows, last], old) for each, old in zip(states, state, strict=True)))
+    return type(state)(*(lengths.last(each, old) for each, old in zip(states, state, strict=True)))

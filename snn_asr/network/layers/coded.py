@@ -12,7 +12,7 @@ from torch import Tensor
 from snn_asr.network.coder import AnyCoder, Coder, CoderSettings, FrameCoder, RangeTracker
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.layers.driven import DrivenLayer, mean_outputs
-from snn_asr.network.masks import valid_frames
+from snn_asr.network.lengths import Lengths
 
 
 class CodedLayer(DrivenLayer):
@@ -29,7 +29,7 @@ class CodedLayer(DrivenLayer):
     def binary(self) -> bool:
         return self.tracker is not None and self.tracker.settings.bits == 2
 
-    def activity(self, outputs: Tensor, lengths: Tensor) -> Tensor:
+    def activity(self, outputs: Tensor, lengths: Tensor | Lengths) -> Tensor:
         """Mean magnitude of the outputs over valid frames, as a share of the range (a scalar with gradient)."""
         scale = self.tracker.value() if self.tracker is not None else 1.0
         return mean_outputs(outputs.abs(), lengths).mean() / scale
@@ -49,20 +49,22 @@ class CodedLayer(DrivenLayer):
     def parameters_for(self, mask: Tensor | None, coder: AnyCoder | None) -> NamedTuple:
         """The cell's Parameters with this dropout mask and coder."""
 
-    def forward(self, x: Tensor, lengths: Tensor, state: NamedTuple | None = None) -> tuple[Tensor, NamedTuple]:
+    def forward(
+        self, x: Tensor, lengths: Tensor | Lengths, state: NamedTuple | None = None
+    ) -> tuple[Tensor, NamedTuple]:
+        lengths = Lengths.of(lengths, x)
         drive = self.drive(x, lengths)
         parameters = self.parameters_for(self.mask(drive), None)
         if self.tracker is None:
             return self.run(drive, lengths, state, parameters)[:2]
-        valid = valid_frames(lengths, x.shape[1])
         if self.training and self.tracker.settings.range == "moving_average_per_frame":
-            parameters = parameters._replace(coder=FrameCoder(self.tracker, valid))
+            parameters = parameters._replace(coder=FrameCoder(self.tracker, lengths))
             return self.run(drive, lengths, state, parameters, frame_by_frame=True)[:2]
         if self.training and not self.tracker.calibrated:
             # Without a coder V = I: one look at the currents gives the first batch a range to start from.
-            self.tracker.observe(self.run(drive, lengths, state, parameters)[2].membrane[valid])
+            self.tracker.observe(lengths.pack(self.run(drive, lengths, state, parameters)[2].membrane))
         parameters = parameters._replace(coder=Coder.at(self.tracker.settings, self.tracker.value()))
         outputs, state, states = self.run(drive, lengths, state, parameters)
         if self.training and self.tracker.settings.range != "fixed":
-            self.tracker.observe(states.membrane[valid])
+            self.tracker.observe(lengths.pack(states.membrane))
         return outputs, state

@@ -13,7 +13,7 @@ from snn_asr.errors import UsageError
 from snn_asr.network.batch_norm import BatchNorm
 from snn_asr.network.kernels import choose_backend, load, run_sequence
 from snn_asr.network.layers.base import Layer, LayerParts, folded
-from snn_asr.network.masks import valid_frames
+from snn_asr.network.lengths import Lengths
 
 
 def check_dropout(dropout: float) -> None:
@@ -28,9 +28,9 @@ def sequence_mask(batch: int, size: int, dropout: float, training: bool, like: T
     return torch.bernoulli(like.new_full((batch, size), 1 - dropout)) / (1 - dropout)
 
 
-def mean_outputs(outputs: Tensor, lengths: Tensor) -> Tensor:
+def mean_outputs(outputs: Tensor, lengths: Tensor | Lengths) -> Tensor:
     """Mean (H,) of outputs (B, T, H), zero in the padding, over valid frames: those of all processes' shares."""
-    frames = processes.total(lengths.sum()).clamp(min=1)
+    frames = processes.total(Lengths.of(lengths, outputs).tensor.sum()).clamp(min=1)
     return processes.differentiable_total(outputs.sum((0, 1))) / frames
 
 
@@ -82,12 +82,10 @@ class DrivenLayer(Layer):
         """This batch's dropout mask for drives ``like`` (B, T, ...)."""
         return sequence_mask(len(like), self.output_size, self.dropout, self.training, like)
 
-    def drive(self, x: Tensor, lengths: Tensor) -> Tensor:
+    def drive(self, x: Tensor, lengths: Tensor | Lengths) -> Tensor:
         """BN(W x), or W x + b (B, T, gates · H): product and statistics over valid frames only."""
-        whole, packed = bool((lengths == x.shape[1]).all()), x.flatten(0, 1)
-        if not whole:
-            chosen = valid_frames(lengths, x.shape[1]).flatten().nonzero().squeeze(1)
-            packed = packed.index_select(0, chosen)
+        lengths = Lengths.of(lengths, x)
+        packed = lengths.pack(x)
         if torch.is_grad_enabled():
             product = nn.functional.linear(packed, self.input_weight).to(self.input_weight.dtype)  # mixed precision
         else:
@@ -96,12 +94,10 @@ class DrivenLayer(Layer):
             product = product + self.bias
         else:
             product = self.normalization(product)
-        if not whole:
-            product = product.new_zeros(x.shape[0] * x.shape[1], product.shape[-1]).index_copy(0, chosen, product)
-        return product.unflatten(0, x.shape[:2])
+        return lengths.unpack(product)
 
     def run(
-        self, drive: Tensor, lengths: Tensor, state: NamedTuple | None, parameters: NamedTuple,
+        self, drive: Tensor, lengths: Lengths, state: NamedTuple | None, parameters: NamedTuple,
         frame_by_frame: bool = False,
     ) -> tuple[Tensor, NamedTuple, NamedTuple]:
         """The cell over all frames, as ``kernels.run_sequence``; a missing state is zero."""

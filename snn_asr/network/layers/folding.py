@@ -14,43 +14,44 @@ from torch import Tensor, nn
 
 from snn_asr.network.batch_norm import follow, require_rows
 from snn_asr.network.kernels.dense import affine
-from snn_asr.network.masks import valid_frames
+from snn_asr.network.lengths import Lengths
 
 
 class _Moments(torch.autograd.Function):
     """Mean and variance (M,) of W x over the valid frames of x (B, T, D); W is (M, D)."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, lengths: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        frames = x.flatten(0, 1)
-        if not bool((lengths == x.shape[1]).all()):
-            frames = frames[valid_frames(lengths, x.shape[1]).flatten()]
+    def forward(ctx, x: Tensor, lengths: Lengths, weight: Tensor) -> tuple[Tensor, Tensor]:
+        frames = lengths.pack(x)
         mean = frames.mean(0)
         # Centred before it is squared: what all frames share would take the digits that tell them apart.
         centred = frames - mean
         half = weight @ (centred.T @ centred / len(frames))
-        ctx.save_for_backward(x, lengths, weight, mean, half)
+        ctx.save_for_backward(x, weight, mean, half)
+        ctx.lengths = lengths
         return weight @ mean, (half * weight).sum(1).clamp(min=0)
 
     @staticmethod
     def backward(ctx, to_mean: Tensor, to_variance: Tensor):
-        x, lengths, weight, mean, half = ctx.saved_tensors
+        x, weight, mean, half = ctx.saved_tensors
         to_weight = torch.outer(to_mean, mean) + 2 * to_variance.unsqueeze(1) * half
         if not ctx.needs_input_grad[0]:
             return None, None, to_weight
-        curvature = weight.T @ (weight * (2 / int(lengths.sum()) * to_variance).unsqueeze(1))
-        to_each = to_mean @ weight / int(lengths.sum()) - curvature @ mean
-        return affine(x, lengths, curvature, to_each), None, to_weight
+        curvature = weight.T @ (weight * (2 / ctx.lengths.total * to_variance).unsqueeze(1))
+        to_each = to_mean @ weight / ctx.lengths.total - curvature @ mean
+        return affine(x, ctx.lengths.tensor, curvature, to_each), None, to_weight
 
 
-def fold(x: Tensor, lengths: Tensor, weight: Tensor, normalization: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
+def fold(
+    x: Tensor, lengths: Tensor | Lengths, weight: Tensor, normalization: nn.BatchNorm1d
+) -> tuple[Tensor, Tensor]:
     """W' (M, D) and b' (M,), differentiable; the running statistics of ``normalization`` follow as in its own forward.
 
     Raises ValueError for fewer than two valid frames in x (B, T, D).
     """
-    frames = int(lengths.sum())
-    require_rows(frames)
+    lengths = Lengths.of(lengths, x)
+    require_rows(lengths.total)
     mean, variance = _Moments.apply(x, lengths, weight)
-    follow(normalization, mean, variance, frames)
+    follow(normalization, mean, variance, lengths.total)
     scale = normalization.weight * torch.rsqrt(variance + normalization.eps)
     return weight * scale.unsqueeze(1), normalization.bias - scale * mean

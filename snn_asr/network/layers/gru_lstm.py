@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from snn_asr.network.layers.base import Layer, LayerParts
 from snn_asr.network.layers.driven import check_dropout, drop_units
-from snn_asr.network.masks import valid_frames
+from snn_asr.network.lengths import Lengths
 
 GRU, LSTM = "gru", "lstm"  # names of the cells in ``parts``
 
@@ -49,20 +49,22 @@ class GruLstmLayer(Layer):
         outside = torch.cat([back_bias[: -self.output_size], torch.zeros_like(inside)])
         return LayerParts(GRU, weight, back, ones, bias + outside, neurons=(inside,))
 
-    def forward(self, x: Tensor, lengths: Tensor, state=None):
+    def forward(self, x: Tensor, lengths: Tensor | Lengths, state=None):
+        lengths = Lengths.of(lengths, x)
         if self.training and state is None:
-            y, after = self.recurrence(x)[0] * valid_frames(lengths, x.shape[1]).unsqueeze(-1), None
+            y, after = lengths.without_padding(self.recurrence(x)[0]), None
         else:
             y, after = self._packed(x, lengths, state)
         return drop_units(y, self.dropout, self.training), after
 
-    def _packed(self, x: Tensor, lengths: Tensor, state):
+    def _packed(self, x: Tensor, lengths: Lengths, state):
         # A packed sequence has no empty rows: those are computed over one frame and put back afterwards.
-        empty = lengths == 0
-        packed = pack_padded_sequence(x, lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False)
+        counts = [max(each, 1) for each in lengths.counts]
+        packed = pack_padded_sequence(x, counts, batch_first=True, enforce_sorted=False)
         y, after = self.recurrence(packed, state)
         y, _ = pad_packed_sequence(y, batch_first=True, total_length=x.shape[1])
-        if empty.any():
+        if not all(lengths.counts):
+            empty = lengths.tensor == 0
             y = y * ~empty[:, None, None]
             after = _keep(after, state, empty)
         return y, after

@@ -16,6 +16,7 @@ from snn_asr.network.cells import leaky_integrate_and_fire
 from snn_asr.network.cells.leaky_integrate_and_fire import Parameters
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.layers.driven import DrivenLayer, drop_units, mean_outputs
+from snn_asr.network.lengths import Lengths
 
 # The intervals of the paper.
 DECAYS = (exp(-1 / 5), exp(-1 / 25))  # α: time constants of 5 to 25 frames
@@ -66,7 +67,7 @@ class LeakyIntegrateAndFireLayer(DrivenLayer):
         """α·(u - s) and (1 - α)·(…); with adaptation β·w and a·u too. b·s adds b, for s is 0 or 1."""
         return 2 if self.coupling is None else 4
 
-    def activity(self, outputs: Tensor, lengths: Tensor) -> Tensor:
+    def activity(self, outputs: Tensor, lengths: Tensor | Lengths) -> Tensor:
         """The paper's regulariser of firing rates, 0.5 (relu(0.01 - rate) + relu(rate - 0.5)), a mean over neurons
         (the authors' classifiers sum).
 
@@ -101,7 +102,10 @@ class LeakyIntegrateAndFireLayer(DrivenLayer):
             neurons=tuple(each for each in neurons if each is not None),
         )
 
-    def forward(self, x: Tensor, lengths: Tensor, state: NamedTuple | None = None) -> tuple[Tensor, NamedTuple]:
+    def forward(
+        self, x: Tensor, lengths: Tensor | Lengths, state: NamedTuple | None = None
+    ) -> tuple[Tensor, NamedTuple]:
+        lengths = Lengths.of(lengths, x)
         outputs, state, _ = self.run(self.drive(x, lengths), lengths, state, self.clamped())
         return drop_units(outputs, self.dropout, self.training), state
 

@@ -17,6 +17,7 @@ from snn_asr.network.kernels import choose_backend, load
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.layers.driven import DrivenLayer, drop_units, mean_outputs
 from snn_asr.network.layers.folding import fold
+from snn_asr.network.lengths import Lengths
 from snn_asr.network.surrogates import choose
 
 # The Gaussians of the authors' scripts: widths for the gates, the candidate and the threshold of the cell.
@@ -65,7 +66,7 @@ class SpikingLstmLayer(DrivenLayer):
         """f ⊙ c, i ⊙ g and o ⊙ c select by gates that are 0 or 1; a kept cell also adds, and neither multiplies."""
         return 0
 
-    def activity(self, outputs: Tensor, lengths: Tensor) -> Tensor:
+    def activity(self, outputs: Tensor, lengths: Tensor | Lengths) -> Tensor:
         """Mean output over valid frames (a scalar with gradient): the share of spikes, or for a kept cell the mean
         count. Dropout leaves its expectation alone, for it scales what it leaves."""
         return mean_outputs(outputs, lengths).mean()
@@ -74,7 +75,10 @@ class SpikingLstmLayer(DrivenLayer):
         threshold = self.parameters_with(self.recurrent_weight).threshold
         return replace(super().parts(), flag=self.kept, numbers=(threshold,), unit=1.0)
 
-    def forward(self, x: Tensor, lengths: Tensor, state: NamedTuple | None = None) -> tuple[Tensor, NamedTuple]:
+    def forward(
+        self, x: Tensor, lengths: Tensor | Lengths, state: NamedTuple | None = None
+    ) -> tuple[Tensor, NamedTuple]:
+        lengths = Lengths.of(lengths, x)
         parameters = self.parameters_with(self.recurrent_weight)
         if self.training and torch.is_grad_enabled() and self._fusible(x):
             outputs, state = self._train(x, lengths, state, parameters)
@@ -84,13 +88,12 @@ class SpikingLstmLayer(DrivenLayer):
 
     def _fusible(self, x: Tensor) -> bool:
         """Whether ``_train`` can take the batch: on the CPU, all of it in this process, in one precision."""
-        mixed, alone = torch.is_autocast_enabled(x.device.type), processes.world() == 1
-        return alone and not mixed and not torch.compiler.is_compiling() and (
-            choose_backend(self.backend, x.device) == "cpu"
-        )
+        if choose_backend(self.backend, x.device) != "cpu" or torch.compiler.is_compiling():
+            return False
+        return processes.world() == 1 and not torch.is_autocast_enabled(x.device.type)
 
     def _train(
-        self, x: Tensor, lengths: Tensor, state: spiking_lstm.State | None, parameters: spiking_lstm.Parameters
+        self, x: Tensor, lengths: Lengths, state: spiking_lstm.State | None, parameters: spiking_lstm.Parameters
     ) -> tuple[Tensor, spiking_lstm.State]:
         """``drive`` and ``run`` as one, in less memory and time."""
         if state is None:
@@ -98,7 +101,7 @@ class SpikingLstmLayer(DrivenLayer):
         weight, bias = self.input_weight, self.bias
         if self.normalization is not None:
             weight, bias = fold(x, lengths, weight, self.normalization)
-        return load("cpu", spiking_lstm).driven_sequence(x, weight, bias, lengths, state, parameters)
+        return load("cpu", spiking_lstm).driven_sequence(x, weight, bias, lengths.tensor, state, parameters)
 
 
 def _check(cell: str, cell_gradient: str, surrogates: str, threshold: float, recurrent_gain: float) -> None:

@@ -25,6 +25,7 @@ from snn_asr.network.kernels.cpu.products import (
 )
 from snn_asr.network.kernels.cpu.slopes import differentiate, slope
 from snn_asr.network.kernels.cpu.threads import share
+from snn_asr.network.lengths import Lengths
 
 
 @njit(cache=True, nogil=True)
@@ -222,4 +223,4 @@ def driven_sequence(
     run = [lengths, state, parameters]
     outputs = _Driven.apply(run, x, weight, bias, parameters.recurrent)
     states = run.pop()
-    return outputs, last_states(State(*(each.detach() for each in states)), lengths, state)
+    return outputs, last_states(State(*(each.detach() for each in states)), Lengths.of(lengths, x), state)

@@ -32,6 +32,19 @@ def weight_gradient(gradient: Tensor, inputs: Tensor) -> Tensor:
     return gradient.flatten(0, 1).T @ inputs.flatten(0, 1)
 
 
+def low_pass(events: Tensor, lengths: Tensor, coefficient: Tensor | float, start: Tensor) -> Tensor:
+    """z[n] = a z[n-1] + (1 - a) y[n] of events y (B, T, H) from ``start`` (B, H): z (B, T, H), zero beyond the lengths.
+
+    Differentiable in the events and in a coefficient a that is a tensor.
+    """
+    frames = []
+    for frame in events.unbind(1):
+        start = torch.lerp(start, frame, 1 - coefficient)
+        frames.append(start)
+    valid = torch.arange(events.shape[1], device=events.device) < lengths.unsqueeze(1)
+    return torch.stack(frames, dim=1) * valid.unsqueeze(-1)
+
+
 def linear(inputs: Tensor, weights: Tensor) -> Tensor:
     """inputs (N, D) times weights (M, D) transposed."""
     return torch.nn.functional.linear(inputs, weights)

@@ -1,0 +1,129 @@
+"""How many frames of each row of a padded batch count, known on the host and on the device at once.
+
+A GPU works behind the program that feeds it. To ask it how long the rows are means to wait for all that it still has
+to do, so whoever has to know takes the numbers on the host, and kernels take the same numbers on the device. Masks and
+positions are made once a batch, when the first layer asks for them, and shared by all layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from snn_asr.processes import send
+
+
+class Lengths:
+    """Frame counts of the rows of a batch (B, T, ...).
+
+    ``counts`` are plain numbers on the host, ``tensor`` (B,) int64 lies on the device of the batch; ``frames`` is T.
+    """
+
+    def __init__(
+        self, counts: Sequence[int], frames: int, device: torch.device, tensor: Tensor | None = None
+    ) -> None:
+        self.counts, self.frames, self.device = tuple(counts), frames, device
+        if tensor is not None:
+            self.tensor = tensor
+
+    @classmethod
+    def of(cls, lengths: Tensor | Lengths, batch: Tensor) -> Lengths:
+        """The lengths of a ``batch`` (B, T, ...), given as such or as a tensor (B,) of integers on any device.
+
+        A tensor on a GPU is read from it, which waits for the GPU: a training step gives lengths from the host.
+        """
+        if isinstance(lengths, Lengths):
+            return lengths
+        there = lengths.to(torch.int64) if lengths.device == batch.device else None
+        return cls(lengths.tolist(), batch.shape[1], batch.device, there)
+
+    def __len__(self) -> int:
+        """The number of rows, B."""
+        return len(self.counts)
+
+    def check(self) -> None:
+        """Raise ValueError where they cannot be lengths of the batch."""
+        if not all(0 <= each <= self.frames for each in self.counts):
+            raise ValueError(f"lengths must lie between 0 and the {self.frames} frames given")
+
+    def divided(self, by: int) -> Lengths:
+        """Lengths of the batch whose frames are groups of so many of these; incomplete groups are dropped."""
+        if by == 1:
+            return self
+        return Lengths([each // by for each in self.counts], self.frames // by, self.device, self.tensor // by)
+
+    def multiplied(self, by: int) -> Lengths:
+        """Lengths of the batch whose groups of so many frames are these."""
+        if by == 1:
+            return self
+        return Lengths([each * by for each in self.counts], self.frames * by, self.device, self.tensor * by)
+
+    @cached_property
+    def tensor(self) -> Tensor:
+        return send(torch.tensor(self.counts, dtype=torch.int64), self.device)
+
+    @cached_property
+    def whole(self) -> bool:
+        """Whether there is no padding at all."""
+        return all(each == self.frames for each in self.counts)
+
+    @cached_property
+    def total(self) -> int:
+        """Valid frames of all rows, N."""
+        return sum(self.counts)
+
+    @cached_property
+    def longest(self) -> int:
+        return max(self.counts, default=0)
+
+    @cached_property
+    def mask(self) -> Tensor:
+        """(B, T), True where a frame is valid; on the device."""
+        return torch.arange(self.frames, device=self.device) < self.tensor.unsqueeze(1)
+
+    @cached_property
+    def positions(self) -> Tensor:
+        """(N,) int64: where the valid frames lie among all B · T, row by row; on the device."""
+        padding_before = torch.arange(len(self), device=self.device) * self.frames
+        padding_before = padding_before - (self.tensor.cumsum(0) - self.tensor)
+        shift = torch.repeat_interleave(padding_before, self.tensor, output_size=self.total)
+        return torch.arange(self.total, device=self.device) + shift
+
+    def pack(self, batch: Tensor) -> Tensor:
+        """The valid frames (N, ...) of a batch (B, T, ...), row by row; a view of it where all are valid."""
+        frames = batch.flatten(0, 1)
+        return frames if self.whole else frames.index_select(0, self.positions)
+
+    def unpack(self, frames: Tensor) -> Tensor:
+        """The batch (B, T, ...) whose valid frames are these (N, ...); zero in the padding."""
+        if not self.whole:
+            batch = frames.new_zeros(len(self) * self.frames, *frames.shape[1:])
+            frames = batch.index_copy(0, self.positions, frames)
+        return frames.unflatten(0, (len(self), self.frames))
+
+    def without_padding(self, batch: Tensor) -> Tensor:
+        """The batch (B, T, H), zero in the padding; itself where there is none."""
+        return batch if self.whole else batch * self.mask.unsqueeze(-1)
+
+    def reversed(self, batch: Tensor) -> Tensor:
+        """Each row's valid frames (B, T, H) in reverse; padding stays at the end."""
+        if self.whole:
+            return batch.flip(1)
+        index = torch.arange(self.frames, device=self.device).expand(len(self), self.frames)
+        index = torch.where(self.mask, self.tensor.unsqueeze(1) - 1 - index, index)
+        return batch.gather(1, index.unsqueeze(-1).expand_as(batch))
+
+    def last(self, batch: Tensor, before: Tensor) -> Tensor:
+        """(B, H) of a batch (B, T, H): each row's last valid frame, ``before`` (B, H) for a row without one."""
+        if self.whole and self.frames:
+            return batch[:, -1].clone()  # a view would keep the whole batch in memory
+        rows, positions = self.last_positions
+        return torch.where((self.tensor > 0).unsqueeze(1), batch[rows, positions], before)
+
+    @cached_property
+    def last_positions(self) -> tuple[Tensor, Tensor]:
+        """Rows (B,) and their last valid frames (B,), the first for a row without one; on the device."""
+        return torch.arange(len(self), device=self.device), (self.tensor - 1).clamp(min=0)
