@@ -142,8 +142,8 @@ class RecognizerBrain(speechbrain.Brain):
             count_batch(records, logits.shape[-1], self._operations)
             self._score(batch, decode(self.model.settings.task, logits, torch.tensor(lengths.counts)))
         elif self.penalty:
-            active = [each for each in records if hasattr(each.layer, "activity")]
-            loss = loss + self.penalty * sum(each.layer.activity(each.y, each.lengths) for each in active)
+            active = (each.layer.activity(each.y, each.lengths) for each in records)
+            loss = loss + self.penalty * sum(each for each in active if each is not None)
         return loss
 
     def _of_share(self, loss: Tensor, batch: Batch) -> Tensor:
