@@ -73,7 +73,7 @@ def _analysis(target: str, audio: Path | None, encoders: str | None, seed: int) 
 
 def _is_model(target: str) -> bool:
     from snn_asr.errors import DataError
-    from snn_asr.network.model import find_model
+    from snn_asr.network.model_folder import find_model
 
     try:
         return find_model(target).is_dir()

@@ -100,6 +100,6 @@ def _recipe_data(name: str, data_folder: Path | None, tokens: Tokens | None) -> 
 def _tokens(model: str) -> Tokens:
     from snn_asr.data.tokens import Tokens
     from snn_asr.files import read_json
-    from snn_asr.network.model import find_model
+    from snn_asr.network.model_folder import find_model
 
     return Tokens.from_dict(read_json(find_model(model) / "tokens.json"))

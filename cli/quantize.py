@@ -18,7 +18,7 @@ def quantize(
     else with the float32 numbers that they stand for.
     """
     from snn_asr.events import quantization
-    from snn_asr.network.model import WEIGHTS
+    from snn_asr.network.model_folder import WEIGHTS
 
     before, after = quantization.quantize_folder(model, output)
     typer.echo(f"{WEIGHTS}: {before} bytes before, {after} after ({after / before:.0%})")

@@ -1,24 +1,36 @@
 """The only place that writes files, and reads text and JSON.
 
-Writing is a temporary file, fsync, rename, so that a reader never sees half a file. Reading is strict: whatever is
-wrong with a file is one DataError that names it.
+Writing is a temporary file, fsync, rename, so that a reader never sees half a file; what the machine refuses (a full
+disk, a folder that is a file, missing rights) is a DataError that names the file, and halves that killed processes
+left are swept by the next one that writes into the folder. Reading is strict: whatever is wrong with a file is one
+DataError that names it.
 """
 
 from __future__ import annotations
 
 import codecs
+import errno
+import fcntl
 import hashlib
 import json
 import os
+import re
+import shutil
+import socket
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from snn_asr.errors import DataError, describing
+from snn_asr.errors import DataError, SnnAsrError, as_user_error, describing
 
+LEFT_BEHIND_SECONDS = 3600.0  # no writer of one file is at it for so long: an older half belongs to a killed one
+_PART = ".part"  # before the suffix of a temporary file
+_HALF = re.compile(r"\..*-[a-z0-9_]{8}\.part(\.[^.]*)?", re.DOTALL)  # a temporary file, its random part tempfile's
 _BLOCK = 1 << 20  # bytes read at a time
 _LONGEST_WHOLE_NUMBER = 20  # digits (and sign) of 64 bits
 
@@ -27,33 +39,94 @@ _LONGEST_WHOLE_NUMBER = 20  # digits (and sign) of 64 bits
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path beside ``path`` (same suffix); renamed onto ``path`` when the block ends without an error.
 
-    For libraries that insist on writing a path themselves. Parent folders are made.
-    Raises DataError where the file cannot be written.
+    For libraries that insist on writing a path themselves. Parent folders are made; what is at ``path`` stays as it is
+    until the new file is on the disk. A device or a pipe is written to, not replaced. Raises DataError where the file
+    cannot be written.
     """
     path = Path(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
+        device = path.exists() and not path.is_file() and not path.is_dir()
+        folder = Path(tempfile.gettempdir()) if device else path.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        _sweep(folder)
+        handle, temporary = _temporary(folder, path)
     except OSError as error:
-        raise DataError(f"cannot write ({error.strerror})", path, "choose a writable folder") from error
-    temporary = Path(name)
+        raise _cannot_write(path, error) from error
     try:
         yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
+        if device:
+            with open(temporary, "rb") as source, open(path, "wb") as target:
+                shutil.copyfileobj(source, target)
+        else:
+            _move_into_place(temporary, path)
+    except OSError as error:
+        if error.filename not in (None, str(temporary), str(path)):
+            raise  # of another file, which the block has read
+        raise _cannot_write(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _cannot_write(path: Path, error: OSError) -> SnnAsrError:
+    described = as_user_error(error, path, "choose a writable folder") or DataError(str(error), path)
+    return type(described)(f"cannot write ({described.what})", path, described.todo)
+
+
+def _move_into_place(temporary: Path, path: Path) -> None:
+    with open(temporary, "rb+") as file:
+        os.fsync(file.fileno())
+    os.chmod(temporary, 0o666 & ~_umask())
+    os.replace(temporary, path)
+    _sync_folder(path.parent)
+
+
+def _temporary(folder: Path, path: Path) -> tuple[int, Path]:
+    """A new hidden file for what becomes ``path``, with a handle that holds a lock on it for as long as it is open."""
+    room = 255 - len(os.fsencode(path.suffix)) - len(f".-12345678{_PART}")  # bytes of a name
+    stem = os.fsdecode(os.fsencode(path.stem)[: max(room, 0)])
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".{stem}-", suffix=f"{_PART}{path.suffix}", dir=folder)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks: an hour's age has to tell who is dead
+            return handle, Path(name)
+        if _is_at(handle, Path(name)):
+            return handle, Path(name)
+        os.close(handle)  # swept before it was locked
+
+
+@cache
+def _sweep(folder: Path) -> None:
+    """Remove the halves of files that killed processes left in ``folder``: those which no living process locks.
+
+    Once in the life of a process: what it does not end, it removes itself.
+    """
+    for name in os.listdir(folder):
+        if _HALF.fullmatch(name):
+            _remove_if_dead(folder / name)
+
+
+def _remove_if_dead(half: Path) -> None:
+    try:
+        with open(half, "rb+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            except OSError:
+                if time.time() - half.stat().st_mtime < LEFT_BEHIND_SECONDS:
+                    return
+            half.unlink(missing_ok=True)
+    except OSError:
+        return  # of another user, or gone already: nothing that the file to be written depends on
 
 
 def remove_leftovers(folder: Path, name: str) -> None:
-    """Remove halves of files that a killed process left: temporary ones of ``name``, a file or glob in ``folder``."""
-    whole, random = Path(name), "????????"  # eight characters of tempfile's
-    for path in folder.glob(str(whole.parent / f".{whole.stem}-{random}{whole.suffix}")):
-        path.unlink()
+    """Remove halves of files that killed processes left: temporary ones of ``name``, a file or glob in ``folder``."""
+    whole = Path(name)
+    for path in folder.glob(str(whole.parent / f".{whole.stem}-????????{_PART}{whole.suffix}")):
+        _remove_if_dead(path)
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
@@ -62,7 +135,8 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    write_bytes(path, text.encode("utf-8"))
+    """Write UTF-8. Bytes of file names that are not text (lone surrogates to Python) are written as ``\\udc..``."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: str | Path, value: object) -> None:
@@ -70,11 +144,25 @@ def write_json(path: str | Path, value: object) -> None:
 
 
 def append_json_line(path: str | Path, value: object) -> None:
-    """Append one JSON object as one line (one ``write`` call, so that a killed process leaves whole lines)."""
+    """Append one JSON object as one line (one ``write`` call, so that a killed process leaves whole lines).
+
+    Raises DataError where it cannot be written; the file is then as it was.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "ab", buffering=0) as file:
-        file.write((json.dumps(value, ensure_ascii=False) + "\n").encode("utf-8"))
+    line = (json.dumps(value, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "ab", buffering=0) as file:
+            before = file.seek(0, os.SEEK_END)
+            try:
+                written = file.write(line)
+                if written != len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                file.truncate(before)
+                raise
+    except OSError as error:
+        raise _cannot_write(path, error) from error
 
 
 def read_text(path: str | Path) -> str:
@@ -169,10 +257,62 @@ def sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+@contextmanager
+def locked(path: Path, wait: bool = False) -> Iterator[bool]:
+    """Whether this process alone holds the lock ``path`` within the block; the lock's file says who holds it.
+
+    The system frees the lock when its holder ends, however it ends; the file is removed by the holder, or by the next
+    one. Where another holds the lock, it is waited for, or False is yielded. Raises OSError where the file cannot be
+    made, or where the file system knows no locks.
+    """
+    while True:
+        with open(path, "ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                yield False
+                return
+            if not _is_at(file.fileno(), path):
+                continue  # the holder before removed this file: another one may be there already
+            _sign(file.fileno())
+            try:
+                yield True
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _sign(handle: int) -> None:
+    try:
+        os.ftruncate(handle, 0)
+        os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+    except OSError:
+        return  # a full disk: the lock holds without a name on it
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def holder(path: Path) -> str:
+    """Who holds the lock ``path``, for people."""
+    try:
+        return path.read_text(encoding="utf-8").strip() or "another process"
+    except (OSError, UnicodeDecodeError):
+        return "another process"
+
+
 def _sync_folder(folder: Path) -> None:
+    """Ask that the renaming lasts over a loss of power; some network folders know no such thing."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
     finally:
         os.close(handle)
 

@@ -57,7 +57,7 @@ class FeatureSettings:
         nyquist_hz = self.sample_rate / 2
         rules = (
             ("deltas", isinstance(self.deltas, bool), "true or false"),
-            ("sample_rate", self.sample_rate >= 4000, "4000 or more"),
+            ("sample_rate", 4000 <= self.sample_rate <= 768_000, "4000 to 768000"),
             ("mels", self.mels >= 4, "4 or more"),
             ("coefficients", 1 <= self.coefficients <= self.mels or self.kind != "mfcc", f"1 to {self.mels} (mels)"),
             ("window_milliseconds", 5 <= self.window_milliseconds <= 1000, "5 to 1000"),
@@ -65,7 +65,7 @@ class FeatureSettings:
             ("low_hz", 0 <= self.low_hz < nyquist_hz, f"0 to {nyquist_hz:g}"),
             ("high_hz", self.low_hz < (self.high_hz or nyquist_hz) <= nyquist_hz, f"low_hz to {nyquist_hz:g}"),
             ("stack", self.stack >= 1, "1 or more"),
-            ("segments", self.segments >= 0, "0 (off) or more"),
+            ("segments", 0 <= self.segments <= 10_000, "0 (off) to 10000"),
             ("stack", self.stack == 1 or not self.segments, "1 where there are segments"),
         )
         for name, valid, expected in rules:

@@ -30,7 +30,7 @@ from snn_asr.decoding.greedy import Emission, decode
 from snn_asr.decoding.hypothesis import Alternative, Hypothesis, Token
 from snn_asr.decoding.stream import SEGMENT, Stream
 from snn_asr.errors import UsageError, unknown_name
-from snn_asr.network import model as models
+from snn_asr.network import model_folder as models
 from snn_asr.network.model import AcousticModel
 from snn_asr.network.tasks import TRANSCRIPTION
 from snn_asr.processes import choose_device

@@ -16,7 +16,7 @@ from snn_asr.events.kernels import stack
 from snn_asr.events.parts import Source, causal_layers, head_parts, input_unit, weight_names
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.model import AcousticModel
-from snn_asr.weights import rounded, row_scales
+from snn_asr.network.model_folder import rounded, row_scales
 
 # Cells that have a compiled frame, by the names in their layers' parts.
 CELLS = {

@@ -10,8 +10,8 @@ import torch
 from snn_asr.data.features import FeatureExtractor, FeatureStream
 from snn_asr.errors import DataError, UsageError
 from snn_asr.events.parts import causal_layers, head_parts, weight_names
-from snn_asr.network.model import WEIGHTS, AcousticModel, find_model, load, save_model
-from snn_asr.weights import restored, rounded, row_scales
+from snn_asr.network.model import AcousticModel
+from snn_asr.network.model_folder import WEIGHTS, find_model, load, restored, rounded, row_scales, save_model
 
 
 def quantize_folder(source: str | Path, output: str | Path) -> tuple[int, int]:

@@ -1,38 +1,27 @@
-"""The acoustic model (normalised frames, stacked or convolved, encoded, one linear head) and its folder on disk.
+"""The acoustic model: normalised frames, stacked or convolved, encoded, and one linear head.
 
-    config.json  weights.safetensors  normalization.json  tokens.json  metrics.json  recipe.yaml  checksums.json
-
-Loading reads JSON and safetensors only: no YAML, no pickle, no code. ``recipe.yaml`` is there to be read by people.
+Model folders on disk are written and read in model_folder.py.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from snn_asr import __version__, weights
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.features import stack_frames
 from snn_asr.data.normalization import Normalization
-from snn_asr.data.tokens import Tokens
-from snn_asr.errors import DataError, SnnAsrError, unknown_name
-from snn_asr.files import read_json, read_json_object, sha256, write_bytes, write_json, write_text
+from snn_asr.errors import DataError, unknown_name
 from snn_asr.network import encoders
 from snn_asr.network.batch_norm import BatchNorm
 from snn_asr.network.front_end import NONE, FrontEnd, FrontEndSettings
 from snn_asr.network.lengths import Lengths
 from snn_asr.network.tasks import TASKS, TRANSCRIPTION
 
-FORMAT, INT8_FORMAT = 1, 2  # programs from before int8 weights must refuse them
 HEAD_NORMALIZATIONS = ("none", "input", "output")
-CONFIG, WEIGHTS, CHECKSUMS = "config.json", "weights.safetensors", "checksums.json"
-CHECKED = (CONFIG, WEIGHTS, "normalization.json", "tokens.json", "metrics.json", "recipe.yaml")
 
 
 @dataclass(frozen=True)
@@ -75,7 +64,7 @@ class ModelSettings:
 class AcousticModel(nn.Module):
     """Frames to logits. ``classes`` counts the CTC blank, class 0.
 
-    ``scales`` are those of the matrices that lie in int8 on disk, by name (weights.py); none: all is float32 there.
+    ``scales`` are those of the matrices that lie in int8 on disk (model_folder.py), by name; none: all is float32.
     """
 
     def __init__(self, settings: ModelSettings, normalization: Normalization, classes: int) -> None:
@@ -148,68 +137,3 @@ class AcousticModel(nn.Module):
 
     def parameter_count(self) -> int:
         return sum(each.numel() for each in self.parameters())
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    model: AcousticModel
-    tokens: Tokens
-    metrics: dict[str, Any]
-    fingerprint: str
-
-
-def save_model(
-    folder: str | Path, model: AcousticModel, tokens: Tokens, metrics: dict[str, Any], recipe_text: str
-) -> None:
-    """Write a model folder; the checksums last, so that a folder without them is known to be unfinished.
-
-    Raises DataError where it cannot be written.
-    """
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / CHECKSUMS).unlink(missing_ok=True)
-    except OSError as error:
-        raise DataError(f"cannot write ({error.strerror})", folder, "choose a writable folder") from error
-    written_format = INT8_FORMAT if model.scales else FORMAT
-    write_json(folder / CONFIG, {"format": written_format, "snn_asr": __version__, "model": model.settings.to_dict()})
-    write_bytes(folder / WEIGHTS, safetensors.torch.save(weights.pack(model.state_dict(), model.scales)))
-    write_json(folder / "normalization.json", model.normalization.to_dict())
-    write_json(folder / "tokens.json", tokens.to_dict())
-    write_json(folder / "metrics.json", metrics)
-    write_text(folder / "recipe.yaml", recipe_text)
-    write_json(folder / CHECKSUMS, {name: sha256(folder / name) for name in CHECKED})
-
-
-def find_model(path: str | Path) -> Path:
-    """The model folder at ``path``: itself, or ``model`` within a run folder. Raises DataError where there is none."""
-    for folder in (Path(path), Path(path) / "model"):
-        if (folder / CHECKSUMS).is_file():
-            return folder
-    raise DataError("no finished model here", path, "give the output folder of a finished 'snn-asr train'")
-
-
-def load(path: str | Path, device: str | torch.device = "cpu") -> LoadedModel:
-    """Load a model folder (or the run folder around it) in evaluation mode.
-
-    Raises DataError where a file is missing, changed since it was written, or does not fit the others.
-    """
-    folder = find_model(path)
-    checksums = read_json_object(folder / CHECKSUMS)
-    for name in CHECKED:
-        if not (folder / name).is_file() or checksums.get(name) != sha256(folder / name):
-            raise DataError("missing, or not as training wrote it", folder / name, "copy the model folder again")
-    config = read_json_object(folder / CONFIG)
-    if config.get("format") not in (FORMAT, INT8_FORMAT):
-        what = f"model format {config.get('format')} is not {FORMAT} or {INT8_FORMAT}"
-        raise DataError(what, folder, "use a matching snn-asr")
-    try:
-        tokens = Tokens.from_dict(read_json(folder / "tokens.json"))
-        normalization = Normalization.from_dict(read_json(folder / "normalization.json"))
-        model = AcousticModel(ModelSettings.from_dict(config["model"]), normalization, tokens.size)
-        state, model.scales = weights.unpack(safetensors.torch.load_file(folder / WEIGHTS))
-        model.load_state_dict(state)
-    except (KeyError, TypeError, RuntimeError, safetensors.SafetensorError, SnnAsrError) as error:
-        raise DataError(f"cannot be loaded ({str(error).splitlines()[0]})", folder, "train it again") from error
-    metrics = read_json_object(folder / "metrics.json")
-    return LoadedModel(model.to(device).eval(), tokens, metrics, sha256(folder / CHECKSUMS))

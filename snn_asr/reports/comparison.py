@@ -11,7 +11,7 @@ from typing import Any
 
 from snn_asr.errors import DataError, UsageError, of_one_shape, unknown_name
 from snn_asr.files import read_json_object
-from snn_asr.network.model import find_model
+from snn_asr.network.model_folder import find_model
 from snn_asr.scoring.error_rates import ErrorCounts, bootstrap_interval, check_unit, paired_bootstrap, score
 
 BASELINES = ("gru", "lstm")  # taken in this order where none is named

@@ -33,7 +33,8 @@ from snn_asr.errors import DataError, InterruptedRun, UsageError, unknown_name
 from snn_asr.files import read_json_object, write_json
 from snn_asr.network import encoders
 from snn_asr.network.coder import RangeTracker
-from snn_asr.network.model import CHECKSUMS, AcousticModel, ModelSettings, save_model
+from snn_asr.network.model import AcousticModel, ModelSettings
+from snn_asr.network.model_folder import CHECKSUMS, save_model
 from snn_asr.network.tasks import CLASSIFICATION
 from snn_asr.processes import choose_device, own_device
 from snn_asr.training import recipe

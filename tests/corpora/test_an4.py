@@ -130,7 +130,7 @@ def test_the_rule_for_transcripts():
 def test_raw_files_of_either_byte_order_become_flac(small, tmp_path, order):
     raw = write_corpus(tmp_path / "raw", ".raw", order)
     prepare(small, tmp_path / "sph-out")
-    leftover = tmp_path / "out" / "audio" / "dev" / ".cen0-mjjx-b-12345678.flac"
+    leftover = tmp_path / "out" / "audio" / "dev" / ".cen0-mjjx-b-12345678.part.flac"
     leftover.parent.mkdir(parents=True)
     leftover.touch()  # of a preparation that was killed
     prepare(raw, tmp_path / "out")

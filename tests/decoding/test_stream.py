@@ -23,7 +23,8 @@ from snn_asr.decoding.stream import PARTIAL, SEGMENT, WORD, WordStream
 from snn_asr.errors import DataError, UsageError
 from snn_asr.network.front_end import PRESETS
 from snn_asr.network.input_coding import CODINGS
-from snn_asr.network.model import AcousticModel, ModelSettings, save_model
+from snn_asr.network.model import AcousticModel, ModelSettings
+from snn_asr.network.model_folder import save_model
 from snn_asr.network.tasks import BLANK
 
 LONGEST_CHUNK = 10 * RATE_HZ

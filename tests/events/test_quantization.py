@@ -21,10 +21,10 @@ from snn_asr.errors import DataError, UsageError
 from snn_asr.events.engine import event_network
 from snn_asr.events.quantization import quantize_folder, quantized
 from snn_asr.files import sha256, write_json
-from snn_asr.network import model as models
+from snn_asr.network import model_folder as models
 from snn_asr.network.front_end import FrontEndSettings
 from snn_asr.network.model import AcousticModel, ModelSettings
-from snn_asr.weights import pack, restored, rounded, row_scales, unpack
+from snn_asr.network.model_folder import pack, restored, rounded, row_scales, unpack
 
 TOKENS = WordTokens([f"w{index}" for index in range(CLASSES - 1)])
 METRICS = {"encoder": "any", "test": {"error_rate": 12.5}}

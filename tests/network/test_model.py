@@ -19,7 +19,7 @@ from snn_asr.data.tokens import WordTokens
 from snn_asr.errors import DataError, UsageError
 from snn_asr.files import sha256, write_json
 from snn_asr.network import encoders
-from snn_asr.network import model as models
+from snn_asr.network import model_folder as models
 from snn_asr.network.front_end import NONE, FrontEndSettings
 from snn_asr.network.model import AcousticModel, ModelSettings
 

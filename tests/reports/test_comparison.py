@@ -10,7 +10,7 @@ import pytest
 
 from snn_asr.errors import DataError, UsageError
 from snn_asr.files import read_json, write_json
-from snn_asr.network.model import CHECKSUMS
+from snn_asr.network.model_folder import CHECKSUMS
 from snn_asr.reports import comparison
 from snn_asr.reports.comparison import compare_runs, group_runs, read_run, to_json
 from snn_asr.reports.table import comparison_table, print_table

@@ -20,7 +20,8 @@ from snn_asr.data.tokens import WordTokens
 from snn_asr.errors import DataError, UsageError
 from snn_asr.files import read_json, write_text
 from snn_asr.network import encoders
-from snn_asr.network.model import AcousticModel, ModelSettings, save_model
+from snn_asr.network.model import AcousticModel, ModelSettings
+from snn_asr.network.model_folder import save_model
 from snn_asr.reports import figures, papers
 from snn_asr.reports.papers import BITS, Activity, gradient_mismatch, gradient_reach
 

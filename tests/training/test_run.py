@@ -19,7 +19,7 @@ from snn_asr.cli import main as program
 from snn_asr.data.audio import write_audio
 from snn_asr.errors import DataError, DivergenceError, InterruptedRun, UsageError
 from snn_asr.files import read_json, write_json
-from snn_asr.network.model import find_model
+from snn_asr.network.model_folder import find_model
 from snn_asr.training import run as training
 from snn_asr.training.run import train
 

@@ -1,0 +1,259 @@
+"""A model folder on disk: written whole, checked before it is believed, read without running anything from it.
+
+    config.json  weights.safetensors  normalization.json  tokens.json  metrics.json  recipe.yaml  checksums.json
+
+Loading reads JSON and safetensors only: no YAML, no pickle, no code. ``recipe.yaml`` is there to be read by people.
+What config.json says of the network's size is held against the weights before memory is taken for it.
+
+The matrices of a quantised model are int8 with one float32 scale for each row (output):
+
+    encoder.layers.0.input_weight           int8 (M, D)
+    encoder.layers.0.input_weight.scales    float32 (M,)      weight = integer · scale
+
+Integers go from -127 to 127. What is restored from them rounds to the same integers again, for whoever has the scales.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from snn_asr import __version__
+from snn_asr.data.normalization import Normalization
+from snn_asr.data.tokens import Tokens
+from snn_asr.errors import DataError, SnnAsrError, describing
+from snn_asr.files import read_json, read_json_object, sha256, write_bytes, write_json, write_text
+from snn_asr.network.model import AcousticModel, ModelSettings
+
+FORMAT, INT8_FORMAT = 1, 2  # programs from before int8 weights must refuse them
+CONFIG, WEIGHTS, CHECKSUMS = "config.json", "weights.safetensors", "checksums.json"
+NORMALIZATION, TOKENS, METRICS = "normalization.json", "tokens.json", "metrics.json"
+CHECKED = (CONFIG, WEIGHTS, NORMALIZATION, TOKENS, METRICS, "recipe.yaml")
+SCALES = ".scales"  # behind the name of a matrix
+_LARGEST = np.iinfo(np.int8).max
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    model: AcousticModel
+    tokens: Tokens
+    metrics: dict[str, Any]
+    fingerprint: str
+
+
+def save_model(
+    folder: str | Path, model: AcousticModel, tokens: Tokens, metrics: dict[str, Any], recipe_text: str
+) -> None:
+    """Write a model folder; the checksums last, so that a folder without them is known to be unfinished.
+
+    An earlier model in the folder is replaced. Raises DataError where the folder cannot be written, or holds files
+    under a model's names that no model folder has: they are the user's own and stay.
+    """
+    folder = Path(folder)
+    _refuse_foreign_files(folder)
+    with describing(folder, "choose a writable folder"):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / CHECKSUMS).unlink(missing_ok=True)
+    written_format = INT8_FORMAT if model.scales else FORMAT
+    write_json(folder / CONFIG, {"format": written_format, "snn_asr": __version__, "model": model.settings.to_dict()})
+    write_bytes(folder / WEIGHTS, safetensors.torch.save(pack(model.state_dict(), model.scales)))
+    write_json(folder / NORMALIZATION, model.normalization.to_dict())
+    write_json(folder / TOKENS, tokens.to_dict())
+    write_json(folder / METRICS, metrics)
+    write_text(folder / "recipe.yaml", recipe_text)
+    write_json(folder / CHECKSUMS, {name: sha256(folder / name) for name in CHECKED})
+
+
+def _refuse_foreign_files(folder: Path) -> None:
+    """Raise DataError where a file is in the way that was not written as part of a model.
+
+    A model's config.json is written first and says ``snn_asr``, so that what a killed process left is known.
+    """
+    present = [name for name in (*CHECKED, CHECKSUMS) if (folder / name).exists()]
+    if not present:
+        return
+    try:
+        config = read_json(folder / CONFIG)
+    except DataError:
+        config = None
+    if not isinstance(config, dict) or "snn_asr" not in config or "model" not in config:
+        raise DataError(
+            "is not of a model, and would be overwritten", folder / present[0], "choose another folder, or move it away"
+        )
+
+
+def find_model(path: str | Path) -> Path:
+    """The model folder at ``path``: itself, or ``model`` within a run folder. Raises DataError where there is none."""
+    for folder in (Path(path), Path(path) / "model"):
+        with describing(path):  # it may not be entered, or its name is too long for any
+            if (folder / CHECKSUMS).is_file():
+                return folder
+    raise DataError("no finished model here", path, "give the output folder of a finished 'snn-asr train'")
+
+
+def damage(folder: Path) -> DataError | None:
+    """What is wrong with the files of a model folder by its checksums; None where all are as they were written."""
+    try:
+        checksums = read_json_object(folder / CHECKSUMS)
+        for name in CHECKED:
+            if checksums.get(name) != sha256(folder / name):
+                return DataError("not as training wrote it", folder / name, "copy the model folder again")
+    except DataError as error:
+        return error
+    return None
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> LoadedModel:
+    """Load a model folder (or the run folder around it) in evaluation mode.
+
+    Raises DataError where a file is missing, changed since it was written, or does not fit the others, and where a
+    weight is not a finite number.
+    """
+    folder = find_model(path)
+    damaged = damage(folder)
+    if damaged is not None:
+        raise damaged
+    settings = _settings(folder)
+    try:
+        tokens = Tokens.from_dict(read_json_object(folder / TOKENS))
+        normalization = Normalization.from_dict(read_json_object(folder / NORMALIZATION))
+        _check_shapes(settings, normalization, tokens.size, folder / WEIGHTS)
+        model = AcousticModel(settings, normalization, tokens.size)
+        state, model.scales = unpack(safetensors.torch.load_file(folder / WEIGHTS))
+        _check_finite(state, folder / WEIGHTS)
+        model.load_state_dict(state)
+    except _MISFITS as error:
+        if isinstance(error, DataError) and error.where is not None:
+            raise
+        raise _misfit(error, folder) from error
+    metrics = read_json_object(folder / METRICS)
+    return LoadedModel(model.to(device).eval(), tokens, metrics, sha256(folder / CHECKSUMS))
+
+
+# What values of a wrong type or size raise, wherever they are first used.
+_MISFITS = (
+    AttributeError, IndexError, KeyError, MemoryError, OverflowError, RuntimeError, TypeError, ValueError,
+    safetensors.SafetensorError, SnnAsrError,
+)
+
+
+def _misfit(error: BaseException, folder: Path) -> DataError:
+    words = (str(error) or type(error).__name__).splitlines()[0]
+    return DataError(f"cannot be loaded ({words})", folder, "train it again")
+
+
+def _settings(folder: Path) -> ModelSettings:
+    config = read_json_object(folder / CONFIG)
+    if config.get("format") not in (FORMAT, INT8_FORMAT):
+        what = f"model format {config.get('format')!r} is not {FORMAT} or {INT8_FORMAT}"
+        raise DataError(what, folder, "use a matching snn-asr")
+    try:
+        return ModelSettings.from_dict(config["model"])
+    except _MISFITS as error:
+        raise _misfit(error, folder / CONFIG) from error
+
+
+def _check_shapes(settings: ModelSettings, normalization: Normalization, classes: int, path: Path) -> None:
+    """Hold the network that the settings describe against the header of the weights' file.
+
+    Neither takes memory: the header alone is read (safetensors has checked it against the size of the file), and the
+    network is built on torch's device ``meta``, of shapes without numbers. The counts that make loops are held against
+    the number of tensors first: a layer has one at least.
+    """
+    with safetensors.safe_open(path, framework="pt") as tensors:
+        found = {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}
+    for name, size in (("num_layers", settings.num_layers), ("hidden_size", settings.hidden_size)):
+        if type(size) is not int:
+            raise DataError(f"{name} {size!r} is not a whole number", path.with_name(CONFIG), "train it again")
+    if settings.num_layers > len(found):
+        what = f"num_layers {settings.num_layers} cannot be, with {len(found)} tensors in {WEIGHTS}"
+        raise DataError(what, path.with_name(CONFIG), "train it again")
+    with torch.device("meta"), _ShapesAlone():
+        model = AcousticModel(settings, normalization, classes)
+    expected = {name: tuple(each.shape) for name, each in model.state_dict().items()}
+    scales = {name for name in found if name not in expected and name.removesuffix(SCALES) in expected}
+    for name in sorted(expected.keys() | found.keys() - scales):
+        if expected.get(name) != found.get(name):
+            told, held = (_size(each.get(name)) for each in (expected, found))
+            what = f"size mismatch: '{name}' is {held} in the file, and {told} by {CONFIG}"
+            raise DataError(what, path, "copy the model folder again, or train it again")
+
+
+class _ShapesAlone(TorchFunctionMode):
+    """Leaves out the arithmetic with which a network draws its first weights: on ``meta`` it changes no shape.
+
+    Torch would import its compiler for it there, which takes seconds.
+    """
+
+    _KEEP_SHAPE = frozenset((
+        "normal_", "uniform_", "mul_", "clamp_", "sign", "mul", "add", "sub", "__rsub__", "clamp", "exp", "log",
+        "sigmoid",
+    ))
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Sequence[type], arguments: Sequence[Any] = (),
+        options: Mapping[str, Any] | None = None,
+    ) -> Any:
+        name, options = getattr(function, "__name__", ""), options or {}
+        if name in self._KEEP_SHAPE:
+            return arguments[0] if arguments else options["tensor"]
+        if name == "linalg_qr":
+            return arguments[0], arguments[0][: arguments[0].shape[1]]
+        return function(*arguments, **options)
+
+
+def _size(shape: tuple[int, ...] | None) -> str:
+    return "absent" if shape is None else "×".join(map(str, shape)) or "one number"
+
+
+def _check_finite(state: Mapping[str, Tensor], path: Path) -> None:
+    for name, each in state.items():
+        if each.is_complex() or (each.is_floating_point() and not torch.isfinite(each).all()):
+            what = f"'{name}' holds numbers that are not finite"
+            raise DataError(what, path, "train the model again, or copy its folder again")
+
+
+def row_scales(weight: Tensor) -> Tensor:
+    """Of (M, D), the scales (M,) with which each row's largest magnitude becomes 127."""
+    largest = np.abs(weight.detach().float().numpy()).max(axis=1)
+    return torch.from_numpy(np.where(largest > 0, largest, np.float32(1)) / np.float32(_LARGEST))
+
+
+def rounded(weight: Tensor, scales: Tensor) -> Tensor:
+    """(M, D) as int8 in units of the scales (M,)."""
+    return torch.from_numpy(np.rint(weight.detach().float().numpy() / scales.numpy()[:, None]).astype(np.int8))
+
+
+def restored(integers: Tensor, scales: Tensor) -> Tensor:
+    """int8 (M, D) and scales (M,) as float32."""
+    return integers.float() * scales.unsqueeze(1)
+
+
+def pack(state: Mapping[str, Tensor], scales: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a weights file: those matrices that have scales as int8, all else as it is."""
+    packed = {name: each.detach().cpu().contiguous() for name, each in state.items()}
+    for name, own in scales.items():
+        packed |= {name: rounded(packed[name], own), name + SCALES: own}
+    return packed
+
+
+def unpack(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The inverse: all weights in float32, and the scales by name.
+
+    Raises KeyError where scales are missing, ValueError where they are not one float32 number for each row.
+    """
+    scales = {name: tensors[name + SCALES] for name, each in tensors.items() if each.dtype == torch.int8}
+    for name, own in scales.items():
+        if own.dtype != torch.float32 or own.shape != tensors[name].shape[:1]:
+            raise ValueError(f"'{name}{SCALES}' is not a scale for each row of its matrix")
+    state = {name: each for name, each in tensors.items() if name.removesuffix(SCALES) not in scales}
+    return state | {name: restored(tensors[name], own) for name, own in scales.items()}, scales
