@@ -25,6 +25,7 @@ from snn_asr.data.tokens import Tokens
 from snn_asr.errors import DataError, listed
 
 CACHE_BYTES = 2 << 30
+_TOLERANCE, _TOLERANCE_SECONDS = 0.01, 0.15  # by which a duration may be off: rounded, or told by a lossy codec
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,9 @@ class Batch:
 class SpeechDataset(Dataset):
     """Frames and targets of utterances; with several ``speeds`` each epoch draws one an utterance.
 
+    A recording that does not last as long as its manifest says is a DataError when its frames are first asked for:
+    what is foretold of batches and targets follows from the manifest.
+
     Frames are kept in ``feature_cache`` or, without one, in memory once computed, up to ``cache_bytes``. With features
     normalised by speaker, statistics are those of all utterances here of the speaker (at that speed: as in Kaldi, who
     speaks faster is another speaker).
@@ -73,6 +77,7 @@ class SpeechDataset(Dataset):
         self._feature_cache = feature_cache
         self._cached: dict[float, CachedFrames | None] = {}
         self._speakers: dict[float, dict[str, Normalization]] = {}
+        self._foretold: dict[float, list[int]] = {}
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
@@ -88,6 +93,7 @@ class SpeechDataset(Dataset):
     def frames(self, index: int, speed: float = 1.0) -> Tensor:
         """Frames (T, F) of one utterance played at ``speed``, normalised where that is by speaker or utterance."""
         frames, scope = self._plain_frames(index, float(speed)), self.extractor.settings.normalization
+        self._check_length(index, float(speed), len(frames))
         if scope == SPEAKER and len(frames):
             return self._speaker_statistics(float(speed))[self.utterances[index].speaker].apply(frames)
         return normalize_alone(frames) if scope == UTTERANCE else frames
@@ -105,6 +111,27 @@ class SpeechDataset(Dataset):
             self._memory[key] = frames
             self._free_bytes -= size
         return frames
+
+    def _check_length(self, index: int, speed: float, frames: int) -> None:
+        """Raise DataError where the frames that came are not those the manifest foretells.
+
+        Durations may be rounded, but an utterance never has too few frames for its target because of that.
+        """
+        if speed not in self._foretold:
+            self._foretold[speed] = self.frame_counts(speed)
+        foretold, utterance, settings = self._foretold[speed][index], self.utterances[index], self.extractor.settings
+        needed = self._needed_frames(index) * settings.stack
+        lacking = (utterance.duration * _TOLERANCE + _TOLERANCE_SECONDS) / speed
+        off = abs(frames - foretold) * settings.hop_samples / settings.sample_rate > lacking
+        if frames != foretold and (off or frames < needed <= foretold):
+            seconds = speed * frames * settings.hop_samples / settings.sample_rate
+            what = f"utterance {utterance.id}: the recording lasts {seconds:.2f} s, its manifest says "
+            raise DataError(f"{what}{utterance.duration:.2f} s", utterance.wav, "restore it, or prepare the data anew")
+
+    def _needed_frames(self, index: int) -> int:
+        """Stacked frames that CTC needs for a target: one a token, and one more between equal neighbours."""
+        target = self.targets[index]
+        return len(target) + int((target[1:] == target[:-1]).sum())
 
     def _compute(self, index: int, speed: float) -> Tensor:
         samples = read_audio(self.utterances[index].wav, self.extractor.settings.sample_rate)
@@ -149,15 +176,12 @@ class SpeechDataset(Dataset):
         return accumulator.finish()
 
     def unalignable(self) -> list[str]:
-        """A line for each utterance whose target needs more stacked frames than it has at the highest speed.
-
-        CTC needs a frame a token and one more between equal neighbours.
-        """
+        """A line for each utterance whose target needs more stacked frames than it has at the highest speed."""
         problems = []
         stack = self.extractor.settings.stack
         counts = self.frame_counts(max(self.speeds))
-        for utterance, target, frames in zip(self.utterances, self.targets, counts, strict=True):
-            needed = len(target) + int((target[1:] == target[:-1]).sum())
+        for index, (utterance, frames) in enumerate(zip(self.utterances, counts, strict=True)):
+            needed = self._needed_frames(index)
             if stacked_length(frames, stack) < max(needed, 1):
                 problems.append(f"{utterance.id} ({needed} frames needed, {stacked_length(frames, stack)} there)")
         return problems

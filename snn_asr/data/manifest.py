@@ -8,7 +8,6 @@ Relative paths start at the manifest's folder. ``phones`` holds (label, end in s
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from snn_asr.files import read_json, sha256, write_json
 
 REQUIRED_SPLITS = ("train", "dev", "test")
 _SHOWN_PROBLEMS = 20
+_LONGEST_SECONDS = 86400  # of an utterance; what is longer is no utterance but a slip
 _TEXT_KEYS = ("wav", "speaker", "text")
 _PREPARE = "prepare the data with `snn-asr prepare`"
 
@@ -38,8 +38,8 @@ class Utterance:
 def read_manifest(path: str | Path) -> dict[str, Utterance]:
     """Utterances by id, in the order of the file.
 
-    Raises one DataError that lists everything wrong: keys missing or of a wrong type, durations that are not
-    positive, phones not in order, audio files that do not exist, or no utterance at all.
+    Raises one DataError that lists everything wrong: keys missing or of a wrong type, durations that are not positive
+    or longer than a day, phones not in order, audio files that do not exist, or no utterance at all.
     """
     path = Path(path)
     entries = read_json(path)
@@ -112,8 +112,8 @@ def _problems(entry: object, folder: Path) -> Iterator[str]:
         elif key in _TEXT_KEYS and not isinstance(entry[key], str):
             yield f"{key} must be a text, found {type(entry[key]).__name__}"
     if "duration" in entry and not _is_time(entry["duration"]):
-        yield f"duration must be a positive number of seconds, found {entry['duration']!r}"
-    if isinstance(entry.get("wav"), str) and not (folder / entry["wav"]).is_file():
+        yield f"duration must be a positive number of seconds, at most a day, found {_shortened(entry['duration'])}"
+    if isinstance(entry.get("wav"), str) and not os.path.isfile(folder / entry["wav"]):
         yield f"no audio file {folder / entry['wav']}"
     if entry.get("phones") is not None:
         yield from _phone_problems(entry["phones"])
@@ -126,7 +126,7 @@ def _phone_problems(phones: object) -> Iterator[str]:
     before = 0.0
     for index, phone in enumerate(phones):
         if not (isinstance(phone, list) and len(phone) == 2 and isinstance(phone[0], str) and _is_time(phone[1])):
-            yield f"phone {index} must be [label, end in seconds], found {phone!r}"
+            yield f"phone {index} must be [label, end in seconds], found {_shortened(phone)}"
         elif phone[1] <= before:
             yield f"phone {index} ends at {phone[1]} s, not after the one before ({before} s)"
         else:
@@ -134,7 +134,14 @@ def _phone_problems(phones: object) -> Iterator[str]:
 
 
 def _is_time(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+    """Whether this is a number of seconds within a day (comparisons with what is not a number are false)."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= _LONGEST_SECONDS
+
+
+def _shortened(value: object) -> str:
+    """A value of a manifest for an error line."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:50]}..."
 
 
 def _utterance(name: str, entry: dict, folder: Path) -> Utterance:

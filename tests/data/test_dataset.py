@@ -19,6 +19,7 @@ from snn_asr.data.feature_cache import FeatureCache
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.features import FeatureExtractor, FeatureStream
 from snn_asr.data.manifest import Utterance, read_manifest
+from snn_asr.data.sound_file import duration_seconds
 from snn_asr.data.tokens import WordTokens
 from snn_asr.errors import DataError, UsageError
 
@@ -202,6 +203,30 @@ def test_frames_foretold_from_durations_are_those_that_come(samples, rate, speed
     assert data.frame_counts(speed) == [len(data.frames(0, speed))]
 
 
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize(("recorded", "claimed"), [(0, 0.5), (2000, 0.5), (8000, 0.5), (4000, 60)])
+def test_a_recording_that_does_not_fit_its_manifest_is_named(recorded, claimed, cached, tmp_path):
+    write_audio(tmp_path / "x.wav", torch.zeros(recorded), RATE_HZ)
+    options = {"feature_cache": FeatureCache(tmp_path / "features")} if cached else {}
+    utterance = Utterance("spoken-7", tmp_path / "x.wav", claimed, "s", "a")
+    data = SpeechDataset([utterance], TOKENS, FeatureExtractor(FEATURES), **options)
+    with pytest.raises(DataError, match=r"x\.wav: utterance spoken-7: the recording lasts .* manifest says"):
+        data[0]
+
+
+def test_a_rounded_duration_may_not_make_a_target_longer_than_its_frames(tmp_path):
+    write_audio(tmp_path / "x.wav", torch.zeros(1600), RATE_HZ)  # 18 frames, 6 stacks of 3
+    for text, fits in (("a b c a b c", True), ("a b c a b c a", False)):
+        utterance = Utterance("x", tmp_path / "x.wav", 0.25, "s", text)
+        data = SpeechDataset([utterance], TOKENS, FeatureExtractor(FEATURES))
+        assert not data.unalignable()
+        if fits:
+            assert len(data[0][1]) == 18
+        else:
+            with pytest.raises(DataError, match="lasts 0.18 s"):
+                data[0]
+
+
 @pytest.mark.parametrize(("cached", "reads"), [(None, 48), (0, 96), (1, 95)])
 def test_frames_are_kept_up_to_the_limit(cached, reads, tones, monkeypatch):
     """``cached`` utterances fit in the memory allowed (None: all of them)."""
@@ -244,7 +269,7 @@ def write_speakers(folder: Path, settings: FeatureSettings, **options) -> Speech
         path = folder / f"{index}.wav"
         samples = torch.randn(3000 + 500 * index, generator=torch.Generator().manual_seed(index)) * gain / 4
         write_audio(path, samples if gain else samples[:9], RATE_HZ)
-        utterances.append(Utterance(str(index), path, (3000 + 500 * index) / RATE_HZ, speaker, "a"))
+        utterances.append(Utterance(str(index), path, duration_seconds(path), speaker, "a"))
     return SpeechDataset(utterances, TOKENS, FeatureExtractor(settings), **options)
 
 
