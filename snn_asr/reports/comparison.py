@@ -1,4 +1,4 @@
-"""Finished runs side by side: error rate with interval, paired bootstrap against a baseline, size, operations, time."""
+"""Finished runs side by side: error rate with interval, its difference from a baseline, size, operations, time."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from typing import Any
 from snn_asr.errors import DataError, UsageError, of_one_shape, unknown_name
 from snn_asr.files import read_json_object
 from snn_asr.network.model_folder import find_model
-from snn_asr.scoring.error_rates import ErrorCounts, bootstrap_interval, check_unit, paired_bootstrap, score
+from snn_asr.scoring.error_rates import ErrorCounts, check_unit, score
+from snn_asr.scoring.significance import compare, mean_rate
 
 BASELINES = ("gru", "lstm")  # taken in this order where none is named
+FEWEST_SPEAKERS = 5  # whose utterances are then resampled together: they share a voice, and perhaps recordings
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class FinishedRun:
     overrides: dict[str, Any]
     metrics: dict[str, Any]
     counts: dict[str, ErrorCounts]
+    speakers: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -33,14 +36,15 @@ class Row:
 
     Rates are for each second of speech; density is one number a layer.
 
-    ``interval`` and ``p_value`` cover the choice of test utterances, with the seeds as given; ratios say how many
-    times fewer MACs than the baseline's (None without one).
+    ``interval`` and ``p_value`` cover the choice of seeds and of test utterances (or of whole speakers: ``resampled``
+    says which); where there is too little of either for one, it is None or covers the utterances alone, and ``remark``
+    says why. Ratios say how many times fewer MACs than the baseline's (None without one).
     """
 
     encoder: str
     seeds: list[int]
     error_rate: float
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
     error_rates: list[float]
     parameters: int
     core_parameters: int
@@ -52,6 +56,8 @@ class Row:
     density: list[float]
     p_value: float | None
     training_seconds: float
+    resampled: str
+    remark: str
 
 
 def read_run(folder: str | Path) -> FinishedRun:
@@ -64,10 +70,13 @@ def read_run(folder: str | Path) -> FinishedRun:
     with of_one_shape(folder / "test.json"):
         references = {name: str(each["reference"]) for name, each in test.items()}
         hypotheses = {name: str(each["hypothesis"]) for name, each in test.items()}
+        if not test:
+            raise ValueError("no utterances")
+        speakers = {name: str(each["speaker"]) for name, each in test.items() if "speaker" in each}
     with of_one_shape(folder / "run.json"):
         encoder, overrides = str(run["encoder"]), dict(run["overrides"])
     counts = score(references, hypotheses, metrics["unit"], resamples=1).utterances
-    return FinishedRun(encoder, overrides, metrics, dict(sorted(counts.items())))
+    return FinishedRun(encoder, overrides, metrics, dict(sorted(counts.items())), speakers)
 
 
 def _metrics(path: Path) -> dict[str, Any]:
@@ -121,12 +130,19 @@ def compare_runs(folders: Sequence[str | Path], baseline: str | None = None) -> 
     return [_against(row, groups[row.encoder], reference, groups[baseline]) for row in rows]
 
 
+def _clusters(run: FinishedRun) -> dict[str, str] | None:
+    """The speaker of every test utterance, where these are enough to be taken for a sample of speakers."""
+    known = run.counts.keys() <= run.speakers.keys()
+    return run.speakers if known and len(set(run.speakers.values())) >= FEWEST_SPEAKERS else None
+
+
 def _references(run: FinishedRun) -> dict[str, int]:
     return {name: counts.reference_length for name, counts in run.counts.items()}
 
 
 def _row(label: str, runs: list[FinishedRun]) -> Row:
-    counts = [run.counts for run in runs]
+    clusters = _clusters(runs[0])
+    estimate = mean_rate([run.counts for run in runs], clusters)
     operations = [run.metrics["test"]["operations"] for run in runs]
     rates = [run.metrics["test"]["error_rate"] for run in runs]
 
@@ -135,21 +151,24 @@ def _row(label: str, runs: list[FinishedRun]) -> Row:
 
     return Row(
         encoder=label, seeds=[run.metrics["seed"] for run in runs], error_rate=fmean(rates),
-        interval=bootstrap_interval(counts), error_rates=rates, parameters=runs[0].metrics["parameters"],
+        interval=estimate.interval, error_rates=rates, parameters=runs[0].metrics["parameters"],
         core_parameters=runs[0].metrics["core_parameters"], macs_per_second=mean("macs_per_second"),
         acs_per_second=mean("acs_per_second"), core_macs_per_second=mean("core_macs_per_second"),
         macs_ratio_to_baseline=None, core_macs_ratio_to_baseline=None,
         density=[fmean(layer) for layer in zip(*(each["density"] for each in operations), strict=True)],
         p_value=None, training_seconds=fmean(run.metrics["training_seconds"] for run in runs),
+        resampled="utterance" if clusters is None else "speaker", remark=estimate.why,
     )
 
 
 def _against(row: Row, runs: list[FinishedRun], baseline: Row, baseline_runs: list[FinishedRun]) -> Row:
-    p_value = None
+    p_value, remark = None, row.remark
     if row.encoder != baseline.encoder:
-        p_value = paired_bootstrap([run.counts for run in runs], [run.counts for run in baseline_runs]).p_value
+        counts, baseline_counts = ([run.counts for run in each] for each in (runs, baseline_runs))
+        difference = compare(counts, baseline_counts, _clusters(runs[0]))
+        p_value, remark = difference.p_value, row.remark or difference.why
     return Row(**{
-        **vars(row), "p_value": p_value,
+        **vars(row), "p_value": p_value, "remark": remark,
         "macs_ratio_to_baseline": _ratio(baseline.macs_per_second, row.macs_per_second),
         "core_macs_ratio_to_baseline": _ratio(baseline.core_macs_per_second, row.core_macs_per_second),
     })

@@ -13,7 +13,10 @@ PLAIN_WIDTH = 200  # of a table that goes to a file or a pipe
 
 
 def comparison_table(rows: Sequence[Row], unit: str) -> Table:
-    """One line a row; "fewer" is how many times fewer MACs than the baseline, the core's in brackets."""
+    """One line a row; "fewer" is how many times fewer MACs than the baseline, the core's in brackets.
+
+    Under the table stands what the intervals and p-values cover, and why one is missing.
+    """
     table = Table(title="Test results; operations for each second of speech")
     columns = (
         "encoder", "seeds", f"{unit} error %", "95 % interval", "p", "parameters", "core parameters", "MMAC/s",
@@ -22,14 +25,18 @@ def comparison_table(rows: Sequence[Row], unit: str) -> Table:
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right")
     for row in rows:
+        interval = "-" if row.interval is None else "{:.2f} to {:.2f}".format(*row.interval)
         table.add_row(
-            row.encoder, str(len(row.seeds)), f"{row.error_rate:.2f}", "{:.2f} to {:.2f}".format(*row.interval),
+            row.encoder, str(len(row.seeds)), f"{row.error_rate:.2f}", interval,
             "" if row.p_value is None else f"{row.p_value:.4f}", f"{row.parameters:,}", f"{row.core_parameters:,}",
             f"{row.macs_per_second / 1e6:.2f}",
             f"{_times(row.macs_ratio_to_baseline)} ({_times(row.core_macs_ratio_to_baseline)})",
             f"{row.acs_per_second / 1e6:.2f}M" if row.acs_per_second else "0",
             " ".join(f"{each:.3f}" for each in row.density), f"{row.training_seconds:.0f}",
         )
+    remarks = [f"resampled: seeds and {row.resampled}s" for row in rows if len(row.seeds) > 1]
+    remarks += [row.remark for row in rows if row.remark]
+    table.caption = "; ".join(dict.fromkeys(remarks)) or None
     return table
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from snn_asr.errors import DataError
 
 NO_WORD = "@"
+_DEEPEST = 50  # braces within braces
 _OPTIONAL = re.compile(r"\(([^()\s]+)\)")
 _MARKS = re.compile(r"[{}]|(?:^|\s)\([^()\s]+\)(?=\s|$)")
 
@@ -48,11 +49,20 @@ def is_marked(text: str) -> bool:
 def parse(text: str, where: object) -> Graph:
     """The readings of a text. Raises DataError about ``where`` for braces that do not match."""
     graph = Graph()
-    words = re.sub(r"([{}])", r" \1 ", text).split()
+    words = _tokens(text)
     position, _ = _sequence(graph, words, 0, 0, depth=0, where=where)
     if position < len(words):
         raise DataError("'}' without a '{' before it", where, "correct the reference")
     return graph
+
+
+def _tokens(text: str) -> list[str]:
+    """Words and braces; within braces a "/" stands alone, whatever it is written against."""
+    tokens, depth = [], 0
+    for part in re.split(r"([{}])", text):
+        depth += {"{": 1, "}": -1}.get(part, 0)
+        tokens += (part.replace("/", " / ") if depth > 0 else part).split()
+    return tokens
 
 
 def _sequence(
@@ -75,9 +85,6 @@ def _sequence(
         else:
             node = graph.add_node((node, word))
     return position, node
-
-
-_DEEPEST = 50
 
 
 def _alternatives(
@@ -114,9 +121,10 @@ def best_reading(graph: Graph, hypothesis: Sequence[str]) -> list[str]:
     chosen, column = [0] * len(graph.edges), len(hypothesis)
     node = len(graph.edges) - 1
     while node:
-        while column and costs[node][column] == costs[node][column - 1] + 1:
-            column -= 1
         steps = [_step(costs[before], word, codes, heard)[column] for before, word in graph.edges[node]]
+        if costs[node][column] not in steps:  # a word more than the reading has
+            column -= 1
+            continue
         chosen[node] = steps.index(costs[node][column])
         before, word = graph.edges[node][chosen[node]]
         deleted = word is None or costs[before][column] + 1 == costs[node][column]

@@ -22,12 +22,11 @@ from snn_asr.scoring.alignments import (
     kaldi_alignments,
     shown,
 )
-from snn_asr.scoring.bootstrap import PairedComparison, bootstrap_interval, paired_bootstrap
+from snn_asr.scoring.bootstrap import bootstrap_interval
 
 __all__ = [
-    "Alignment", "Edit", "ErrorCounts", "PairedComparison", "Score", "SpeakerScore", "align", "bootstrap_interval",
-    "check_unit", "count_errors", "fold_phones", "format_alignment", "kaldi_alignments", "paired_bootstrap", "score",
-    "shown", "tokenize", "would_fold",
+    "Alignment", "Edit", "ErrorCounts", "Score", "SpeakerScore", "align", "bootstrap_interval", "check_unit",
+    "count_errors", "fold_phones", "format_alignment", "kaldi_alignments", "score", "shown", "tokenize", "would_fold",
 ]
 
 UNITS = ("word", "phone", "character")

@@ -14,7 +14,7 @@ from snn_asr.network.model_folder import CHECKSUMS
 from snn_asr.reports import comparison
 from snn_asr.reports.comparison import compare_runs, group_runs, read_run, to_json
 from snn_asr.reports.table import comparison_table, print_table
-from snn_asr.scoring.error_rates import paired_bootstrap
+from snn_asr.scoring import significance
 
 KEYS = {  # what others read, whatever else there is
     "encoder", "seeds", "error_rate", "interval", "parameters", "core_parameters", "macs_per_second", "acs_per_second",
@@ -94,12 +94,51 @@ def test_a_model_without_multiplications_has_no_ratio(make_run):
     assert (spiking.macs_ratio_to_baseline, gru.macs_ratio_to_baseline) == (None, 1)
 
 
-def test_p_values_are_of_the_paired_bootstrap_against_the_baseline(make_run):
-    folders = [make_run("gru", 1, wrong=1), make_run("gru", 2, wrong=2), make_run("lstm", 1, wrong=9)]
+def test_p_values_cover_seeds_and_utterances(make_run):
+    folders = [make_run("gru", 1, wrong=1), make_run("gru", 2, wrong=2)]
+    folders += [make_run("lstm", 1, wrong=9), make_run("lstm", 2, wrong=10)]
     gru, lstm = compare_runs(folders)
     counts = [read_run(folder).counts for folder in folders]
     assert gru.p_value is None
-    assert lstm.p_value == paired_bootstrap(counts[2:], counts[:2]).p_value < 0.05
+    assert lstm.p_value == significance.compare(counts[2:], counts[:2]).p_value < 0.05
+    assert (lstm.resampled, lstm.remark) == ("utterance", "")
+
+
+def test_one_seed_has_no_p_value_but_a_sentence(make_run, capsys):
+    rows = compare_runs([make_run("gru", 1), make_run("gru", 2, wrong=3), make_run("lstm", 1, wrong=9)])
+    assert (rows[1].p_value, rows[1].remark) == (None, significance.ONE_SEED)
+    assert rows[1].interval is not None, "over the utterances alone"
+    print_table(comparison_table(rows, "word"))
+    assert significance.ONE_SEED in " ".join(capsys.readouterr().out.split())
+
+
+def test_one_utterance_is_compared_without_an_interval(make_run, capsys):
+    folders = [make_run("gru", 1), make_run("lstm", 1, wrong=9)]
+    for folder in folders:
+        test = read_json(folder / "test.json")
+        write_json(folder / "test.json", {"u0": test["u0"]})
+    rows = compare_runs(folders)
+    assert [(row.interval, row.p_value, row.remark) for row in rows] == [(None, None, significance.ONE_UTTERANCE)] * 2
+    print_table(comparison_table(rows, "word"))
+    assert "one utterance" in capsys.readouterr().out
+
+
+def test_speakers_are_resampled_where_there_are_enough(make_run):
+    folders = [make_run("gru", 1), make_run("gru", 2, wrong=5)]
+    for folder in folders:
+        test = read_json(folder / "test.json")
+        write_json(folder / "test.json", {name: {**each, "speaker": f"s{name[1]}"[-1]} for name, each in test.items()})
+    (row,) = compare_runs(folders)
+    assert row.resampled == "speaker"
+
+
+@pytest.mark.parametrize("name", ["test.json", "run.json", "model/metrics.json"])
+@pytest.mark.parametrize("content", ["[]", "{}", '{"u0": 3}', "[" * 100_000, ""])
+def test_a_run_of_another_shape_names_its_file(name, content, make_run):
+    folder = make_run("gru")
+    (folder / name).write_text(content)
+    with pytest.raises(DataError, match=Path(name).name):
+        compare_runs([folder])
 
 
 def test_json_has_the_keys_that_others_read(make_run, capsys):

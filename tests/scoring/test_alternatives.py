@@ -25,6 +25,8 @@ from snn_asr.scoring.alternatives import best_reading, choose_readings, first_re
         ("{ a { b / c d } / e } f", "a c d f", "a c d f"),
         ("and/or (so to say)", "and/or", "and/or (so to say)"),
         ("{ one / two } three", "four", "one three"),
+        ("{one/two} three", "two three", "two three"),
+        ("(uh) yes", "no yes", "uh yes"),
     ],
 )
 def test_readings(reference: str, hypothesis: str, reading: str) -> None:

@@ -9,8 +9,10 @@ import subprocess
 
 import pytest
 
+from snn_asr.data.transcripts import read_transcripts
 from snn_asr.decoding.hypothesis import Hypothesis, Token
 from snn_asr.decoding.writers import render
+from snn_asr.scoring.alternatives import choose_readings
 from snn_asr.scoring.error_rates import ErrorCounts, score
 
 SCORES = re.compile(
@@ -95,3 +97,22 @@ def test_ctm(sclite, tmp_path, transcripts):
     # It names an utterance by its segment's number in the recording, which is always the first.
     theirs = {identifier.removesuffix("-000"): found for identifier, found in theirs.items()}
     check_agreement(theirs, score(references, hypotheses).utterances)
+
+
+def test_alternatives_and_words_that_may_be_left_out(sclite, tmp_path):
+    """The errors of every utterance are sclite's (with -D); it counts words left out among the correct ones."""
+    references = {
+        "s-1": "i saw { an / the } owl", "s-2": "(uh) well then", "s-3": "(uh) well then",
+        "s-4": "{ @ / you know } well", "s-5": "(uh) yes",
+        "s-6": "{a/b} c", "s-7": "{ a { b / c } / d } e", "s-8": "{ a / b } { c d / e } (f)",
+    }
+    hypotheses = {
+        "s-1": "i saw the owl", "s-2": "well then", "s-3": "uh well then", "s-4": "well", "s-5": "no yes", "s-6": "b c",
+        "s-7": "a c e", "s-8": "b c g h",
+    }
+    for name, texts in (("reference.trn", references), ("hypothesis.trn", hypotheses)):
+        (tmp_path / name).write_text("".join(f"{text} ({identifier})\n" for identifier, text in texts.items()))
+    reference, hypothesis = (str(tmp_path / name) for name in ("reference.trn", "hypothesis.trn"))
+    theirs = counts([*sclite, "-D", "-i", "spu_id", "-r", reference, "trn", "-h", hypothesis, "trn"])
+    ours = score(*choose_readings(read_transcripts(reference), read_transcripts(hypothesis))).utterances
+    assert {name: sum(each[1:]) for name, each in theirs.items()} == {name: each.edits for name, each in ours.items()}
