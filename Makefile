@@ -10,7 +10,7 @@ STAMP := $(VENV)/installed
 INSTALL := -c constraints.txt -e '.[demo,figures,test,dev]'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo fsdd fsdd-augmented encoders isolated an4 bench bench-full bench-streaming test lint clean
+.PHONY: help install demo fsdd fsdd-augmented encoders isolated an4 bench bench-full bench-streaming test test-faults lint clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -81,6 +81,9 @@ bench-full: $(STAMP) ## The same of every encoder and backend, more rounds (resu
 bench-streaming: $(STAMP) ## Frame by frame on one core, beside torch's and ONNX Runtime's GRU and LSTM (some minutes)
 	@uv pip install --quiet --python $(BIN)/python -e '.[onnx]' 2>/dev/null || $(BIN)/python -m pip install --quiet -e '.[onnx]'
 	$(BIN)/python benchmarks/streaming.py --json results/streaming.json --plot results/streaming.png
+
+test-faults: $(STAMP) ## Bring about every fault of tests/faults, the slow ones too; a table by kind ends it (some minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) -m 'not gpu' tests/faults
 
 test: $(STAMP) ## Run the fast tests (no GPU, no network)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS)

@@ -1,0 +1,95 @@
+"""Faults of model folders: what they claim, what is damaged, whose files they would overwrite."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import safetensors.torch
+from faults.table import fault
+from faults.world import Outcome, World, flip_bit
+
+CLAIMS = "memory and hangs: a header's claims"
+DAMAGED = "silently wrong: damaged files"
+LOST = "data lost"
+
+
+def _claim(key: str, value: object) -> Callable[[World], Outcome]:
+    def does(world: World) -> Outcome:
+        model = world.model_run() / "model"
+        world.edit_json(model / "config.json", lambda config: config["model"].__setitem__(key, value))
+        world.rechecksum(model)
+        return world.run("decode", model, world.recording())
+
+    return does
+
+
+for _key, _value in (
+    ("num_layers", 10**9), ("hidden_size", 10**9), ("hidden_size", "8"), ("num_layers", -1), ("num_layers", 1.5),
+    ("features", {"sample_rate": 10**12, "mels": 10}), ("encoder_options", None), ("encoder", "transformer"),
+):
+    fault(CLAIMS, f"config.json says {_key} {_value}", codes=4, says="run/model")(_claim(_key, _value))
+
+
+def _damaged(name: str, how: str) -> Callable[[World], Outcome]:
+    def does(world: World) -> Outcome:
+        model = world.model_run() / "model"
+        if how == "flipped":
+            flip_bit(model / name)
+        elif how == "missing":
+            (model / name).unlink()
+        elif how == "a folder":
+            (model / name).unlink()
+            (model / name).mkdir()
+        else:
+            (model / name).write_bytes(b"")
+        return world.run("decode", world.folder / "run", world.recording())
+
+    return does
+
+
+for _name in ("config.json", "weights.safetensors", "normalization.json", "tokens.json", "metrics.json"):
+    for _how in ("flipped", "missing", "a folder", "empty"):
+        fault(DAMAGED, f"model's {_name} is {_how}", codes=4, says=_name)(_damaged(_name, _how))
+
+
+def _not_finite(tensor: str, value: float, *words: str) -> Callable[[World], Outcome]:
+    def does(world: World) -> Outcome:
+        model = world.model_run() / "model"
+        tensors = safetensors.torch.load_file(model / "weights.safetensors")
+        tensors[tensor].fill_(value)
+        safetensors.torch.save_file(tensors, model / "weights.safetensors")
+        world.rechecksum(model)
+        return world.run("decode", model, world.recording(), *words)
+
+    return does
+
+
+for _value in (math.nan, math.inf):
+    for _words in ((), ("--engine", "event")):
+        fault("silently wrong: a model of no numbers", f"weights are {_value} {' '.join(_words)}", codes=4, says="finite")(
+            _not_finite("head.weight", _value, *_words)
+        )
+
+
+@fault(LOST, "quantize into a folder with the user's own config.json", codes=4, says="config.json: is not of a model")
+def _(world: World) -> Outcome:
+    mine = world.folder / "mine"
+    mine.mkdir()
+    (mine / "config.json").write_text('{"my": "own"}')
+    world.keep(mine / "config.json")
+    return world.run("quantize", world.model_run(), mine)
+
+
+@fault("unexpected error: outputs", "quantize into a folder below a file", codes=4, says="file/q")
+def _(world: World) -> Outcome:
+    (world.folder / "file").write_text("mine")
+    world.keep(world.folder / "file")
+    return world.run("quantize", world.model_run(), world.folder / "file" / "q")
+
+
+@fault("unexpected error: disk", "quantize onto a full disk", codes=4, says="q/config.json: .*space")
+def _(world: World) -> Outcome:
+    run = world.model_run()
+    with world.refusing(world.folder / "q"):
+        return world.run("quantize", run, world.folder / "q")
