@@ -100,3 +100,30 @@ def test_what_is_given_goes_before_the_quick_settings(timing):
     assert (quick.encoders, quick.rounds) == (train_step.QUICK["encoders"], 3) and quick.sizes == "2x256,2x550,4x1024"
     assert (own.encoders, own.rounds) == ("gru", 7)
     assert quick.sweeps["frames"] == [100, 200, 400, 800, 1600] and quick.sweeps["batch"] == [8, 16, 32, 64]
+
+
+def test_time_under_way_on_a_device_counts_once(timing):
+    import gpu_training
+
+    assert gpu_training.covered([(5, 6), (0, 2), (1, 3), (1, 2)]) == 4
+    assert gpu_training.covered([]) == 0
+
+
+def test_generated_lengths_are_those_of_a_hundred_hours(timing):
+    import gpu_training
+
+    data = gpu_training.HundredHours(0.01)
+    assert len(data) == 28_539 and max(data.counts) <= 2450 and min(data.counts) > 100
+    assert sum(data.counts) / 360_000 == pytest.approx(100.6, abs=1)
+
+
+@pytest.mark.slow
+def test_whole_trainings_are_timed(timing, tmp_path, capsys):
+    import gpu_training
+
+    gpu_training.main([
+        "--device", "cpu", "--parts", "an4", "--encoders", "gru", "--utterances", "12", "--json", str(tmp_path / "a.json")
+    ])
+    (row,) = json.loads((tmp_path / "a.json").read_text())["an4"]
+    assert len(row["seconds"]) == 2 and min(row["seconds"]) > 0 and row["busy"] is None
+    assert "gru" in capsys.readouterr().out

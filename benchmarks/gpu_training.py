@@ -1,0 +1,305 @@
+"""Whole trainings on a GPU, on data made up for it: seconds an epoch, how busy the device is, hours of speech a second.
+
+    python benchmarks/gpu_training.py                         both parts (some minutes on an H200)
+    python benchmarks/gpu_training.py --parts an4 --encoders improved_v2,gru --json training.json
+
+``an4`` trains the recipe AN4 as the command line does, on noise as long as AN4's utterances (857 to train on): the
+files, the cache of features, the loader, the development set and the checkpoints are all there. Seconds are those of
+the epochs behind the first, which compiles kernels and computes features. The last epoch runs under torch's profiler,
+which slows it down a little: the share is that of the time during which a kernel or a copy was under way on the device.
+
+``librispeech`` takes training steps on batches as the recipe LibriSpeech makes them of 28,539 utterances with the
+lengths of its 100 hours, frames and targets at random on the device, once for each shape beforehand. From the hours of
+speech a second follow the hours that 30 epochs take.
+
+It runs without a GPU, too, to see that it works: --device cpu --utterances 40 --batches 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import torch
+
+ENCODERS = "improved_v2,gru,lstm"
+AN4_UTTERANCES, AN4_EPOCHS = 857, 4
+AN4_OPTIONS = {"improved_v2": {"learning_rate": 0.0025, "learn_smoothing": True, "activity_penalty": 0.5}}
+HUNDRED_HOURS_UTTERANCES, HUNDRED_HOURS_EPOCHS, MEAN_SECONDS = 28_539, 30, 12.69
+PRESETS = {
+    "recipe": {}, "large": {"preset": "large"},
+    # A range that moves at every frame is for the plain loop alone, which no GPU is fast at.
+    "paper": {"preset": "paper", "range": "moving_average"},
+}
+NO_RANGE = ("gru", "lstm", "ligru", "adaptive_lif", "adlif", "rlif", "radlif", "spiking_lstm")
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """One training of the recipe AN4: seconds of the epochs behind the first, and of the first."""
+
+    encoder: str
+    device: str
+    seconds: list[float]
+    first_seconds: float
+    busy: float | None
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Training steps on batches of LibriSpeech's lengths."""
+
+    preset: str
+    encoder: str
+    precision: str
+    device: str
+    hours_a_second: float
+    epochs_hours: float
+    utterances_a_batch: float
+    memory_gib: float | None
+
+
+def an4(encoders: Sequence[str], utterances: int, device: str) -> Iterator[Epochs]:
+    """Train each encoder for AN4_EPOCHS epochs."""
+    from snn_asr.training.run import train
+
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "data"
+        write_corpus(data, {"train": utterances, "dev": max(2, utterances // 9), "test": 2})
+        for encoder in encoders:
+            options = {"encoder": encoder, "epochs": AN4_EPOCHS, "cooldown_epochs": 1, **AN4_OPTIONS.get(encoder, {})}
+            with profiled_epoch(AN4_EPOCHS) as busy:
+                run = train("AN4", data, Path(folder) / encoder, device=device, overrides=options)
+            rows = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+            seconds = [row["seconds"] for row in rows]
+            yield Epochs(encoder, device_name(device), seconds[1:-1], seconds[0], busy[0] if busy else None)
+
+
+def write_corpus(folder: Path, sizes: dict[str, int]) -> None:
+    """Manifests and files of noise: 0.8 to 8 seconds, 3.3 on average, with six characters of text a second."""
+    from snn_asr.data.audio import write_audio
+    from snn_asr.data.manifest import Utterance, write_manifest
+
+    draw, noise = random.Random(0), np.random.default_rng(0)
+    for split, size in sizes.items():
+        entries = []
+        for index in range(size):
+            samples = int(16000 * min(max(draw.lognormvariate(1.08, 0.48), 0.8), 8.0))
+            text = "".join(draw.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ  ") for _ in range(int(6 * samples / 16000)))
+            path = folder / "audio" / split / f"{split}-{index:04}.wav"
+            waveform = torch.from_numpy(noise.standard_normal(samples, np.float32) * np.float32(0.05))
+            write_audio(path, waveform, 16000)
+            entries.append(Utterance(path.stem, path, samples / 16000, f"speaker{index % 70}", " ".join(text.split())))
+        write_manifest(folder / f"{split}.json", entries)
+
+
+@contextmanager
+def profiled_epoch(number: int) -> Iterator[list[float]]:
+    """Within the block the training part of that epoch fills the list with the share of time the GPU was busy."""
+    from snn_asr.training.brain import RecognizerBrain
+
+    plain, shares = RecognizerBrain._fit_train, []
+
+    def fit_train(brain: RecognizerBrain, train_set: object, epoch: int, enable: bool) -> None:
+        run = lambda: plain(brain, train_set=train_set, epoch=epoch, enable=enable)  # noqa: E731
+        if epoch == number and torch.cuda.is_available():
+            shares.append(busy_share(run))
+        else:
+            run()
+
+    with patch.object(RecognizerBrain, "_fit_train", fit_train):
+        yield shares
+
+
+def busy_share(run: Callable[[], object]) -> float:
+    """Share of the time of ``run`` during which the GPU did something."""
+    torch.cuda.synchronize()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        started = time.perf_counter()
+        run()
+        torch.cuda.synchronize()
+        seconds = time.perf_counter() - started
+    on_device = [each for each in profile.profiler.kineto_results.events() if each.device_type().name == "CUDA"]
+    return covered([(each.start_ns(), each.start_ns() + each.duration_ns()) for each in on_device]) / 1e9 / seconds
+
+
+def covered(spans: list[tuple[int, int]]) -> int:
+    """Length of the union of spans (start, end)."""
+    total, reached = 0, 0
+    for start, end in sorted(spans):
+        total += max(0, end - max(start, reached))
+        reached = max(reached, end)
+    return total
+
+
+def librispeech(
+    presets: Sequence[str], encoders: Sequence[str], precision: str, batches: int, device: str
+) -> Iterator[Throughput]:
+    for preset in presets:
+        for encoder in encoders:
+            yield throughput(preset, encoder, precision, batches, device)
+
+
+def throughput(preset: str, encoder: str, precision: str, batches: int, device: str) -> Throughput:
+    """Steps on ``batches`` batches of an epoch, spread evenly over their lengths."""
+    from snn_asr.data.dataset import BucketedBatches
+    from snn_asr.training import recipe
+
+    overrides = {"encoder": encoder, "precision": precision, **PRESETS[preset]}
+    if encoder in NO_RANGE:
+        overrides.pop("range", None)
+    config = recipe.load("LibriSpeech", overrides)
+    torch.manual_seed(0)
+    data = HundredHours(config.features.hop_samples / config.features.sample_rate)
+    made = list(BucketedBatches(data, config.batches.batch_frames, 1, config.batches.batch_utterances))
+    made.sort(key=lambda batch: max(data.counts[index] for index in batch))
+    chosen = [made[int((position + 0.5) * len(made) / batches)] for position in range(min(batches, len(made)))]
+    step = Step(config, device)
+    given = [step.batch([data.counts[index] for index in batch]) for batch in chosen]
+    for each in given:
+        step(each)
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.synchronize()
+    started = time.perf_counter()
+    for each in given:
+        step(each)
+    if device == "cuda":
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - started
+    hours = sum(data.counts[index] for batch in chosen for index in batch) * data.hop_seconds / 3600
+    memory = torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else None
+    speed = hours / seconds
+    whole = HUNDRED_HOURS_EPOCHS * sum(data.counts) * data.hop_seconds / 3600 / speed / 3600
+    size = sum(len(batch) for batch in chosen) / len(chosen)
+    return Throughput(preset, encoder, precision, device_name(device), speed, whole, size, memory)
+
+
+class HundredHours:
+    """Lengths like those of LibriSpeech's 100 hours: most of 12 to 16 seconds, some short, none above 24.5."""
+
+    def __init__(self, hop_seconds: float) -> None:
+        draw = random.Random(100)
+        seconds = [
+            draw.gauss(14.2, 1.3) if draw.random() < 0.7 else draw.uniform(1.4, 14)
+            for _ in range(HUNDRED_HOURS_UTTERANCES)
+        ]
+        scale = MEAN_SECONDS / (sum(seconds) / len(seconds))
+        self.hop_seconds, self.speeds = hop_seconds, [1.0]
+        self.counts = [int(min(each * scale, 24.5) / hop_seconds) for each in seconds]
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def frame_counts(self, speed: float = 1.0) -> list[int]:
+        return self.counts
+
+
+class Step:
+    """A model of a recipe with its optimizer; called with a batch it takes a training step."""
+
+    def __init__(self, config, device: str) -> None:
+        from snn_asr.data.normalization import Normalization
+        from snn_asr.network import encoders
+        from snn_asr.network.model import AcousticModel, ModelSettings
+
+        network, size = config.model, config.features.size
+        settings = ModelSettings(
+            config.features, network.encoder, network.hidden_size, network.num_layers, network.encoder_options,
+            network.head_normalization, config.data.task, network.front_end,
+        )
+        self.classes, self.config, self.device = config.data.token_options["vocabulary_size"], config, device
+        self.model = AcousticModel(settings, Normalization(torch.zeros(size), torch.ones(size)), self.classes)
+        encoders.use_backend(self.model.encoder, network.backend)
+        self.model.to(device).train()
+        self.optimizer = config.training.make_optimizer(self.model.parameters())
+
+    def batch(self, counts: Sequence[int]):
+        """Random frames and targets, four pieces a second, on the device."""
+        from snn_asr.data.dataset import Batch
+
+        hop = self.config.features.hop_samples / self.config.features.sample_rate
+        pieces = [max(1, int(4 * count * hop)) for count in counts]
+        targets = torch.randint(1, self.classes, (len(counts), max(pieces)), device=self.device)
+        frames = torch.randn(len(counts), max(counts), self.config.features.size, device=self.device)
+        return Batch([], frames, torch.tensor(counts), targets, torch.tensor(pieces))
+
+    def __call__(self, batch) -> None:
+        from snn_asr.network.lengths import Lengths
+        from snn_asr.training.objectives import ctc
+
+        training, lengths = self.config.training, Lengths.of(batch.lengths, batch.frames)
+        with torch.autocast(self.device, torch.bfloat16, enabled=training.precision == "bf16"):
+            logits, _, _ = self.model(batch.frames, lengths, normalized=True)
+            loss = ctc(logits.float(), lengths.divided(self.config.features.stack), batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.max_grad_norm or math.inf)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+
+def device_name(device: str) -> str:
+    return torch.cuda.get_device_name() if device == "cuda" else "CPU"
+
+
+def an4_table(rows: Sequence[Epochs]) -> str:
+    lines = [f"recipe AN4, generated audio, {rows[0].device}", f"{'':16}{'s an epoch':>12}{'first':>8}{'busy':>8}"]
+    for row in rows:
+        busy = f"{row.busy:8.0%}" if row.busy is not None else f"{'-':>8}"
+        lines.append(f"{row.encoder:16}{min(row.seconds):12.2f}{row.first_seconds:8.1f}{busy}")
+    return "\n".join(lines)
+
+
+def librispeech_line(row: Throughput) -> str:
+    memory = f", {row.memory_gib:.1f} GiB" if row.memory_gib is not None else ""
+    return (
+        f"LibriSpeech {row.preset:8}{row.encoder:14}{row.precision}: {row.hours_a_second:.3f} hours of speech "
+        f"a second, {HUNDRED_HOURS_EPOCHS} epochs of 100 h in {row.epochs_hours:.2f} h "
+        f"({row.utterances_a_batch:.0f} utterances a batch{memory})"
+    )
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", default="an4,librispeech", help="comma-separated")
+    parser.add_argument("--encoders", default=ENCODERS, help="names, comma-separated")
+    parser.add_argument("--presets", default="paper,large", help=f"of LibriSpeech: {', '.join(PRESETS)}")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of LibriSpeech's steps")
+    parser.add_argument("--utterances", type=int, default=AN4_UTTERANCES, help="to train on, of AN4")
+    parser.add_argument("--batches", type=int, default=12, help="of LibriSpeech to measure")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all rows")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    given = parse(arguments)
+    if given.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("gpu_training.py: no CUDA device is here (--device cpu shows that the benchmark works)")
+    parts, encoders, found = given.parts.split(","), given.encoders.split(","), {}
+    if "an4" in parts:
+        rows = list(an4(encoders, given.utterances, given.device))
+        print(an4_table(rows), end="\n\n", flush=True)
+        found["an4"] = [asdict(each) for each in rows]
+    if "librispeech" in parts:
+        found["librispeech"] = []
+        for row in librispeech(given.presets.split(","), encoders, given.precision, given.batches, given.device):
+            print(librispeech_line(row), flush=True)
+            found["librispeech"].append(asdict(row))
+    if given.json:
+        given.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
