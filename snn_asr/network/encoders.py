@@ -91,6 +91,13 @@ class Encoder(nn.Module):
         trackers = (each for each in self.modules() if isinstance(each, RangeTracker))
         return [each for each in trackers if each.settings.range != "fixed"]
 
+    def use_backend(self, name: str) -> None:
+        """Run all layers, and what stands before and between them, on the backend of that name."""
+        layers = [each for layer in self.layers for each in directions(layer)]
+        coder = [self.input_coder] if isinstance(self.input_coder, coding.FeatureCoder) else []
+        for each in (*layers, *self.integrators, *coder):
+            each.backend = name
+
     def core_parameters(self) -> int:
         """Input, recurrent and inter-layer weights: without head, biases and normalisation."""
         return sum(weight.numel() for layer in self.layers for weight in layer.core_weights())
@@ -120,14 +127,6 @@ class Bidirectional(nn.Module):
 def directions(layer: nn.Module) -> list[nn.Module]:
     """The one-directional layers of a layer of the stack: itself, or the two of a bidirectional one."""
     return list(layer.directions) if isinstance(layer, Bidirectional) else [layer]
-
-
-def use_backend(encoder: Encoder, name: str) -> None:
-    """Run all cells, and what stands before and behind them, on the backend of that name; it is no part of what a model
-    folder keeps."""
-    for each in encoder.modules():
-        if hasattr(each, "backend"):
-            each.backend = name
 
 
 def option_names(name: str) -> set[str]:

@@ -23,6 +23,7 @@ from torch.nn import functional
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.errors import UsageError, unknown_name
 from snn_asr.network.batch_norm import BatchNorm
+from snn_asr.network.kernels import choose_backend, load
 from snn_asr.network.lengths import Lengths
 
 MOST_CHANNELS = 4096
@@ -125,6 +126,7 @@ class Convolution(nn.Module):
         self, input_channels: int, channels: int, kernel: int, time_stride: int, frequency_stride: int
     ) -> None:
         super().__init__()
+        self.backend = "auto"
         self.kernel, self.time_stride, self.frequency_stride = kernel, time_stride, frequency_stride
         self.convolution = nn.Conv2d(
             input_channels, channels, kernel, (time_stride, frequency_stride), bias=False  # normalisation has one
@@ -160,9 +162,7 @@ class Convolution(nn.Module):
 
     def _in_fixed_order(self, windows: Tensor, steps: Lengths) -> Tensor:
         """The normalised outputs (N, F', C') of the N valid frames, as patches times folded weights."""
-        from snn_asr.network.kernels import cpu
-
-        norm = self.normalization
+        norm, linear = self.normalization, load(choose_backend(self.backend, windows.device)).linear
         scale = norm.weight / (norm.running_var + norm.eps).sqrt()
         weights = self.convolution.weight.flatten(1) * scale.unsqueeze(1)
         rows, frames = steps.positions // steps.frames, steps.positions % steps.frames
@@ -172,7 +172,7 @@ class Convolution(nn.Module):
         for first in range(0, len(rows), at_once):
             some = slice(first, first + at_once)
             patches = windows[rows[some], frames[some]].reshape(-1, weights.shape[1])
-            result[some] = cpu.linear(patches, weights).unflatten(0, (-1, bands))
+            result[some] = linear(patches, weights).unflatten(0, (-1, bands))
         return result + (norm.bias - norm.running_mean * scale)
 
 
@@ -188,6 +188,11 @@ class FrontEnd(nn.Module):
             Convolution(before, after, settings.kernel, *strides) for before, after, *strides in shapes
         )
         self.output_size = settings.output_size(features)
+
+    def use_backend(self, name: str) -> None:
+        """Take the products of evaluation on the backend of that name."""
+        for each in self.layers:
+            each.backend = name
 
     def forward(
         self, frames: Tensor, lengths: Tensor | Lengths, state: list | None = None

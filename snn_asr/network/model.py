@@ -15,7 +15,7 @@ from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.features import stack_frames
 from snn_asr.data.normalization import Normalization
 from snn_asr.errors import DataError, unknown_name
-from snn_asr.network import encoders
+from snn_asr.network import encoders, kernels
 from snn_asr.network.batch_norm import BatchNorm
 from snn_asr.network.front_end import NONE, FrontEnd, FrontEndSettings
 from snn_asr.network.lengths import Lengths
@@ -81,6 +81,7 @@ class AcousticModel(nn.Module):
         sizes = {"input": self.encoder.output_size, "output": classes}
         size = sizes.get(settings.head_normalization)
         self.head_normalization = BatchNorm(size) if size else None
+        self.backend = "auto"
         self.scales: dict[str, Tensor] = {}
 
     @property
@@ -131,9 +132,16 @@ class AcousticModel(nn.Module):
         """
         if torch.is_grad_enabled() or encoded.device.type != "cpu":
             return self.head(encoded)
-        from snn_asr.network.kernels import cpu
+        backend = kernels.load(kernels.choose_backend(self.backend, encoded.device))
+        product = backend.linear(encoded.flatten(0, 1), self.head.weight)
+        return product.unflatten(0, encoded.shape[:2]) + self.head.bias
 
-        return cpu.linear(encoded.flatten(0, 1), self.head.weight).unflatten(0, encoded.shape[:2]) + self.head.bias
+    def use_backend(self, name: str) -> None:
+        """Run everything that has kernels on the backend of that name; it is no part of what a model folder keeps."""
+        self.backend = name
+        self.encoder.use_backend(name)
+        if self.front_end is not None:
+            self.front_end.use_backend(name)
 
     def parameter_count(self) -> int:
         return sum(each.numel() for each in self.parameters())

@@ -31,7 +31,6 @@ from snn_asr.data.manifest import REQUIRED_SPLITS, check_disjoint, find_manifest
 from snn_asr.data.tokens import build_tokens
 from snn_asr.errors import DataError, InterruptedRun, UsageError, unknown_name
 from snn_asr.files import read_json_object, write_json
-from snn_asr.network import encoders
 from snn_asr.network.coder import RangeTracker
 from snn_asr.network.model import AcousticModel, ModelSettings
 from snn_asr.network.model_folder import CHECKSUMS, save_model
@@ -116,7 +115,7 @@ def _model(config: Config, train_set: SpeechDataset) -> AcousticModel:
         network.head_normalization, config.data.task, network.front_end,
     )
     model = AcousticModel(settings, train_set.normalization(), train_set.tokens.size)
-    encoders.use_backend(model.encoder, network.backend)
+    model.use_backend(network.backend)
     if processes.world() > 1:
         train_set.compute_features(config.augmentation.speeds)
         _refuse_ranges_by_frame(model)

@@ -6,7 +6,9 @@
     kernels/cuda/<cell>.py        CUDA C++, on a Hopper GPU or a later one
     kernels/dense.py              products of a layer's weights that leave padding alone
 
-Each such module has, for drive (B, T, gates · H), lengths (B,) frames and the cell's own State and Parameters,
+Kernels are optional: a cell that has none runs as a loop over its own ``step``, on any device, with gradients by
+autograd. Each module of a cell has, for drive (B, T, gates · H), lengths (B,) frames and the cell's own State and
+Parameters,
 
     forward(drive, lengths, state, parameters) -> Trace
     backward(gradient (B, T, H), trace, state, parameters) -> gradients of the drive and of the cell's TRAINED fields
@@ -30,6 +32,7 @@ from snn_asr.network.lengths import Lengths
 
 BACKENDS = ("auto", "reference", "cpu", "triton", "cuda")
 DEVICES = {"cuda": "cuda", "triton": "cuda", "cpu": "cpu"}  # the one type of device of each, the faster ones first
+CELLS = "snn_asr.network.cells."
 
 
 def choose_backend(requested: str, device: torch.device, frame_by_frame: bool = False) -> str:
@@ -89,8 +92,37 @@ def _log_once(name: str, device: str) -> None:
 
 def load(backend: str, cell: ModuleType | None = None) -> ModuleType:
     """The module of a backend, or that of one of its cells."""
-    suffix = "" if cell is None else "." + cell.__name__.rpartition(".")[2]
+    suffix = "" if cell is None else "." + _short_name(cell)
     return importlib.import_module(f"{__name__}.{backend}{suffix}")
+
+
+def kernel_of(backend: str, cell: ModuleType) -> ModuleType | None:
+    """The kernels of a cell on a backend; where it has none, those of a slower one on the same type of device or of
+    the reference; None for a cell without any. What is not as asked for is logged once."""
+    names = list(DEVICES)  # the faster ones first
+    slower = names[names.index(backend) + 1 :] if backend in names else []
+    for each in (backend, *(other for other in slower if DEVICES[other] == DEVICES[backend]), "reference"):
+        if _has_kernel(each, cell):
+            if each != backend:
+                _warn_once(f"{_short_name(cell)} has no kernels for backend '{backend}': it runs on '{each}'")
+            return load(each, cell)
+    _warn_once(f"{_short_name(cell)} has no kernels: its own step is walked frame by frame, which is slow")
+    return None
+
+
+@cache
+def _has_kernel(backend: str, cell: ModuleType) -> bool:
+    known = cell.__name__.startswith(CELLS)  # another package's module may have the same short name
+    return known and importlib.util.find_spec(f"{__name__}.{backend}.{_short_name(cell)}") is not None
+
+
+@cache
+def _warn_once(message: str) -> None:
+    logging.getLogger(__name__).warning("%s", message)
+
+
+def _short_name(cell: ModuleType) -> str:
+    return cell.__name__.rpartition(".")[2]
 
 
 class Trace(NamedTuple):
@@ -144,10 +176,23 @@ def _run(
 ) -> tuple[Tensor, NamedTuple, NamedTuple]:
     lengths = Lengths.of(lengths, drive)
     state = type(state)(*(each.detach() for each in state))
-    run = [load(backend, cell), cell, lengths, state, parameters]
+    kernel = kernel_of(backend, cell)
+    if kernel is None:
+        return _walk(cell, drive, lengths, state, parameters)
+    run = [kernel, cell, lengths, state, parameters]
     outputs = _Sequence.apply(run, drive, *(getattr(parameters, name) for name in cell.TRAINED))
     states = run.pop().states
     states = states._replace(output=states.output.detach())
+    return outputs, last_states(states, lengths, state), states
+
+
+def _walk(
+    cell: ModuleType, drive: Tensor, lengths: Lengths, state: NamedTuple, parameters: NamedTuple
+) -> tuple[Tensor, NamedTuple, NamedTuple]:
+    """``run_sequence`` as a loop over the cell's step, with gradients by autograd."""
+    walked = load("reference").walk(cell, drive, state, parameters)
+    outputs = lengths.without_padding(walked.output)
+    states = type(state)(*(each.detach() for each in walked._replace(output=outputs)))
     return outputs, last_states(states, lengths, state), states
 
 

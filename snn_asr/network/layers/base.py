@@ -39,14 +39,15 @@ class LayerParts:
 class Layer(nn.Module, ABC):
     """One layer in one direction: ``layer(x (B, T, D), lengths (B,), state) -> (y (B, T, output_size), state)``.
 
-    ``tracker`` holds the range of the layer's coder, and is None in a layer without one.
+    ``tracker`` holds the range of the layer's coder, and is None in a layer without one; ``backend`` names the kernels
+    that run it, where it has any.
     """
 
     tracker: RangeTracker | None
 
-    def __init__(self, output_size: int) -> None:
+    def __init__(self, output_size: int, backend: str = "auto") -> None:
         super().__init__()
-        self.output_size = output_size
+        self.output_size, self.backend = output_size, backend
         self.tracker = None
 
     @property

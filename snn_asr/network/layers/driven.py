@@ -51,9 +51,9 @@ class DrivenLayer(Layer):
         self, cell: ModuleType, input_size: int, hidden_size: int, *, dropout: float, backend: str,
         normalize: bool = True,
     ) -> None:
-        super().__init__(hidden_size)
+        super().__init__(hidden_size, backend)
         check_dropout(dropout)
-        self.cell, self.dropout, self.backend = cell, dropout, backend
+        self.cell, self.dropout = cell, dropout
         rows = cell.GATES * hidden_size
         self.input_weight = nn.Parameter(torch.empty(rows, input_size))
         self.normalization = BatchNorm(rows) if normalize else None
