@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +61,13 @@ class DrivenLayer(Layer):
         self.bias = None if normalize else nn.Parameter(torch.zeros(rows))
         self.recurrent_weight: nn.Parameter | None = None
         nn.init.kaiming_uniform_(self.input_weight, nonlinearity="linear")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy names its cell, for modules cannot be copied themselves."""
+        return {**self.__dict__, "cell": self.cell.__name__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({**state, "cell": importlib.import_module(state["cell"])})
 
     def core_weights(self) -> list[Tensor]:
         weights = [self.input_weight, self.recurrent_weight]
