@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from snn_asr.data.batches import by_length
 from snn_asr.data.manifest import Utterance
 from snn_asr.decoding.beam import AUTO, BeamDecoder, BeamSettings, search
-from snn_asr.decoding.files import BATCH_FILES
 from snn_asr.decoding.greedy import merge_repeats
 from snn_asr.decoding.recognizer import Recognizer
 from snn_asr.errors import DataError, UsageError
@@ -21,6 +21,7 @@ from snn_asr.scoring.error_rates import count_errors
 log = logging.getLogger(__name__)
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+BATCH_SECONDS = 240.0  # of speech in one batch at most, padding included
 BONUSES = (-1.0, 0.0, 1.0, 2.0, 3.0)
 
 
@@ -91,10 +92,10 @@ def tune(
 
 def log_posteriors(recognizer: Recognizer, utterances: Mapping[str, Utterance]) -> dict[str, np.ndarray]:
     """Utterance id to (T, N): what the network says of every frame, computed in batches of similar lengths."""
-    ordered = sorted(utterances.values(), key=lambda each: each.duration)
+    every = list(utterances.values())
     found: dict[str, np.ndarray] = {}
-    for start in range(0, len(ordered), BATCH_FILES):
-        batch = [(each.id, recognizer.samples(each.wav)) for each in ordered[start : start + BATCH_FILES]]
+    for group in by_length([each.duration for each in every], BATCH_SECONDS):
+        batch = [(each.id, recognizer.samples(each.wav)) for each in (every[index] for index in group)]
         found |= zip([name for name, _ in batch], recognizer.log_posteriors(batch), strict=True)
     return found
 

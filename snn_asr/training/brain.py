@@ -21,7 +21,8 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from snn_asr import processes
-from snn_asr.data.dataset import Batch, BucketedBatches, SpeechDataset
+from snn_asr.data.batches import Batch, BucketedBatches
+from snn_asr.data.dataset import SpeechDataset
 from snn_asr.data.tokens import Tokens
 from snn_asr.decoding.greedy import decode
 from snn_asr.efficiency.operations import OperationCount, count_batch, record_layers

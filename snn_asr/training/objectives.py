@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from snn_asr.data.dataset import Batch
+from snn_asr.data.batches import Batch
 from snn_asr.network.lengths import Lengths
 from snn_asr.network.tasks import BLANK, CLASSIFICATION, TRANSCRIPTION, class_logits
 

@@ -16,15 +16,8 @@ from pathlib import Path
 import torch
 
 from snn_asr import __version__, corpora, processes
-from snn_asr.data.dataset import (
-    BucketedBatches,
-    SpeechDataset,
-    evaluation_loader,
-    require_alignable,
-    require_one_token,
-    require_transcripts,
-    training_loader,
-)
+from snn_asr.data.batches import BucketedBatches, evaluation_loader, training_loader
+from snn_asr.data.dataset import SpeechDataset, require_alignable, require_one_token, require_transcripts
 from snn_asr.data.feature_cache import FeatureCache
 from snn_asr.data.features import FeatureExtractor
 from snn_asr.data.manifest import REQUIRED_SPLITS, check_disjoint, find_manifests, fingerprint, read_manifest

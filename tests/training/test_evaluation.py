@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from snn_asr.data.dataset import Batch
+from snn_asr.data.batches import Batch
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.manifest import Utterance
 from snn_asr.data.normalization import Normalization

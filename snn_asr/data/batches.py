@@ -1,0 +1,146 @@
+"""Every way in which utterances are put together: padded batches for training and evaluation, groups by length.
+
+All are limited by frames, padding included, since these, not the number of utterances, are what memory holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader
+
+from snn_asr import processes
+from snn_asr.data.dataset import SpeechDataset
+from snn_asr.data.feature_settings import FeatureSettings
+from snn_asr.data.manifest import Utterance
+
+
+@dataclass(frozen=True)
+class Batch:
+    """``frames`` (B, T, F), ``lengths`` (B,) frames, ``targets`` (B, L) token ids, ``target_lengths`` (B,).
+
+    The lengths stay on the host wherever the rest is: a GPU would have to be waited for to learn them from it.
+    """
+
+    utterances: list[Utterance]
+    frames: Tensor
+    lengths: Tensor
+    targets: Tensor
+    target_lengths: Tensor
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        return replace(self, frames=change(self.frames), targets=change(self.targets))
+
+    def to(self, device: torch.device | str) -> Batch:
+        return self._each(lambda each: each.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Batch:
+        """In memory that a GPU reads by itself (called by DataLoader)."""
+        return self._each(lambda each: each.pin_memory())
+
+
+def by_length(lengths: Sequence[float], limit: float, most: int = 0) -> list[list[int]]:
+    """Indices of ``lengths`` in groups of similar length, the shortest first; of equal lengths the first comes first.
+
+    Padded to its longest a group is at most ``limit`` long in all, and has at most ``most`` members where that is not
+    0. What is longer than the limit is a group of its own.
+    """
+    groups: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lambda each: lengths[each]):
+        full = not groups or lengths[index] * (len(groups[-1]) + 1) > limit or len(groups[-1]) == most > 0
+        if full:
+            groups.append([])
+        groups[-1].append(index)
+    return groups
+
+
+def collate(examples: list[tuple[Utterance, Tensor, Tensor]], settings: FeatureSettings | None = None) -> Batch:
+    """``settings`` are needed where there may be no example: a row of no frames then stands for it, which takes part
+    in everything and changes nothing."""
+    if not examples:
+        frames, none = torch.zeros(1, settings.stack, settings.size), torch.zeros(1, dtype=torch.long)
+        return Batch([], frames, none, none.unsqueeze(1), none)
+    utterances, frames, targets = zip(*examples, strict=True)
+    return Batch(
+        list(utterances), pad_sequence(frames, batch_first=True), torch.tensor([len(each) for each in frames]),
+        pad_sequence(targets, batch_first=True), torch.tensor([len(each) for each in targets]),
+    )
+
+
+class BucketedBatches:
+    """Batches of similar lengths with at most ``batch_frames`` frames: shortest first in epoch 1, then shuffled.
+
+    Where several processes train, each gets its share of every batch, which may be empty. Of the batches of an epoch
+    only a multiple of ``accumulation`` is taken.
+
+    ``batch_utterances`` above 0 limits their number too. Where all lengths are equal, as with segments, there is no
+    shortest: every epoch is shuffled, and batches are full. ``curriculum`` lists (frames, epochs): for so many epochs
+    only utterances of at most so many frames are taken (at least the shortest batch), after the last pair all are.
+    """
+
+    def __init__(
+        self, dataset: SpeechDataset, batch_frames: int, seed: int, batch_utterances: int = 0,
+        curriculum: Sequence[tuple[int, int]] = (), accumulation: int = 1,
+    ) -> None:
+        from speechbrain.dataio.sampler import DynamicBatchSampler
+
+        self._lengths = lengths = [max(each, 1) for each in dataset.frame_counts(min(dataset.speeds))]
+        uniform = min(lengths) == max(lengths)
+        buckets = {"bucket_boundaries": lengths[:1]} if uniform else {"num_buckets": 20}
+        common = {**buckets, "lengths_list": lengths, "seed": seed, "max_batch_ex": batch_utterances or None}
+        limit = max(batch_frames, max(lengths))
+        self._shuffled = DynamicBatchSampler(dataset, limit, shuffle=True, batch_ordering="random", **common)
+        self._ordered = self._shuffled if uniform else DynamicBatchSampler(
+            dataset, limit, shuffle=False, batch_ordering="ascending", **common
+        )
+        self.accumulation = accumulation
+        self.full_epoch = self._whole_steps(len(self._ordered))  # batches of an epoch of all utterances
+        self._limits = [frames for frames, epochs in curriculum for _ in range(epochs)]
+        self.set_epoch(1)
+
+    def set_epoch(self, epoch: int) -> None:
+        self._shuffled.set_epoch(epoch)
+        batches = list(self._ordered if epoch == 1 else self._shuffled)
+        if epoch <= len(self._limits):
+            limit = self._limits[epoch - 1]
+            kept = ([index for index in batch if self._lengths[index] <= limit] for batch in batches)
+            batches = [batch for batch in kept if batch] or [min(batches, key=self._longest)]
+        batches = batches[: self._whole_steps(len(batches))]
+        self._batches = [self._share(batch) for batch in batches] if processes.world() > 1 else batches
+
+    def _whole_steps(self, batches: int) -> int:
+        return max(batches - batches % self.accumulation, min(batches, self.accumulation))
+
+    def _share(self, batch: list[int]) -> list[int]:
+        mine = processes.share([self._lengths[index] for index in batch])[processes.rank()]
+        return [batch[position] for position in mine]
+
+    def _longest(self, batch: list[int]) -> int:
+        return max(self._lengths[index] for index in batch)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self._batches)
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+
+def training_loader(dataset: SpeechDataset, batches: BucketedBatches, workers: int, device: str) -> DataLoader:
+    """``workers`` processes read ahead; 0 reads each batch when it is its turn."""
+    make = partial(collate, settings=dataset.extractor.settings)
+    return DataLoader(
+        dataset, batch_sampler=batches, collate_fn=make, num_workers=workers, pin_memory=device.startswith("cuda")
+    )
+
+
+def evaluation_loader(dataset: SpeechDataset, batch_frames: int, shared: bool = False) -> DataLoader:
+    """Batches in the order of length, so that little is padding; ``shared``: this process's part of them."""
+    batches = by_length(dataset.frame_counts(), batch_frames)
+    if shared:
+        batches = batches[processes.rank() :: processes.world()]
+    return DataLoader(dataset, batch_sampler=batches, collate_fn=collate)
