@@ -5,19 +5,19 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from snn_asr.network.kernels.cpu.elementwise import FAST, exponential
+from snn_asr.network.kernels.cpu.elementwise import DIVIDING, exponential
 
 _ONE, _TWO, _ZERO = np.float32(1), np.float32(2), np.float32(0)
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(cache=True, nogil=True, **DIVIDING)
 def logistic(values):
     """σ(x), as the layers' kernels compute it: exactly 0, 1/2 and 1 far below 0, at 0 and far above."""
     for k in range(values.shape[0]):
         values[k] = _ONE / (_ONE + exponential(-values[k]))
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(cache=True, nogil=True, **DIVIDING)
 def tangent(values):
     """tanh(x) = 1 - 2 / (1 + e^2x)."""
     for k in range(values.shape[0]):

@@ -14,6 +14,7 @@ from torch import Tensor
 from snn_asr.network.cells.gated import Parameters, State
 from snn_asr.network.kernels import Trace
 from snn_asr.network.kernels.cpu.elementwise import (
+    DIVIDING,
     FAST,
     add,
     blend,
@@ -39,7 +40,7 @@ from snn_asr.network.kernels.cpu.products import (
 from snn_asr.network.kernels.cpu.threads import share
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(cache=True, nogil=True, **DIVIDING)
 def _integrate(forget, candidate, mask, clamped, before, current):
     """I = F I- + (1 - F) φ(C) m."""
     zero, one = forget.dtype.type(0), forget.dtype.type(1)

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from snn_asr.network import surrogates
-from snn_asr.network.kernels.cpu.elementwise import FAST, exponential
+from snn_asr.network.kernels.cpu.elementwise import DIVIDING, exponential
 from snn_asr.network.surrogates import Derivative
 
 _STRAIGHT_THROUGH, _GAUSSIAN, _BOXCAR, _ATAN, _FAST_SIGMOID = range(5)
@@ -40,7 +40,7 @@ def slope(derivative: Derivative, dtype: np.dtype) -> Slope:
     return Slope(kind, number(scale), number(height))
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(cache=True, nogil=True, **DIVIDING)
 def differentiate(given, sums, threshold, result):
     """The derivative ``given``, a Slope, at sums - threshold. The scale of a boxcar is its width."""
     kind, scale, height = given
