@@ -11,15 +11,18 @@ so that it may even prefer three insertions and three deletions to five substitu
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from rich.cells import cell_len
 
+from snn_asr.scoring import long_alignments
+
 OPERATIONS = MATCH, SUBSTITUTION, INSERTION, DELETION = "=SID"
 GAP = "***"
+LARGEST_TABLE = 1 << 26  # cells, of a byte each, up to which the plain table is as fast
 
 
 @dataclass(frozen=True)
@@ -74,12 +77,14 @@ class Alignment:
 
 
 def align(reference: Sequence[str], hypothesis: Sequence[str]) -> Alignment:
-    """The alignment with the fewest edits (Levenshtein); ties as the module says."""
-    table = _operation_table(reference, hypothesis)
+    """The alignment with the fewest edits (Levenshtein); ties as the module says.
+
+    A long one takes some seconds and tens of MB: 180,000 characters with as many, say, 5 s and 60 MB on one core.
+    """
+    long = len(reference) * len(hypothesis) > LARGEST_TABLE
     row, column = len(reference), len(hypothesis)
     edits = []
-    while row or column:
-        operation = OPERATIONS[table[row, column]]
+    for operation in (long_alignments.operations if long else _operations)(reference, hypothesis):
         row -= operation != INSERTION
         column -= operation != DELETION
         reference_token = None if operation == INSERTION else reference[row]
@@ -135,6 +140,17 @@ def _centred(cell: str, width: int) -> str:
     """In a column of so many terminal cells, an odd space on the left."""
     spaces = width - cell_len(cell)
     return " " * (spaces - spaces // 2) + cell + " " * (spaces // 2)
+
+
+def _operations(reference: Sequence[str], hypothesis: Sequence[str]) -> Iterator[str]:
+    """The edits of the best alignment, from the last to the first."""
+    table = _operation_table(reference, hypothesis)
+    row, column = len(reference), len(hypothesis)
+    while row or column:
+        operation = OPERATIONS[table[row, column]]
+        row -= operation != INSERTION
+        column -= operation != DELETION
+        yield operation
 
 
 def _operation_table(reference: Sequence[str], hypothesis: Sequence[str]) -> np.ndarray:

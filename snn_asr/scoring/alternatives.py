@@ -23,6 +23,7 @@ from snn_asr.errors import DataError
 
 NO_WORD = "@"
 _DEEPEST = 50  # braces within braces
+_LARGEST_TABLE = 1 << 25  # costs of readings, of eight bytes each
 _OPTIONAL = re.compile(r"\(([^()\s]+)\)")
 _MARKS = re.compile(r"[{}]|(?:^|\s)\([^()\s]+\)(?=\s|$)")
 
@@ -169,6 +170,10 @@ def choose_readings(
     chosen = dict(references)
     for identifier, text in references.items():
         if marked[0] and is_marked(text):
-            graph = parse(text, f"reference '{identifier}'")
-            chosen[identifier] = " ".join(best_reading(graph, plain.get(identifier, "").split()))
+            where = f"reference '{identifier}'"
+            graph, heard = parse(text, where), plain.get(identifier, "").split()
+            if len(graph.edges) * len(heard) > _LARGEST_TABLE:
+                what = f"alternatives in a text of {len(graph.edges)} words are too many to choose from"
+                raise DataError(what, where, "score it in shorter utterances")
+            chosen[identifier] = " ".join(best_reading(graph, heard))
     return chosen, plain

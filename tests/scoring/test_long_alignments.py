@@ -1,0 +1,57 @@
+"""Long alignments are those of the plain table, edit for edit, in bounded time and memory."""
+
+from __future__ import annotations
+
+import random
+import tracemalloc
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from snn_asr.scoring import alignments, long_alignments
+from snn_asr.scoring.alignments import align
+
+TOKENS = st.lists(st.sampled_from("abcd"), max_size=40)
+
+
+@settings(max_examples=300, deadline=None)
+@given(TOKENS, TOKENS)
+def test_the_same_edits_as_the_plain_table(reference, hypothesis) -> None:
+    plain = list(alignments._operations(reference, hypothesis))
+    assert list(long_alignments.operations(reference, hypothesis)) == plain
+
+
+@given(st.integers(0, 3), st.integers(0, 300))
+@settings(max_examples=30, deadline=None)
+def test_long_insertions_and_deletions(short: int, length: int) -> None:
+    """Over the bounds of the machine's words."""
+    texts = ["a"] * short, ["b"] * length
+    for reference, hypothesis in (texts, texts[::-1]):
+        plain = list(alignments._operations(reference, hypothesis))
+        assert list(long_alignments.operations(reference, hypothesis)) == plain
+
+
+def test_corrupted_texts_of_many_words() -> None:
+    generator = random.Random(3)
+    reference = [f"w{generator.randrange(300)}" for _ in range(1500)]
+    hypothesis = [word if generator.random() < 0.7 else generator.choice(reference) for word in reference]
+    del hypothesis[100:180]
+    hypothesis[900:900] = reference[:60]
+    plain = list(alignments._operations(reference, hypothesis))
+    assert list(long_alignments.operations(reference, hypothesis)) == plain
+
+
+def test_what_is_long_takes_little_memory() -> None:
+    """12,000 tokens a side, of which the plain table would have 144 MB."""
+    generator = random.Random(1)
+    reference = [generator.choice("abcdefgh ") for _ in range(12_000)]
+    hypothesis = [each for each in reference if generator.random() < 0.9]
+    assert len(reference) * len(hypothesis) > alignments.LARGEST_TABLE
+    align(["a"], ["a"])
+    list(long_alignments.operations(["a"], ["a"]))  # compiled
+    tracemalloc.start()
+    counts = align(reference, hypothesis).counts
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert counts.deletions >= 12_000 - len(hypothesis) and counts.reference_length == 12_000
+    assert peak < 30e6
