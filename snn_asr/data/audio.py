@@ -160,7 +160,8 @@ def _channels_last(samples: Samples) -> np.ndarray:
 
 
 def _check_rate(rate: int) -> int:
-    if isinstance(rate, bool) or rate != int(rate) or not LOWEST_RATE_HZ <= rate <= HIGHEST_RATE_HZ:
+    number = isinstance(rate, (int, float, np.number)) and not isinstance(rate, bool)
+    if not number or not LOWEST_RATE_HZ <= rate <= HIGHEST_RATE_HZ or rate != int(rate):
         todo = f"give whole hertz from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}"
         raise UsageError(f"a sample rate of {rate} Hz", "sample_rate", todo)
     return int(rate)

@@ -2,7 +2,7 @@
 
 libsndfile silently takes what it finds of a file that was cut short, and nothing of a WAV file whose recorder was
 killed before it wrote the length. The length of the sound stands in the headers of the RIFF family (WAV, RF64), W64,
-AIFF, AU, NIST SPHERE and MP3; in OGG the last page tells how long it is. FLAC can be checked by decoding it alone.
+AIFF, CAF, AU, NIST SPHERE and MP3; in OGG the last page tells how long it is. FLAC can be checked by decoding it alone.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ def read_claim(file: BinaryIO) -> Claim:
             return _chunks(file, size, 40, _w64_chunk)
         if start[:4] == b"FORM" and start[8:12] in (b"AIFF", b"AIFC"):
             return _chunks(file, size, 12, _aiff_chunk)
+        if start[:4] == b"caff":
+            return _chunks(file, size, 8, _caf_chunk)
         if start[:4] in (b".snd", b"dns."):
             offset, length = struct.unpack(">II" if start[:1] == b"." else "<II", start[4:12])
             return Claim(None if length >= _UNKNOWN_FROM else length, size - offset)
@@ -148,8 +150,8 @@ def _chunks(file: BinaryIO, size: int, place: int, read_chunk: Callable[[bytes],
         file.seek(place)
         found, header, length = read_chunk(file.read(24))
         if found:
-            return Claim(length, size - place - header)
-        place += header + length
+            return Claim(None if length < 0 else length, size - place - header)
+        place += header + max(0, length)
     return Claim()
 
 
@@ -162,6 +164,12 @@ def _w64_chunk(head: bytes) -> tuple[bool, int, int]:
 def _aiff_chunk(head: bytes) -> tuple[bool, int, int]:
     name, length = struct.unpack(">4sI", head[:8])
     return name == b"SSND", 8, length if name == b"SSND" else length + length % 2
+
+
+def _caf_chunk(head: bytes) -> tuple[bool, int, int]:
+    """The samples may have the length -1: to the end of the file."""
+    name, length = struct.unpack(">4sq", head[:12])
+    return name == b"data", 12, length
 
 
 def _nist(start: bytes, size: int) -> Claim:

@@ -11,36 +11,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from tones import speak
 
 from snn_asr.data.audio import read_audio, read_blocks, write_audio
-from snn_asr.data.resampling import Resampler, resample
+from snn_asr.data.resampling import resample
 from snn_asr.decoding.live import Interruptible, JsonLines, Screen, raw_blocks
 from snn_asr.decoding.stream import PARTIAL, SEGMENT, WORD, StreamEvent
 from snn_asr.errors import DataError
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    rates=st.sampled_from([(8000, 8000), (44100, 16000), (8000, 16000), (48000, 16000), (22050, 8000), (11025, 16000)]),
-    length=st.integers(0, 3000), cuts=st.lists(st.integers(0, 3000), max_size=6),
-)
-def test_resampling_in_chunks_equals_resampling_whole(rates, length, cuts):
-    samples = torch.randn(length, generator=torch.Generator().manual_seed(length))
-    resampler = Resampler(*rates)
-    pieces = [resampler.accept(each) for each in torch.tensor_split(samples, sorted(cuts))]
-    got = torch.cat([*pieces, resampler.finish()])
-    torch.testing.assert_close(got, resample(samples, *rates), rtol=1e-4, atol=1e-5)
-    assert len(resampler.finish()) == 0
-
-
-def test_a_resampler_waits_no_longer_than_it_says():
-    resampler = Resampler(48000, 16000)
-    given_samples = 480
-    waiting = given_samples / 48000 - len(resampler.accept(torch.randn(given_samples))) / 16000
-    assert 0 < waiting <= resampler.latency_seconds < 0.001
 
 
 @pytest.mark.parametrize(("channels", "rate"), [(1, 8000), (2, 8000), (1, 22050)])
