@@ -153,7 +153,7 @@ def librispeech(
 
 def throughput(preset: str, encoder: str, precision: str, batches: int, device: str) -> Throughput:
     """Steps on ``batches`` batches of an epoch, spread evenly over their lengths."""
-    from snn_asr.data.dataset import BucketedBatches
+    from snn_asr.data.batches import BucketedBatches
     from snn_asr.training import recipe
 
     overrides = {"encoder": encoder, "precision": precision, **PRESETS[preset]}
@@ -227,7 +227,7 @@ class Step:
 
     def batch(self, counts: Sequence[int]):
         """Random frames and targets, four pieces a second, on the device."""
-        from snn_asr.data.dataset import Batch
+        from snn_asr.data.batches import Batch
 
         hop = self.config.features.hop_samples / self.config.features.sample_rate
         pieces = [max(1, int(4 * count * hop)) for count in counts]

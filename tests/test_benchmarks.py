@@ -121,9 +121,9 @@ def test_generated_lengths_are_those_of_a_hundred_hours(timing):
 def test_whole_trainings_are_timed(timing, tmp_path, capsys):
     import gpu_training
 
-    gpu_training.main([
-        "--device", "cpu", "--parts", "an4", "--encoders", "gru", "--utterances", "12", "--json", str(tmp_path / "a.json")
-    ])
-    (row,) = json.loads((tmp_path / "a.json").read_text())["an4"]
+    written = tmp_path / "rows.json"
+    arguments = ["--parts", "an4", "--encoders", "gru", "--utterances", "12", "--json", str(written)]
+    gpu_training.main(["--device", "cpu", *arguments])
+    (row,) = json.loads(written.read_text())["an4"]
     assert len(row["seconds"]) == 2 and min(row["seconds"]) > 0 and row["busy"] is None
     assert "gru" in capsys.readouterr().out

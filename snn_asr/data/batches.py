@@ -5,19 +5,21 @@ All are limited by frames, padding included, since these, not the number of utte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from snn_asr import processes
 from snn_asr.data.dataset import SpeechDataset
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.manifest import Utterance
+from snn_asr.data.resident import ResidentFrames, fits
+from snn_asr.processes import send
 
 
 @dataclass(frozen=True)
@@ -130,17 +132,53 @@ class BucketedBatches:
         return len(self._batches)
 
 
+class ResidentBatches(Dataset[int]):
+    """Batches that are put together on a device, where all frames of a data set are; for DataLoader."""
+
+    def __init__(self, dataset: SpeechDataset, device: torch.device | str) -> None:
+        self.dataset, self.device, self.frames = dataset, device, ResidentFrames(dataset, device)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> int:
+        return index
+
+    def collate(self, indices: list[int]) -> Batch:
+        if not indices:
+            return collate([], self.dataset.extractor.settings).to(self.device)
+        frames, counts = self.frames.padded(indices)
+        targets = [self.dataset.targets[index] for index in indices]
+        return Batch(
+            [self.dataset.utterances[index] for index in indices], frames, torch.tensor(counts),
+            send(pad_sequence(targets, batch_first=True), self.device), torch.tensor([len(each) for each in targets]),
+        )
+
+
 def training_loader(dataset: SpeechDataset, batches: BucketedBatches, workers: int, device: str) -> DataLoader:
-    """``workers`` processes read ahead; 0 reads each batch when it is its turn."""
+    """``workers`` processes read ahead; 0 reads each batch when it is its turn, and a GPU keeps the frames of a small
+    corpus."""
+    if device.startswith("cuda") and not workers and fits(dataset):
+        return _resident_loader(dataset, batches, device)
     make = partial(collate, settings=dataset.extractor.settings)
     return DataLoader(
         dataset, batch_sampler=batches, collate_fn=make, num_workers=workers, pin_memory=device.startswith("cuda")
     )
 
 
-def evaluation_loader(dataset: SpeechDataset, batch_frames: int, shared: bool = False) -> DataLoader:
-    """Batches in the order of length, so that little is padding; ``shared``: this process's part of them."""
+def evaluation_loader(
+    dataset: SpeechDataset, batch_frames: int, shared: bool = False, device: str = "cpu"
+) -> DataLoader:
+    """Batches in the order of length, so that little is padding; ``shared``: this process's part of them. A GPU keeps
+    the frames of a small corpus."""
     batches = by_length(dataset.frame_counts(), batch_frames)
     if shared:
         batches = batches[processes.rank() :: processes.world()]
+    if device.startswith("cuda") and fits(dataset):
+        return _resident_loader(dataset, batches, device)
     return DataLoader(dataset, batch_sampler=batches, collate_fn=collate)
+
+
+def _resident_loader(dataset: SpeechDataset, batches: Iterable[list[int]], device: str) -> DataLoader:
+    resident = ResidentBatches(dataset, device)
+    return DataLoader(resident, batch_sampler=batches, collate_fn=resident.collate)

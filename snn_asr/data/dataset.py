@@ -60,7 +60,11 @@ class SpeechDataset(Dataset):
         return len(self.utterances)
 
     def __getitem__(self, index: int) -> tuple[Utterance, Tensor, Tensor]:
-        return self.utterances[index], self.frames(index, self._chosen[index]), self.targets[index]
+        return self.utterances[index], self.frames(index, self.speed_of(index)), self.targets[index]
+
+    def speed_of(self, index: int) -> float:
+        """The speed at which this epoch plays an utterance."""
+        return float(self._chosen[index])
 
     def frames(self, index: int, speed: float = 1.0) -> Tensor:
         """Frames (T, F) of one utterance played at ``speed``, normalised where that is by speaker or utterance."""
@@ -92,10 +96,12 @@ class SpeechDataset(Dataset):
         if speed not in self._foretold:
             self._foretold[speed] = self.frame_counts(speed)
         foretold, utterance, settings = self._foretold[speed][index], self.utterances[index], self.extractor.settings
+        if frames == foretold:
+            return
         needed = self._needed_frames(index) * settings.stack
         lacking = (utterance.duration * _TOLERANCE + _TOLERANCE_SECONDS) / speed
         off = abs(frames - foretold) * settings.hop_samples / settings.sample_rate > lacking
-        if frames != foretold and (off or frames < needed <= foretold):
+        if off or frames < needed <= foretold:
             seconds = speed * frames * settings.hop_samples / settings.sample_rate
             what = f"utterance {utterance.id}: the recording lasts {seconds:.2f} s, its manifest says "
             raise DataError(f"{what}{utterance.duration:.2f} s", utterance.wav, "restore it, or prepare the data anew")

@@ -215,7 +215,8 @@ def _fit(model, tokens, config: Config, run: Run, train_set, dev_set) -> Recogni
     brain = RecognizerBrain(model.to(device), tokens, config, device, run.output_folder, train_set, batches)
     loader = training_loader(train_set, batches, config.data.loader_workers, device)
     try:
-        brain.fit(brain.epochs(), loader, evaluation_loader(dev_set, config.batches.batch_frames, shared=True))
+        dev_loader = evaluation_loader(dev_set, config.batches.batch_frames, shared=True, device=device)
+        brain.fit(brain.epochs(), loader, dev_loader)
     except KeyboardInterrupt as error:
         raise InterruptedRun(
             f"interrupted after {brain.epoch} of {config.training.epochs} epochs", run.output_folder,
