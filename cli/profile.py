@@ -35,11 +35,14 @@ def profile(
     recognizer.use_engine(engine, precision)
     paths = [each.path for each in find_inputs(inputs, sys.stdin if "-" in inputs else ())]
     if engine == EVENT:
-        from snn_asr.efficiency import energy
+        from snn_asr.efficiency import stream_profile
 
-        result = energy.profile_stream(recognizer, paths, precision)
-        text = energy.describe_stream(result)
+        result = stream_profile.profile_stream(recognizer, paths, precision)
+        text = stream_profile.describe_stream(result)
     else:
+        from snn_asr.reports.papers import authors_macs_per_second
+
         result = profile.profile(recognizer, paths)
+        result["authors_macs_per_second"] = authors_macs_per_second(recognizer.model, result)
         text = profile.describe(result)
     typer.echo(json.dumps(result, indent=2) if as_json else text)

@@ -1,187 +1,31 @@
-"""What a live stream costs: operations by layer, time a frame, latency from sound to word, and estimated energy.
+"""An estimate of the energy that operations take, from published figures for single ones.
 
-The energy is an estimate from published figures for single operations in a 45 nm process (Horowitz, ISSCC 2014): a
-multiplication 3.7 pJ and an addition 0.9 pJ in float32, 0.2 and 0.03 pJ in int8. Memory traffic, which costs more on
-most hardware, features and control are not in it.
+In a 45 nm process (Horowitz, ISSCC 2014) a multiplication takes 3.7 pJ and an addition 0.9 pJ in float32, 0.2 and
+0.03 pJ in int8. Memory traffic, which costs more on most hardware, features and control are not in the estimate.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-
-import numpy as np
-import torch
-from torch import Tensor
-
-from snn_asr.data.feature_settings import FeatureSettings
-from snn_asr.data.features import DELTA_LOOK_AHEAD_FRAMES
-from snn_asr.decoding.recognizer import Recognizer
-from snn_asr.decoding.stream import WORD, EncoderInputs
-from snn_asr.errors import DataError
-from snn_asr.events.engine import EventNetwork
 
 MULTIPLICATION_PICOJOULES = {"float32": 3.7, "int8": 0.2}
 ADDITION_PICOJOULES = {"float32": 0.9, "int8": 0.03}
 
 
-@dataclass
-class Heard:
-    """What was measured over all files.
+def energy_estimate(
+    layers: Sequence[dict[str, Any]], element_wise: int, seconds: float, precision: str
+) -> dict[str, float]:
+    """Microjoules a second of audio: ``events`` for the operations that were done, and ``every_product`` for the same
+    network with all products taken, zeros too, which are multiplications all.
 
-    ``chunk_seconds`` is the wall time of each step's worth of samples; ``word_seconds`` how much later than its last
-    frame each word was final, in time of the recording; ``network_seconds``, frame by frame, are those of this thread
-    alone, whatever else the machine does.
+    ``layers`` have the operations done and avoided a second, and whether they are additions ("AC") or multiplications
+    with an addition ("MAC"), in weights of ``precision``; ``element_wise`` counts the float32 multiplications within
+    units in all ``seconds``.
     """
-
-    frames: int = 0
-    sent: np.ndarray | int = 0
-    chunk_seconds: list[float] = field(default_factory=list)
-    word_seconds: list[float] = field(default_factory=list)
-    network_seconds: float = 0.0
-
-
-def profile_stream(recognizer: Recognizer, paths: Sequence[Path], precision: str | None = None) -> dict[str, Any]:
-    """JSON values; the files are streamed one by one, a step of the network at a time, after one warm-up.
-
-    ``precision`` is as for ``Recognizer.network``.
-
-    Raises DataError for no files, and for audio that cannot be read.
-    """
-    if not paths:
-        raise DataError("no audio to profile with", todo="name at least one file")
-    settings, precision = recognizer.extractor.settings, precision or recognizer.model.precision
-    network = recognizer.network(precision)
-    waveforms = [recognizer.samples(path) for path in paths]
-    seconds = sum(map(len, waveforms)) / settings.sample_rate
-    _listen(recognizer, waveforms[0], precision, Heard())
-    heard = Heard()
-    for samples in waveforms:
-        _listen(recognizer, samples, precision, heard)
-    layers = _layers(recognizer, network, heard, seconds)
-    element_wise = heard.frames * _element_wise(recognizer)
-    return {
-        "encoder": recognizer.model.settings.encoder,
-        "engine": f"event, {precision}",
-        "files": len(paths),
-        "seconds": seconds,
-        "frames": heard.frames,
-        "layers": layers,
-        "weights_bytes": network.nbytes,
-        "state_bytes": network.initial_state().nbytes,
-        "network_microseconds_per_frame": heard.network_seconds / max(heard.frames, 1) * 1e6,
-        "real_time_factor": sum(heard.chunk_seconds) / seconds if seconds else None,
-        "algorithmic_latency_seconds": algorithmic_latency_seconds(settings),
-        "processing_seconds": _spread(heard.chunk_seconds),
-        "word_latency_seconds": _spread(heard.word_seconds),
-        "energy_estimate_microjoules_per_second": _energy(layers, element_wise, seconds, precision),
-    }
-
-
-def algorithmic_latency_seconds(settings: FeatureSettings) -> float:
-    """The longest that a sample waits for the step of the network that first sees it: whatever the speed."""
-    frames = settings.stack - 1 + (DELTA_LOOK_AHEAD_FRAMES if settings.deltas else 0)
-    return (frames * settings.hop_samples + settings.window_samples) / settings.sample_rate
-
-
-@torch.no_grad()
-def _listen(recognizer: Recognizer, samples: Tensor, precision: str, heard: Heard) -> None:
-    """Stream one waveform, then run the network alone over the same inputs."""
-    settings, stream = recognizer.extractor.settings, recognizer.stream(None, precision)
-    fed = 0
-    for chunk in samples.split(settings.stack * settings.hop_samples):
-        fed += len(chunk)
-        started = time.perf_counter()
-        events = stream.accept(chunk)
-        heard.chunk_seconds.append(time.perf_counter() - started)
-        ends = (each.end_seconds for each in events if each.kind == WORD)
-        heard.word_seconds += [fed / settings.sample_rate - end for end in ends]
-    stream.finish()
-    heard.sent = heard.sent + stream.sent
-    source = EncoderInputs(recognizer.model, recognizer.extractor)
-    inputs = torch.cat([source.accept(samples), source.finish()])
-    if recognizer.model.encoder.input_coder is not None and len(inputs):
-        lengths = torch.tensor([len(inputs)])
-        inputs = recognizer.model.encoder.input_coder(inputs.unsqueeze(0), lengths, None)[0].squeeze(0)
-    network = recognizer.network(precision)
-    frames, state = inputs.contiguous().numpy(), network.initial_state()
-    started = time.thread_time()
-    for n in range(len(frames)):
-        network.run(frames[n : n + 1], state)
-    heard.network_seconds += time.thread_time() - started
-    heard.frames += len(frames)
-
-
-def _layers(recognizer: Recognizer, network: EventNetwork, heard: Heard, seconds: float) -> list[dict[str, Any]]:
-    """One entry a source: the features, then the layers. Operations are those with the rows that an event selects."""
-    encoder = recognizer.model.encoder
-    names = ["features", *(f"layer {index}" for index in range(1, len(encoder.layers) + 1))]
-    binary = [encoder.input_coder is not None and encoder.input_coder.binary, *(each.binary for each in encoder.layers)]
-    entries = []
-    for name, additions, source, sent in zip(names, binary, network.sources, np.atleast_1d(heard.sent), strict=True):
-        fan_out, possible = source.fan_out, source.units * heard.frames
-        entries.append({
-            "source": name,
-            "units": source.units,
-            "events_per_second": int(sent) / max(seconds, 1e-9),
-            "density": int(sent) / max(possible, 1),
-            "operation": "AC" if additions else "MAC",
-            "done_per_second": int(sent) * fan_out / max(seconds, 1e-9),
-            "avoided_per_second": (possible - int(sent)) * fan_out / max(seconds, 1e-9),
-        })
-    return entries
-
-
-def _element_wise(recognizer: Recognizer) -> int:
-    """Multiplications within the units of all layers, a frame."""
-    return sum(each.unit_products * each.output_size for each in recognizer.model.encoder.layers)
-
-
-def _energy(layers: list[dict[str, Any]], element_wise: int, seconds: float, precision: str) -> dict[str, float]:
-    """Of what was done, and of the same network with every product taken, which are multiplications all."""
     add = ADDITION_PICOJOULES[precision]
     both = add + MULTIPLICATION_PICOJOULES[precision]
     units = element_wise * MULTIPLICATION_PICOJOULES["float32"] / max(seconds, 1e-9)
     done = sum(each["done_per_second"] * (add if each["operation"] == "AC" else both) for each in layers)
     every = sum((each["done_per_second"] + each["avoided_per_second"]) * both for each in layers)
     return {"events": (done + units) / 1e6, "every_product": (every + units) / 1e6}
-
-
-def _spread(values: list[float]) -> dict[str, float] | None:
-    if not values:
-        return None
-    return {"median": float(np.median(values)), "95 %": float(np.quantile(values, 0.95)), "largest": max(values)}
-
-
-def describe_stream(result: dict[str, Any]) -> str:
-    """The same for people."""
-    factor, energy = result["real_time_factor"], result["energy_estimate_microjoules_per_second"]
-    lines = [
-        f"encoder              {result['encoder']}, engine {result['engine']}",
-        f"memory               {result['weights_bytes'] / 1e6:.2f} MB of weights, shared; "
-        f"{result['state_bytes'] / 1e3:.1f} kB a stream",
-        f"audio                {result['files']} files, {result['seconds']:.1f} s, {result['frames']} frames",
-        "source       density    events/s   operations/s done   avoided (million)",
-        *(
-            f"  {each['source']:<10} {each['density']:>7.3f} {each['events_per_second']:>11,.0f}   "
-            f"{each['operation']:>3} {each['done_per_second'] / 1e6:>14.2f} {each['avoided_per_second'] / 1e6:>9.2f}"
-            for each in result["layers"]
-        ),
-        f"network              {result['network_microseconds_per_frame']:.1f} µs a frame",
-        f"real-time factor     {f'{factor:.4f} on one core, features included' if factor else 'no audio'}",
-        f"latency, algorithmic {result['algorithmic_latency_seconds'] * 1e3:.0f} ms at most until a sample is seen",
-        f"latency, processing  {_milliseconds(result['processing_seconds'])} for a step",
-        f"latency, word        {_milliseconds(result['word_latency_seconds'])} from its last frame until it is final",
-        f"energy, an estimate  {energy['events']:.1f} µJ a second (45 nm, operations alone); every product taken "
-        f"{energy['every_product']:.1f} µJ",
-    ]
-    return "\n".join(lines)
-
-
-def _milliseconds(spread: dict[str, float] | None) -> str:
-    if spread is None:
-        return "none"
-    return ", ".join(f"{name} {value * 1e3:.2f} ms" for name, value in spread.items())

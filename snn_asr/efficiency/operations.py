@@ -53,8 +53,7 @@ class OperationCount:
 
     ``nonzero`` and ``outputs`` count the outputs of each layer; ``element_wise`` the products within units;
     ``timeline`` is (layers, 2, TIMELINE): non-zero and all outputs in equal parts of the utterances, first to last;
-    ``authors_macs`` is what the counter of Ponghiran & Roy charges v2, to compare with their figures alone: the input
-    of every layer twice, no recurrent product, 8 H a layer and frame. None where another layer has run.
+    ``nonzero_inputs`` counts the features, coded or as they are, that are not zero.
     """
 
     products: dict[str, Products] = field(default_factory=lambda: {each: Products() for each in (INPUT, CORE, HEAD)})
@@ -64,7 +63,7 @@ class OperationCount:
     outputs: list[int] = field(default_factory=list)
     timeline: list[list[list[int]]] = field(default_factory=list)
     utterances: int = 0
-    authors_macs: int | None = 0
+    nonzero_inputs: int = 0
 
     @property
     def macs(self) -> int:
@@ -92,7 +91,6 @@ class OperationCount:
     def __add__(self, other: OperationCount) -> OperationCount:
         """Both counts together, which may be of different utterances on the same layers, or empty."""
         both = (self, other)
-        authors = None if None in (self.authors_macs, other.authors_macs) else self.authors_macs + other.authors_macs
         products = {
             name: Products(*map(sum, zip(*(astuple(each.products[name]) for each in both), strict=True)))
             for name in self.products
@@ -100,7 +98,7 @@ class OperationCount:
         return OperationCount(
             products, self.element_wise + other.element_wise, self.frames + other.frames,
             *(_sum_nested(getattr(self, name), getattr(other, name)) for name in ("nonzero", "outputs", "timeline")),
-            self.utterances + other.utterances, authors,
+            self.utterances + other.utterances, self.nonzero_inputs + other.nonzero_inputs,
         )
 
     def per_second(self, seconds: float) -> dict[str, object]:
@@ -115,11 +113,11 @@ class OperationCount:
             "core_macs_per_second": core.macs / divisor,
             "core_acs_per_second": core.acs / divisor,
             "element_wise_per_second": self.element_wise / divisor,
-            "authors_macs_per_second": None if self.authors_macs is None else self.authors_macs / divisor,
             "macs_per_frame": self.macs / max(self.frames, 1),
             "acs_per_frame": self.acs / max(self.frames, 1),
             "macs_per_utterance": self.macs / max(self.utterances, 1),
             "acs_per_utterance": self.acs / max(self.utterances, 1),
+            "nonzero_inputs": self.nonzero_inputs,
             "density": self.density,
             "density_over_time": self.density_over_time,
             "products": {name: asdict(each) for name, each in self.products.items()},
@@ -186,8 +184,8 @@ def record_layers(encoder: Encoder, front_end: FrontEnd | None = None) -> Iterat
             handle.remove()
 
 
-def count_batch(records: list[Record | Convolved], classes: int, total: OperationCount) -> None:
-    """Add one recorded forward to ``total``; ``classes`` is the number of the head's outputs.
+def count_batch(records: list[Record | Convolved], head: Tensor, total: OperationCount) -> None:
+    """Add one recorded forward to ``total``; ``head`` (N, H) are the weights of the head.
 
     A batch too short for a single frame left no records, and costs nothing.
     """
@@ -195,10 +193,9 @@ def count_batch(records: list[Record | Convolved], classes: int, total: Operatio
     for each in records:
         if isinstance(each, Convolved):
             counts.products(total.products[INPUT], each.weights, each.times, each.events, binary=False)
-            total.authors_macs = None
     layers = [each for each in records if isinstance(each, Record)]
     if layers:
-        _count_layers(layers, classes, counts, total)
+        _count_layers(layers, head, counts, total)
     counts.read()
 
 
@@ -225,7 +222,7 @@ class _Counts:
             use([next(numbers) for _ in range(len(asked))])
 
 
-def _count_layers(records: list[Record], classes: int, counts: _Counts, total: OperationCount) -> None:
+def _count_layers(records: list[Record], head: Tensor, counts: _Counts, total: OperationCount) -> None:
     layers = records[-1].index + 1
     total.nonzero = total.nonzero or [0] * layers
     total.outputs = total.outputs or [0] * layers
@@ -239,29 +236,25 @@ def _count_layers(records: list[Record], classes: int, counts: _Counts, total: O
     events = [_events(records[0].x, valid), *(torch.cat([_events(each.y, valid) for each in of]) for of in stack)]
     sums = torch.stack([each.sum() for each in events])
     binary = [coder is not None and coder.binary, *(all(each.layer.binary for each in of) for of in stack)]
-    counted = [_count_layer(each, events[each.index], binary[each.index], lengths, counts, total) for each in records]
+    for each in records:
+        _count_layer(each, events[each.index], binary[each.index], lengths, counts, total)
     if coder is not None:
         total.element_wise += coder.unit_products * records[0].x.shape[-1] * lengths.total
-    head = torch.ones(classes, len(events[-1]), device=lengths.device)
     counts.products(total.products[HEAD], head, lengths.total, events[-1], binary[-1])
-    total.element_wise += classes * lengths.total if records[-1].smoothed else 0
-    if not all(counted):
-        total.authors_macs = None
+    total.element_wise += len(head) * lengths.total if records[-1].smoothed else 0
 
     def use(found: list[int]) -> None:
+        total.nonzero_inputs += found[0]
         for index in range(layers):
             total.nonzero[index] += found[index + 1]
-        if total.authors_macs is not None:
-            units = [4 * each.layer.output_size * (found[each.index] + 2 * lengths.total) for each in records]
-            total.authors_macs += sum(units) + classes * found[-1]
 
     counts.ask(sums, use)
 
 
 def _count_layer(
     record: Record, events: Tensor, binary: bool, lengths: Lengths, counts: _Counts, total: OperationCount
-) -> bool:
-    """One layer, or one direction of it; ``events`` (D,) are those of its inputs. Whether the authors count it."""
+) -> None:
+    """One layer, or one direction of it; ``events`` (D,) are those of its inputs."""
     layer, index = record.layer, record.index
     input_weight, *recurrent_weights = layer.core_weights()
     counts.products(total.products[CORE if index else INPUT], input_weight, lengths.total, events, binary)
@@ -272,7 +265,6 @@ def _count_layer(
     total.element_wise += len(input_weight) * lengths.total if record.smoothed and index else 0
     total.outputs[index] += layer.output_size * lengths.total
     _count_timeline(record.y, lengths, counts, total.timeline[index])
-    return getattr(layer, "counted_by_authors", False)
 
 
 def _convolved(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from snn_asr.decoding.recognizer import Recognizer
+from snn_asr.efficiency.footprint import footprint
 from snn_asr.efficiency.operations import OperationCount, count_batch, record_layers
 from snn_asr.errors import DataError
 
@@ -31,18 +32,12 @@ def profile(recognizer: Recognizer, paths: Sequence[Path]) -> dict[str, Any]:
     with record_layers(model.encoder, model.front_end) as records:
         for samples in waveforms:
             recognizer.transcribe(samples)
-            count_batch(records, recognizer.tokens.size, operations)
-    weights = [each for each in model.parameters() if each.dim() > 1]
-    zeros = sum(int((each == 0).sum()) for each in weights)
-    tensors = [*model.parameters(), *model.buffers()]
+            count_batch(records, model.head.weight, operations)
     return {
         "encoder": model.settings.encoder,
         "files": len(paths),
         **operations.per_second(seconds),
-        "parameters": model.parameter_count(),
-        "core_parameters": model.encoder.core_parameters(),
-        "footprint_bytes": sum(each.numel() * each.element_size() for each in tensors),
-        "connection_sparsity": zeros / sum(each.numel() for each in weights),
+        **footprint(model),
         "activation_sparsity": 1 - sum(operations.nonzero) / max(sum(operations.outputs), 1),
         "real_time_factor": wall_seconds / seconds if seconds else None,
         "device": recognizer.device,
@@ -50,8 +45,8 @@ def profile(recognizer: Recognizer, paths: Sequence[Path]) -> dict[str, Any]:
 
 
 def describe(result: dict[str, Any]) -> str:
-    """The same for people, a line a figure."""
-    factor, authors = result["real_time_factor"], result["authors_macs_per_second"]
+    """The same for people, a line a figure; also the count of a paper's authors where the result has it."""
+    factor, authors = result["real_time_factor"], result.get("authors_macs_per_second")
     density = ", ".join(f"{each:.3f}" for each in result["density"])
     lines = [
         f"encoder              {result['encoder']}, {result['parameters']:,} parameters "

@@ -20,6 +20,7 @@ A layer is probed as it is used after training: batch normalisation frozen, no d
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ from snn_asr.network.cells import gated
 from snn_asr.network.coder import Coder, CoderSettings, RangeTracker
 from snn_asr.network.encoders import Encoder, directions
 from snn_asr.network.layers.coded import CodedLayer
+from snn_asr.network.layers.gated import GatedLayer
+from snn_asr.network.model import AcousticModel
 from snn_asr.training.config import Config
 
 log = logging.getLogger(__name__)
@@ -66,7 +69,8 @@ class Reach:
 class Mismatch:
     """Cosine with the exact gradient for each of ``bits`` (None where a gradient was zero).
 
-    ``scaled_threshold`` keeps the layer's own dead zone, its threshold as a share ``dead_zone`` of the range.
+    ``scaled_threshold`` keeps the layer's own dead zone: membranes below a share ``dead_zone`` of the range send
+    nothing.
     """
 
     name: str
@@ -196,7 +200,8 @@ def gradient_mismatch(name: str, layer: CodedLayer, x: Tensor, seed: int) -> Mis
     if len(x) == 1:
         x = x.expand(max(1, SEQUENCES * FRAMES // x.shape[1]), -1, -1)
     settings = layer.tracker.settings
-    share = settings.threshold / 2 ** (settings.bits - 1)
+    # The first level that is sent is the one behind the threshold.
+    share = (settings.threshold + 1) / 2 ** (settings.bits - 1)
     with _coder_of(layer, EXACT_BITS, 0):
         with torch.no_grad():
             y = layer(x, _full_lengths(x))[0]
@@ -209,8 +214,15 @@ def gradient_mismatch(name: str, layer: CodedLayer, x: Tensor, seed: int) -> Mis
         norms = float(gradient.norm() * exact.norm())
         return min(float(gradient @ exact) / norms, 1.0) if norms else None
 
-    scaled = [cosine(bits, int(share * 2 ** (bits - 1))) for bits in BITS]
+    scaled = [cosine(bits, _silent_levels(share, bits)) for bits in BITS]
     return Mismatch(name, BITS, [cosine(bits, 0) for bits in BITS], scaled, share)
+
+
+def _silent_levels(dead_zone: float, bits: int) -> int:
+    """The lowest threshold whose dead zone, with so many bits, is at least this share of the range; but one that leaves
+    a level to be sent."""
+    levels = 2 ** (bits - 1)
+    return min(math.ceil(dead_zone * levels) - 1, levels - 2)
 
 
 def activity(encoder: Encoder, x: Tensor, step_seconds: float) -> list[Activity]:
@@ -237,6 +249,25 @@ def parameters(layer: nn.Module) -> dict[str, Tensor]:
             resting = torch.sigmoid(each.normalization.bias.detach()[: each.output_size])
             found.setdefault("resting decay", []).append(resting)
     return {name: torch.cat(values) for name, values in found.items()}
+
+
+def authors_macs_per_second(model: AcousticModel, profile: Mapping[str, Any]) -> float | None:
+    """Multiplications a second as the authors' own counter charges v2, from a model's ``profile`` (efficiency/), to be
+    compared with the figures of their paper alone: the input of every layer twice, no recurrent product, 8 H a layer
+    and frame. None for any other encoder, and behind a front end.
+    """
+    layers = [directions(each) for each in model.encoder.layers]
+    v2 = (
+        isinstance(each, GatedLayer) and each.recurrent_weight is not None and each.tracker is not None
+        for of_one in layers for each in of_one
+    )
+    if model.front_end is not None or not all(v2):
+        return None
+    frames, sizes = profile["frames"], [sum(each.output_size for each in of_one) for of_one in layers]
+    sent = [round(share * size * frames) for share, size in zip(profile["density"], sizes, strict=True)]
+    received = [profile["nonzero_inputs"], *sent[:-1]]
+    units = sum(4 * size * (count + 2 * frames) for size, count in zip(sizes, received, strict=True))
+    return float(units + model.head.out_features * sent[-1]) / max(profile["seconds"], 1e-9)
 
 
 def noise(size: int, seed: int) -> Tensor:

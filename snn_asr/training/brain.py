@@ -140,7 +140,7 @@ class RecognizerBrain(speechbrain.Brain):
         if stage == TRAIN:
             loss = self._of_share(loss, batch)
         if stage != TRAIN:
-            count_batch(records, logits.shape[-1], self._operations)
+            count_batch(records, self.model.head.weight, self._operations)
             self._score(batch, decode(self.model.settings.task, logits, torch.tensor(lengths.counts)))
         elif self.penalty:
             active = (each.layer.activity(each.y, each.lengths) for each in records)

@@ -60,7 +60,7 @@ def evaluate(model: AcousticModel, tokens: Tokens, loader: DataLoader, device: s
         batch = batch.to(device)
         with record_layers(model.encoder, model.front_end) as records:
             logits, lengths, _ = model(batch.frames, batch.lengths)
-        count_batch(records, logits.shape[-1], operations)
+        count_batch(records, model.head.weight, operations)
         decoded = decode(model.settings.task, logits, lengths)
         for utterance, emissions in zip(batch.utterances, decoded, strict=True):
             utterances[utterance.id] = utterance

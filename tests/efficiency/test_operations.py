@@ -30,6 +30,7 @@ CASES = [
     ("gru", {"input_coding": "noise"}),
 ]
 CLASSES = 3
+HEAD_WEIGHT = torch.ones(CLASSES, 4)
 LENGTHS = [5, 2, 0, 1]
 trained = partial(trained_encoder, input_size=3, hidden_size=4)
 
@@ -48,7 +49,7 @@ def counted(encoder: encoders.Encoder, x: torch.Tensor, lengths: torch.Tensor) -
     total = OperationCount()
     with record_layers(encoder) as records:
         encoder(x, lengths)
-    count_batch(records, CLASSES, total)
+    count_batch(records, torch.ones(CLASSES, encoder.output_size), total)
     return total
 
 
@@ -144,17 +145,22 @@ def test_timeline_is_by_tenths_of_each_utterance():
     y[0, :2], y[0, 19], y[1, 0, :3], y[1, 15] = 1, 1, 1, 1  # the last lies in the padding
     record = Record(0, encoder.layers[0], torch.zeros(2, 20, 3), torch.tensor([20, 10]), y, False, None)
     total = OperationCount()
-    count_batch([record], CLASSES, total)
+    count_batch([record], HEAD_WEIGHT, total)
     assert total.timeline == [[[11, *[0] * 8, 4], [12] * 10]]
 
 
-def test_authors_count_is_their_formula_for_v2_and_nothing_for_others():
-    """4H·nnz(x) + 4H·nnz(Y1) + N·nnz(Y2) + 16H a frame, two layers of H = 4, N = 3."""
-    x, lengths = sparse_input(), torch.tensor(LENGTHS)
-    total = counted(trained("improved_v2"), x, lengths)
-    events = sum(int((x[row, :length] != 0).sum()) for row, length in enumerate(LENGTHS))
-    assert total.authors_macs == 16 * events + 16 * total.nonzero[0] + 3 * total.nonzero[1] + 64 * sum(LENGTHS)
-    assert counted(trained("gru"), x, lengths).authors_macs is None
+def test_weights_of_zero_cost_nothing_in_the_head_either():
+    encoder, x, lengths = trained("gru"), sparse_input(), torch.tensor(LENGTHS)
+    whole, pruned, silent = OperationCount(), OperationCount(), OperationCount()
+    half = HEAD_WEIGHT.clone()
+    half[:, ::2] = 0
+    with record_layers(encoder) as records, torch.no_grad():
+        encoder(x, lengths)
+    for head, total in ((HEAD_WEIGHT, whole), (half, pruned), (0 * HEAD_WEIGHT, silent)):
+        count_batch(records, head, total)
+    found = [each.products[HEAD] for each in (whole, pruned, silent)]
+    assert len({each.dense for each in found}) == 1
+    assert found[0].macs > found[1].macs > found[2].macs == 0
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -165,7 +171,7 @@ def test_padding_and_company_cost_nothing(name):
     for row, length in enumerate(LENGTHS):
         with record_layers(encoder) as records, torch.no_grad():
             encoder(x[row : row + 1, :length], lengths[row : row + 1])
-        count_batch(records, CLASSES, apart)
+        count_batch(records, HEAD_WEIGHT, apart)
     assert together == apart
 
 

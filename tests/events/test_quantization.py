@@ -157,7 +157,7 @@ def test_a_model_is_neither_quantised_twice_nor_replaced(tmp_path):
             quantize_folder(source, output)
         assert sha256(models.find_model(output) / models.CHECKSUMS) == before
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="cannot write"):
+    with pytest.raises(DataError, match="choose a writable folder"):
         quantize_folder(source, tmp_path / "file")
 
 

@@ -17,6 +17,7 @@ from snn_asr.data.audio import write_audio
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.normalization import Normalization
 from snn_asr.data.tokens import WordTokens
+from snn_asr.efficiency.operations import OperationCount, count_batch, record_layers
 from snn_asr.errors import DataError, UsageError
 from snn_asr.files import read_json, write_text
 from snn_asr.network import encoders
@@ -163,9 +164,31 @@ def test_more_bits_give_a_truer_gradient_and_a_threshold_keeps_its_price():
     assert layer.tracker is own and all(each.grad is None for each in layer.parameters())
     plain, scaled = (dict(zip(BITS, each, strict=True)) for each in (mismatch.no_threshold, mismatch.scaled_threshold))
     assert plain[2] < plain[4] < plain[7] < plain[10] <= 1 and plain[10] > 0.999
-    assert mismatch.dead_zone == 2 / 16
-    assert plain[3] == scaled[3] and plain[4] != scaled[4]  # floor(4/8) = 0, floor(8/8) = 1
+    assert mismatch.dead_zone == 3 / 16  # the first level that is sent is the third of sixteen
+    assert plain[3] == scaled[3] and plain[4] != scaled[4]  # ceil(12/16) - 1 = 0, ceil(24/16) - 1 = 1
     assert scaled[10] < plain[10] - 1e-3
+
+
+def test_a_layer_that_sends_its_highest_level_alone_can_be_analysed():
+    layer = papers.untrained("improved_v2", sequences(), 4, 1, {"bits": 6, "threshold": 30}, seed=0).layers[0]
+    assert gradient_mismatch("improved_v2", layer, sequences(), seed=0).dead_zone == 31 / 32
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["improved_v2", "improved_v1", "ligru", "gru"])
+def test_the_authors_count_is_their_formula_for_v2_and_nothing_for_others(name):
+    """4H·nnz(x) + 4H·nnz(Y1) + N·nnz(Y2) + 16H a frame, two layers of H = 4 units, N = 3 classes."""
+    x, operations = sequences(2, 9, 12), OperationCount()
+    x[:, ::2] = 0
+    normalization = Normalization(torch.zeros(6), torch.ones(6))
+    model = AcousticModel(ModelSettings(FEATURES, name, 4, 2, {}), normalization, 3).eval()
+    with record_layers(model.encoder) as records:
+        model.encoder(x, torch.tensor([9, 9]))
+        count_batch(records, model.head.weight, operations)
+    found = papers.authors_macs_per_second(model, operations.per_second(2.0))
+    first, second = operations.nonzero
+    expected = 16 * int((x != 0).sum()) + 16 * first + 3 * second + 64 * 18
+    assert found == (expected / 2 if name == "improved_v2" else None)
 
 
 def test_a_silent_layer_has_no_cosine():

@@ -46,11 +46,6 @@ class GatedLayer(CodedLayer):
                 nn.init.orthogonal_(gate, recurrent_gain)
 
     @property
-    def counted_by_authors(self) -> bool:
-        """True for v2, the layer that the authors' own counter of multiplications is for (operations.py)."""
-        return self.recurrent_weight is not None and self.tracker is not None
-
-    @property
     def unit_products(self) -> int:
         """F·I and (1 - F)·C; with a coder also scaling the membrane to levels and back; 2 for a smoothed product."""
         return 2 + (2 if self.tracker is not None else 0) + (gated.GATES if self.recurrent_smoothing else 0)

@@ -1,0 +1,20 @@
+"""How large a model is: parameters, bytes, and the share of its weights that are zero."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from snn_asr.network.model import AcousticModel
+
+
+def footprint(model: AcousticModel) -> dict[str, Any]:
+    """JSON values. ``footprint_bytes`` are those of all parameters and buffers as they lie in memory;
+    ``connection_sparsity`` is the share of zeros in all matrices and kernels."""
+    weights = [each for each in model.parameters() if each.dim() > 1]
+    tensors = [*model.parameters(), *model.buffers()]
+    return {
+        "parameters": model.parameter_count(),
+        "core_parameters": model.encoder.core_parameters(),
+        "footprint_bytes": sum(each.numel() * each.element_size() for each in tensors),
+        "connection_sparsity": sum(int((each == 0).sum()) for each in weights) / sum(each.numel() for each in weights),
+    }
