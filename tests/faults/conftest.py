@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from faults.table import Tally, all_faults
 from faults.world import SHORT, World
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 import safetensors.torch
+
 from faults.table import fault
 from faults.world import Outcome, World, flip_bit
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from faults.table import Fault, all_faults
 from faults.world import World
 

@@ -1,8 +1,8 @@
 """numba on the CPU: compiled on first use and cached, one call for all frames of a share of the rows.
 
     tiles.py         the innermost loop of every product        products.py      events times packed weights
-    elementwise.py   what a unit does by itself at a frame      chunks.py        surrogate derivatives from torch
-    integrator.py    the leaky integrator behind a layer        slopes.py        surrogate derivatives, compiled
+    elementwise.py   what a unit does by itself at a frame      slopes.py        surrogate derivatives
+    integrator.py    the leaky integrator behind a layer        threads.py       work shared among threads
     <cell>.py        forward and backward of a cell
 
 A sum is one chain of multiply-adds in the order of the units that sent something, whatever else is in the batch, and

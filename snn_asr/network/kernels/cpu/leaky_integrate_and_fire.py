@@ -9,7 +9,6 @@ from torch import Tensor
 
 from snn_asr.network.cells.leaky_integrate_and_fire import THRESHOLD, Parameters, State
 from snn_asr.network.kernels import Trace
-from snn_asr.network.kernels.cpu.chunks import from_the_end
 from snn_asr.network.kernels.cpu.elementwise import FAST, add, clear, room
 from snn_asr.network.kernels.cpu.products import (
     add_events,
@@ -20,8 +19,8 @@ from snn_asr.network.kernels.cpu.products import (
     pack,
     weight_gradient,
 )
+from snn_asr.network.kernels.cpu.slopes import differentiate, slope
 from snn_asr.network.kernels.cpu.threads import share
-from snn_asr.network.kernels.reference import leaky_integrate_and_fire as reference
 
 
 @njit(cache=True, nogil=True)
@@ -92,29 +91,60 @@ def _to_neuron(given, gradient, fed_back, slope, adaptive, potential, adaptation
             adaptation[k] = adaptation_decay[k] * adaptation[k] - work[k]
 
 
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _add_to_totals(adaptive, to_potential, to_adaptation, total, adaptation, before, totals):
+    """What a frame adds to the gradients of α, β, a and b, (H,) each. An unstable neuron's state overflows where its
+    gradient is 0: 0 · ∞ is 0."""
+    potential, held, output = before
+    to_decay, to_adaptation_decay, to_coupling, to_jump = totals
+    zero = total.dtype.type(0)
+    for k in range(total.shape[0]):
+        inner = total[k] - adaptation[k] if adaptive else total[k]
+        product = to_potential[k] * (potential[k] - output[k] - inner)
+        to_decay[k] += product if to_potential[k] != zero else zero
+    if not adaptive:
+        return
+    for k in range(total.shape[0]):
+        product = to_adaptation[k] * held[k]
+        to_adaptation_decay[k] += product if to_adaptation[k] != zero else zero
+    for k in range(total.shape[0]):
+        product = to_adaptation[k] * potential[k]
+        to_coupling[k] += product if to_adaptation[k] != zero else zero
+    for k in range(total.shape[0]):
+        to_jump[k] += to_adaptation[k] * output[k]
+
+
 @njit(cache=True, nogil=True)
-def _backward_rows(gradient, slope, given, panels, carried, results):
-    """The recursion of ``kernels.reference.adaptive_lif`` over the frames of a chunk; ``carried``, g_u, g_w and what
-    came back through V, goes on to the chunk before."""
-    potential, adaptation, fed_back = carried
-    to_potential, to_adaptation = results
-    rows, frames, size = slope.shape
-    adaptive, recurrent = to_adaptation.shape[2] > 0, panels.shape[0] > 0
+def _backward_rows(gradient, sums, trace, start, given, slope, threshold, panels, drive, totals):
+    """The recursion of ``kernels.reference.leaky_integrate_and_fire``: g_D into ``drive``, and each row's gradients of
+    the parameters into ``totals``, four of (B, H), the last three (B, 0) without adaptation."""
+    potentials, adaptations, outputs = trace
+    rows, frames, size = gradient.shape
+    adaptive, recurrent = adaptations.shape[2] > 0, panels.shape[0] > 0
     index, value, splits = event_buffers(rows if recurrent else 0, size, gradient)
-    work = np.zeros(size, gradient.dtype)
+    to_potential = np.zeros((rows, size), gradient.dtype)
+    to_adaptation = np.zeros((rows, adaptations.shape[2]), gradient.dtype)
+    fed_back = np.zeros((rows, max(size, panels.shape[0] * panels.shape[2])), gradient.dtype)
+    height = np.zeros(size, gradient.dtype)
     for n in range(frames - 1, -1, -1):
         for row in range(rows):
+            work = drive[row, n]
+            differentiate(slope, potentials[row, n], threshold, height)
             _to_neuron(
-                given, gradient[row, n], fed_back[row], slope[row, n], adaptive, potential[row], adaptation[row], work
+                given, gradient[row, n], fed_back[row], height, adaptive, to_potential[row], to_adaptation[row], work
             )
-            for k in range(size):
-                to_potential[row, n, k] = potential[row, k]
-            for k in range(to_adaptation.shape[2]):
-                to_adaptation[row, n, k] = adaptation[row, k]
+            before = (
+                potentials[row, n - 1] if n else start[0][row], adaptations[row, n - 1] if n else start[1][row],
+                outputs[row, n - 1] if n else start[2][row],
+            )
+            own = totals[0][row], totals[1][row], totals[2][row], totals[3][row]
+            _add_to_totals(
+                adaptive, to_potential[row], to_adaptation[row], sums[row, n], adaptations[row, n], before, own
+            )
             if recurrent:
-                find_events(work, row, index, value, splits)
                 clear(fed_back[row])
-        if recurrent:
+                find_events(work, row, index, value, splits)
+        if recurrent and n:
             add_events(rows, index, value, splits, panels, fed_back)
 
 
@@ -146,33 +176,25 @@ def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters
 
 
 def backward(gradient: Tensor, trace: Trace, state: State, parameters: Parameters) -> tuple[Tensor | None, ...]:
-    """Gradients of the drive and of the parameters in TRAINED, as the reference's, chunk by chunk."""
-    recurrent, given = parameters.recurrent, _neurons(parameters)
+    """Gradients of the drive and of the parameters in TRAINED, as the reference's; summed within a row first."""
+    gradient, recurrent, given = gradient.contiguous(), parameters.recurrent, _neurons(parameters)
     panels = no_panels(gradient) if recurrent is None else pack(recurrent.detach())
-    batch, _, size = gradient.shape
-    adaptive = 0 if parameters.adaptation_decay is None else size
-    widths = (size, adaptive, max(size, panels.shape[0] * panels.shape[2]))
-    carried = [gradient.new_zeros(batch, width) for width in widths]
+    adaptive = parameters.adaptation_decay is not None
+    drive = torch.empty_like(gradient)
+    widths = (gradient.shape[2], *[gradient.shape[2] if adaptive else 0] * 3)
+    totals = [gradient.new_zeros(len(gradient), width) for width in widths]
+    number = gradient.numpy().dtype.type
+    slopes, sums = slope(parameters.derivative, number), trace.sums.detach().contiguous()
+    states, start = [each.contiguous() for each in trace.states], [each.contiguous() for each in state]
 
-    def recursion(gradient: Tensor, slope: Tensor, _: Parameters) -> tuple[Tensor, Tensor | None]:
-        results = [slope.new_empty(*slope.shape[:2], width) for width in widths[:2]]
-        gradient, slope = gradient.contiguous(), slope.contiguous()
+    def run(rows: slice) -> None:
+        _backward_rows(
+            gradient[rows].numpy(), sums[rows].numpy(), tuple(each[rows].numpy() for each in states),
+            tuple(each[rows].numpy() for each in start), given, slopes, number(THRESHOLD), panels, drive[rows].numpy(),
+            tuple(each[rows].numpy() for each in totals),
+        )
 
-        def run(rows: slice) -> None:
-            _backward_rows(
-                gradient[rows].numpy(), slope[rows].numpy(), given, panels,
-                tuple(each[rows].numpy() for each in carried), tuple(each[rows].numpy() for each in results),
-            )
-
-        share(run, batch)
-        return results[0], results[1] if adaptive else None
-
-    drive, totals = torch.empty_like(gradient, memory_format=torch.contiguous_format), None
-    alone = parameters._replace(recurrent=None)  # the gradient of V is one product after the loop
-    for part, chunk, before in from_the_end(trace, state):
-        drive[:, part], *found, _ = reference.backward(gradient[:, part], chunk, before, alone, recursion)
-        totals = found if totals is None else [
-            None if new is None else new + old for new, old in zip(found, totals, strict=True)
-        ]
+    share(run, len(gradient))
+    to_decay, *to_others = (each.sum(0) for each in totals)
     to_recurrent = None if recurrent is None else weight_gradient(drive, trace.states.output, state.output)
-    return drive, *totals, to_recurrent
+    return drive, to_decay, *(to_others if adaptive else (None, None, None)), to_recurrent
