@@ -120,7 +120,8 @@ def test_eight_bits_have_their_zero_in_the_middle_or_a_sign():
 @pytest.mark.parametrize("samples", [
     np.zeros((2, 2, 2)), np.float32(1), np.zeros((0, 0)), np.zeros((70, 100)), np.array(["a"]), np.array([1j]),
     np.array([True]), np.array([1, 2]), np.array([None]), [0.1, "x"], [0.1, [0.2, 0.3]],
-    torch.zeros(3, dtype=torch.bool), torch.zeros(3, dtype=torch.int64), np.array([0.0, np.nan]), np.array([np.inf]), np.array([1e300]), [1e13],
+    torch.zeros(3, dtype=torch.bool), torch.zeros(3, dtype=torch.int64),
+    np.array([0.0, np.nan]), np.array([np.inf]), np.array([1e300]), [1e13],
     torch.eye(3).to_sparse(),
 ])
 def test_what_is_no_waveform_is_one_line(samples):

@@ -27,8 +27,9 @@ from snn_asr.corpora.demo.room import degrade
 from snn_asr.corpora.demo.sentences import KINDS, Sentence, draw
 from snn_asr.corpora.demo.voices import SPLITS, Speaker, speakers
 from snn_asr.corpora.preparation import Preparation
-from snn_asr.data.audio import resample, write_audio
+from snn_asr.data.audio import write_audio
 from snn_asr.data.manifest import Utterance
+from snn_asr.data.resampling import resample
 from snn_asr.errors import UsageError
 from snn_asr.files import write_text
 from snn_asr.sharding import Shard
