@@ -185,7 +185,7 @@ def backward(gradient: Tensor, trace: Trace, state: State, parameters: Parameter
     totals = [gradient.new_zeros(len(gradient), width) for width in widths]
     number = gradient.numpy().dtype.type
     slopes, sums = slope(parameters.derivative, number), trace.sums.detach().contiguous()
-    states, start = [each.contiguous() for each in trace.states], [each.contiguous() for each in state]
+    states, start = ([each.detach().contiguous() for each in of] for of in (trace.states, state))
 
     def run(rows: slice) -> None:
         _backward_rows(
