@@ -190,3 +190,11 @@ def require_transcripts(dataset: SpeechDataset, where: object) -> None:
     """Raise DataError where no utterance has a transcript: there would be no error rate."""
     if not any(len(each) for each in dataset.targets):
         raise DataError("no utterance has a transcript", where, "prepare the data with their texts")
+
+
+def require_recordings(dataset: SpeechDataset, where: object, limit: int = 20) -> None:
+    """Raise one DataError that lists the recordings which are not there: found before hours of work, not after."""
+    missing = [str(each.wav) for each in dataset.utterances if not each.wav.exists()]
+    if missing:
+        what = f"{len(missing)} recordings are not there: {listed(missing, limit)}"
+        raise DataError(what, where, "copy them back, or prepare the data again")

@@ -1,7 +1,6 @@
-"""Training of an acoustic model: SpeechBrain's Brain, with checkpoints that are whole or absent.
+"""Training of an acoustic model: SpeechBrain's Brain, with a state after each epoch that holds everything.
 
-SpeechBrain's own checkpointer writes its meta file first and keeps no state of the random generators; here one file,
-renamed into place, holds everything after each epoch, so that a run killed and resumed gives the same weights.
+The run folder keeps it (run_folder.py, checkpoint.py), so that a run killed and resumed gives the same weights.
 
 Several processes (processes.py) each take their share of every batch, and step together; the first one writes.
 """
@@ -12,7 +11,6 @@ import math
 import random
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import speechbrain
@@ -27,7 +25,6 @@ from snn_asr.data.tokens import Tokens
 from snn_asr.decoding.greedy import decode
 from snn_asr.efficiency.operations import OperationCount, count_batch, record_layers
 from snn_asr.errors import DivergenceError
-from snn_asr.files import append_json_line, atomic_path, write_text
 from snn_asr.network.encoders import directions
 from snn_asr.network.lengths import Lengths
 from snn_asr.network.model import AcousticModel
@@ -37,6 +34,7 @@ from snn_asr.training.config import Config
 from snn_asr.training.objectives import OBJECTIVES
 from snn_asr.training.progress import TrainingProgress
 from snn_asr.training.pruning import GradualPruning
+from snn_asr.training.run_folder import RunFolder
 from snn_asr.training.running_loss import RunningLoss
 from snn_asr.training.schedules import SCHEDULES
 
@@ -50,7 +48,7 @@ class RecognizerBrain(speechbrain.Brain):
     """
 
     def __init__(
-        self, model: AcousticModel, tokens: Tokens, config: Config, device: str, folder: Path,
+        self, model: AcousticModel, tokens: Tokens, config: Config, device: str, folder: RunFolder,
         train_set: SpeechDataset, batches: BucketedBatches,
     ) -> None:
         super().__init__(
@@ -60,10 +58,11 @@ class RecognizerBrain(speechbrain.Brain):
         self.train_set, self.batches = train_set, batches
         self.penalty = config.training.activity_penalty
         epochs, error = config.training.epochs, f"{tokens.unit} error"
-        self.progress = TrainingProgress(folder.name, epochs, error, processes.is_main())
+        self.progress = TrainingProgress(folder.path.name, epochs, error, processes.is_main())
         self.epoch = 0
         self.best: dict[str, Any] = {"epoch": 0, "error_rate": math.inf, "loss": math.inf, "weights": None}
         self.training_seconds = 0.0
+        self._rows: list[dict[str, Any]] = []  # of the log
         training, steps = config.training, batches.full_epoch // config.batches.accumulation
         self.schedule = SCHEDULES[training.schedule](training, steps)
         self.averaged = AveragedWeights(model, training.average_decay)
@@ -71,14 +70,6 @@ class RecognizerBrain(speechbrain.Brain):
         self.pruning = GradualPruning(
             model.encoder, training.pruning, first + 1, last, training.pruning_block, prefix="encoder."
         )
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.folder / "checkpoint.pt"
-
-    @property
-    def log(self) -> Path:
-        return self.folder / "log.jsonl"
 
     def epochs(self) -> Iterator[int]:
         """The epochs still to do; ends when the development error has not improved for ``patience`` epochs, which
@@ -93,8 +84,9 @@ class RecognizerBrain(speechbrain.Brain):
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
-        if self.checkpoint.is_file():
-            self._restore()
+        state = self.folder.restore()
+        if state is not None:
+            self._restore(state)
 
     def on_stage_start(self, stage, epoch=None) -> None:
         self._loss = RunningLoss(self.device)
@@ -214,7 +206,7 @@ class RecognizerBrain(speechbrain.Brain):
         """Raise DivergenceError where a loss, or a sum of losses, is no number."""
         if not math.isfinite(loss):
             raise DivergenceError(
-                f"training diverged in epoch {self.epoch + 1}: the loss is {loss}", self.folder,
+                f"training diverged in epoch {self.epoch + 1}: the loss is {loss}", self.folder.path,
                 "lower learning_rate or recurrent_gain, or lengthen warmup_epochs",
             )
 
@@ -247,8 +239,7 @@ class RecognizerBrain(speechbrain.Brain):
             "waiting_seconds": round(self._waiting_seconds, 3),  # for data
         }
         if processes.is_main():
-            append_json_line(self.log, row)
-            self._save()
+            self._save(row)
         self.progress.end_epoch(row)
 
     def restore_best(self) -> None:
@@ -259,7 +250,8 @@ class RecognizerBrain(speechbrain.Brain):
         leaves = (each for layer in self.model.encoder.layers for each in directions(layer))
         return [each.tracker.value() for each in leaves if getattr(each, "tracker", None) is not None]
 
-    def _save(self) -> None:
+    def _save(self, row: dict[str, Any]) -> None:
+        self._rows.append(row)
         state = {
             "epoch": self.epoch, "best": self.best, "training_seconds": self.training_seconds,
             "optimizer_step": self.optimizer_step, "model": self.model.state_dict(),
@@ -269,8 +261,7 @@ class RecognizerBrain(speechbrain.Brain):
         }
         if self.device != "cpu" and torch.cuda.is_available():
             state["cuda_random"] = torch.cuda.get_rng_state(self.device)
-        with atomic_path(self.checkpoint) as temporary:
-            torch.save(state, temporary)
+        self.folder.save(state, self._rows)
 
     def _wrap_distributed(self) -> None:
         """SpeechBrain's, but for its batch normalisation (batch_norm.py works on the CPU too) and without copying the
@@ -278,9 +269,9 @@ class RecognizerBrain(speechbrain.Brain):
         if processes.world() > 1:
             self.modules["model"] = DistributedDataParallel(self.model, broadcast_buffers=False)
 
-    def _restore(self) -> None:
-        """Go on from the checkpoint; an epoch that was killed between its log line and its checkpoint is redone."""
-        state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Go on from the state after an epoch."""
+        self._rows = state["log"]
         self.epoch, self.best, self.training_seconds = state["epoch"], state["best"], state["training_seconds"]
         self.optimizer_step = state["optimizer_step"]
         self.model.load_state_dict(state["model"])
@@ -292,8 +283,6 @@ class RecognizerBrain(speechbrain.Brain):
         random.setstate(_unpacked(state["python_random"]))
         if "cuda_random" in state and torch.cuda.is_available():
             torch.cuda.set_rng_state(state["cuda_random"], self.device)
-        lines = self.log.read_text(encoding="utf-8").splitlines(keepends=True) if self.log.is_file() else []
-        write_text(self.log, "".join(lines[: self.epoch]))
 
 
 def _options(config: Config, device: str) -> dict[str, Any]:

@@ -1,7 +1,4 @@
-"""From a recipe and prepared data to a run folder: the trained model, its log, and the test set decoded and scored.
-
-    run/  run.json  log.jsonl  checkpoint.pt  test.json  model/
-"""
+"""From a recipe and prepared data to a run folder: the trained model, its log, and the test set decoded and scored."""
 
 from __future__ import annotations
 
@@ -17,16 +14,21 @@ import torch
 
 from snn_asr import __version__, corpora, processes
 from snn_asr.data.batches import BucketedBatches, evaluation_loader, training_loader
-from snn_asr.data.dataset import SpeechDataset, require_alignable, require_one_token, require_transcripts
+from snn_asr.data.dataset import (
+    SpeechDataset,
+    require_alignable,
+    require_one_token,
+    require_recordings,
+    require_transcripts,
+)
 from snn_asr.data.feature_cache import FeatureCache
 from snn_asr.data.features import FeatureExtractor
 from snn_asr.data.manifest import REQUIRED_SPLITS, check_disjoint, find_manifests, fingerprint, read_manifest
 from snn_asr.data.tokens import build_tokens
-from snn_asr.errors import DataError, InterruptedRun, UsageError, unknown_name
-from snn_asr.files import read_json_object, write_json
+from snn_asr.errors import DataError, InterruptedRun, UsageError, describing, unknown_name
 from snn_asr.network.coder import RangeTracker
 from snn_asr.network.model import AcousticModel, ModelSettings
-from snn_asr.network.model_folder import CHECKSUMS, save_model
+from snn_asr.network.model_folder import save_model
 from snn_asr.network.tasks import CLASSIFICATION
 from snn_asr.processes import choose_device, own_device
 from snn_asr.training import recipe
@@ -34,6 +36,7 @@ from snn_asr.training.brain import RecognizerBrain
 from snn_asr.training.config import Config
 from snn_asr.training.evaluation import evaluate
 from snn_asr.training.jobs import run_jobs
+from snn_asr.training.run_folder import DATA, MODEL, RunFolder
 
 log = logging.getLogger(__name__)
 
@@ -44,20 +47,11 @@ class Run:
 
     recipe_text: str
     data_folder: Path
-    output_folder: Path
+    folder: RunFolder
     device: str
     identity: str
     encoder: str
     overrides: dict[str, object]
-
-    @property
-    def started(self) -> bool:
-        """There is an epoch's work that another run must not overwrite."""
-        return any((self.output_folder / name).is_file() for name in ("checkpoint.pt", "test.json"))
-
-    @property
-    def finished(self) -> bool:
-        return (self.output_folder / "test.json").is_file() and (self.output_folder / "model").is_dir()
 
 
 def train(
@@ -72,31 +66,33 @@ def train(
     overrides = dict(overrides or {}) | ({"seed": seed} if seed is not None else {})
     config = recipe.load(name, overrides)
     device = choose_device(device)
-    with processes.joined(device):
-        with processes.main_first():
-            run = _begin(name, config, overrides, data_folder, output_folder, device, resume)
-            if run.finished:
-                log.info("%s: already trained, nothing to do", output_folder)
-                return output_folder
-            _seed_everything(config.training.seed)
-            sets = _datasets(config, run.data_folder)
-            model = _model(config, sets["train"])
-        brain = _fit(model, sets["train"].tokens, config, run, sets["train"], sets["dev"])
-        world = processes.world()
-    if processes.is_main():
-        _finish(brain, config, run, sets["test"], world)
+    with RunFolder(output_folder).held(_manifest_folder(config, data_folder)) as folder:
+        with processes.joined(device):
+            with processes.main_first():
+                run = _begin(name, config, overrides, data_folder, folder, device, resume)
+                if folder.finished:
+                    log.info("%s: already trained, nothing to do", output_folder)
+                    return output_folder
+                _seed_everything(config.training.seed)
+                sets = _datasets(config, run.data_folder)
+                model = _model(config, sets["train"])
+            brain = _fit(model, sets["train"].tokens, config, run, sets["train"], sets["dev"])
+            world = processes.world()
+        if processes.is_main():
+            _finish(brain, config, run, sets["test"], world)
     return output_folder
 
 
 def _begin(
     name: str | Path, config: Config, overrides: dict[str, object], data_folder: Path | None,
-    output_folder: Path, device: str, resume: bool,
+    folder: RunFolder, device: str, resume: bool,
 ) -> Run:
     """Prepare the data where that is still to do, and take the output folder."""
-    data_folder = _prepared(config, data_folder, output_folder)
-    run = _identify(name, config, overrides, data_folder, output_folder, device)
-    if processes.is_main():
-        _claim(run, resume)
+    folder.begin()
+    data_folder = _prepared(config, data_folder, folder.path)
+    run = _identify(name, config, overrides, data_folder, folder, device)
+    about = {"encoder": run.encoder, "overrides": run.overrides, "data_folder": str(run.data_folder)}
+    folder.claim(run.identity, about, resume)
     return run
 
 
@@ -187,6 +183,8 @@ def _datasets(config: Config, data_folder: Path) -> dict[str, SpeechDataset]:
     sets = {split: SpeechDataset(manifests[split].values(), **common) for split in ("dev", "test")}
     utterances = manifests["train"].values()
     sets["train"] = SpeechDataset(utterances, speeds=config.augmentation.speeds, seed=config.training.seed, **common)
+    for split, dataset in sets.items():
+        require_recordings(dataset, paths[split])
     require_alignable(sets["train"], paths["train"])  # which for a class means a frame at least
     for split, dataset in sets.items():
         require_transcripts(dataset, paths[split])
@@ -212,14 +210,14 @@ def _fit(model, tokens, config: Config, run: Run, train_set, dev_set) -> Recogni
         what = f"an epoch has {batches.full_epoch} batches, and no training step takes place"
         raise UsageError(what, f"accumulation={config.batches.accumulation}", "lower it, or batch_frames")
     device = own_device(run.device)
-    brain = RecognizerBrain(model.to(device), tokens, config, device, run.output_folder, train_set, batches)
+    brain = RecognizerBrain(model.to(device), tokens, config, device, run.folder, train_set, batches)
     loader = training_loader(train_set, batches, config.data.loader_workers, device)
     try:
         dev_loader = evaluation_loader(dev_set, config.batches.batch_frames, shared=True, device=device)
         brain.fit(brain.epochs(), loader, dev_loader)
     except KeyboardInterrupt as error:
         raise InterruptedRun(
-            f"interrupted after {brain.epoch} of {config.training.epochs} epochs", run.output_folder,
+            f"interrupted after {brain.epoch} of {config.training.epochs} epochs", run.folder.path,
             "run the same command again to go on",
         ) from error
     finally:
@@ -243,18 +241,27 @@ def _finish(
         "parameters": model.parameter_count(), "core_parameters": model.encoder.core_parameters(),
         "test": report.summary(),
     }
-    save_model(run.output_folder / "model", model, tokens, metrics, run.recipe_text)
-    write_json(run.output_folder / "test.json", report.transcripts())
-    log.info("%s: %s", run.output_folder, report.line())
+    save_model(run.folder.path / MODEL, model, tokens, metrics, run.recipe_text)
+    run.folder.write_test(report.transcripts())
+    log.info("%s: %s", run.folder.path, report.line())
+
+
+def _manifest_folder(config: Config, data_folder: Path | None) -> Path | None:
+    """``data_folder`` where it holds manifests; None where they are still to be prepared."""
+    if data_folder is None:
+        return None
+    with describing(data_folder):
+        if not data_folder.is_dir():
+            raise DataError("no such folder", data_folder, "check --data-folder")
+        return data_folder if (data_folder / f"{config.data.manifests}train.json").is_file() else None
 
 
 def _prepared(config: Config, data_folder: Path | None, output_folder: Path) -> Path:
     """A folder of manifests: ``data_folder`` itself, or what the recipe's corpus prepares from it."""
-    if data_folder is not None and not data_folder.is_dir():
-        raise DataError("no such folder", data_folder, "check --data-folder")
-    if data_folder is not None and (data_folder / f"{config.data.manifests}train.json").is_file():
-        return data_folder
-    prepared = output_folder / "data"
+    given = _manifest_folder(config, data_folder)
+    if given is not None:
+        return given
+    prepared = output_folder / DATA
     if processes.is_main():
         corpora.prepare(config.data.corpus, data_folder, prepared)
     return prepared
@@ -265,30 +272,13 @@ def _manifests(config: Config, data_folder: Path) -> dict[str, Path]:
     return {split: found[split] for split in REQUIRED_SPLITS}
 
 
-def _identify(name, config: Config, overrides, data_folder: Path, output_folder: Path, device: str) -> Run:
+def _identify(name, config: Config, overrides, data_folder: Path, folder: RunFolder, device: str) -> Run:
     overrides = {key: value for key, value in overrides.items() if key not in ("feature_cache", "loader_workers")}
     changed = {key: value for key, value in sorted(overrides.items()) if key not in ("encoder", "seed")}
     text = recipe.text(name, overrides)
     data = [fingerprint(path) for path in _manifests(config, data_folder).values()]
     identity = hashlib.sha256(json.dumps([__version__, text, data, device]).encode()).hexdigest()
-    return Run(text, data_folder, output_folder, device, identity, config.model.encoder, changed)
-
-
-def _claim(run: Run, resume: bool) -> None:
-    """Take the output folder for this run: go on with its own state, refuse another run's, or clear it."""
-    mark = run.output_folder / "run.json"
-    if not resume:
-        for name in ("run.json", "checkpoint.pt", "log.jsonl", "test.json", f"model/{CHECKSUMS}"):
-            (run.output_folder / name).unlink(missing_ok=True)
-    elif run.started and mark.is_file() and read_json_object(mark).get("identity") != run.identity:
-        raise UsageError(
-            "holds a run with another recipe, options, data or version", run.output_folder,
-            "choose another --output-folder, or replace it with --no-resume",
-        )
-    write_json(mark, {
-        "encoder": run.encoder, "overrides": run.overrides, "data_folder": str(run.data_folder),
-        "identity": run.identity,
-    })
+    return Run(text, data_folder, folder, device, identity, config.model.encoder, changed)
 
 
 def _seed_everything(seed: int) -> None:

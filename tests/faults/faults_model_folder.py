@@ -13,6 +13,7 @@ from faults.world import Outcome, World, flip_bit
 CLAIMS = "memory and hangs: a header's claims"
 DAMAGED = "silently wrong: damaged files"
 LOST = "data lost"
+NO_NUMBERS = "silently wrong: a model of no numbers"
 
 
 def _claim(key: str, value: object) -> Callable[[World], Outcome]:
@@ -68,9 +69,8 @@ def _not_finite(tensor: str, value: float, *words: str) -> Callable[[World], Out
 
 for _value in (math.nan, math.inf):
     for _words in ((), ("--engine", "event")):
-        fault("silently wrong: a model of no numbers", f"weights are {_value} {' '.join(_words)}", codes=4, says="finite")(
-            _not_finite("head.weight", _value, *_words)
-        )
+        _name = f"weights are {_value} {' '.join(_words)}"
+        fault(NO_NUMBERS, _name, codes=4, says="finite")(_not_finite("head.weight", _value, *_words))
 
 
 @fault(LOST, "quantize into a folder with the user's own config.json", codes=4, says="config.json: is not of a model")

@@ -1,4 +1,4 @@
-"""A fault: its kind, what a user or a machine does, which exit codes are right, what has to be said, what has to stay."""
+"""A fault: its kind, what a user or a machine does, which exit codes are right, what is said, what stays."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def fault(
 
 
 def all_faults() -> list[Fault]:
-    """Every fault of every module ``faults_*.py`` in this folder, in their order. Raises ValueError for two of a name."""
+    """Every fault of the modules ``faults_*.py`` in this folder. Raises ValueError for two of a name."""
     if not FAULTS:
         for path in sorted(Path(__file__).parent.glob("faults_*.py")):
             importlib.import_module(f"faults.{path.stem}")

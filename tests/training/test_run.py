@@ -135,7 +135,7 @@ def interrupt_at(monkeypatch, owner: str, method: str, call: int, error: type = 
     [
         ("on_fit_batch_end", 10),  # in the midst of the third epoch
         ("on_fit_batch_end", 1),  # before there is a checkpoint
-        ("_save", 2),  # the second epoch's row is in the log already
+        ("_save", 2),  # the second epoch is done and nowhere on the disk
         ("restore_best", 1),  # all epochs done, nothing decoded yet
     ],
 )
@@ -166,13 +166,14 @@ def test_an_interrupted_command_says_how_to_go_on(tones, tone_recipe, tmp_path, 
 
 def test_resumed_ranges_and_optimizer_of_a_gru_and_a_moving_range(short_train, tmp_path, monkeypatch):
     """State that improved_v2 with a fixed range does not have."""
-    for options in ({"encoder": "gru"}, {"range": "moving_average", "candidate": "relu", "activity_penalty": 0.1}):
-        whole = short_train(tmp_path / "whole", resume=False, epochs=2, **options)
+    spiking = {"range": "moving_average", "candidate": "relu", "activity_penalty": 0.1}
+    for name, options in (("gru", {"encoder": "gru"}), ("spiking", spiking)):
+        whole = short_train(tmp_path / name / "whole", epochs=2, **options)
         with monkeypatch.context() as patch:
             interrupt_at(patch, "RecognizerBrain", "on_fit_batch_end", 6)
             with pytest.raises(InterruptedRun):
-                short_train(tmp_path / "killed", resume=False, epochs=2, **options)
-        assert_same_run(short_train(tmp_path / "killed", epochs=2, **options), whole)
+                short_train(tmp_path / name / "killed", epochs=2, **options)
+        assert_same_run(short_train(tmp_path / name / "killed", epochs=2, **options), whole)
 
 
 def test_a_largest_gradient_norm_of_zero_is_no_clipping(short_train, tmp_path):
@@ -234,10 +235,17 @@ def test_other_options_do_not_go_into_the_folder_of_a_run(short_train, whole_run
     assert content(folder) == before
 
 
-def test_no_resume_begins_anew(short_train, whole_run, tmp_path, monkeypatch):
+def test_no_resume_begins_anew_and_keeps_the_old_run_until_there_is_a_new_one(
+    short_train, whole_run, tmp_path, monkeypatch
+):
     folder = shutil.copytree(whole_run, tmp_path / "run")
     with monkeypatch.context() as patch:
         interrupt_at(patch, "RecognizerBrain", "on_fit_batch_end", 1)
+        with pytest.raises(InterruptedRun):
+            short_train(folder, seed=2, resume=False)
+    assert_same_run(folder, whole_run)
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, "RecognizerBrain", "on_stage_start", 3)
         with pytest.raises(InterruptedRun):
             short_train(folder, seed=2, resume=False)
     with pytest.raises(DataError, match="no finished model"):

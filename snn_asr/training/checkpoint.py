@@ -1,0 +1,143 @@
+"""Checkpoints of a run: the last two, each with a checksum and the identity of its run, so that none is believed
+that is damaged or of another run.
+
+    checkpoint.pt              after the last epoch
+    checkpoint-previous.pt     after the one before, until the run is finished
+
+SpeechBrain's own checkpointer writes its meta file first and keeps no state of the random generators; here one file,
+renamed into place, holds everything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snn_asr import processes
+from snn_asr.errors import DataError, describing
+from snn_asr.files import atomic_path
+
+NAME, PREVIOUS, UNUSABLE = "checkpoint.pt", "checkpoint-previous.pt", "checkpoint-unusable.pt"
+_IDENTITY, _CHECKSUM = "identity", "checksum"
+
+log = logging.getLogger(__name__)
+
+
+class Checkpoints:
+    """The checkpoints of the run ``identity`` in ``folder``."""
+
+    def __init__(self, folder: Path, identity: str) -> None:
+        self.path, self.previous, self.identity = folder / NAME, folder / PREVIOUS, identity
+        self._whole = False  # what is at ``path`` has been read or written here
+
+    @property
+    def present(self) -> bool:
+        return any(os.path.lexists(each) for each in (self.path, self.previous))
+
+    def save(self, state: Mapping[str, Any], before: Callable[[], None] = lambda: None) -> None:
+        """Write ``state``, of tensors and plain values; what was the last checkpoint becomes the previous one.
+
+        ``before`` is called when the new one is on the disk and about to take its place. Raises DataError where it
+        cannot be written; the earlier ones are then as they were.
+        """
+        state = {**state, _IDENTITY: self.identity}
+        content = io.BytesIO()
+        torch.save({**state, _CHECKSUM: _checksum(state)}, content)
+        with atomic_path(self.path) as temporary:
+            with open(temporary, "wb") as file:
+                file.write(content.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            before()
+            if self._whole:
+                os.replace(self.path, self.previous)
+        self._whole = True
+
+    def load(self) -> dict[str, Any] | None:
+        """The state of the last checkpoint that is whole and this run's; None where there is none at all.
+
+        One that is damaged or of another run is named in a warning, put aside, and the previous one taken. Raises
+        DataError where that is no better, or absent; nothing is then put aside.
+        """
+        refused: DataError | None = None
+        for path in (self.path, self.previous):
+            if not os.path.lexists(path):
+                continue
+            try:
+                state = self._read(path)
+            except DataError as error:
+                refused = refused or error
+                continue
+            if refused is not None:
+                self._put_aside(refused, state)
+            self._whole = path == self.path
+            return state
+        if refused is not None:
+            raise refused
+        return None
+
+    def remove_previous(self) -> None:
+        """For a finished run, which goes on from nowhere."""
+        with describing(self.previous):
+            self.previous.unlink(missing_ok=True)
+
+    def _put_aside(self, refused: DataError, state: Mapping[str, Any]) -> None:
+        if not processes.is_main():
+            return
+        log.warning(
+            "%s: %s; it is now %s, and the run goes on after epoch %s, from %s",
+            refused.where, refused.what, UNUSABLE, state.get("epoch"), PREVIOUS,
+        )
+        with describing(self.path):
+            os.replace(self.path, self.path.with_name(UNUSABLE))
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        todo = "remove it, or begin anew with --no-resume"
+        try:
+            with describing(path, todo), open(path, "rb") as file:
+                state = torch.load(file, map_location="cpu", weights_only=True)
+        except DataError:
+            raise
+        except Exception as error:  # torch's readers raise whatever comes of the bytes
+            raise DataError(f"damaged, or no checkpoint ({type(error).__name__})", path, todo) from error
+        if not isinstance(state, dict) or _CHECKSUM not in state:
+            raise DataError("not a checkpoint of this version of snn-asr", path, todo)
+        if state.pop(_CHECKSUM) != _checksum(state):
+            raise DataError("damaged: its checksum is not that of its content", path, todo)
+        if state.pop(_IDENTITY) != self.identity:
+            raise DataError("a checkpoint of another run, with another recipe, options or data", path, todo)
+        return state
+
+
+def _checksum(state: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256()
+    _feed(digest.update, dict(state))
+    return digest.hexdigest()
+
+
+def _feed(update: Callable[[Any], None], value: object) -> None:
+    """Give the bytes of a value to ``update``, with types and sizes, so that no two values give the same bytes."""
+    if isinstance(value, Tensor):
+        tensor = value.detach().cpu().contiguous()
+        update(f"tensor {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        update(tensor.reshape(-1).view(torch.uint8).numpy())
+    elif isinstance(value, Mapping):
+        update(f"mapping {len(value)} ".encode())
+        for key, each in value.items():
+            _feed(update, key)
+            _feed(update, each)
+    elif isinstance(value, (list, tuple)):
+        update(f"{type(value).__name__} {len(value)} ".encode())
+        for each in value:
+            _feed(update, each)
+    else:
+        text = repr(value).encode()
+        update(f"{type(value).__name__} {len(text)} ".encode() + text)

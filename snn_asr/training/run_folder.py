@@ -1,0 +1,182 @@
+"""A run folder: what a training writes, whose files they are, and who writes there.
+
+    run/  run.json  log.jsonl  checkpoint.pt  checkpoint-previous.pt  test.json  model/
+
+run.json is the mark: it says that the files of these names are a training's, and of which one (its identity). Without
+it, or where a file is not what a training writes, they are the user's own and nothing is written. One process holds
+the folder's lock as long as it trains.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from snn_asr import processes
+from snn_asr.errors import DataError, UsageError, describing
+from snn_asr.files import append_json_line, holder, locked, read_json, read_json_object, write_json, write_text
+from snn_asr.network.model_folder import CHECKSUMS, damage
+from snn_asr.training import checkpoint
+from snn_asr.training.checkpoint import Checkpoints
+
+MARK, LOG, TEST, MODEL, DATA, LOCK = "run.json", "log.jsonl", "test.json", "model", "data", ".lock"
+_NAMES = (MARK, LOG, checkpoint.NAME, checkpoint.PREVIOUS, TEST, MODEL)  # of what a training may overwrite
+_IDENTITY = "identity"
+_TODO = "choose another --output-folder"
+
+log = logging.getLogger(__name__)
+
+
+class RunFolder:
+    """The folder at ``path``, made within ``held`` where it is absent.
+
+    After ``claim`` it is this run's: ``checkpoints`` are those of its identity. A run that ``claim`` was told to begin
+    anew leaves an earlier one as it is until its own first checkpoint is on the disk.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoints = Checkpoints(path, "")
+        self._mark: dict[str, Any] = {}
+        self._replaces = False
+
+    @contextmanager
+    def held(self, data_folder: Path | None = None) -> Iterator[RunFolder]:
+        """Within the block no other training writes here; of several processes the first holds the folder for all.
+
+        Raises UsageError where another training holds it, or where it holds files that are not a training's (``data/``
+        among them where no ``data_folder`` is given, so that data are prepared there) or is the ``data_folder``.
+        """
+        if not processes.is_main():
+            yield self
+            return
+        with ExitStack() as stack:
+            made = not self.path.exists()
+            if made:
+                with describing(self.path, _TODO):
+                    self.path.mkdir(parents=True, exist_ok=True)
+                stack.callback(self._remove_if_empty)
+            self._refuse_foreign(data_folder)
+            self._lock(stack)
+            yield self
+
+    def _lock(self, stack: ExitStack) -> None:
+        path = self.path / LOCK
+        try:
+            mine = stack.enter_context(locked(path))
+        except OSError as error:  # read-only (a finished run may be looked at there), or a file system without locks
+            log.debug("%s: not locked (%s)", self.path, error)
+            return
+        if not mine:
+            todo = f"wait until it has ended, or {_TODO}"
+            raise UsageError(f"another training is at work here ({holder(path)})", self.path, todo)
+
+    def _remove_if_empty(self) -> None:
+        if self.path.is_dir() and not os.listdir(self.path):
+            self.path.rmdir()
+
+    def _refuse_foreign(self, data_folder: Path | None) -> None:
+        """Raise UsageError where something would be overwritten that no training has written."""
+        with describing(self.path, _TODO):
+            if data_folder is not None and self.path.resolve() == data_folder.resolve():
+                raise UsageError("is the data folder, whose manifests would be overwritten", self.path, _TODO)
+            names = (*_NAMES, *(() if data_folder is not None else (DATA,)))
+            present = [name for name in names if os.path.lexists(self.path / name)]
+        foreign = [name for name in present if not self._is_own(name)] if self._marked() else present
+        if foreign:
+            what = "is not what a training has written, and would be overwritten"
+            raise UsageError(what, self.path / foreign[0], _TODO)
+
+    def _marked(self) -> bool:
+        """Whether run.json is a training's."""
+        try:
+            return _IDENTITY in read_json_object(self.path / MARK)
+        except DataError:
+            return False
+
+    def _is_own(self, name: str) -> bool:
+        """Whether a file in a marked folder is a training's by its content; checkpoints and models tell that
+        themselves when they are read or written."""
+        if name != TEST:
+            return True
+        try:
+            transcripts = read_json(self.path / TEST)
+        except DataError:
+            return False
+        entries: Iterable[object] = transcripts.values() if isinstance(transcripts, dict) else [None]
+        return all(isinstance(each, dict) and "hypothesis" in each for each in entries)
+
+    def begin(self) -> None:
+        """Mark a new folder as a training's, before anything else is written there."""
+        if processes.is_main() and not os.path.lexists(self.path / MARK):
+            write_json(self.path / MARK, {_IDENTITY: None})
+
+    def claim(self, identity: str, about: Mapping[str, Any], resume: bool) -> None:
+        """Take the folder for the run ``identity``: go on with its own state or, without ``resume``, begin anew.
+
+        ``about`` is what run.json says of the run, for people. Raises UsageError where the folder holds the work of
+        another run and is not to be begun anew; that stays as it is.
+        """
+        self.checkpoints = Checkpoints(self.path, identity)
+        self._mark = {**about, _IDENTITY: identity}
+        self._replaces = self._started and not resume
+        if self._replaces or not processes.is_main():
+            return
+        if self._started and read_json_object(self.path / MARK).get(_IDENTITY) != identity:
+            raise UsageError(
+                "holds a run with another recipe, options, data or version", self.path,
+                f"{_TODO}, or replace it with --no-resume",
+            )
+        if not self._marked() or read_json_object(self.path / MARK) != self._mark:
+            write_json(self.path / MARK, self._mark)
+
+    @property
+    def _started(self) -> bool:
+        """There is an epoch's work."""
+        return self.checkpoints.present or any((self.path / name).exists() for name in (TEST, f"{MODEL}/{CHECKSUMS}"))
+
+    @property
+    def finished(self) -> bool:
+        """There is the work of a whole run of this identity, and its model is as it was written."""
+        if self._replaces or not (self.path / TEST).is_file() or not (self.path / MODEL).is_dir():
+            return False
+        found = damage(self.path / MODEL)
+        if found is not None:
+            log.warning("%s: %s; the model is written anew", found.where, found.what)
+        return found is None
+
+    def restore(self) -> dict[str, Any] | None:
+        """The state to go on from, with the log as it was then; None for a run that begins."""
+        if self._replaces:
+            return None
+        state = self.checkpoints.load()
+        if processes.is_main():
+            rows = state["log"] if state is not None else []
+            if rows or os.path.lexists(self.path / LOG):
+                write_text(self.path / LOG, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        return state
+
+    def save(self, state: Mapping[str, Any], rows: list[dict[str, Any]]) -> None:
+        """Keep the state after an epoch, with the rows of the log so far, the last of which is new."""
+        self.checkpoints.save({**state, "log": rows}, before=self._replace)
+        append_json_line(self.path / LOG, rows[-1])
+
+    def _replace(self) -> None:
+        """Remove the run that this one replaces; at whatever point this is stopped, what is left is a beginning."""
+        if not self._replaces:
+            return
+        for name in (f"{MODEL}/{CHECKSUMS}", TEST, checkpoint.PREVIOUS, checkpoint.NAME, LOG):
+            with describing(self.path / name):
+                (self.path / name).unlink(missing_ok=True)
+        write_json(self.path / MARK, self._mark)
+        self._replaces = False
+
+    def write_test(self, transcripts: Mapping[str, Any]) -> None:
+        """The decoded test set: the last that is written of a run."""
+        write_json(self.path / TEST, transcripts)
+        self.checkpoints.remove_previous()

@@ -1,0 +1,125 @@
+"""Whose files are in a run folder, who writes there, and what stays when a run is begun anew."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from faults.world import digest
+
+from snn_asr.errors import DataError, UsageError
+from snn_asr.training.run_folder import LOCK, LOG, MARK, TEST, RunFolder
+
+TRANSCRIPTS = {"a": {"speaker": "s", "reference": "one", "hypothesis": "one"}}
+
+
+def claimed(path: Path, identity: str = "this", resume: bool = True) -> RunFolder:
+    folder = RunFolder(path)
+    with folder.held(path.parent):
+        folder.begin()
+        folder.claim(identity, {"encoder": "gru"}, resume)
+    return folder
+
+
+@pytest.fixture
+def done(tmp_path) -> Path:
+    """A run of two epochs with its test set decoded."""
+    folder = claimed(tmp_path / "run")
+    rows = [{"epoch": 1}]
+    folder.save({"epoch": 1}, rows)
+    rows.append({"epoch": 2})
+    folder.save({"epoch": 2}, rows)
+    folder.write_test(TRANSCRIPTS)
+    return folder.path
+
+
+def log_of(path: Path) -> list[int]:
+    return [json.loads(line)["epoch"] for line in (path / LOG).read_text().splitlines()]
+
+
+@pytest.mark.parametrize("name", [MARK, LOG, TEST, "checkpoint.pt", "model", "data"])
+def test_what_no_training_has_written_is_refused_and_stays(name, tmp_path):
+    path = tmp_path / "mine"
+    path.mkdir()
+    (path / name).write_text('{"my": "own"}')
+    for data_folder in (None,) if name == "data" else (None, tmp_path):
+        with pytest.raises(UsageError, match=f"mine/{name}: is not what a training has written"):
+            with RunFolder(path).held(data_folder):
+                pass
+    assert [each.name for each in path.iterdir()] == [name]
+
+
+def test_the_users_own_test_json_in_a_run_folder_is_refused(done):
+    (done / TEST).write_text('{"a": {"wav": "a.wav", "text": "one"}}')
+    with pytest.raises(UsageError, match="test.json: is not what a training has written"):
+        claimed(done, resume=False)
+
+
+def test_the_data_folder_is_refused_also_by_another_name(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(UsageError, match="is the data folder"):
+        with RunFolder(tmp_path / "link").held(tmp_path):
+            pass
+
+
+def test_one_training_holds_the_folder(tmp_path):
+    with RunFolder(tmp_path / "run").held(tmp_path):
+        with pytest.raises(UsageError, match=rf"another training is at work here \(process {os.getpid()} on "):
+            with RunFolder(tmp_path / "run").held(tmp_path):
+                pass
+    assert not (tmp_path / "run").exists()  # nothing was written there
+
+
+def test_the_lock_of_a_killed_process_holds_nobody_up(tmp_path):
+    program = (
+        "import os, pathlib, sys\nfrom snn_asr.training.run_folder import RunFolder\n"
+        f"with RunFolder(pathlib.Path({str(tmp_path / 'run')!r})).held(pathlib.Path('.')): os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", program]).returncode == -9
+    assert (tmp_path / "run" / LOCK).exists()
+    claimed(tmp_path / "run")
+    assert not (tmp_path / "run" / LOCK).exists()
+
+
+def test_another_identity_is_refused_where_there_is_work_and_taken_where_there_is_none(done, tmp_path):
+    before = digest(done)
+    with pytest.raises(UsageError, match="holds a run with another recipe"):
+        claimed(done, "other")
+    assert digest(done) == before
+    claimed(tmp_path / "new", "this")
+    assert json.loads((claimed(tmp_path / "new", "other").path / MARK).read_text())["identity"] == "other"
+
+
+def test_a_run_begun_anew_leaves_the_old_one_until_its_first_checkpoint(done):
+    before = digest(done)
+    folder = claimed(done, "other", resume=False)
+    assert digest(done) == before and folder.restore() is None and not folder.finished
+    folder.save({"epoch": 1}, [{"epoch": 1}])
+    assert json.loads((done / MARK).read_text())["identity"] == "other" and log_of(done) == [1]
+    assert not (done / TEST).exists() and claimed(done, "other").restore()["epoch"] == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\n", b'{"epoch": 1}\n{"epoch": 1}\n{"epo'])
+def test_the_log_is_that_of_the_checkpoint_whatever_became_of_the_file(content, done):
+    (done / TEST).unlink()
+    (done / LOG).write_bytes(content)
+    assert claimed(done).restore()["epoch"] == 2
+    assert log_of(done) == [1, 2]
+
+
+def test_a_log_without_a_checkpoint_is_begun_anew(tmp_path):
+    folder = claimed(tmp_path / "run")
+    (folder.path / LOG).write_text('{"epoch": 1}\n')
+    assert folder.restore() is None and log_of(folder.path) == []
+
+
+def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for path in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(DataError, match="file"):
+            claimed(path)
+    assert (tmp_path / "file").read_text() == "mine"
