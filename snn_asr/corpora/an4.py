@@ -23,12 +23,12 @@ from snn_asr.corpora.recordings import (
     corpus_folder,
     counted,
     fingerprint,
+    recorded_seconds,
     report,
     require_flags,
 )
 from snn_asr.data.audio import write_audio
 from snn_asr.data.manifest import Utterance
-from snn_asr.data.sound_file import duration_seconds
 from snn_asr.data.transcripts import read_transcripts
 from snn_asr.errors import DataError
 from snn_asr.sharding import Shard
@@ -82,6 +82,7 @@ def prepare(
         items=lambda: {split: [(each, audio / split) for each in members] for split, members in recordings.items()},
         make=lambda item: _utterance(*item, order),
         title="Reading AN4",
+        leave_out_unreadable=partial,
     )
     return preparation.run(Path(output_folder), shard)
 
@@ -175,7 +176,7 @@ def _utterance(recording: Recording, audio_folder: Path, byte_order: str) -> Utt
         samples = _read_raw(path, byte_order)
         path = audio_folder / f"{recording.id}.flac"
         write_audio(path, torch.from_numpy(samples / numpy.float32(32768)), SAMPLE_RATE)
-    return Utterance(recording.id, path, duration_seconds(path), recording.speaker, recording.text)
+    return Utterance(recording.id, path, recorded_seconds(path), recording.speaker, recording.text)
 
 
 def _byte_order(paths: list[Path]) -> str:

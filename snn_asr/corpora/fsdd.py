@@ -17,9 +17,9 @@ import numpy
 import torch
 
 from snn_asr.corpora.preparation import Preparation
+from snn_asr.corpora.recordings import recorded_seconds
 from snn_asr.data.audio import read_audio, write_audio
 from snn_asr.data.manifest import Utterance
-from snn_asr.data.sound_file import duration_seconds
 from snn_asr.errors import DataError, UsageError
 from snn_asr.sharding import Shard
 
@@ -141,7 +141,7 @@ def _plan(clips: list[Clip], split: str, count: int, seed: int) -> Iterator[Conn
 def _utterance(item: Clip | Connected, output_folder: Path) -> Utterance:
     """The clip as it is, or the connected digits in a FLAC file."""
     if isinstance(item, Clip):
-        return Utterance(item.path.stem, item.path, duration_seconds(item.path), item.speaker, WORDS[item.digit])
+        return Utterance(item.path.stem, item.path, recorded_seconds(item.path), item.speaker, WORDS[item.digit])
     generator = numpy.random.default_rng()
     generator.bit_generator.state = item.generator_state
     recordings = [read_audio(clip.path, SAMPLE_RATE) for clip in item.clips]

@@ -3,7 +3,8 @@
     LibriSpeech/train-clean-100/<speaker>/<chapter>/<speaker>-<chapter>-<number>.flac, <speaker>-<chapter>.trans.txt
 
 Utterances, speakers and minutes of every split are checked against the published ones, unless ``partial``. The
-manifests point at the FLAC files; their transcripts are cleaned by one rule, ``clean``.
+manifests point at the recordings, FLAC as published or in whatever format a mirror has them (.wav, .mp3, .ogg, .opus);
+their transcripts are cleaned by one rule, ``clean``.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from snn_asr.corpora.recordings import (
     corpus_folder,
     counted,
     fingerprint,
+    recorded_seconds,
     report,
     require_flags,
 )
+from snn_asr.data.audio_folder import is_audio_name
 from snn_asr.data.manifest import Utterance
-from snn_asr.data.sound_file import duration_seconds
 from snn_asr.data.transcripts import read_transcripts
 from snn_asr.errors import DataError, UsageError, unknown_name
 from snn_asr.sharding import Shard
@@ -34,7 +36,6 @@ from snn_asr.sharding import Shard
 BASE_URL = "https://www.openslr.org/resources/12"
 DEFAULT_SPLITS = ("train-clean-100", "dev-clean", "test-clean")
 _MINUTES_TOLERANCE = 0.005  # relative: the published minutes are rounded for every speaker
-_DAY_SECONDS = 86400
 _THREADS = 8  # they wait for the disk
 _MANIFEST_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _SPLIT_NAME = re.compile(r"\w[\w.-]*")
@@ -102,6 +103,7 @@ def prepare(
         make=_utterance,
         title=f"Reading the headers of {sum(map(len, recordings.values()))} recordings",
         threads=_THREADS,
+        leave_out_unreadable=partial,
         complete=None if partial else lambda utterances: _check_minutes(utterances, recordings, root),
     )
     return preparation.run(Path(output_folder), shard)
@@ -184,7 +186,8 @@ def _find_recordings(root: Path, splits: list[str], partial: bool) -> dict[str, 
     for split in splits:
         recordings[split], unmatched = _read_split(root / split)
         if not recordings[split]:
-            raise DataError("no recording <speaker>/<chapter>/*.flac with a transcript", root / split, "check the path")
+            what = "no recording <speaker>/<chapter>/*.flac (or .wav, .mp3, .ogg, .opus) with a transcript"
+            raise DataError(what, root / split, "check the path")
         problems += [f"{split}: {problem}" for problem in unmatched]
         speakers = len({each.speaker for each in recordings[split]})
         published = PUBLISHED.get(split)
@@ -197,23 +200,28 @@ def _find_recordings(root: Path, splits: list[str], partial: bool) -> dict[str, 
 
 def _read_split(folder: Path) -> tuple[list[Recording], list[str]]:
     """Recordings that have a transcript, and what is wrong with the others."""
-    recordings, silent, unread = [], [], []
+    recordings, silent, unread, twice = [], [], [], []
     for chapter in sorted(path for path in folder.glob("*/*") if path.is_dir()):
         transcript = chapter / f"{chapter.parent.name}-{chapter.name}.trans.txt"
         texts = read_transcripts(transcript) if transcript.is_file() else {}
-        paths = {path.stem: path for path in sorted(chapter.glob("*.flac")) if _RECORDING_NAME.fullmatch(path.stem)}
+        found = [path for path in sorted(chapter.iterdir()) if _is_recording(path)]
+        paths = {path.stem: path for path in reversed(found)}  # of several formats the first by name
+        paths = {id: paths[id] for id in sorted(paths)}
+        twice += [path.name for path in found if paths[path.stem] != path]
         speaker = chapter.parent.name
         recordings += [Recording(id, paths[id], speaker, clean(texts[id])) for id in paths if id in texts]
         unread += [id for id in paths if id not in texts]
         silent += [id for id in texts if id not in paths]
     problems = counted("recordings without transcript", unread) + counted("transcripts without recording", silent)
-    return recordings, problems
+    return recordings, problems + counted("recordings in a second format", twice)
+
+
+def _is_recording(path: Path) -> bool:
+    return is_audio_name(path.name) and _RECORDING_NAME.fullmatch(path.stem) is not None
 
 
 def _utterance(recording: Recording) -> Utterance:
-    duration = duration_seconds(recording.path)
-    if not 0 < duration < _DAY_SECONDS:  # without a number libsndfile says 2^63 - 1
-        raise DataError("its header does not say how long it is", recording.path, "restore the file")
+    duration = recorded_seconds(recording.path)
     return Utterance(recording.id, recording.path, duration, recording.speaker, recording.text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -17,7 +18,7 @@ from rich.progress import track
 
 from snn_asr.corpora import MARK_NAME, already_prepared, discard_prepared, mark_prepared
 from snn_asr.data.manifest import Utterance, write_manifest
-from snn_asr.errors import UsageError
+from snn_asr.errors import DataError, UsageError, listed
 from snn_asr.files import append_json_line, read_json, remove_leftovers
 from snn_asr.sharding import Shard, mend_journal, read_journal
 
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 SHARDS = ".prepare-shards"
 _CLAIM = "manifests-claimed"
+_SHOWN = 5
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 # Of all entries of a manifest.
 _MEASURES: dict[str, Callable[[list[dict]], object]] = {
@@ -44,7 +47,9 @@ class Preparation:
     ``options`` (JSON values) determine the result. ``items`` gives for every name in ``manifests`` what becomes its
     utterances, in order, the same on every machine. ``make`` turns an item into an utterance, writes its audio where it
     has to, and depends on nothing else, so that shards may do it anywhere. ``complete``, where there is one, is called
-    with all utterances by manifest before the manifests are written.
+    with all utterances by manifest before the manifests are written. Recordings of which ``make`` raises a
+    DataError are one error that names them when all others are made or, with ``leave_out_unreadable``, left out with
+    a warning each.
     """
 
     options: dict
@@ -55,6 +60,7 @@ class Preparation:
     threads: int = 1
     complete: Callable[[dict[str, list[Utterance]]], None] | None = None
     measures: Sequence[str] = ("utterances", "hours", "speakers")
+    leave_out_unreadable: bool = False
 
     def run(self, output_folder: Path, shard: Shard | None) -> dict[str, object]:
         """Write the manifests unless they are there; returns ``measures`` of every one.
@@ -82,24 +88,56 @@ class Preparation:
         shutil.rmtree(output_folder / SHARDS, ignore_errors=True)
         return summary(output_folder, self.manifests, self.measures)
 
-    def _make(self, output_folder: Path, parts: Path, items: list, shard: Shard | None) -> dict[int, Utterance]:
-        """Utterances by the rank of their item: those that shards have made so far, and the others of this one."""
+    def _make(self, output_folder: Path, parts: Path, items: list, shard: Shard | None) -> dict[int, Utterance | None]:
+        """Utterances by the rank of their item: those that shards have made so far, and the others of this one.
+
+        None stands for what is left out.
+        """
         utterances = _read_parts(parts, output_folder)
         todo = [rank for rank in range(len(items)) if rank not in utterances and (shard is None or shard.owns(rank))]
         title = self.title if shard is None else f"{self.title} (shard {shard})"
-        made = zip(todo, in_threads(self.make, [items[rank] for rank in todo], self.threads, title), strict=True)
+        tried = in_threads(self._try_to_make, [items[rank] for rank in todo], self.threads, title)
+        made = self._readable(zip(todo, tried, strict=True))
         if shard is None:
             return utterances | dict(made)
         own = parts / shard.file_name("made.jsonl")
         mend_journal(own)
         for rank, utterance in made:
-            append_json_line(own, {"rank": rank, **_to_json(utterance, output_folder)})
+            entry = {"left_out": True} if utterance is None else _to_json(utterance, output_folder)
+            append_json_line(own, {"rank": rank, **entry})
         self._refuse_others(output_folder, parts)
         return _read_parts(parts, output_folder)
 
-    def _finish(self, output_folder: Path, sizes: dict[str, int], utterances: dict[int, Utterance]) -> None:
+    def _try_to_make(self, item: object) -> Utterance | DataError:
+        """What ``make`` gives, or what is wrong with the recording; a full disk is no fault of a recording."""
+        try:
+            return self.make(item)
+        except DataError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in _NO_ROOM:
+                raise
+            return error
+
+    def _readable(self, tried: Iterable[tuple[int, Utterance | DataError]]) -> Iterator[tuple[int, Utterance | None]]:
+        """What was made, one after another; at the end, one DataError about all that was not."""
+        errors: list[str] = []
+        for rank, made in tried:
+            if isinstance(made, Utterance):
+                yield rank, made
+                continue
+            errors.append(f"{made.where}: {made.what}")
+            if self.leave_out_unreadable:
+                log.warning("%s; left out", errors[-1])
+                yield rank, None
+        if errors and not self.leave_out_unreadable:
+            what = f"{len(errors)} recordings cannot be used: {listed(errors, _SHOWN)}"
+            raise DataError(what, todo="restore them and prepare again")
+
+    def _finish(self, output_folder: Path, sizes: dict[str, int], utterances: dict[int, Utterance | None]) -> None:
         in_order = (utterances[rank] for rank in range(len(utterances)))
-        manifests = {name: [next(in_order) for _ in range(size)] for name, size in sizes.items()}
+        every = {name: [next(in_order) for _ in range(size)] for name, size in sizes.items()}
+        manifests = {name: [each for each in members if each is not None] for name, members in every.items()}
+        if empty := [name for name, members in manifests.items() if not members]:
+            raise DataError(f"no recording that can be read for {', '.join(empty)}", output_folder, "restore them")
         if self.complete is not None:
             self.complete(manifests)
         remove_leftovers(output_folder, "audio/**/*.flac")  # of killed shards
@@ -163,11 +201,11 @@ def _release(parts: Path, shard: Shard) -> None:
         claim.unlink()
 
 
-def _read_parts(parts: Path, output_folder: Path) -> dict[int, Utterance]:
-    """Utterances by rank, of all shards, without those whose audio is gone."""
+def _read_parts(parts: Path, output_folder: Path) -> dict[int, Utterance | None]:
+    """Utterances by rank, of all shards, without those whose audio is gone; None for what they left out."""
     rows = [row for path in sorted(parts.glob("*.jsonl")) for row in read_journal(path)]
-    utterances = {row.pop("rank"): _from_json(row, output_folder) for row in rows}
-    return {rank: each for rank, each in utterances.items() if each.wav.is_file()}
+    utterances = {row.pop("rank"): None if "left_out" in row else _from_json(row, output_folder) for row in rows}
+    return {rank: each for rank, each in utterances.items() if each is None or each.wav.is_file()}
 
 
 def _to_json(utterance: Utterance, output_folder: Path) -> dict:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from snn_asr.data.sound_file import duration_seconds
 from snn_asr.errors import DataError, UsageError
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,14 @@ def require_flags(corpus: str, **flags: object) -> None:
     for name, value in flags.items():
         if type(value) is not bool:
             raise UsageError(f"{name}={value}", f"corpus {corpus}", "must be true or false")
+
+
+def recorded_seconds(path: Path) -> float:
+    """How long a recording lasts. Raises DataError where it cannot be read, was cut short or holds no sound."""
+    seconds = duration_seconds(path)
+    if not seconds:
+        raise DataError("holds no sound", path, "restore the recording")
+    return seconds
 
 
 def report(problems: Sequence[str], where: Path, partial: bool) -> None:

@@ -22,9 +22,8 @@ from importlib import resources
 from pathlib import Path
 
 from snn_asr.corpora.preparation import Preparation
-from snn_asr.corpora.recordings import report, require_flags
+from snn_asr.corpora.recordings import recorded_seconds, report, require_flags
 from snn_asr.data.manifest import REQUIRED_SPLITS, Utterance
-from snn_asr.data.sound_file import duration_seconds
 from snn_asr.data.tokens import phone_folding
 from snn_asr.errors import DataError, UsageError, listed, unknown_name
 from snn_asr.sharding import Shard
@@ -230,7 +229,7 @@ def _utterance(recording: Recording) -> Utterance:
     return Utterance(
         id=recording.name,
         wav=recording.audio,
-        duration=duration_seconds(recording.audio),
+        duration=recorded_seconds(recording.audio),
         speaker=recording.speaker,
         text=" ".join(word for word, _ in _read_marks(recording.words)),
         phones=tuple((label, end / MARK_RATE_HZ) for label, end in marks),

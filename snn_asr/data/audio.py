@@ -12,6 +12,7 @@ not finite or not numbers, other shapes than one waveform, rates no sound card h
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -23,9 +24,9 @@ import torch
 from torch import Tensor
 
 from snn_asr.data.resampling import Resampler
-from snn_asr.data.sound_file import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, SoundSource, open_sound, reason
+from snn_asr.data.sound_file import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, SoundSource, open_sound
 from snn_asr.errors import DataError, UsageError
-from snn_asr.files import atomic_path
+from snn_asr.files import write_bytes
 
 Samples: TypeAlias = "Tensor | np.ndarray | Sequence[float]"
 AudioSource: TypeAlias = "SoundSource | Samples"
@@ -102,11 +103,9 @@ def write_audio(path: str | Path, samples: Tensor, sample_rate: int) -> None:
         raise DataError("FLAC cannot hold a waveform without samples", path, "use .wav")
     # libsndfile scales floats by 32767 but reads by 32768; rounding here keeps a round trip exact.
     levels = (samples.double() * _FULL_SCALE).round().clamp(-_FULL_SCALE, _FULL_SCALE - 1)
-    with atomic_path(path) as temporary:
-        try:
-            soundfile.write(temporary, levels.short().numpy(), sample_rate, subtype="PCM_16", format=file_format)
-        except soundfile.LibsndfileError as error:
-            raise DataError(f"cannot write ({reason(error)})", path, "check the free space of its disk") from error
+    content = io.BytesIO()  # written by files.py, which tells a full disk from other faults
+    soundfile.write(content, levels.short().numpy(), sample_rate, subtype="PCM_16", format=file_format)
+    write_bytes(path, content.getvalue())
 
 
 def _resampled(blocks: Iterable[np.ndarray], from_rate: int, to_rate: int, name: object) -> Iterator[Tensor]:

@@ -167,7 +167,8 @@ def test_a_preparation_is_complete_only_with_its_options_and_files(tmp_path):
     assert not already_prepared(tmp_path, options | {"seed": 1})
     (tmp_path / "audio" / "a.flac").write_text("other sound")
     assert not already_prepared(tmp_path, options)
-    for name in (".train-1234abcd.json", ".prepared-1234abcd.json", "audio/.a-1234abcd.flac", ".own-settings.json"):
+    halves = (".train-1234abcd.part.json", ".prepared-1234abcd.part.json", "audio/.a-1234abcd.part.flac")
+    for name in (*halves, ".own-settings.json"):
         (tmp_path / name).touch()  # halves of files, and one that only looks like it
     discard_prepared(tmp_path, ["train"])
     left = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())

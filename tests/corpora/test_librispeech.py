@@ -136,13 +136,46 @@ def test_wrong_durations_are_one_error(small, tmp_path):
     path.write_bytes(flac(16000 * 60))
     with pytest.raises(DataError, match=r"not as published: dev-clean: 2\.\d\d minutes, published are 2\.00; restore"):
         prepare(small, tmp_path / "out")
-    path.write_bytes(b"fLaC and no more")
-    with pytest.raises(DataError, match="100-7000-0000.flac: not readable as audio"):
-        prepare(small, tmp_path / "out")
-    path.write_bytes(flac(0))
-    with pytest.raises(DataError, match="100-7000-0000.flac: its header does not say how long"):
+    assert not (tmp_path / "out" / "prepared.json").exists()
+
+
+def test_recordings_that_cannot_be_read_are_named_together_or_left_out(small, tmp_path, caplog):
+    chapter = small / "dev-clean" / "100" / "7000"
+    whole = (chapter / "100-7000-0000.flac").read_bytes()
+    (chapter / "100-7000-0000.flac").write_bytes(b"fLaC and no more")
+    (chapter / "100-7000-0001.flac").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"2 recordings .*0000.flac: not readable as audio.*0001.flac: cut short"):
         prepare(small, tmp_path / "out")
     assert not (tmp_path / "out" / "prepared.json").exists()
+    for shards in (1, 2):
+        out = tmp_path / f"out{shards}"
+        caplog.clear()
+        for number in range(shards, 0, -1):
+            prepare(small, out, partial=True, shard=Shard(number, shards) if shards > 1 else None)
+        assert len(read_manifest(out / "dev.json")) == 3 and caplog.text.count("left out") == 2
+
+
+@pytest.mark.parametrize("suffix", [".mp3", ".wav", ".ogg", ".opus"])
+def test_mirrors_in_other_formats_are_taken_and_their_counts_checked(suffix, small, tmp_path):
+    for path in small.rglob("*.flac"):
+        samples, rate = soundfile.read(path)
+        options = {"format": "OGG", "subtype": "OPUS"} if suffix == ".opus" else {}
+        soundfile.write(path.with_suffix(suffix), samples, rate, **options)
+        path.unlink()
+    assert prepare(small, tmp_path / "out") == prepare(small, tmp_path / "again")
+    utterances = read_manifest(tmp_path / "out" / "train.json")
+    assert len(utterances) == 23 and {each.wav.suffix for each in utterances.values()} == {suffix}
+    next(small.rglob(f"dev-clean/*/*/*{suffix}")).unlink()
+    with pytest.raises(DataError, match="dev-clean: 4 utterances of 2 speakers, published are 5 of 2"):
+        prepare(small, tmp_path / "less")
+
+
+def test_a_recording_in_two_formats_is_taken_once_with_a_word(small, tmp_path, caplog):
+    path = next(small.rglob("dev-clean/*/*/*.flac"))
+    soundfile.write(path.with_suffix(".wav"), *soundfile.read(path))
+    with pytest.raises(DataError, match="dev-clean: 1 recordings in a second format"):
+        prepare(small, tmp_path / "out")
+    assert prepare(small, tmp_path / "out", partial=True)["dev"]["utterances"] == 5
 
 
 def test_options_and_folders_that_cannot_work(small, tmp_path):

@@ -103,7 +103,7 @@ def test_a_killed_shard_goes_on_where_it_was(tmp_path, whole):
     assert process.exitcode == -signal.SIGKILL
     journal = next((out / SHARDS).rglob("*-1-of-2.jsonl"))
     journal.write_bytes(journal.read_bytes() + b'{"rank": 6, "id"')
-    (out / "audio" / ".train-0-12345678.flac").touch()
+    (out / "audio" / ".train-0-12345678.part.flac").touch()
     (out / "audio" / "train-2.flac").unlink()  # made again, although it had been done
     corpus = Corpus(out)
     assert corpus.run("1/2") == whole[0] and contents(out) == whole[1]
