@@ -17,10 +17,10 @@ recipes = typer.Typer(rich_markup_mode=None, help="List, show or copy the recipe
 @recipes.command("list")
 def list_recipes() -> None:
     """One line a recipe: its name, a tab, what it trains."""
-    from snn_asr.training import recipe
+    from snn_asr.training import recipe_files
 
-    for name, path in recipe.discover().items():
-        typer.echo(f"{name}\t{recipe.summary(path)}")
+    for name, path in recipe_files.discover().items():
+        typer.echo(f"{name}\t{recipe_files.summary(path)}")
 
 
 @recipes.command("show")
@@ -29,11 +29,18 @@ def show(
     overrides: Annotated[
         list[str] | None, typer.Argument(help="encoder=NAME for another encoder block.", metavar="[KEY=VALUE]...")
     ] = None,
+    keys: Annotated[bool, typer.Option("--keys", help="All keys: default, what they take, what they are for.")] = False,
 ) -> None:
-    """Print a recipe with its encoder block, as train would read it."""
-    from snn_asr.training import recipe
+    """Print a recipe as train would read it: merged with its encoder's block, each value with its source.
 
-    typer.echo(recipe.text(name, parse_overrides(overrides)), nl=False)
+    Nothing of the recipe runs.
+    """
+    from snn_asr.training import key_table, recipe
+
+    if keys:
+        typer.echo(key_table.of_recipe(recipe.merge(name, parse_overrides(overrides), trust=True)), nl=False)
+    else:
+        typer.echo(recipe.text(name, parse_overrides(overrides)), nl=False)
 
 
 @recipes.command("copy")
@@ -41,7 +48,7 @@ def copy(
     name: Recipe,
     folder: Annotated[Path, typer.Argument(help="Where to put the recipe's folder and encoders/.", metavar="FOLDER")],
 ) -> None:
-    """Copy a recipe and the encoder blocks to FOLDER, to change and train from there."""
-    from snn_asr.training import recipe
+    """Copy a recipe and the encoder blocks to FOLDER, to change and train from there; its file is printed."""
+    from snn_asr.training import recipe_files
 
-    typer.echo(recipe.copy(name, folder))
+    typer.echo(recipe_files.copy(name, folder))

@@ -106,9 +106,16 @@ class DataConfig:
     )
 
 
+# The keys of ModelConfig that are options of every encoder.
+ENCODER_KEYS = (
+    "bidirectional", "dropout", "smoothing", "learn_smoothing", "input_coding", "input_bits", "input_threshold",
+    "input_range",
+)
+
+
 @dataclass(frozen=True)
 class ModelConfig:
-    """The network. The keys from ``bidirectional`` to ``input_range`` are options of every encoder."""
+    """The network. ``encoder_options`` hold those of ENCODER_KEYS too, as ``encoders.build`` wants them."""
 
     encoder: str = _key("improved_v2", text(r".+", "the name of an encoder"), "the block of recipes/encoders to take")
     hidden_size: int = _key(256, whole(1, MOST_UNITS), "units of a layer, in each direction")
@@ -270,6 +277,11 @@ class Config:
         config.model.encoder_options.update(options)
         return config
 
+    def values(self) -> dict[str, Any]:
+        """Every key with its value."""
+        values = {name: getattr(getattr(self, part), name) for part, group in _PARTS.items() for name in _names(group)}
+        return values | {name: getattr(self.features, own) for name, (own, _) in FEATURE_KEYS.items()}
+
 
 _PARTS: dict[str, type] = {
     "data": DataConfig, "model": ModelConfig, "augmentation": AugmentationConfig, "batches": BatchConfig,
@@ -277,38 +289,38 @@ _PARTS: dict[str, type] = {
 }
 
 
+def _names(part: type) -> list[str]:
+    return [each.name for each in fields(part)]
+
+
 @dataclass(frozen=True)
 class Key:
-    """What ``recipes show --keys`` and the documentation tell of a key."""
+    """A key of every recipe: the part of the configuration that it belongs to, its default, what it takes, its help."""
 
     name: str
     part: str
     default: Any
-    takes: str
+    kind: Kind
     help: str
 
 
 def keys() -> dict[str, Key]:
     """Every key of every recipe, by name; those of one encoder's block alone are not among them."""
     found = [
-        Key(each.name, part, each.metadata["default"], each.metadata["kind"].words, each.metadata["help"])
+        Key(each.name, part, each.metadata["default"], each.metadata["kind"], each.metadata["help"])
         for part, group in _PARTS.items() for each in fields(group)
     ]
     plain = asdict(FeatureSettings())
     types = {each.name: str(each.type) for each in fields(FeatureSettings)}
     for name, (own, about) in FEATURE_KEYS.items():
-        found.append(Key(name, "features", plain[own], _TYPE_WORDS[types[own]], about))
+        found.append(Key(name, "features", plain[own], _TYPE_KINDS[types[own]], about))
     return {each.name: each for each in found}
 
 
-_TYPE_WORDS = {
-    "int": "a whole number", "float": "a number", "bool": "true or false", "str": "a name",
-    "float | None": "a number, or null",
-}
-_TYPE_KINDS = {
-    "int": Kind("a whole number", whole(-(1 << 31), 1 << 31).convert), "float": number(), "bool": flag(),
-    "str": text(r"(?s).*", "a name"), "int | None": optional(whole(-(1 << 31), 1 << 31)),
-    "float | None": optional(number()), "str | None": optional(text(r"(?s).*", "a name")),
+_ANY_WHOLE, _ANY_NAME = Kind("a whole number", whole(-(1 << 31), 1 << 31).convert), text(r"(?s).*", "a name")
+_TYPE_KINDS = {  # by annotation: what a parameter takes whose limits are known to its owner alone
+    "int": _ANY_WHOLE, "float": number(), "bool": flag(), "str": _ANY_NAME, "int | None": optional(_ANY_WHOLE),
+    "float | None": optional(number()), "str | None": optional(_ANY_NAME),
 }
 
 

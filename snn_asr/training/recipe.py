@@ -1,263 +1,238 @@
-"""Recipes: HyperPyYAML files found on disk, each composed with one encoder block.
+"""A recipe merged: defaults, what the encoder wants, what the recipe wants, a preset, and ``key=value`` on top.
 
-A recipe is a folder with a ``train.yaml``. Its key ``encoder: NAME`` chooses ``encoders/NAME.yaml``, a flat mapping
-whose keys are disjoint from the recipe's and are appended to it, so that two encoders trained from one recipe differ
-in that block alone. An override ``preset=NAME`` replaces the keys that ``presets/NAME.yaml`` holds: one of the
-recipe's own folder, or one for all recipes beside it; those of other encoders' blocks are passed over. Recipes are
-code: loading one builds the objects it names. Only training does that.
+    defaults of config.py  <  encoders/NAME.yaml  <  train.yaml  <  its ``encoders: NAME``
+                           <  presets/NAME.yaml  <  its ``encoders: NAME``  <  key=value
+
+Each is a mapping of keys to values, and a later one replaces the value of an earlier one as a whole. Keys that belong
+to the blocks of other encoders alone are passed over, so that recipes and presets can speak of several encoders. The
+mapping that comes out is HyperPyYAML, which makes recipes code: ``!new:``, ``!name:`` and ``!apply:`` build what they
+name. Only ``load`` does that; showing a recipe does not.
 """
 
 from __future__ import annotations
 
 import math
 import pydoc
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import snn_asr
+import yaml
+
 from snn_asr.errors import DataError, SnnAsrError, UsageError, unknown_name
-from snn_asr.files import write_bytes
+from snn_asr.network import encoders
+from snn_asr.training import config
+from snn_asr.training.config import Config
+from snn_asr.training.recipe_files import ENCODERS, Entry, RecipeFile, encoder_blocks, find, presets, read
 
-if TYPE_CHECKING:
-    from snn_asr.training.config import Config
-
-RECIPE_FILE = "train.yaml"
-ENCODERS = "encoders"
-PRESETS = "presets"
 PRESET = "preset"  # the override that names one
 PLACEHOLDER = "!PLACEHOLDER"
+DEFAULT, GIVEN = "default", "key=value"
+# Keys that change neither what is trained nor how it is compared.
+WITHOUT_EFFECT = ("feature_cache", "loader_workers")
 
 
-def recipes_folder() -> Path:
-    """The folder of all recipes: inside the installed package or, for an editable install, beside it."""
-    package = Path(snn_asr.__file__).parent
-    installed = package / "recipes"
-    return installed if installed.is_dir() else package.parent / "recipes"
+@dataclass(frozen=True)
+class Merged:
+    """A recipe with one encoder: every key with its value and where it comes from. ``block`` are the encoder's keys."""
+
+    path: Path
+    head: str
+    encoder: str
+    entries: dict[str, Entry]
+    block: dict[str, Entry]
+
+    def build(self) -> dict[str, Any]:
+        """All values, with the objects that the recipe names. Raises DataError where one cannot be built."""
+        from hyperpyyaml import load_hyperpyyaml
+        from ruamel.yaml.error import YAMLError
+
+        missing = [key for key, each in self.entries.items() if each.node.tag == PLACEHOLDER]
+        if missing:
+            raise UsageError(f"needs a value for '{missing[0]}'", self.path, f"give {missing[0]}=...")
+        pairs = [(_node(key), each.node) for key, each in self.entries.items()]
+        # Serialised without comments: HyperPyYAML builds other objects where one stands above a '!new:' in a list.
+        body = yaml.serialize(yaml.MappingNode("tag:yaml.org,2002:map", pairs), width=math.inf)
+        unbuilt = (YAMLError, pydoc.ErrorDuringImport, ImportError, AttributeError, KeyError, TypeError, ValueError)
+        try:
+            return load_hyperpyyaml(body)
+        except SnnAsrError:
+            raise
+        except unbuilt as error:
+            problem = " ".join(str(error).split())
+            raise DataError(f"cannot be loaded ({problem})", self.path, "correct the recipe or the overrides") from error
+
+    def config(self) -> Config:
+        """The values checked and typed. Raises UsageError for a value that cannot work, DataError as ``build`` does."""
+        values = self.build()
+        given = {key: value for key, value in values.items() if self.entries[key].source != DEFAULT}
+        if callable(given.get("optimizer")) and "weight_decay" in given:
+            raise UsageError("weight_decay", self.path, "give it to the optimizer's class, which the recipe names itself")
+        further = config.keys()["encoder_options"].kind.read("encoder_options", values["encoder_options"], self.path)
+        return Config.read(given | {"encoder_options": self._encoder_options(values) | further}, self.path)
+
+    def _encoder_options(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        known, options = encoders.option_names(self.encoder), {}
+        for key in (*config.ENCODER_KEYS, *self.block):
+            if key in known and values[key] is not None:
+                options[key] = values[key]
+            elif key in config.ENCODER_KEYS and key not in known and self.entries[key].source == GIVEN:
+                raise UsageError(f"{key}: {values[key]!r}", self.path, f"leave it out: encoder {self.encoder} has none")
+        return options
+
+    def identity(self, chosen: Config) -> dict[str, Any]:
+        """JSON values of everything that decides what is trained, by key in order: equal for two runs of one thing.
+
+        ``chosen`` is what ``config`` gives. Objects that the recipe builds count by what is written in it.
+        """
+        values = {key: _canonical(each.node) for key, each in self.entries.items() if key not in config.keys()}
+        for key, value in chosen.values().items():
+            plain, value = _plain(value)
+            values[key] = value if plain else _canonical(self.entries[key].node)
+        values |= values.pop("encoder_options")
+        return {key: values[key] for key in sorted(values) if key not in WITHOUT_EFFECT}
+
+    def text(self) -> str:
+        """The merged recipe as YAML, for reading: each value with its comment, or help, and where it comes from."""
+        given = [key for key, each in self.entries.items() if each.source == GIVEN]
+        lines, known = ([f"# Overrides: {' '.join(given)}"] if given else []) + [self.head], config.keys()
+        for part in (*dict.fromkeys(each.part for each in known.values()), f"encoder {self.encoder}"):
+            keys = [key for key in self.entries if (known[key].part if key in known else f"encoder {self.encoder}") == part]
+            lines += ["", f"# {part.capitalize()}", *(self._line(key, known.get(key)) for key in keys)] if keys else []
+        return "\n".join(lines) + "\n"
+
+    def _line(self, key: str, known: config.Key | None) -> str:
+        entry = self.entries[key]
+        pairs = [(_node(key), entry.node)]
+        first, *rest = yaml.serialize(
+            yaml.MappingNode("tag:yaml.org,2002:map", pairs, flow_style=False), width=math.inf
+        ).splitlines()
+        about = entry.comment or (known.help if known is not None else self.block[key].comment if key in self.block else "")
+        return "\n".join([f"{first:<27} # {about}{' ' if about else ''}[{entry.source}]", *rest])
 
 
-def discover() -> dict[str, Path]:
-    """Name to YAML file of every recipe that comes with the package."""
-    return {path.parent.name: path for path in sorted(recipes_folder().glob(f"*/{RECIPE_FILE}"))}
+def merge(
+    name_or_path: str | Path, overrides: Mapping[str, object] | None = None, trust: bool = False
+) -> Merged:
+    """A recipe with its encoder's block, a preset and overrides; nothing of it is built.
 
-
-def find(name_or_path: str | Path) -> Path:
-    """The YAML file of a recipe given as a YAML file, a folder that holds one, or a name in either case.
-
-    A file or folder on disk goes before a name, so that a copied recipe is the one that is used.
-    Raises UsageError where there is none.
+    Raises UsageError for an unknown recipe, encoder, preset or key, DataError for a file that cannot be read.
     """
-    path = Path(name_or_path)
-    for candidate in (path, path / RECIPE_FILE):
-        if candidate.is_file():
-            return candidate
-    recipes = discover()
-    for name, recipe in recipes.items():
-        if name.lower() == str(name_or_path).lower():
-            return recipe
-    if path.is_dir():
-        raise UsageError(f"no {RECIPE_FILE} in this folder", path, f"or name a recipe: {', '.join(recipes)}")
-    raise unknown_name("recipe", str(name_or_path), recipes)
+    path = find(name_or_path, trust)
+    given = {key: value for key, value in (overrides or {}).items() if not (key == PRESET and value is None)}
+    files = [read(path), *([_preset(path, given.pop(PRESET))] if PRESET in given else [])]
+    blocks = encoder_blocks(path)
+    named = [str(each.entries["encoder"].node.value) for each in files if "encoder" in each.entries]
+    encoder = str(given.get("encoder", [config.keys()["encoder"].default, *named][-1]))
+    if encoder not in blocks:
+        raise unknown_name("encoder", encoder, blocks, path)
+    block = read(blocks[encoder])
+    entries = {key: Entry(_node(each.default), DEFAULT) for key, each in config.keys().items()} | block.entries
+    for file in files:
+        entries |= _known_entries(file, encoder, entries, blocks)
+    for key, value in given.items():
+        if key not in entries:
+            raise unknown_name("key", key, {PRESET, *entries}, path)
+        entries[key] = Entry(_node(value), GIVEN)
+    return Merged(path, files[0].head, encoder, entries | {"encoder": Entry(_node(encoder), entries["encoder"].source)},
+                  {key: each for key, each in block.entries.items() if key not in config.keys()})
 
 
-def encoder_blocks(recipe: Path) -> dict[str, Path]:
-    """Name to YAML file of a recipe's encoder blocks: those in ``encoders/`` beside its own folder, or else ours."""
-    return _beside(recipe, ENCODERS)
+def load(
+    name_or_path: str | Path, overrides: Mapping[str, object] | None = None, trust: bool = False
+) -> Config:
+    """The checked configuration of a recipe with its encoder block and ``overrides``; builds the objects it names.
 
-
-def presets(recipe: Path) -> dict[str, Path]:
-    """Name to YAML file of the presets a recipe may be trained with: those for all recipes, and its own."""
-    own = (recipe.resolve().parent / PRESETS).glob("*.yaml")
-    return _beside(recipe, PRESETS) | {path.stem: path for path in sorted(own)}
-
-
-def _beside(recipe: Path, name: str) -> dict[str, Path]:
-    beside = recipe.resolve().parent.parent / name
-    folder = beside if beside.is_dir() else recipes_folder() / name
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-
-
-def summary(recipe: Path) -> str:
-    """The first comment line of a recipe."""
-    lines = _read(recipe).splitlines()
-    return next((line.lstrip("# ").rstrip() for line in lines if line.startswith("#")), "")
-
-
-def load(name_or_path: str | Path, overrides: Mapping[str, object] | None = None) -> Config:
-    """The checked configuration of a recipe with its encoder block and ``overrides``.
-
-    Raises UsageError for an unknown key, encoder or recipe and for a value that cannot work, DataError for a recipe
-    that is not HyperPyYAML or names what does not exist.
+    Raises what ``merge`` and ``Merged.config`` raise.
     """
-    from snn_asr.training.config import Config  # here, so that recipes are listed without importing torch
-
-    return Config.read(build(name_or_path, overrides), find(name_or_path))
+    return merge(name_or_path, overrides, trust).config()
 
 
-def build(name_or_path: str | Path, overrides: Mapping[str, object] | None = None) -> dict[str, Any]:
-    """Compose a recipe with its encoder block, apply ``overrides`` and build everything it names.
-
-    Raises UsageError for an unknown key, encoder or recipe and for a value that is still to be given, DataError for a
-    recipe that is not HyperPyYAML or names what does not exist.
-    """
-    from hyperpyyaml import load_hyperpyyaml
-    from ruamel.yaml.error import YAMLError
-
-    recipe, values = find(name_or_path), _plain(overrides)
-    composed = _compose(recipe, values)
-    values.pop(PRESET, None)
-    _check_keys(recipe, composed, values)
-    try:
-        return load_hyperpyyaml(_without_comments(composed), values)
-    except SnnAsrError:
-        raise
-    except (YAMLError, pydoc.ErrorDuringImport, ImportError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"cannot be loaded ({error})", recipe, "correct the recipe or the overrides") from error
+def text(name_or_path: str | Path, overrides: Mapping[str, object] | None = None) -> str:
+    """The merged recipe, for reading. Nothing of it is built."""
+    return merge(name_or_path, overrides, trust=True).text()
 
 
 def keys(name_or_path: str | Path, encoder: str) -> set[str]:
     """The keys that overrides may name with ``encoder``. Raises UsageError for an unknown recipe or encoder."""
-    recipe = find(name_or_path)
-    return {PRESET, *_top_level(_compose(recipe, {"encoder": encoder}), recipe)}
+    return {PRESET, *merge(name_or_path, {"encoder": encoder}).entries}
 
 
-def text(name_or_path: str | Path, overrides: Mapping[str, object] | None = None) -> str:
-    """The composed recipe, for reading; overrides other than the encoder are named in a comment at its head."""
-    recipe, values = find(name_or_path), _plain(overrides)
-    composed = _compose(recipe, values)
-    _check_keys(recipe, composed, {key: value for key, value in values.items() if key != PRESET}, complete=False)
-    if not values:
-        return composed
-    return f"# Overrides: {' '.join(f'{key}={value}' for key, value in values.items())}\n{composed}"
-
-
-def copy(name_or_path: str | Path, folder: str | Path) -> Path:
-    """Copy a recipe's folder, the encoder blocks and the shared presets into ``folder``.
-
-    Returns the copied recipe's folder. Raises UsageError, before anything is written, where a file exists with other
-    content.
-    """
-    recipe, folder = find(name_or_path), Path(folder)
-    target = folder / recipe.resolve().parent.name
-    pairs = [(source, target / source.relative_to(recipe.parent)) for source in _files(recipe.parent)]
-    for name in (ENCODERS, PRESETS):
-        pairs += [(source, folder / name / source.name) for source in _beside(recipe, name).values()]
-    contents = {copied: source.read_bytes() for source, copied in pairs}
-    for copied, content in contents.items():
-        if copied.exists() and not (copied.is_file() and copied.read_bytes() == content):
-            raise UsageError("exists already and differs", copied, "choose another folder")
-    for copied, content in contents.items():
-        write_bytes(copied, content)
-    return target
-
-
-def _compose(recipe: Path, values: Mapping[str, object]) -> str:
-    """The text of a recipe with its encoder block and the preset it is given."""
-    composed = _with_encoder(recipe, values)
-    name = values.get(PRESET)
-    if name is None:
-        return composed
+def _preset(recipe: Path, name: object) -> RecipeFile:
     found = presets(recipe)
-    if name not in found:
+    if str(name) not in found:
         raise unknown_name(PRESET, str(name), found, recipe)
-    return _replaced(composed, recipe, found[name])
+    return read(found[str(name)])
 
 
-def _replaced(composed: str, recipe: Path, preset: Path) -> str:
-    """The text with every key of the preset that it has replaced by the preset's, comments between keys kept."""
-    body = _read(preset)
-    lines, known, given = composed.splitlines(), _segments(composed, recipe), _segments(body, preset)
-    blocks = encoder_blocks(recipe).values()
-    for key in given.keys() - known.keys():
-        if all(key not in _top_level(_read(block), block) for block in blocks):
-            raise unknown_name("key", key, known, preset)
-    replaced = [(span, given[key]) for key, span in known.items() if key in given]
-    for span, new in sorted(replaced, key=lambda each: each[0].start, reverse=True):
-        lines[span.start : span.stop] = body.splitlines()[new.start : new.stop]
-    return "\n".join(lines) + "\n"
+def _known_entries(
+    file: RecipeFile, encoder: str, known: Mapping[str, Entry], blocks: Mapping[str, Path]
+) -> dict[str, Entry]:
+    """The entries of a recipe or preset for ``encoder``, without those that other encoders' blocks alone know.
+
+    A key that nothing knows may stand for a value that others refer to (``!ref <key>``). Raises UsageError for others.
+    """
+    for name in file.by_encoder:
+        if name not in blocks:
+            raise unknown_name("encoder", name, blocks, f"{file.path}, {ENCODERS}")
+    chosen = file.for_encoder(encoder)
+    referred = set(_references(each.node for each in chosen.values()))
+    entries, others = {}, None
+    for key, each in chosen.items():
+        if key in known or key in referred or each.node.tag == PLACEHOLDER:
+            entries[key] = each
+            continue
+        others = others if others is not None else {name for path in blocks.values() for name in read(path).entries}
+        if key not in others or key in file.by_encoder.get(encoder, {}):
+            raise unknown_name("key", key, {*known, *others}, file.path)
+    return entries
 
 
-def _segments(body: str, path: Path) -> dict[str, range]:
-    """The lines of each top-level key with its value, without the comments that follow it."""
-    lines, starts = body.splitlines(), {key.value: key.start_mark.line for key, _ in _pairs(body, path)}
-    segments = {}
-    for (key, start), stop in zip(starts.items(), [*list(starts.values())[1:], len(lines)], strict=True):
-        while stop > start + 1 and (not lines[stop - 1].strip() or lines[stop - 1].lstrip().startswith("#")):
-            stop -= 1
-        segments[key] = range(start, stop)
-    return segments
+def _references(nodes: Iterable[yaml.Node]) -> Iterator[str]:
+    """The keys that ``!ref <key>`` and ``!copy <key>`` name anywhere below these nodes."""
+    waiting = list(nodes)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, yaml.MappingNode):
+            waiting += [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+        elif node.tag in ("!ref", "!copy"):
+            yield from re.findall(r"<(\w+)", node.value)
 
 
-def _with_encoder(recipe: Path, values: Mapping[str, object]) -> str:
-    """The text of a recipe followed by that of the encoder block it chooses (none if it has no key ``encoder``)."""
-    body = _read(recipe)
-    nodes = _top_level(body, recipe)
-    if "encoder" not in nodes:
-        return body
-    encoder = str(values.get("encoder", nodes["encoder"].value))
-    blocks = encoder_blocks(recipe)
-    if encoder not in blocks:
-        raise unknown_name("encoder", encoder, blocks, recipe)
-    block = _read(blocks[encoder])
-    shared = sorted(nodes.keys() & _top_level(block, blocks[encoder]).keys())
-    if shared:
-        raise DataError(f"key '{shared[0]}' is also a key of {recipe}", blocks[encoder], "rename it in one of the two")
-    return f"{body.rstrip()}\n\n# Encoder block: {encoder}\n{block.rstrip()}\n"
-
-
-def _check_keys(recipe: Path, composed: str, values: Mapping[str, object], complete: bool = True) -> None:
-    """Every override names a key and, if ``complete``, every placeholder has its override."""
-    nodes = _top_level(composed, recipe)
-    for key in values:
-        if key not in nodes:
-            raise unknown_name("key", key, nodes, recipe)
-    missing = [key for key, node in nodes.items() if node.tag == PLACEHOLDER and values.get(key) is None]
-    if complete and missing:
-        flag = f"--{missing[0].replace('_', '-')}"
-        raise UsageError(f"needs a value for '{missing[0]}'", recipe, f"give {missing[0]}=... (or {flag})")
-
-
-def _top_level(body: str, path: Path) -> dict:
-    """Key to YAML node of a mapping, with tags read but nothing built."""
-    return {key.value: value for key, value in _pairs(body, path)}
-
-
-def _pairs(body: str, path: Path) -> list:
-    """Nodes of keys and values of a mapping, in order."""
-    import yaml
-
+def _node(value: object) -> yaml.Node:
+    """The YAML node of a plain value; paths are texts, tuples lists."""
     try:
-        node = yaml.compose(body, Loader=yaml.SafeLoader)
+        plain = str(value) if isinstance(value, Path) else value
+        return yaml.compose(yaml.safe_dump(plain, default_flow_style=True, width=math.inf), Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
-        raise DataError(f"not YAML ({error})", path, "correct it") from error
-    if not isinstance(node, yaml.MappingNode):
-        raise DataError("not a mapping of keys to values", path, "correct it")
-    return node.value
+        raise UsageError(f"{value!r} is no value of a recipe", None, "give a number, text, list or mapping") from error
 
 
-def _without_comments(body: str) -> str:
-    """The same YAML without its comments, since HyperPyYAML builds other objects where one stands above a ``!new:`` in
-    a list, and says nothing."""
-    import yaml
-
-    return yaml.serialize(yaml.compose(body, Loader=yaml.SafeLoader), width=math.inf)
-
-
-def _plain(overrides: Mapping[str, object] | None) -> dict[str, object]:
-    """A copy in types YAML can write: paths as strings."""
-    return {key: str(value) if isinstance(value, Path) else value for key, value in (overrides or {}).items()}
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot be read ({error})", path) from error
+def _plain(value: Any) -> tuple[bool, Any]:
+    """Whether a value is one that JSON has, and that value."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return True, value
+    if isinstance(value, (list, tuple)):
+        parts = [_plain(each) for each in value]
+        return all(plain for plain, _ in parts), [each for _, each in parts]
+    if isinstance(value, Mapping):
+        pairs = {str(key): _plain(each) for key, each in value.items()}
+        return all(plain for plain, _ in pairs.values()), {key: each for key, (_, each) in sorted(pairs.items())}
+    return False, None
 
 
-def _files(folder: Path) -> Iterable[Path]:
-    """The visible files of a folder, recursively, without Python's caches."""
-    for path in sorted(folder.rglob("*")):
-        parts = path.relative_to(folder).parts
-        if path.is_file() and not any(part.startswith(".") or part == "__pycache__" for part in parts):
-            yield path
+def _canonical(node: yaml.Node) -> Any:
+    """What is written in a node, as JSON: its tag, where that is not YAML's own, with its parts in order of keys."""
+    if isinstance(node, yaml.MappingNode):
+        value: Any = dict(sorted((str(key.value), _canonical(each)) for key, each in node.value))
+    elif isinstance(node, yaml.SequenceNode):
+        value = [_canonical(each) for each in node.value]
+    elif node.tag.startswith("!"):
+        value = node.value
+    else:
+        value = _plain(yaml.safe_load(yaml.serialize(node)))[1]
+    return {node.tag: value} if node.tag.startswith("!") else value

@@ -27,7 +27,7 @@ def test_every_recipe_that_comes_with_the_package_describes_a_model(name, preset
 def test_every_key_has_a_default_that_it_takes_and_a_line_of_help():
     assert Config.read({name: each.default for name, each in config.keys().items()}) == Config()
     for name, each in config.keys().items():
-        assert each.help and each.takes and "\n" not in each.help + each.takes, name
+        assert each.help and each.kind.words and "\n" not in each.help + each.kind.words, name
 
 
 @pytest.mark.parametrize("key", config.keys())

@@ -1,0 +1,195 @@
+"""Recipes on disk: which there are, where they lie, what a file of them says, and copies to change.
+
+A recipe is a folder with a ``train.yaml``. Beside the folders lie ``encoders/NAME.yaml``, what one encoder wants of
+every recipe, and ``presets/NAME.yaml``, sets of keys for every recipe; a recipe may have ``presets/`` of its own.
+Reading a file builds nothing: its values stay YAML nodes (recipe.py merges and builds them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+import snn_asr
+from snn_asr.errors import DataError, UsageError, unknown_name
+from snn_asr.files import write_bytes
+
+RECIPE_FILE = "train.yaml"
+ENCODERS = "encoders"  # the folder of blocks, and the key of a recipe that holds what it wants of single encoders
+PRESETS = "presets"
+SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The value of a key: its YAML node, the file or words it comes from, and the comment that stands with it there."""
+
+    node: yaml.Node
+    source: str
+    comment: str = ""
+
+
+@dataclass(frozen=True)
+class RecipeFile:
+    """What one YAML file says: its keys and, under ``encoders``, those for single encoders; its leading comment."""
+
+    path: Path
+    head: str
+    entries: dict[str, Entry]
+    by_encoder: dict[str, dict[str, Entry]]
+
+    def for_encoder(self, encoder: str) -> dict[str, Entry]:
+        """The keys that hold for an encoder: those for all, and in their place those for it alone."""
+        return self.entries | self.by_encoder.get(encoder, {})
+
+
+def recipes_folder() -> Path:
+    """The folder of all recipes: inside the installed package or, for an editable install, beside it."""
+    package = Path(snn_asr.__file__).parent
+    installed = package / "recipes"
+    return installed if installed.is_dir() else package.parent / "recipes"
+
+
+def discover() -> dict[str, Path]:
+    """Name to YAML file of every recipe that comes with the package."""
+    return {path.parent.name: path for path in sorted(recipes_folder().glob(f"*/{RECIPE_FILE}"))}
+
+
+def find(name_or_path: str | Path, trust: bool = False) -> Path:
+    """The YAML file of a recipe: one that comes with the package, by its name in either case, or a file by its path.
+
+    Recipes are code. So a folder is searched for a ``train.yaml`` only with ``trust``: what was meant to be a model or
+    a run must never be read as a recipe. Raises UsageError where there is no recipe.
+    """
+    recipes = discover()
+    for name, recipe in recipes.items():
+        if name.lower() == str(name_or_path).lower():
+            return recipe
+    path = Path(name_or_path)
+    if path.is_file() and (trust or path.suffix in SUFFIXES):
+        return path
+    inside = path / RECIPE_FILE
+    if inside.is_file() and trust:
+        return inside
+    if inside.is_file():
+        raise UsageError(f"a folder; the code of its {RECIPE_FILE} is not run unasked", path, f"name {inside} itself, "
+                         "or give --trust")
+    if path.is_dir():
+        raise UsageError(f"no {RECIPE_FILE} in this folder", path, f"or name a recipe: {', '.join(recipes)}")
+    if path.is_file():
+        raise UsageError("not a recipe by its name, which would end in .yaml", path, "name another file, or --trust it")
+    raise unknown_name("recipe", str(name_or_path), recipes)
+
+
+def encoder_blocks(recipe: Path) -> dict[str, Path]:
+    """Name to YAML file of a recipe's encoder blocks: those in ``encoders/`` beside its own folder, or else ours."""
+    return _beside(recipe, ENCODERS)
+
+
+def presets(recipe: Path) -> dict[str, Path]:
+    """Name to YAML file of the presets a recipe may be trained with: those for all recipes, and its own."""
+    own = (recipe.resolve().parent / PRESETS).glob("*.yaml")
+    return _beside(recipe, PRESETS) | {path.stem: path for path in sorted(own)}
+
+
+def display_name(recipe: Path) -> str:
+    """What a run's folder calls its recipe: the name of one that comes with the package, else the file's path."""
+    names = {path.resolve(): name for name, path in discover().items()}
+    return names.get(recipe.resolve(), str(recipe.resolve()))
+
+
+def summary(recipe: Path) -> str:
+    """The first comment line of a recipe."""
+    return read(recipe).head.partition("\n")[0].lstrip("# ").rstrip()
+
+
+def copy(name_or_path: str | Path, folder: str | Path) -> Path:
+    """Copy a recipe's folder, the encoder blocks and the shared presets into ``folder``; nothing of them runs.
+
+    Returns the copied recipe's file. Raises UsageError, before anything is written, where a file exists with other
+    content.
+    """
+    recipe, folder = find(name_or_path, trust=True), Path(folder)
+    target = folder / recipe.resolve().parent.name
+    pairs = [(source, target / source.relative_to(recipe.parent)) for source in _files(recipe.parent)]
+    for name in (ENCODERS, PRESETS):
+        pairs += [(source, folder / name / source.name) for source in _beside(recipe, name).values()]
+    contents = {copied: source.read_bytes() for source, copied in pairs}
+    for copied, content in contents.items():
+        if copied.exists() and not (copied.is_file() and copied.read_bytes() == content):
+            raise UsageError("exists already and differs", copied, "choose another folder")
+    for copied, content in contents.items():
+        write_bytes(copied, content)
+    return target / recipe.name
+
+
+def read(path: Path) -> RecipeFile:
+    """What a file says. Raises DataError for one that is no YAML mapping of keys to values, or gives a key twice."""
+    try:
+        body = path.read_text(encoding="utf-8-sig")
+        node = yaml.compose(body, Loader=yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot be read ({error})", path) from error
+    except yaml.YAMLError as error:
+        raise DataError(f"not YAML ({error})", path, "correct it") from error
+    source, lines = f"{path.resolve().parent.name}/{path.name}", body.splitlines()
+    head = []
+    for line in lines:
+        if not line.startswith("#"):
+            break
+        head.append(line)
+    entries = _entries(node, lines, len(head), path, source) if node is not None else {}
+    own = entries.pop(ENCODERS, None)
+    by_encoder = {}
+    for name, each in (_entries(own.node, lines, 0, path, source) if own is not None else {}).items():
+        by_encoder[name] = _entries(each.node, lines, 0, path, f"{source}, {ENCODERS}: {name}")
+    return RecipeFile(path, "\n".join(head), entries, by_encoder)
+
+
+def _entries(node: yaml.Node, lines: list[str], first_line: int, path: Path, source: str) -> dict[str, Entry]:
+    if not isinstance(node, yaml.MappingNode):
+        raise DataError("not a mapping of keys to values", path, "correct it")
+    entries: dict[str, Entry] = {}
+    ends = [key.start_mark.line for key, _ in node.value[1:]] + [node.end_mark.line]
+    for (key, value), end in zip(node.value, ends, strict=True):
+        if key.value in entries:
+            raise DataError(f"cannot be loaded (key '{key.value}' is given twice)", path, "keep one of the two")
+        entries[key.value] = Entry(value, source, _comment(key, value, lines, first_line, end))
+    return entries
+
+
+def _comment(key: yaml.Node, value: yaml.Node, lines: list[str], first_line: int, end: int) -> str:
+    """The comment of a key: lines above it at its own indent, behind it, and deeper ones below a value of one line."""
+    line, words = key.start_mark.line, []
+    above = line - 1
+    indent = " " * key.start_mark.column + "#"
+    while above >= first_line and lines[above].startswith(indent):
+        words.insert(0, lines[above])
+        above -= 1
+    one_line = value.start_mark.line == line and value.end_mark.line == line
+    behind = lines[line][value.end_mark.column if one_line else key.end_mark.column + 1 :].strip()
+    if behind.startswith("#"):
+        words.append(behind)
+    if one_line:
+        for below in lines[line + 1 : end]:
+            if not below.lstrip().startswith("#") or below.startswith(indent):
+                break
+            words.append(below)
+    return " ".join(each.strip().lstrip("# ") for each in words)
+
+
+def _beside(recipe: Path, name: str) -> dict[str, Path]:
+    beside = recipe.resolve().parent.parent / name
+    folder = beside if beside.is_dir() else recipes_folder() / name
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def _files(folder: Path) -> Iterable[Path]:
+    """The visible files of a folder, recursively, without Python's caches."""
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        if path.is_file() and not any(part.startswith(".") or part == "__pycache__" for part in parts):
+            yield path
