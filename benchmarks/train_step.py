@@ -76,12 +76,9 @@ class Row(Timed):
 
 def options(name: str) -> dict[str, object]:
     """What the recipes build the encoder with."""
-    from hyperpyyaml import load_hyperpyyaml
-
     from snn_asr.training import recipe
 
-    block = (recipe.recipes_folder() / recipe.ENCODERS / f"{name}.yaml").read_text(encoding="utf-8")
-    return load_hyperpyyaml(f"bidirectional: false\ndropout: {DROPOUT}\n{block}")["encoder_options"]
+    return recipe.load("FSDD", {"encoder": name, "dropout": DROPOUT}).model.encoder_options
 
 
 def make(name: str, shape: Shape) -> tuple[Callable[[], object], Callable[[], list[float]]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from snn_asr.cli.options import split_commas
+from snn_asr.cli.options import Trust, split_commas
 
 if TYPE_CHECKING:
     from snn_asr.reports.papers import Analysis
@@ -22,7 +22,7 @@ NUMBERS = "analysis.json"
 
 def analyze(
     target: Annotated[
-        str, typer.Argument(help="A recipe (name, folder or file), or a model or run folder.", metavar="RECIPE | MODEL")
+        str, typer.Argument(help="A recipe (name or file), or a model or run folder.", metavar="RECIPE | MODEL")
     ],
     audio: Annotated[
         Path | None, typer.Option("--input", help="An utterance to look at a model with, instead of noise.")
@@ -34,6 +34,7 @@ def analyze(
         typer.Option(help="Of a recipe, with commas; else lif, improved_v1, improved_v2, lstm where it has them."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of weights, noise and projections.", min=0)] = 0,
+    trust: Trust = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
 ) -> None:
     """Measure and draw gradients, parameters and events.
@@ -45,7 +46,7 @@ def analyze(
     from snn_asr.reports import figures
 
     figures.check(file_format)
-    analysis = _analysis(target, audio, encoders, seed)
+    analysis = _analysis(target, audio, encoders, seed, trust)
     paths = figures.draw(analysis, output_folder, file_format)
     numbers = analysis.to_json() | {"figures": {name: str(path) for name, path in paths.items()}}
     write_json(output_folder / NUMBERS, numbers)
@@ -55,7 +56,7 @@ def analyze(
         typer.echo("\n".join([*_key_numbers(analysis), *map(str, paths.values()), str(output_folder / NUMBERS)]))
 
 
-def _analysis(target: str, audio: Path | None, encoders: str | None, seed: int) -> Analysis:
+def _analysis(target: str, audio: Path | None, encoders: str | None, seed: int, trust: bool) -> Analysis:
     from snn_asr.errors import UsageError
     from snn_asr.reports import papers
 
@@ -65,7 +66,7 @@ def _analysis(target: str, audio: Path | None, encoders: str | None, seed: int) 
         if audio is None:
             typer.echo(f"{target}: noise is not what it was trained on; give it speech with --input", err=True)
         return papers.of_model(target, seed, audio)
-    path = _find_recipe(target)
+    path = _find_recipe(target, trust)
     if audio is not None:
         raise UsageError("a recipe's encoders are untrained", "--input", "name a model to look at an utterance with")
     return papers.of_recipe(target, _recipe_configs(path, encoders), seed)
@@ -81,14 +82,14 @@ def _is_model(target: str) -> bool:
         return False
 
 
-def _find_recipe(target: str) -> Path:
+def _find_recipe(target: str, trust: bool) -> Path:
     from snn_asr.errors import UsageError
-    from snn_asr.training import recipe
+    from snn_asr.training import recipe_files
 
     try:
-        return recipe.find(target)
+        return recipe_files.find(target, trust)
     except UsageError as error:
-        if not Path(target).exists():
+        if not Path(target).exists() or (Path(target) / recipe_files.RECIPE_FILE).exists():
             raise
         todo = "give the output folder of a finished 'snn-asr train', or name a recipe"
         raise UsageError("neither a finished model nor a recipe", target, todo) from error
@@ -97,9 +98,9 @@ def _find_recipe(target: str) -> Path:
 def _recipe_configs(path: Path, encoders: str | None) -> dict[str, Config]:
     """The recipe's configuration with each of the encoders, by name."""
     from snn_asr.errors import UsageError
-    from snn_asr.training import recipe
+    from snn_asr.training import recipe, recipe_files
 
-    blocks = recipe.encoder_blocks(path)
+    blocks = recipe_files.encoder_blocks(path)
     names = [each for each in ENCODERS if each in blocks]
     if encoders is not None:
         names = split_commas(encoders)

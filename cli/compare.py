@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from snn_asr.cli.options import parse_overrides, split_commas
+from snn_asr.cli.options import Trust, parse_overrides, split_commas
 
 
 def compare(
@@ -26,6 +26,7 @@ def compare(
     jobs: Annotated[int, typer.Option(help="Runs to train at a time, sharing the processor's cores.", min=1)] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     baseline: Annotated[str | None, typer.Option(help="The row to compare with; else gru, else lstm.")] = None,
+    trust: Trust = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
     """Show encoders, or runs, side by side in one table.
@@ -34,11 +35,13 @@ def compare(
     """
     from snn_asr.errors import UsageError
     from snn_asr.reports import comparison, table
-    from snn_asr.training import recipe
+    from snn_asr.training import recipe_files
 
     words = [each for each in targets if "=" not in each or Path(each).is_dir()]
     overrides = parse_overrides(each for each in targets if each not in words)
     runs = [each for each in words if (Path(each) / "run.json").is_file()]
+    if not words:
+        raise UsageError("nothing to compare", targets[0], "name a recipe, or folders of finished runs")
     if runs == words:
         if overrides:
             raise UsageError("finished runs take no key=value", targets[-1], "name a recipe to train")
@@ -47,13 +50,13 @@ def compare(
         other = next(each for each in words if each not in runs)
         raise UsageError("not the folder of a run", other, "give one recipe, or only folders of finished runs")
     else:
-        recipe.find(words[0])
+        path = recipe_files.find(words[0], trust)
         if output_folder is None:
             raise UsageError("training needs a place for the runs", "--output-folder", "give a folder")
-        from snn_asr.training.run import train_encoders
+        from snn_asr.training.sweep import train_encoders
 
         names = split_commas(encoders)
-        folders = train_encoders(words[0], names, seeds, data_folder, output_folder, device, overrides, jobs)
+        folders = train_encoders(path, names, seeds, data_folder, output_folder, device, overrides, jobs)
     rows = comparison.compare_runs(folders, baseline)
     if as_json:
         typer.echo(json.dumps(comparison.to_json(rows), indent=2))

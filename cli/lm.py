@@ -88,7 +88,7 @@ def _recipe_data(name: str, data_folder: Path | None, tokens: Tokens | None) -> 
     from snn_asr.errors import UsageError
     from snn_asr.training import recipe
 
-    nodes = yaml.compose(recipe.text(recipe.find(name)), Loader=yaml.SafeLoader).value
+    nodes = yaml.compose(recipe.text(name), Loader=yaml.SafeLoader).value
     values = {key.value: value.value for key, value in nodes if isinstance(value, yaml.ScalarNode)}
     if data_folder is None:
         raise UsageError("a recipe needs its data", "--data-folder", "give the folder from 'snn-asr prepare'")

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Annotated
+
+import typer
 
 from snn_asr.errors import UsageError
+
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run the code of a recipe that is named by its folder.", show_default=False)
+]
 
 
 def split_commas(words: str) -> list[str]:

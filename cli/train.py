@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from snn_asr.cli.options import parse_overrides
+from snn_asr.cli.options import Trust, parse_overrides
 
 
 def train(
     recipe: Annotated[
-        str, typer.Argument(help="A recipe's name, folder or file. Recipes are code.", metavar="RECIPE")
+        str, typer.Argument(help="A recipe's name or file; a folder with --trust. Recipes are code.", metavar="RECIPE")
     ],
     output_folder: Annotated[Path, typer.Option(help="The run folder: log, checkpoint, model, test results.")],
     data_folder: Annotated[
@@ -24,8 +24,10 @@ def train(
     precision: Annotated[
         str | None, typer.Option(help="fp32, bf16 (mixed: products in bfloat16, states in float32) or fp64.")
     ] = None,
+    trust: Trust = False,
     options: Annotated[
-        list[str] | None, typer.Argument(help="Keys of the recipe or its encoder block.", metavar="KEY=VALUE")
+        list[str] | None,
+        typer.Argument(help="Keys, as 'snn-asr recipes show RECIPE --keys' lists them.", metavar="KEY=VALUE"),
     ] = None,
 ) -> None:
     """Train a recipe, then decode and score its test set.
@@ -37,11 +39,10 @@ def train(
     those of all together.
     """
     from snn_asr import processes
-    from snn_asr.training import run
+    from snn_asr.training import recipe_files, run
 
     overrides = parse_overrides(options) | ({} if precision is None else {"precision": precision})
-    folder = run.train(
-        recipe, data_folder, output_folder, device=device, seed=seed, resume=resume, overrides=overrides
-    )
+    path = recipe_files.find(recipe, trust)
+    folder = run.train(path, data_folder, output_folder, device=device, seed=seed, resume=resume, overrides=overrides)
     if processes.is_main():
         typer.echo(folder / "model")

@@ -78,11 +78,12 @@ class BucketedBatches:
     """Batches of similar lengths with at most ``batch_frames`` frames: shortest first in epoch 1, then shuffled.
 
     Where several processes train, each gets its share of every batch, which may be empty. Of the batches of an epoch
-    only a multiple of ``accumulation`` is taken.
+    only a multiple of ``accumulation`` is taken: as many as make whole training steps.
 
     ``batch_utterances`` above 0 limits their number too. Where all lengths are equal, as with segments, there is no
     shortest: every epoch is shuffled, and batches are full. ``curriculum`` lists (frames, epochs): for so many epochs
-    only utterances of at most so many frames are taken (at least the shortest batch), after the last pair all are.
+    only utterances of at most so many frames are taken (where they make no training step, the shortest batches that
+    make one), after the last pair all are.
     """
 
     def __init__(
@@ -106,14 +107,26 @@ class BucketedBatches:
         self.set_epoch(1)
 
     def set_epoch(self, epoch: int) -> None:
+        batches = self._of_epoch(epoch)
+        self._batches = [self._share(batch) for batch in batches] if processes.world() > 1 else batches
+
+    def steps(self, epochs: int) -> list[int]:
+        """Training steps of each of the first ``epochs`` epochs."""
+        first = range(1, min(epochs, len(self._limits)) + 1)
+        short = [len(self._of_epoch(epoch)) // self.accumulation for epoch in first]
+        return short + [self.full_epoch // self.accumulation] * (epochs - len(short))
+
+    def _of_epoch(self, epoch: int) -> list[list[int]]:
+        """The batches of all processes together."""
         self._shuffled.set_epoch(epoch)
         batches = list(self._ordered if epoch == 1 else self._shuffled)
         if epoch <= len(self._limits):
             limit = self._limits[epoch - 1]
             kept = ([index for index in batch if self._lengths[index] <= limit] for batch in batches)
-            batches = [batch for batch in kept if batch] or [min(batches, key=self._longest)]
-        batches = batches[: self._whole_steps(len(batches))]
-        self._batches = [self._share(batch) for batch in batches] if processes.world() > 1 else batches
+            short = [batch for batch in kept if batch]
+            enough = len(short) >= self.accumulation
+            batches = short if enough else sorted(batches, key=self._longest)[: self.accumulation]
+        return batches[: self._whole_steps(len(batches))]
 
     def _whole_steps(self, batches: int) -> int:
         return max(batches - batches % self.accumulation, min(batches, self.accumulation))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -14,6 +14,7 @@ from snn_asr.files import read_json_object
 from snn_asr.network.model_folder import find_model
 from snn_asr.scoring.error_rates import ErrorCounts, check_unit, score
 from snn_asr.scoring.significance import compare, mean_rate
+from snn_asr.training.identity import Identity, fingerprint_of
 
 BASELINES = ("gru", "lstm")  # taken in this order where none is named
 FEWEST_SPEAKERS = 5  # whose utterances are then resampled together: they share a voice, and perhaps recordings
@@ -24,6 +25,9 @@ class FinishedRun:
     """What comparing needs of one run folder."""
 
     encoder: str
+    recipe: str
+    settings: dict[str, Any]  # what decided the result, as far as the run folder says it
+    group: str  # equal for runs that differ in the seed alone
     overrides: dict[str, Any]
     metrics: dict[str, Any]
     counts: dict[str, ErrorCounts]
@@ -76,7 +80,25 @@ def read_run(folder: str | Path) -> FinishedRun:
     with of_one_shape(folder / "run.json"):
         encoder, overrides = str(run["encoder"]), dict(run["overrides"])
     counts = score(references, hypotheses, metrics["unit"], resamples=1).utterances
-    return FinishedRun(encoder, overrides, metrics, dict(sorted(counts.items())), speakers)
+    return FinishedRun(
+        encoder, *_origin(folder, run, overrides), overrides, metrics, dict(sorted(counts.items())), speakers
+    )
+
+
+def _origin(folder: Path, run: dict[str, Any], overrides: dict[str, Any]) -> tuple[str, dict[str, Any], str]:
+    """The name of a run's recipe, all that decided its result, and what runs share that differ in the seed alone.
+
+    A run of a program that did not write down all settings is told from others by the text of its recipe.
+    """
+    identity = Identity.from_json(run)
+    if identity is not None:
+        return identity.recipe, identity.settings | {"data": fingerprint_of(identity.data)[:8]}, identity.group
+    path = find_model(folder) / "recipe.yaml"
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    body = [each for each in lines if not each.startswith("# Overrides:")]
+    name = f"{body[0].lstrip('# ').partition(':')[0] if body else ''} (of an earlier snn-asr)".lstrip()
+    settings = overrides | {"data_folder": run.get("data_folder")}
+    return name, settings, fingerprint_of([run["encoder"], settings, body])
 
 
 def _metrics(path: Path) -> dict[str, Any]:
@@ -94,15 +116,32 @@ def _metrics(path: Path) -> dict[str, Any]:
 
 
 def group_runs(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
-    """Runs that differ in the seed alone, under the encoder's name and the overrides that set groups of it apart."""
-    groups: dict[str, list[FinishedRun]] = {}
+    """Runs that differ in the seed alone, by a name: that of the encoder and what sets the group apart from others."""
+    groups: dict[tuple[str, str], list[FinishedRun]] = {}
     for run in runs:
-        others = [each.overrides for each in runs if each.encoder == run.encoder]
-        differing = [
-            f"{key}={value}" for key, value in run.overrides.items() if any(each.get(key) != value for each in others)
-        ]
-        groups.setdefault(" ".join([run.encoder, *differing]), []).append(run)
-    return groups
+        groups.setdefault((run.encoder, run.group), []).append(run)
+    return dict(zip(_labels([members[0] for members in groups.values()]), groups.values(), strict=True))
+
+
+def _labels(runs: Sequence[FinishedRun]) -> list[str]:
+    """A name for each of several runs that differ in more than the seed: what their users gave tells most apart, else
+    their recipes do, else all settings."""
+    shown: tuple[Callable[[FinishedRun], dict[str, Any]], ...] = (
+        lambda run: run.overrides,
+        lambda run: run.overrides | {"recipe": run.recipe},
+        lambda run: run.settings | {"recipe": run.recipe},
+        lambda run: {"run": run.group[:8]},
+    )
+    for values in shown:
+        labels = []
+        for run in runs:
+            others = [values(each) for each in runs if each.encoder == run.encoder]
+            pairs = values(run).items()
+            differing = [f"{key}={value}" for key, value in pairs if any(each.get(key) != value for each in others)]
+            labels.append(" ".join([run.encoder, *differing]))
+        if len(set(labels)) == len(labels):
+            break
+    return labels
 
 
 def compare_runs(folders: Sequence[str | Path], baseline: str | None = None) -> list[Row]:

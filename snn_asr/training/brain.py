@@ -63,10 +63,10 @@ class RecognizerBrain(speechbrain.Brain):
         self.best: dict[str, Any] = {"epoch": 0, "error_rate": math.inf, "loss": math.inf, "weights": None}
         self.training_seconds = 0.0
         self._rows: list[dict[str, Any]] = []  # of the log
-        training, steps = config.training, batches.full_epoch // config.batches.accumulation
+        training, steps = config.training, batches.steps(config.training.epochs)
         self.schedule = SCHEDULES[training.schedule](training, steps)
         self.averaged = AveragedWeights(model, training.average_decay)
-        first, last = (epochs * steps for epochs in training.pruning_epochs)
+        first, last = (sum(steps[:epochs]) for epochs in training.pruning_epochs)
         self.pruning = GradualPruning(
             model.encoder, training.pruning, first + 1, last, training.pruning_block, prefix="encoder."
         )

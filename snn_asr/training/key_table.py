@@ -10,13 +10,14 @@ from snn_asr.training import config
 from snn_asr.training.recipe import Merged
 from snn_asr.training.recipe_files import Entry
 
+WIDEST = 30  # characters of a column; longer cells push the rest of their line to the right
 HEADINGS = ("key", "default", "takes", "what it is for")
 
 
 def of_recipe(merged: Merged) -> str:
     """The keys of every recipe, then those of the chosen encoder's block: a line a key, by part, columns aligned."""
     rows = [*_rows(), *_block_rows(merged)]
-    widths = [max(len(row[column]) for _, row in rows) for column in range(len(HEADINGS) - 1)]
+    widths = [min(WIDEST, max(len(row[column]) for _, row in rows)) for column in range(len(HEADINGS) - 1)]
     lines, before = [], ""
     for part, row in rows:
         if part != before:
@@ -46,7 +47,7 @@ def _block_rows(merged: Merged) -> Iterator[tuple[str, tuple[str, str, str, str]
 
 
 def _written(value: object) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, width=10**6).replace("\n...\n", "").strip()
+    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6).replace("\n...\n", "").strip()
 
 
 def _source(entry: Entry) -> str:

@@ -41,8 +41,16 @@ class Merged:
     path: Path
     head: str
     encoder: str
+    preset: str | None
     entries: dict[str, Entry]
     block: dict[str, Entry]
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """What was given on top of the recipe, as JSON values in order of keys; without encoder and seed."""
+        given = {key: _canonical(each.node) for key, each in self.entries.items() if each.source == GIVEN}
+        given |= {PRESET: self.preset} if self.preset is not None else {}
+        return {key: given[key] for key in sorted(given) if key not in (*WITHOUT_EFFECT, "encoder", "seed")}
 
     def build(self) -> dict[str, Any]:
         """All values, with the objects that the recipe names. Raises DataError where one cannot be built."""
@@ -61,15 +69,15 @@ class Merged:
         except SnnAsrError:
             raise
         except unbuilt as error:
-            problem = " ".join(str(error).split())
-            raise DataError(f"cannot be loaded ({problem})", self.path, "correct the recipe or the overrides") from error
+            problem, todo = " ".join(str(error).split()), "correct the recipe or the overrides"
+            raise DataError(f"cannot be loaded ({problem})", self.path, todo) from error
 
     def config(self) -> Config:
         """The values checked and typed. Raises UsageError for a value that cannot work, DataError as ``build`` does."""
         values = self.build()
         given = {key: value for key, value in values.items() if self.entries[key].source != DEFAULT}
         if callable(given.get("optimizer")) and "weight_decay" in given:
-            raise UsageError("weight_decay", self.path, "give it to the optimizer's class, which the recipe names itself")
+            raise UsageError("weight_decay", self.path, "the recipe's optimizer is a class: give it there")
         further = config.keys()["encoder_options"].kind.read("encoder_options", values["encoder_options"], self.path)
         return Config.read(given | {"encoder_options": self._encoder_options(values) | further}, self.path)
 
@@ -96,12 +104,14 @@ class Merged:
 
     def text(self) -> str:
         """The merged recipe as YAML, for reading: each value with its comment, or help, and where it comes from."""
-        given = [key for key, each in self.entries.items() if each.source == GIVEN]
-        lines, known = ([f"# Overrides: {' '.join(given)}"] if given else []) + [self.head], config.keys()
-        for part in (*dict.fromkeys(each.part for each in known.values()), f"encoder {self.encoder}"):
-            keys = [key for key in self.entries if (known[key].part if key in known else f"encoder {self.encoder}") == part]
-            lines += ["", f"# {part.capitalize()}", *(self._line(key, known.get(key)) for key in keys)] if keys else []
-        return "\n".join(lines) + "\n"
+        lines, known = [self.head] if self.head else [], config.keys()
+        parts: dict[str, list[str]] = {each.part: [] for each in known.values()}
+        for key in self.entries:
+            part = known[key].part if key in known else f"encoder {self.encoder}"
+            parts.setdefault(part, []).append(self._line(key, known.get(key)))
+        for part, written in parts.items():
+            lines += ["", f"# {part.capitalize()}", *written]
+        return "\n".join(lines).lstrip("\n") + "\n"
 
     def _line(self, key: str, known: config.Key | None) -> str:
         entry = self.entries[key]
@@ -109,7 +119,9 @@ class Merged:
         first, *rest = yaml.serialize(
             yaml.MappingNode("tag:yaml.org,2002:map", pairs, flow_style=False), width=math.inf
         ).splitlines()
-        about = entry.comment or (known.help if known is not None else self.block[key].comment if key in self.block else "")
+        about = entry.comment or (known.help if known is not None else "")
+        if not about and key in self.block:
+            about = self.block[key].comment
         return "\n".join([f"{first:<27} # {about}{' ' if about else ''}[{entry.source}]", *rest])
 
 
@@ -121,8 +133,9 @@ def merge(
     Raises UsageError for an unknown recipe, encoder, preset or key, DataError for a file that cannot be read.
     """
     path = find(name_or_path, trust)
-    given = {key: value for key, value in (overrides or {}).items() if not (key == PRESET and value is None)}
-    files = [read(path), *([_preset(path, given.pop(PRESET))] if PRESET in given else [])]
+    given = dict(overrides or {})
+    preset = given.pop(PRESET, None)
+    files = [read(path), *([_preset(path, preset)] if preset is not None else [])]
     blocks = encoder_blocks(path)
     named = [str(each.entries["encoder"].node.value) for each in files if "encoder" in each.entries]
     encoder = str(given.get("encoder", [config.keys()["encoder"].default, *named][-1]))
@@ -136,8 +149,9 @@ def merge(
         if key not in entries:
             raise unknown_name("key", key, {PRESET, *entries}, path)
         entries[key] = Entry(_node(value), GIVEN)
-    return Merged(path, files[0].head, encoder, entries | {"encoder": Entry(_node(encoder), entries["encoder"].source)},
-                  {key: each for key, each in block.entries.items() if key not in config.keys()})
+    entries["encoder"] = Entry(_node(encoder), entries["encoder"].source)
+    own = {key: each for key, each in block.entries.items() if key not in config.keys()}
+    return Merged(path, files[0].head, encoder, None if preset is None else str(preset), entries, own)
 
 
 def load(
@@ -207,7 +221,8 @@ def _node(value: object) -> yaml.Node:
     """The YAML node of a plain value; paths are texts, tuples lists."""
     try:
         plain = str(value) if isinstance(value, Path) else value
-        return yaml.compose(yaml.safe_dump(plain, default_flow_style=True, width=math.inf), Loader=yaml.SafeLoader)
+        written = yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, width=math.inf)
+        return yaml.compose(written, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         raise UsageError(f"{value!r} is no value of a recipe", None, "give a number, text, list or mapping") from error
 

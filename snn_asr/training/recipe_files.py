@@ -75,8 +75,8 @@ def find(name_or_path: str | Path, trust: bool = False) -> Path:
     if inside.is_file() and trust:
         return inside
     if inside.is_file():
-        raise UsageError(f"a folder; the code of its {RECIPE_FILE} is not run unasked", path, f"name {inside} itself, "
-                         "or give --trust")
+        what = f"a folder; the code of its {RECIPE_FILE} is not run unasked"
+        raise UsageError(what, path, f"name {inside} itself, or give --trust")
     if path.is_dir():
         raise UsageError(f"no {RECIPE_FILE} in this folder", path, f"or name a recipe: {', '.join(recipes)}")
     if path.is_file():
@@ -134,7 +134,7 @@ def read(path: Path) -> RecipeFile:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot be read ({error})", path) from error
     except yaml.YAMLError as error:
-        raise DataError(f"not YAML ({error})", path, "correct it") from error
+        raise DataError(f"not YAML ({' '.join(str(error).split())})", path, "correct it") from error
     source, lines = f"{path.resolve().parent.name}/{path.name}", body.splitlines()
     head = []
     for line in lines:

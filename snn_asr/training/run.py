@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +23,7 @@ from snn_asr.data.feature_cache import FeatureCache
 from snn_asr.data.features import FeatureExtractor
 from snn_asr.data.manifest import REQUIRED_SPLITS, check_disjoint, find_manifests, fingerprint, read_manifest
 from snn_asr.data.tokens import build_tokens
-from snn_asr.errors import DataError, InterruptedRun, UsageError, describing, unknown_name
+from snn_asr.errors import DataError, InterruptedRun, UsageError, describing
 from snn_asr.network.coder import RangeTracker
 from snn_asr.network.model import AcousticModel, ModelSettings
 from snn_asr.network.model_folder import save_model
@@ -35,7 +33,9 @@ from snn_asr.training import recipe
 from snn_asr.training.brain import RecognizerBrain
 from snn_asr.training.config import Config
 from snn_asr.training.evaluation import evaluate
-from snn_asr.training.jobs import run_jobs
+from snn_asr.training.identity import Identity
+from snn_asr.training.recipe import Merged
+from snn_asr.training.recipe_files import display_name
 from snn_asr.training.run_folder import DATA, MODEL, RunFolder
 
 log = logging.getLogger(__name__)
@@ -43,15 +43,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Run:
-    """What identifies a run: the same identity means the same result (on the same machine)."""
+    """What is trained where, and with which data."""
 
     recipe_text: str
     data_folder: Path
     folder: RunFolder
     device: str
-    identity: str
-    encoder: str
-    overrides: dict[str, object]
 
 
 def train(
@@ -63,20 +60,21 @@ def train(
     Raises UsageError for wrong keys, or where the folder holds a run with other options; DataError for data that
     cannot be trained on; DivergenceError; InterruptedRun after a keyboard interrupt (finished epochs are saved).
     """
-    overrides = dict(overrides or {}) | ({"seed": seed} if seed is not None else {})
-    config = recipe.load(name, overrides)
+    merged = recipe.merge(name, dict(overrides or {}) | ({"seed": seed} if seed is not None else {}))
+    config = merged.config()
     device = choose_device(device)
     with RunFolder(output_folder).held(_manifest_folder(config, data_folder)) as folder:
         with processes.joined(device):
             with processes.main_first():
-                run = _begin(name, config, overrides, data_folder, folder, device, resume)
+                run = _begin(merged, config, data_folder, folder, device, resume)
                 if folder.finished:
                     log.info("%s: already trained, nothing to do", output_folder)
                     return output_folder
                 _seed_everything(config.training.seed)
                 sets = _datasets(config, run.data_folder)
+                batches = _batches(config, sets["train"])
                 model = _model(config, sets["train"])
-            brain = _fit(model, sets["train"].tokens, config, run, sets["train"], sets["dev"])
+            brain = _fit(model, config, run, sets, batches)
             world = processes.world()
         if processes.is_main():
             _finish(brain, config, run, sets["test"], world)
@@ -84,16 +82,16 @@ def train(
 
 
 def _begin(
-    name: str | Path, config: Config, overrides: dict[str, object], data_folder: Path | None,
-    folder: RunFolder, device: str, resume: bool,
+    merged: Merged, config: Config, data_folder: Path | None, folder: RunFolder, device: str, resume: bool
 ) -> Run:
     """Prepare the data where that is still to do, and take the output folder."""
     folder.begin()
-    data_folder = _prepared(config, data_folder, folder.path)
-    run = _identify(name, config, overrides, data_folder, folder, device)
-    about = {"encoder": run.encoder, "overrides": run.overrides, "data_folder": str(run.data_folder)}
-    folder.claim(run.identity, about, resume)
-    return run
+    data_folder = prepared_data(config, data_folder, folder.path)
+    data = {split: fingerprint(path) for split, path in _manifests(config, data_folder).items()}
+    identity = Identity(display_name(merged.path), merged.identity(config), data, device)
+    about = {"encoder": config.model.encoder, "overrides": merged.overrides, "data_folder": str(data_folder)}
+    folder.claim(identity.digest, about | identity.to_json(), resume)
+    return Run(merged.text(), data_folder, folder, device)
 
 
 def _model(config: Config, train_set: SpeechDataset) -> AcousticModel:
@@ -118,55 +116,6 @@ def _refuse_ranges_by_frame(model: AcousticModel) -> None:
                 "cannot be followed by several processes", "range=moving_average_per_frame",
                 "use range=moving_average, or train in one process",
             )
-
-
-def train_encoders(
-    name: str | Path, encoders: Sequence[str], seeds: int, data_folder: Path | None, output_folder: Path,
-    device: str, overrides: Mapping[str, object], jobs: int = 1,
-) -> list[Path]:
-    """Train one recipe with several encoders and seeds, ``jobs`` at a time; returns the run folders.
-
-    An override goes to every encoder whose block, or the recipe, knows its key; one named ``encoder.key`` to that
-    encoder alone. Raises UsageError where none does.
-    """
-    own, overrides = _by_encoder(encoders, overrides)
-    plans = [(each, {"encoder": each, **_known(name, each, overrides), **own.get(each, {})}) for each in encoders]
-    for key in overrides:
-        if all(key not in known for _, known in plans):
-            recipe.load(name, {"encoder": encoders[0], **overrides})  # names the key and its nearest
-    if processes.requested():
-        todo = "train each encoder with torchrun, then compare the folders"
-        raise UsageError("compare runs in one process", "torchrun", todo)
-    data_folder = _prepared(recipe.load(name, plans[0][1]), data_folder, output_folder)
-    calls = []
-    for encoder, known in plans:
-        first = recipe.load(name, known).training.seed
-        for seed in range(first, first + seeds):
-            folder = output_folder / f"{encoder}-seed{seed}"
-            calls.append({
-                "name": name, "data_folder": data_folder, "output_folder": folder, "device": device, "seed": seed,
-                "overrides": known,
-            })
-    return run_jobs(train, calls, jobs)
-
-
-def _by_encoder(
-    encoders: Sequence[str], overrides: Mapping[str, object]
-) -> tuple[dict[str, dict[str, object]], dict[str, object]]:
-    """The overrides named ``encoder.key``, by encoder, and the others."""
-    own: dict[str, dict[str, object]] = {}
-    for key, value in overrides.items():
-        encoder, dot, option = key.partition(".")
-        if dot and encoder not in encoders:
-            raise unknown_name("encoder", encoder, encoders, key)
-        if dot:
-            own.setdefault(encoder, {})[option] = value
-    return own, {key: value for key, value in overrides.items() if "." not in key}
-
-
-def _known(name: str | Path, encoder: str, overrides: Mapping[str, object]) -> dict[str, object]:
-    keys = recipe.keys(name, encoder)
-    return {key: value for key, value in overrides.items() if key in keys}
 
 
 def _datasets(config: Config, data_folder: Path) -> dict[str, SpeechDataset]:
@@ -201,19 +150,28 @@ def _feature_cache(config: Config, data_folder: Path) -> FeatureCache | None:
     return FeatureCache(data_folder / "features" if folder == "auto" else folder)
 
 
-def _fit(model, tokens, config: Config, run: Run, train_set, dev_set) -> RecognizerBrain:
+def _batches(config: Config, train_set: SpeechDataset) -> BucketedBatches:
+    """The batches of the training data. Raises UsageError where they are fewer than a training step takes."""
+    options = config.batches
     batches = BucketedBatches(
-        train_set, config.batches.batch_frames, config.training.seed, config.batches.batch_utterances,
-        config.batches.length_curriculum, config.batches.accumulation,
+        train_set, options.batch_frames, config.training.seed, options.batch_utterances, options.length_curriculum,
+        options.accumulation,
     )
-    if batches.full_epoch < config.batches.accumulation:
+    if batches.full_epoch < options.accumulation:
         what = f"an epoch has {batches.full_epoch} batches, and no training step takes place"
-        raise UsageError(what, f"accumulation={config.batches.accumulation}", "lower it, or batch_frames")
+        raise UsageError(what, f"accumulation={options.accumulation}", "lower it, or batch_frames")
+    return batches
+
+
+def _fit(
+    model: AcousticModel, config: Config, run: Run, sets: Mapping[str, SpeechDataset], batches: BucketedBatches
+) -> RecognizerBrain:
     device = own_device(run.device)
-    brain = RecognizerBrain(model.to(device), tokens, config, device, run.folder, train_set, batches)
+    train_set = sets["train"]
+    brain = RecognizerBrain(model.to(device), train_set.tokens, config, device, run.folder, train_set, batches)
     loader = training_loader(train_set, batches, config.data.loader_workers, device)
     try:
-        dev_loader = evaluation_loader(dev_set, config.batches.batch_frames, shared=True, device=device)
+        dev_loader = evaluation_loader(sets["dev"], config.batches.batch_frames, shared=True, device=device)
         brain.fit(brain.epochs(), loader, dev_loader)
     except KeyboardInterrupt as error:
         raise InterruptedRun(
@@ -256,7 +214,7 @@ def _manifest_folder(config: Config, data_folder: Path | None) -> Path | None:
         return data_folder if (data_folder / f"{config.data.manifests}train.json").is_file() else None
 
 
-def _prepared(config: Config, data_folder: Path | None, output_folder: Path) -> Path:
+def prepared_data(config: Config, data_folder: Path | None, output_folder: Path) -> Path:
     """A folder of manifests: ``data_folder`` itself, or what the recipe's corpus prepares from it."""
     given = _manifest_folder(config, data_folder)
     if given is not None:
@@ -272,13 +230,6 @@ def _manifests(config: Config, data_folder: Path) -> dict[str, Path]:
     return {split: found[split] for split in REQUIRED_SPLITS}
 
 
-def _identify(name, config: Config, overrides, data_folder: Path, folder: RunFolder, device: str) -> Run:
-    overrides = {key: value for key, value in overrides.items() if key not in ("feature_cache", "loader_workers")}
-    changed = {key: value for key, value in sorted(overrides.items()) if key not in ("encoder", "seed")}
-    text = recipe.text(name, overrides)
-    data = [fingerprint(path) for path in _manifests(config, data_folder).values()]
-    identity = hashlib.sha256(json.dumps([__version__, text, data, device]).encode()).hexdigest()
-    return Run(text, data_folder, folder, device, identity, config.model.encoder, changed)
 
 
 def _seed_everything(seed: int) -> None:

@@ -23,6 +23,7 @@ from snn_asr.files import append_json_line, holder, locked, read_json, read_json
 from snn_asr.network.model_folder import CHECKSUMS, damage
 from snn_asr.training import checkpoint
 from snn_asr.training.checkpoint import Checkpoints
+from snn_asr.training.identity import Identity
 
 MARK, LOG, TEST, MODEL, DATA, LOCK = "run.json", "log.jsonl", "test.json", "model", "data", ".lock"
 _NAMES = (MARK, LOG, checkpoint.NAME, checkpoint.PREVIOUS, TEST, MODEL)  # of what a training may overwrite
@@ -127,13 +128,19 @@ class RunFolder:
         self._replaces = self._started and not resume
         if self._replaces or not processes.is_main():
             return
-        if self._started and read_json_object(self.path / MARK).get(_IDENTITY) != identity:
-            raise UsageError(
-                "holds a run with another recipe, options, data or version", self.path,
-                f"{_TODO}, or replace it with --no-resume",
-            )
+        if self._started:
+            self._refuse_another(read_json_object(self.path / MARK))
         if not self._marked() or read_json_object(self.path / MARK) != self._mark:
             write_json(self.path / MARK, self._mark)
+
+    def _refuse_another(self, found: Mapping[str, Any]) -> None:
+        """Raise UsageError where the run of the mark that was found is not this one; it says what differs."""
+        if found.get(_IDENTITY) == self._mark[_IDENTITY]:
+            return
+        before, now, why = Identity.from_json(found), Identity.from_json(self._mark), ""
+        if now is not None:
+            why = " of an earlier snn-asr" if before is None else f": {before.differences(now)}"
+        raise UsageError(f"holds another run{why}", self.path, f"{_TODO}, or replace it with --no-resume")
 
     @property
     def _started(self) -> bool:

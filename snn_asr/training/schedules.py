@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from speechbrain.nnet.schedulers import NewBobScheduler, WarmCoolDecayLRSchedule
@@ -12,14 +12,21 @@ if TYPE_CHECKING:
     from snn_asr.training.config import TrainingConfig
 
 
+def steps_within(steps: Sequence[int], epochs: float) -> int:
+    """Training steps in the first ``epochs`` epochs, which may end within one or go beyond the last."""
+    whole = int(epochs)
+    padded = [*steps, *[steps[-1]] * max(0, whole + 1 - len(steps))]
+    return sum(padded[:whole]) + int(padded[whole] * (epochs - whole))
+
+
 class WarmCool:
     """Up in a line over ``warmup_epochs``, level, and down in a line to 0 over ``cooldown_epochs``."""
 
-    def __init__(self, config: TrainingConfig, batches: int) -> None:
-        """``batches`` is their number an epoch."""
-        warmup, cooldown = (max(1, int(batches * each)) for each in (config.warmup_epochs, config.cooldown_epochs))
-        steps = config.epochs * batches
-        self._set = WarmCoolDecayLRSchedule(config.learning_rate, warmup, cooldown, steps, decay_factor=1.0)
+    def __init__(self, config: TrainingConfig, steps: Sequence[int]) -> None:
+        """``steps`` are the training steps of each epoch: a curriculum's first epochs have fewer."""
+        warmup = max(1, steps_within(steps, config.warmup_epochs))
+        cooldown = max(1, steps_within(steps[::-1], config.cooldown_epochs))
+        self._set = WarmCoolDecayLRSchedule(config.learning_rate, warmup, cooldown, sum(steps), decay_factor=1.0)
 
     def on_batch(self, optimizer: Optimizer, step: int) -> None:
         """Before training step ``step``, counted from 1."""
@@ -43,7 +50,7 @@ class Halving:
 
     IMPROVEMENT, EPOCHS_OF_GRACE, LOWEST = 0.005, 1, 1.25e-4
 
-    def __init__(self, config: TrainingConfig, batches: int) -> None:
+    def __init__(self, config: TrainingConfig, steps: Sequence[int]) -> None:
         self._scheduler = NewBobScheduler(config.learning_rate, 0.5, self.IMPROVEMENT, self.EPOCHS_OF_GRACE)
 
     def on_batch(self, optimizer: Optimizer, step: int) -> None:

@@ -6,7 +6,6 @@ import math
 
 import pytest
 import torch
-from hyperpyyaml import load_hyperpyyaml
 
 from snn_asr.errors import UsageError
 from snn_asr.network import encoders
@@ -292,9 +291,10 @@ def test_mistakes_are_one_line(options, message):
 
 
 def test_the_recipe_block_builds_the_encoder_it_describes():
-    block = (recipe.recipes_folder() / recipe.ENCODERS / "spiking_lstm.yaml").read_text()
-    values = load_hyperpyyaml(f"bidirectional: true\ndropout: 0.3\n{block}", {"cell": "kept", "normalize": False})
-    encoder = encoders.build("spiking_lstm", 3, 4, 2, **values["encoder_options"])
+    given = {"bidirectional": True, "dropout": 0.3, "cell": "kept", "normalize": False, "firing_threshold": 0.2}
+    chosen = recipe.load("FSDD", {"encoder": "spiking_lstm", **given})
+    encoder = encoders.build("spiking_lstm", 3, 4, 2, **chosen.model.encoder_options)
     layer = encoder.layers[1].directions[0]
     assert (layer.dropout, layer.binary, layer.normalization) == (0.3, False, None)
+    assert layer.parameters_with(None).threshold == 0.2
     assert encoder.options["smoothing"] == 0.6 and encoder.output_size == 8

@@ -6,17 +6,20 @@ import pytest
 
 from snn_asr.errors import UsageError
 from snn_asr.network import encoders
-from snn_asr.training import config, recipe
+from snn_asr.training import config, recipe, recipe_files
 from snn_asr.training.config import Config
 
-RECIPES = [(name, preset) for name, path in recipe.discover().items() for preset in (None, *recipe.presets(path))]
+RECIPES = [
+    (name, preset)
+    for name, path in recipe_files.discover().items() for preset in (None, *recipe_files.presets(path))
+]
 WRONG = [None, "x", [1], {"a": 1}, 1.5, -1, float("nan"), float("inf"), True, 10**30, "", [[]], [None]]
 
 
 @pytest.mark.parametrize(("name", "preset"), RECIPES)
 def test_every_recipe_that_comes_with_the_package_describes_a_model(name, preset):
     some = ("improved_v2", "spiking_lstm", "gru")  # a preset is told what blocks there are by each of them
-    for encoder in some if preset else recipe.encoder_blocks(recipe.find(name)):
+    for encoder in some if preset else recipe_files.encoder_blocks(recipe_files.find(name)):
         chosen = recipe.load(name, {"encoder": encoder, "preset": preset, "hidden_size": 8})
         size, layers = chosen.model.hidden_size, chosen.model.num_layers
         built = encoders.build(encoder, chosen.features.stacked_size, size, layers, **chosen.model.encoder_options)

@@ -1,230 +1,313 @@
-"""Recipes: found on disk, composed with an encoder block, overridden, copied."""
+"""Recipes merged: defaults, encoder blocks, presets, overrides, in that order; what is built, shown and identified."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+import yaml
 
+from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.errors import DataError, UsageError
-from snn_asr.training import recipe
+from snn_asr.network import encoders
+from snn_asr.training import config, key_table, recipe, recipe_files
+from snn_asr.training.config import Config
 
 TRAIN = """\
 # Digits with a small network
-data_folder: !PLACEHOLDER
-output_folder: results/<encoder>
-encoder: leaky
-hidden_size: 16
-doubled: !ref <hidden_size> * 2
-tally: !new:collections.Counter
-    width: !ref <hidden_size>
-options: !ref <encoder_options>
+
+encoder: improved_v2
+hidden_size: 16       # a small one
+width: 5
+epochs: 3
+frame_augmentations:
+    # in a list
+    - !new:snn_asr.data.augmentation.StackShift  # of objects
+        frames: !ref <width> - 4
+bits: 5
+encoders:
+    improved_v2: {learning_rate: 0.25, bits: 4}
+    gru:
+        learning_rate: 0.5  # the twin wants more
 """
-LEAKY = "# One threshold\nthreshold: 3\nencoder_options:\n    threshold: !ref <threshold>\n"
-TWIN = "encoder_options: {}\n"
+BLOCKS = {
+    "improved_v2": "# One\nbits: 6        # levels\n               # and signs\nsmoothing: 0.5\nlearning_rate: 0.1\n",
+    "gru": "learning_rate: 0.2\n",
+    "spiking_lstm": "firing: 0.1\nencoder_options: {threshold: !ref <firing>}\n",
+}
 
 
 @pytest.fixture
 def digits(tmp_path: Path) -> Path:
-    """A recipe folder with two encoder blocks beside it."""
-    for name, content in {
-        "Digits/train.yaml": TRAIN,
-        "Digits/notes.txt": "notes",
-        "encoders/leaky.yaml": LEAKY,
-        "encoders/twin.yaml": TWIN,
-    }.items():
-        path = tmp_path / "recipes" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
-    return tmp_path / "recipes" / "Digits"
+    """A recipe's file with three encoder blocks beside its folder."""
+    recipes = tmp_path / "recipes"
+    for name, block in BLOCKS.items():
+        write(recipes / "encoders" / f"{name}.yaml", block)
+    write(recipes / "Digits" / "notes.txt", "notes")
+    return write(recipes / "Digits" / "train.yaml", TRAIN)
 
 
 @pytest.fixture
 def packaged(digits: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same recipe as if it came with the package."""
-    monkeypatch.setattr(recipe, "recipes_folder", lambda: digits.parent)
+    monkeypatch.setattr(recipe_files, "recipes_folder", lambda: digits.parents[1])
     return digits
 
 
-def test_the_chosen_block_is_composed_and_references_reach_it(digits: Path) -> None:
-    values = recipe.build(digits, {"data_folder": "/data", "hidden_size": 5, "threshold": 7})
-    assert values["doubled"] == 10
-    assert values["tally"]["width"] == 5
-    assert values["options"] == {"threshold": 7}
-    assert values["data_folder"] == "/data"
+def write(path: Path, content: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    return path
 
 
-def test_an_override_chooses_the_other_block(digits: Path) -> None:
-    values = recipe.build(digits / "train.yaml", {"data_folder": Path("/data"), "encoder": "twin"})
-    assert values["encoder"] == "twin"
-    assert values["options"] == {}
-    assert "threshold" not in values
+def identity(path: Path, **overrides: object) -> dict:
+    merged = recipe.merge(path, overrides)
+    return merged.identity(merged.config())
 
 
-def test_text_is_what_would_be_loaded(digits: Path) -> None:
-    composed = recipe.text(digits, {"encoder": "twin", "hidden_size": 8})
-    assert composed.startswith("# Overrides: encoder=twin hidden_size=8\n# Digits with a small network\n")
-    assert composed.endswith("# Encoder block: twin\nencoder_options: {}\n")
+def test_a_later_mapping_goes_before_an_earlier_one(digits: Path) -> None:
+    spiking, twin = recipe.load(digits), recipe.load(digits, {"encoder": "gru"})
+    assert (spiking.model.hidden_size, spiking.training.epochs, spiking.model.num_layers) == (16, 3, 2)
+    assert spiking.model.encoder_options["bits"] == 4  # the recipe's for this encoder, before the recipe's for all
+    assert spiking.model.smoothing == spiking.model.encoder_options["smoothing"] == 0.5  # the block's
+    assert (spiking.training.learning_rate, twin.training.learning_rate) == (0.25, 0.5)
+    assert twin.model.smoothing == 0 and "bits" not in twin.model.encoder_options
+    given = recipe.load(digits, {"bits": 5, "smoothing": 0, "dropout": 0.25})
+    assert {**given.model.encoder_options}.items() >= {"bits": 5, "smoothing": 0.0, "dropout": 0.25}.items()
 
 
-def test_comments_change_nothing_of_what_is_built(tmp_path: Path) -> None:
-    plain = "parts:\n    - !new:collections.Counter\n        width: 2\nrate: 1e-3\nname: 'a # b'\n"
-    talkative = plain.replace("parts:", "parts:  # in a list\n    # of objects").replace("Counter", "Counter  # counts")
-    loaded = []
-    for name, body in (("plain.yaml", plain), ("talkative.yaml", talkative)):
-        (tmp_path / name).write_text(body)
-        loaded.append(recipe.build(tmp_path / name))
-    assert loaded[0] == loaded[1] == {"parts": [{"width": 2}], "rate": 0.001, "name": "a # b"}
-    assert type(loaded[1]["parts"][0]).__name__ == "Counter"
+def test_every_key_can_be_given_to_every_recipe(digits: Path) -> None:
+    for name, each in config.keys().items():
+        if name not in ("encoder", "encoder_options"):
+            assert recipe.merge(digits, {name: each.default}).entries[name].source == recipe.GIVEN
 
 
-def test_a_recipe_without_encoder_key_stays_alone(tmp_path: Path) -> None:
-    (tmp_path / "plain.yaml").write_text("size: 3\n")
-    assert recipe.build(tmp_path / "plain.yaml", {"size": 1e-3}) == {"size": 0.001}
+def test_a_preset_replaces_whole_values_and_key_value_goes_before_it(digits: Path) -> None:
+    content = "hidden_size: 64\nbits: 9\nfiring: 0.4\nframe_augmentations: []\nencoders:\n    gru: {dropout: 0.5}\n"
+    write(digits.parents[1] / "presets" / "big.yaml", content)
+    big = recipe.load(digits, {"preset": "big"})
+    assert (big.model.hidden_size, big.model.encoder_options["bits"], big.model.dropout) == (64, 9, 0.1)
+    assert big.augmentation.frame_augmentations == ()
+    assert recipe.load(digits, {"preset": "big", "hidden_size": 5}).model.hidden_size == 5
+    assert recipe.load(digits, {"preset": "big", "encoder": "gru"}).model.dropout == 0.5
+    assert recipe.load(digits, {"preset": "big", "encoder": "spiking_lstm"}).model.encoder_options["threshold"] == 0.4
+    write(digits.parent / "presets" / "big.yaml", "hidden_size: 32\n")
+    assert recipe.load(digits, {"preset": "big"}).model.hidden_size == 32  # the recipe's own
+    assert set(recipe_files.presets(digits)) == {"big"}
+
+
+def test_a_mapping_that_is_given_replaces_the_one_before(digits: Path) -> None:
+    write(digits, TRAIN + "tokens: sentencepiece\ntoken_options: {vocabulary_size: 256}\n")
+    assert recipe.load(digits, {"tokens": "characters", "token_options": {}}).data.token_options == {}
+
+
+def test_objects_are_built_with_references_whatever_comments_stand_beside_them(digits: Path) -> None:
+    (shift,) = recipe.load(digits).augmentation.frame_augmentations
+    assert (type(shift).__name__, shift.frames) == ("StackShift", 1)
+    (shift,) = recipe.load(digits, {"width": 7}).augmentation.frame_augmentations
+    assert shift.frames == 3
+    by_name = recipe.load(digits, {"frame_augmentations": [{"stack_shift": {"frames": 3}}]})
+    assert by_name.augmentation.frame_augmentations == (shift,)
+
+
+def test_recipes_that_name_objects_for_everything_still_load(digits: Path) -> None:
+    write(digits, """\
+seed: 1
+encoder: gru
+dropout: 0.25
+bidirectional: false
+stack: 4
+features: !new:snn_asr.data.features.FeatureSettings
+    mels: 20
+    stack: !ref <stack>
+speeds: [1.0]
+spectrogram_drops:
+    - !new:speechbrain.augment.freq_domain.SpectrogramDrop
+        drop_length_low: 1
+        drop_length_high: 8
+        drop_count_low: 0
+        drop_count_high: 2
+        dim: 1
+optimizer: !name:torch.optim.AdamW
+    weight_decay: 0.5
+""")
+    options = "{bidirectional: !ref <bidirectional>, dropout: !ref <dropout>}"
+    write(digits.parents[1] / "encoders" / "gru.yaml", f"learning_rate: 1e-3\nencoder_options: {options}\n")
+    chosen = recipe.load(digits, {"stack": 2})
+    assert chosen.features == FeatureSettings(mels=20, stack=2) and chosen.training.learning_rate == 1e-3
+    assert chosen.model.encoder_options["dropout"] == 0.25
+    assert chosen.training.optimizer.keywords == {"weight_decay": 0.5}
+    for key, value in (("mels", 40), ("weight_decay", 0.1)):
+        with pytest.raises(UsageError, match=key):  # which the recipe's objects would not hear
+            recipe.load(digits, {key: value})
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
         ({"hiden_size": 4}, "unknown key 'hiden_size'; did you mean 'hidden_size'?"),
-        ({"encoder": "leeky"}, "unknown encoder 'leeky'; did you mean 'leaky'?"),
-        ({"encoder": "twin", "threshold": 2}, "unknown key 'threshold'"),
-        ({"hidden_size": 4}, "needs a value for 'data_folder'; give data_folder=..."),
+        ({"encoder": "gro"}, "unknown encoder 'gro'; did you mean 'gru'?"),
+        ({"encoder": "gru", "bits": 2}, "unknown key 'bits'"),
+        ({"encoder": "spiking_lstm", "threshold": 2}, "unknown key 'threshold'"),
+        ({"preset": "bog"}, "unknown preset 'bog'"),
+        ({"encoders": {}}, "unknown key 'encoders'"),
     ],
 )
 def test_a_wrong_override_says_what_to_do(digits: Path, overrides: dict, message: str) -> None:
     with pytest.raises(UsageError) as error:
-        recipe.build(digits, overrides)
-    assert message in str(error.value)
-    assert str(error.value).startswith(str(digits / "train.yaml"))
+        recipe.load(digits, overrides)
+    assert message in str(error.value) and str(error.value).startswith(str(digits))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("hiden: 3\n", "unknown key 'hiden'; did you mean 'hidden_size'?"),
+        ("later: !PLACEHOLDER\n", "needs a value for 'later'; give later=..."),
+        ("encoders: {gro: {dropout: 0.1}}\n", "unknown encoder 'gro'; did you mean 'gru'?"),
+        ("encoders: {gru: {bits: 3}}\n", "unknown key 'bits'"),
+    ],
+)
+def test_a_slip_in_a_recipe_is_named(digits: Path, line: str, message: str) -> None:
+    write(digits, "encoder: gru\n" + line)
+    with pytest.raises(UsageError) as error:
+        recipe.load(digits)
+    assert message in str(error.value) and str(digits) in str(error.value)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("size: [1, 2\n", "not YAML"),
+        ("epochs: [1, 2\n", "not YAML"),
         ("- 1\n- 2\n", "not a mapping"),
-        ("size: 1\nsize: 2\n", "cannot be loaded"),
-        ("thing: !new:snn_asr.no_such.Thing\n", "snn_asr.no_such.Thing"),
-        ("thing: !ref <nothing>\n", "nothing"),
-        ("thing: !new:collections.OrderedDict [1, 2, 3]\n", "cannot be loaded"),
+        ("epochs: 1\nepochs: 2\n", "key 'epochs' is given twice"),
+        ("encoders: [1]\n", "not a mapping"),
+        ("optimizer: !name:snn_asr.no_such.Thing\n", "snn_asr.no_such.Thing"),
+        ("epochs: !ref <nothing>\n", "nothing"),
+        ("tokens: !new:collections.OrderedDict [1, 2, 3]\n", "cannot be loaded"),
     ],
 )
-def test_a_broken_recipe_is_a_data_error(tmp_path: Path, content: str, message: str) -> None:
-    path = tmp_path / "broken.yaml"
-    path.write_text(content)
+def test_a_broken_recipe_is_a_data_error(digits: Path, content: str, message: str) -> None:
+    write(digits, content)
     with pytest.raises(DataError) as error:
-        recipe.build(path)
-    assert message in str(error.value) and str(path) in str(error.value)
+        recipe.load(digits)
+    assert message in str(error.value) and str(digits) in str(error.value) and "\n" not in str(error.value)
 
 
-def test_an_error_of_ours_inside_a_recipe_passes_unchanged(tmp_path: Path) -> None:
-    path = tmp_path / "bad.yaml"
-    path.write_text("manifest: !apply:snn_asr.files.read_json [/no/such/file.json]\n")
+def test_an_error_of_ours_inside_a_recipe_passes_unchanged(digits: Path) -> None:
+    write(digits, "token_options: !apply:snn_asr.files.read_json [/no/such/file.json]\n")
     with pytest.raises(DataError, match="^/no/such/file.json: no such file"):
-        recipe.build(path)
+        recipe.load(digits)
 
 
-def test_a_key_in_both_recipe_and_block_is_refused(digits: Path) -> None:
-    (digits.parent / "encoders" / "leaky.yaml").write_text("hidden_size: 3\n")
-    with pytest.raises(DataError, match="'hidden_size' is also a key of"):
-        recipe.build(digits, {"data_folder": "x"})
+def test_what_is_shown_says_where_each_value_comes_from_and_loads_alike(digits: Path) -> None:
+    shown = recipe.text(digits, {"dropout": 0.25})
+    assert shown.startswith("# Digits with a small network\n")
+    lines = {line.partition(":")[0]: line for line in shown.splitlines()}
+    assert lines["hidden_size"].endswith("# a small one [Digits/train.yaml]")
+    assert lines["learning_rate"].endswith("[Digits/train.yaml, encoders: improved_v2]")
+    assert lines["smoothing"].endswith("[encoders/improved_v2.yaml]") and lines["dropout"].endswith("[key=value]")
+    assert lines["seed"].endswith("[default]")
+    again = write(digits.parents[1] / "Again" / "train.yaml", shown)
+    assert recipe.load(again) == recipe.load(digits, {"dropout": 0.25})
+    assert "levels and signs" in key_table.of_recipe(recipe.merge(digits))
 
 
-def write_preset(path: Path, content: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content)
+def test_nothing_runs_when_a_recipe_is_shown_or_copied(digits: Path, tmp_path: Path) -> None:
+    write(digits, f"seed: !apply:pathlib.Path.touch [!new:pathlib.Path [{tmp_path / 'ran'}]]\n")
+    recipe.text(digits)
+    recipe_files.copy(digits, tmp_path / "copy")
+    assert not (tmp_path / "ran").exists()
 
 
-def test_a_preset_replaces_keys_and_overrides_go_before_it(digits: Path) -> None:
-    content = "# Big\nhidden_size: 64\ntally: !new:collections.Counter\n    depth: 2\nthreshold: 9\n"
-    write_preset(digits.parent / "presets" / "big.yaml", content)
-    values = recipe.build(digits, {"data_folder": "/data", "preset": "big"})
-    assert (values["hidden_size"], values["doubled"], dict(values["tally"])) == (64, 128, {"depth": 2})
-    assert values["encoder_options"] == {"threshold": 9}
-    values = recipe.build(digits, {"data_folder": "/data", "preset": "big", "hidden_size": 5})
-    assert (values["hidden_size"], dict(values["tally"])) == (5, {"depth": 2})
-    assert "threshold" not in recipe.build(digits, {"data_folder": "/data", "preset": "big", "encoder": "twin"})
+def test_the_order_of_words_comments_and_ways_to_write_a_value_do_not_make_another_run(digits: Path) -> None:
+    before = identity(digits, dropout=0.2, learning_rate=1)
+    assert identity(digits, learning_rate=1.0, dropout=0.2) == before
+    assert list(before) == sorted(before)
+    write(digits, "# Another head\n\n" + TRAIN.replace("  # the twin wants more", "").replace("16 ", "16   # or so"))
+    assert identity(digits, learning_rate=1.0, dropout=0.2, feature_cache="none", loader_workers=2) == before
+    for changed in ({"dropout": 0.1}, {"seed": 2}, {"bits": 5}, {"width": 6}, {"backend": "reference"}):
+        other = identity(digits, **{"learning_rate": 1.0, "dropout": 0.2} | changed)
+        assert other != before and {key for key in other if other[key] != before[key]} == set(changed)
 
 
-def test_the_text_of_a_preset_keeps_what_it_does_not_replace(digits: Path) -> None:
-    (digits / "train.yaml").write_text(TRAIN.replace("options:", "\n# Network\noptions:"))
-    write_preset(digits.parent / "presets" / "big.yaml", "tally: 3\n")
-    shown = recipe.text(digits, {"preset": "big"})
-    assert "tally: 3\n\n# Network\noptions: !ref" in shown and "width" not in shown
-    assert shown.startswith("# Overrides: preset=big\n# Digits")
-
-
-def test_a_recipes_own_preset_goes_before_that_for_all(digits: Path) -> None:
-    write_preset(digits.parent / "presets" / "big.yaml", "hidden_size: 64\n")
-    write_preset(digits / "presets" / "big.yaml", "hidden_size: 32\n")
-    assert recipe.build(digits, {"data_folder": "/data", "preset": "big"})["hidden_size"] == 32
-    assert set(recipe.presets(recipe.find(digits))) == {"big"}
-
-
-@pytest.mark.parametrize(
-    ("content", "name", "message"),
-    [("a: 1\n", "bog", "unknown preset 'bog'; did you mean 'big'"), ("hiden_size: 1\n", "big", "mean 'hidden_size'")],
-)
-def test_wrong_presets_are_named(digits: Path, content: str, name: str, message: str) -> None:
-    write_preset(digits.parent / "presets" / "big.yaml", content)
-    with pytest.raises(UsageError, match=message):
-        recipe.build(digits, {"data_folder": "/data", "preset": name})
-
-
-def test_find_takes_name_folder_and_file(packaged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = packaged / "train.yaml"
-    assert recipe.find("Digits") == recipe.find("digits") == expected
-    assert recipe.find(packaged) == recipe.find(expected) == expected
-    assert recipe.discover() == {"Digits": expected}
+def test_find_takes_names_and_files_and_folders_only_where_they_are_trusted(packaged: Path) -> None:
+    assert recipe_files.find("Digits") == recipe_files.find("digits") == recipe_files.find(packaged) == packaged
+    assert recipe_files.discover() == {"Digits": packaged}
+    assert recipe_files.find(packaged.parent, trust=True) == packaged
+    with pytest.raises(UsageError, match="not run unasked; name .*train.yaml itself, or give --trust"):
+        recipe_files.find(packaged.parent)
     with pytest.raises(UsageError, match="unknown recipe 'Digit'; did you mean 'Digits'?"):
-        recipe.find("Digit")
+        recipe_files.find("Digit")
     with pytest.raises(UsageError, match="no train.yaml in this folder"):
-        recipe.find(packaged.parent / "encoders")
+        recipe_files.find(packaged.parents[1] / "encoders", trust=True)
+    with pytest.raises(UsageError, match="not a recipe by its name"):
+        recipe_files.find(packaged.parent / "notes.txt")
 
 
-def test_a_folder_here_goes_before_a_packaged_name(packaged: Path, tmp_path: Path, monkeypatch) -> None:
-    (tmp_path / "Digits").mkdir()
+def test_a_folder_here_is_never_taken_for_a_recipe_of_that_name(packaged: Path, tmp_path: Path, monkeypatch) -> None:
+    write(tmp_path / "Digits" / "train.yaml", TRAIN)
     monkeypatch.chdir(tmp_path)
-    assert recipe.find("Digits") == packaged / "train.yaml"
-    (tmp_path / "Digits" / "train.yaml").write_text(TRAIN)
-    assert recipe.find("Digits") == Path("Digits/train.yaml")
+    assert recipe_files.find("Digits") == packaged
+    assert recipe_files.find("Digits/train.yaml") == Path("Digits/train.yaml")
+    assert (recipe_files.display_name(packaged), recipe_files.display_name(Path("Digits/train.yaml"))) == (
+        "Digits", str(tmp_path / "Digits" / "train.yaml")
+    )
 
 
 def test_encoder_blocks_beside_the_recipe_go_before_the_packaged_ones(packaged: Path, tmp_path: Path) -> None:
-    alone = tmp_path / "elsewhere" / "Mine" / "train.yaml"
-    alone.parent.mkdir(parents=True)
-    alone.write_text(TRAIN)
-    assert recipe.encoder_blocks(alone)["leaky"] == packaged.parent / "encoders" / "leaky.yaml"
-    (tmp_path / "elsewhere" / "encoders").mkdir()
-    (tmp_path / "elsewhere" / "encoders" / "mine.yaml").write_text(TWIN)
-    assert list(recipe.encoder_blocks(alone)) == ["mine"]
+    alone = write(tmp_path / "elsewhere" / "Mine" / "train.yaml", TRAIN)
+    assert recipe_files.encoder_blocks(alone)["gru"] == packaged.parents[1] / "encoders" / "gru.yaml"
+    write(tmp_path / "elsewhere" / "encoders" / "gru.yaml", "learning_rate: 0.7\n")
+    assert list(recipe_files.encoder_blocks(alone)) == ["gru"]
 
 
 def test_a_copy_loads_like_the_original_and_never_overwrites(packaged: Path, tmp_path: Path) -> None:
-    copied = recipe.copy("Digits", tmp_path / "mine")
-    assert copied == tmp_path / "mine" / "Digits"
-    assert (copied / "notes.txt").read_text() == "notes"
-    values = {"data_folder": "x", "encoder": "twin"}
-    assert recipe.build(copied, values) == recipe.build(packaged, values)
-    assert recipe.copy("Digits", tmp_path / "mine") == copied  # nothing differs: nothing to refuse
-    (copied / "train.yaml").write_text("changed: 1\n")
-    (copied / "notes.txt").unlink()
+    copied = recipe_files.copy("Digits", tmp_path / "mine")
+    assert copied == tmp_path / "mine" / "Digits" / "train.yaml"
+    assert (copied.parent / "notes.txt").read_text() == "notes"
+    assert recipe.load(copied, {"encoder": "gru"}) == recipe.load(packaged, {"encoder": "gru"})
+    assert recipe_files.copy("Digits", tmp_path / "mine") == copied  # nothing differs: nothing to refuse
+    copied.write_text("changed: 1\n")
+    (copied.parent / "notes.txt").unlink()
     with pytest.raises(UsageError, match="exists already and differs"):
-        recipe.copy("Digits", tmp_path / "mine")
-    assert (copied / "train.yaml").read_text() == "changed: 1\n"
-    assert not (copied / "notes.txt").exists()
+        recipe_files.copy("Digits", tmp_path / "mine")
+    assert copied.read_text() == "changed: 1\n"
+    assert not (copied.parent / "notes.txt").exists()
 
 
 def test_the_summary_is_the_first_comment(digits: Path, tmp_path: Path) -> None:
-    assert recipe.summary(digits / "train.yaml") == "Digits with a small network"
-    (tmp_path / "silent.yaml").write_text("a: 1\n")
-    assert recipe.summary(tmp_path / "silent.yaml") == ""
+    assert recipe_files.summary(digits) == "Digits with a small network"
+    assert recipe_files.summary(write(tmp_path / "silent.yaml", "a: 1\n")) == ""
 
 
-def test_the_recipes_that_come_along_compose_with_every_encoder() -> None:
-    assert "FSDD" in recipe.discover() and recipe.ENCODERS not in recipe.discover()
-    for name, path in recipe.discover().items():
-        assert recipe.summary(path), f"{name} begins with a comment line that says what it trains"
-        for encoder in recipe.encoder_blocks(path):
-            assert recipe.text(name, {"encoder": encoder})
+def test_the_recipes_that_come_along_say_only_what_differs_from_the_defaults() -> None:
+    assert "FSDD" in recipe_files.discover() and recipe_files.ENCODERS not in recipe_files.discover()
+    defaults = {name: each.default for name, each in config.keys().items()}
+    for name, path in recipe_files.discover().items():
+        assert recipe_files.summary(path), f"{name} begins with a comment line that says what it trains"
+        body = path.read_text()
+        assert "!new" not in body and "!name" not in body, f"{name} is plain values"
+        entries = recipe_files.read(path).entries
+        values = {key: yaml.safe_load(yaml.serialize(each.node)) for key, each in entries.items()}
+        assert [key for key, value in values.items() if defaults.get(key) == value] == []
+
+
+def test_blocks_hold_options_of_their_encoders_alone() -> None:
+    for name, path in recipe_files.encoder_blocks(recipe_files.find("FSDD")).items():
+        block = recipe_files.read(path)
+        unknown = block.entries.keys() - encoders.option_names(name) - config.keys().keys()
+        assert unknown <= {"firing_threshold"}, name  # by which the spiking LSTM calls its threshold
+        assert all(each.comment for key, each in block.entries.items() if key not in config.keys()), name
+
+
+@pytest.mark.parametrize("encoder", ["improved_v2", "gru", "lstm"])
+def test_what_the_readmes_tables_show_is_trained_without_an_option(encoder: str) -> None:
+    chosen = recipe.load("AN4", {"encoder": encoder})
+    wanted = {"improved_v2": (0.0025, 0.5, True), "gru": (0.0015, 0.0, False), "lstm": (0.0015, 0.0, False)}
+    learning = chosen.training.learning_rate, chosen.training.activity_penalty, chosen.model.learn_smoothing
+    assert learning == wanted[encoder]
+    augmented = recipe.load("FSDD", {"encoder": encoder, "preset": "augmented"})
+    spiking = encoder == "improved_v2"
+    assert (augmented.model.dropout, augmented.training.batch_norm_epochs) == ((0.0, 8) if spiking else (0.1, 0))
+    assert isinstance(augmented, Config) and recipe.load("Demo", {"encoder": encoder}).model.smoothing == 0.3 * spiking

@@ -87,7 +87,7 @@ def test_the_lock_of_a_killed_process_holds_nobody_up(tmp_path):
 
 def test_another_identity_is_refused_where_there_is_work_and_taken_where_there_is_none(done, tmp_path):
     before = digest(done)
-    with pytest.raises(UsageError, match="holds a run with another recipe"):
+    with pytest.raises(UsageError, match="holds another run"):
         claimed(done, "other")
     assert digest(done) == before
     claimed(tmp_path / "new", "this")

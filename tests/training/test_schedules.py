@@ -7,7 +7,7 @@ import torch
 
 from snn_asr.training import config
 from snn_asr.training.config import TrainingConfig
-from snn_asr.training.schedules import SCHEDULES, Halving, WarmCool
+from snn_asr.training.schedules import SCHEDULES, Halving, WarmCool, steps_within
 
 
 def optimizer_at(rate: float) -> torch.optim.Optimizer:
@@ -16,13 +16,29 @@ def optimizer_at(rate: float) -> torch.optim.Optimizer:
 
 def test_warm_cool_rises_stays_and_falls_to_zero():
     optimizer, rates = optimizer_at(1.0), []
-    schedule = WarmCool(TrainingConfig(learning_rate=1.0, epochs=4, warmup_epochs=1, cooldown_epochs=2), 5)
+    schedule = WarmCool(TrainingConfig(learning_rate=1.0, epochs=4, warmup_epochs=1, cooldown_epochs=2), [5] * 4)
     for step in range(1, 21):
         schedule.on_batch(optimizer, step)
         rates.append(optimizer.param_groups[0]["lr"])
     assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert rates[5:9] == [1.0] * 4
     assert rates[-1] == pytest.approx(0) and rates[14] == pytest.approx(0.5)
+
+
+def test_short_epochs_of_a_curriculum_count_as_the_steps_they_have():
+    config = TrainingConfig(learning_rate=1.0, epochs=5, warmup_epochs=2, cooldown_epochs=1.5)
+    optimizer, rates, steps = optimizer_at(1.0), [], [1, 1, 2, 10, 10]
+    schedule = WarmCool(config, steps)
+    for step in range(1, sum(steps) + 1):
+        schedule.on_batch(optimizer, step)
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates[:2] == pytest.approx([0.5, 1.0]) and rates[8] == 1.0
+    assert rates[-1] == pytest.approx(0) and rates[-2] == pytest.approx(1 / 15)
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(0, 0), (1, 3), (1.5, 5), (2, 8), (2.5, 10), (4, 18), (4.5, 20)])
+def test_parts_of_epochs_have_parts_of_their_steps(epochs, steps):
+    assert steps_within([3, 5], epochs) == steps
 
 
 def errors_to_rates(schedule: Halving, optimizer, errors: list[float]) -> list[float]:
@@ -35,15 +51,15 @@ def errors_to_rates(schedule: Halving, optimizer, errors: list[float]) -> list[f
 
 def test_halving_forgives_one_epoch_and_stops_at_the_floor():
     optimizer = optimizer_at(1e-3)
-    schedule = Halving(TrainingConfig(learning_rate=1e-3), 1)
+    schedule = Halving(TrainingConfig(learning_rate=1e-3), [1])
     assert errors_to_rates(schedule, optimizer, [50, 40, 39.9, 30, 30, 30]) == [1e-3, 1e-3, 1e-3, 1e-3, 5e-4, 5e-4]
     assert errors_to_rates(schedule, optimizer, [30] * 12)[-1] == 1.25e-4
 
 
 def test_halving_goes_on_from_its_state():
-    optimizer, schedule = optimizer_at(1e-3), Halving(TrainingConfig(learning_rate=1e-3), 1)
+    optimizer, schedule = optimizer_at(1e-3), Halving(TrainingConfig(learning_rate=1e-3), [1])
     errors_to_rates(schedule, optimizer, [50, 50])
-    restored = Halving(TrainingConfig(learning_rate=1e-3), 1)
+    restored = Halving(TrainingConfig(learning_rate=1e-3), [1])
     restored.load_state_dict(schedule.state_dict())
     assert errors_to_rates(restored, optimizer, [50]) == [5e-4]
 

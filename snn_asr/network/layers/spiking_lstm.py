@@ -87,10 +87,12 @@ class SpikingLstmLayer(DrivenLayer):
         return drop_units(outputs, self.dropout, self.training), state
 
     def _fusible(self, x: Tensor) -> bool:
-        """Whether ``_train`` can take the batch: on the CPU, all of it in this process, in one precision."""
+        """Whether ``_train`` can take the batch: on the CPU, all of it in this process, in one precision, normalised by
+        its own statistics."""
         if choose_backend(self.backend, x.device) != "cpu" or torch.compiler.is_compiling():
             return False
-        return processes.world() == 1 and not torch.is_autocast_enabled(x.device.type)
+        own_statistics = self.normalization is None or self.normalization.training
+        return own_statistics and processes.world() == 1 and not torch.is_autocast_enabled(x.device.type)
 
     def _train(
         self, x: Tensor, lengths: Lengths, state: spiking_lstm.State | None, parameters: spiking_lstm.Parameters
