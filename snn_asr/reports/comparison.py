@@ -92,7 +92,8 @@ def _origin(folder: Path, run: dict[str, Any], overrides: dict[str, Any]) -> tup
     """
     identity = Identity.from_json(run)
     if identity is not None:
-        return identity.recipe, identity.settings | {"data": fingerprint_of(identity.data)[:8]}, identity.group
+        settings = {key: value for key, value in identity.settings.items() if key != "seed"}
+        return identity.recipe, settings | {"data": fingerprint_of(identity.data)[:8]}, identity.group
     path = find_model(folder) / "recipe.yaml"
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
     body = [each for each in lines if not each.startswith("# Overrides:")]

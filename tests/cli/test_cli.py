@@ -175,21 +175,28 @@ def test_prepare_passes_its_options_and_prints_the_summary(monkeypatch, capsys) 
 
 
 def test_recipes_list_show_and_copy(tmp_path: Path, monkeypatch, capsys) -> None:
-    from snn_asr.training import recipe
+    from snn_asr.training import recipe_files
 
-    for name, content in {"Small/train.yaml": "# A small one\nencoder: a\n", "encoders/a.yaml": "bits: 2\n"}.items():
+    files = {"Small/train.yaml": "# A small one\nencoder: lif\n", "encoders/lif.yaml": "bits: 2  # levels\n"}
+    for name, content in files.items():
         path = tmp_path / "recipes" / name
         path.parent.mkdir(parents=True)
         path.write_text(content)
-    monkeypatch.setattr(recipe, "recipes_folder", lambda: tmp_path / "recipes")
+    monkeypatch.setattr(recipe_files, "recipes_folder", lambda: tmp_path / "recipes")
     assert program.run(["recipes", "list"]) == 0
     assert capsys.readouterr().out == "Small\tA small one\n"
-    assert program.run(["recipes", "show", "small", "encoder=a"]) == 0
-    shown = capsys.readouterr().out
-    assert shown.endswith("# A small one\nencoder: a\n\n# Encoder block: a\nbits: 2\n")
+    assert program.run(["recipes", "show", "small", "epochs=3"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == "# A small one" and shown[-2:] == [
+        "# Encoder lif", "bits: 2                     # levels [encoders/lif.yaml]"
+    ]
+    assert "epochs: 3                   # passes over the training data [key=value]" in shown
+    assert program.run(["recipes", "show", "small", "--keys"]) == 0
+    listed = capsys.readouterr().out
+    assert "  patience             0 " in listed and listed.endswith("levels\n")
     assert program.run(["recipes", "copy", "Small", str(tmp_path / "mine")]) == 0
     assert (tmp_path / "mine" / "Small" / "train.yaml").is_file()
-    assert capsys.readouterr().out == f"{tmp_path / 'mine' / 'Small'}\n"
+    assert capsys.readouterr().out == f"{tmp_path / 'mine' / 'Small' / 'train.yaml'}\n"
 
 
 def test_overrides_have_the_types_of_yaml() -> None:

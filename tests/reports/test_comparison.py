@@ -15,6 +15,7 @@ from snn_asr.reports import comparison
 from snn_asr.reports.comparison import compare_runs, group_runs, read_run, to_json
 from snn_asr.reports.table import comparison_table, print_table
 from snn_asr.scoring import significance
+from snn_asr.training.identity import Identity
 
 KEYS = {  # what others read, whatever else there is
     "encoder", "seeds", "error_rate", "interval", "parameters", "core_parameters", "macs_per_second", "acs_per_second",
@@ -65,6 +66,37 @@ def test_overrides_set_groups_of_one_encoder_apart_and_only_then_show(make_run):
     folders += [make_run("improved_v2", epochs=3, bits=6), make_run("improved_v2", 2, epochs=3, bits=4)]
     assert labels(folders) == {"gru": 1, "improved_v2 bits=4": 2, "improved_v2 bits=6": 1}
     assert labels([make_run("gru"), make_run("gru", epochs=3)]) == {"gru": 1, "gru epochs=3": 1}
+
+
+def with_identity(folder: Path, recipe: str = "FSDD", data: str = "a", **settings) -> Path:
+    """The run as one whose folder tells all its settings."""
+    run = read_json(folder / "run.json")
+    seed = read_json(folder / "model" / "metrics.json")["seed"]
+    identity = Identity(recipe, {"mels": 40, "seed": seed, **settings}, {"train": data}, "cpu")
+    write_json(folder / "run.json", run | identity.to_json())
+    return folder
+
+
+def test_runs_of_other_recipes_settings_or_data_are_no_seeds_of_one_row(make_run):
+    first, other, third = make_run("gru", 1), make_run("gru", 2), make_run("lstm")
+    with_identity(third)
+    assert labels([with_identity(first), with_identity(other)]) == {"gru": 2}
+    assert labels([first, with_identity(other, recipe="/mine/train.yaml", mels=20), third]) == {
+        "gru recipe=FSDD": 1, "gru recipe=/mine/train.yaml": 1, "lstm": 1
+    }
+    assert labels([first, with_identity(other, mels=20)]) == {"gru mels=40": 1, "gru mels=20": 1}
+    assert len(labels([first, with_identity(other, data="b")])) == 2
+
+
+def test_finished_runs_of_an_earlier_program_are_told_apart_by_their_recipes(make_run):
+    first, other = make_run("gru", 1), make_run("gru", 2)
+    text = "# FSDD: digits\nmels: 40\n"
+    (first / "model" / "recipe.yaml").write_text(text)
+    (other / "model" / "recipe.yaml").write_text(f"# Overrides: seed=2\n{text}")
+    assert labels([first, other]) == {"gru": 2}
+    (other / "model" / "recipe.yaml").write_text("# FSDD: digits\nmels: 20\n")
+    assert len(labels([first, other])) == 2
+    assert len(labels([first, with_identity(other)])) == 2
 
 
 def test_a_row_is_the_mean_of_its_seeds(make_run):

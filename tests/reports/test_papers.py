@@ -256,7 +256,7 @@ def small_recipe(tmp_path) -> Path:
     for name in ("lif", "improved_v2", "lstm"):
         write_text(tmp_path / "recipes" / "encoders" / f"{name}.yaml", "encoder_options:\n    dropout: 0.1\n")
     write_text(tmp_path / "recipes" / "Small" / "train.yaml", RECIPE)
-    return tmp_path / "recipes" / "Small"
+    return tmp_path / "recipes" / "Small" / "train.yaml"
 
 
 def save(folder: Path, encoder: str, layers: int = 1) -> Path:
@@ -356,7 +356,7 @@ def test_a_mistake_is_one_line_and_its_code(words, code, problem, run, small_rec
 
 
 def test_a_recipe_needs_sizes(run, small_recipe):
-    recipe = small_recipe / "train.yaml"
+    recipe = small_recipe
     write_text(recipe, RECIPE.replace("hidden_size: 8", "hidden_size: many"))
     code, _, errors = run("analyze", recipe)
     assert (code, errors) == (2, [f"snn-asr: {recipe}: hidden_size: 'many'; must be a whole number from 1 to 65536"])

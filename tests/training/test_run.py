@@ -228,11 +228,37 @@ def test_other_options_do_not_go_into_the_folder_of_a_run(short_train, whole_run
     manifest.pop("train-00")
     write_json(other_data / "train.json", manifest)
     before = content(folder)
-    for options in ({"seed": 2}, {"hidden_size": 9}, {"encoder": "gru"}, {"data": other_data}):
-        with pytest.raises(UsageError, match="holds a run with another recipe, options, data or version") as caught:
+    others = {
+        "seed 1 → 2": {"seed": 2}, "dropout 0.1 → 0.25, hidden_size 8 → 9": {"hidden_size": 9, "dropout": 0.25},
+        "encoder improved_v2 → gru": {"encoder": "gru"}, "the content of train.json": {"data": other_data},
+    }
+    for difference, options in others.items():
+        with pytest.raises(UsageError, match="holds another run: ") as caught:
             short_train(folder, **options)
         assert str(folder) in str(caught.value) and "--no-resume" in str(caught.value)
+        assert difference in str(caught.value)
+    write_json(folder / "run.json", {"encoder": "improved_v2", "overrides": {}, "identity": "0"})
+    with pytest.raises(UsageError, match="holds a run of an earlier snn-asr"):
+        short_train(folder)
+    shutil.copy(whole_run / "run.json", folder)
+    assert [path for path, (_, each) in content(folder).items() if each != before[path][1]] == []
+
+
+def test_a_refused_option_leaves_the_finished_run_that_was_to_be_replaced(short_train, whole_run, tmp_path):
+    folder = shutil.copytree(whole_run, tmp_path / "run")
+    before = content(folder)
+    with pytest.raises(UsageError, match="accumulation=50"):
+        short_train(folder, resume=False, accumulation=50)
     assert content(folder) == before
+
+
+def test_a_run_folder_names_its_recipe_and_all_settings(whole_run, tone_recipe):
+    mark = read_json(whole_run / "run.json")
+    assert (mark["recipe"], mark["device"], mark["overrides"]) == (str(tone_recipe.resolve()), "cpu", SHORT)
+    assert mark["settings"].items() >= {"epochs": 4, "seed": 1, "bits": 6, "stack": 3, "optimizer": {
+        "!name:torch.optim.AdamW": {"weight_decay": 0.01}
+    }}.items()
+    assert set(mark["data"]) == {"train", "dev", "test"}
 
 
 def test_no_resume_begins_anew_and_keeps_the_old_run_until_there_is_a_new_one(
@@ -346,7 +372,8 @@ def test_utterances_too_short_for_a_frame_may_be_decoded_and_scored(split, short
         ({"batch_utterances": -1}, "batch_utterances: -1; must be a whole number from 0"),
         ({"batch_norm_epochs": -1}, "batch_norm_epochs: -1; must be a whole number from 0"),
         ({"frame_augmentations": ["noise"]}, "frame_augmentations: .*; must be a list of augmentations"),
-        ({"task": "classify"}, "unknown key 'task'"),  # of a recipe that leaves it to the default
+        ({"task": "classify"}, "task 'classify'; did you mean 'classification'"),
+        ({"learning_rat": 1}, "did you mean 'learning_rate'"),
     ],
 )
 def test_options_that_cannot_work_are_named(overrides, words, short_train, tmp_path):

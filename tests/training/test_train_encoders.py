@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from snn_asr.errors import UsageError
-from snn_asr.training import run as training
-from snn_asr.training.run import train_encoders
+from snn_asr.training import sweep as training
+from snn_asr.training.sweep import train_encoders
 
 
 def test_encoders_and_seeds_get_the_overrides_they_know(tone_recipe, tones, tmp_path, monkeypatch):
