@@ -238,7 +238,7 @@ def test_other_options_do_not_go_into_the_folder_of_a_run(short_train, whole_run
         assert str(folder) in str(caught.value) and "--no-resume" in str(caught.value)
         assert difference in str(caught.value)
     write_json(folder / "run.json", {"encoder": "improved_v2", "overrides": {}, "identity": "0"})
-    with pytest.raises(UsageError, match="holds a run of an earlier snn-asr"):
+    with pytest.raises(UsageError, match="holds another run of an earlier snn-asr"):
         short_train(folder)
     shutil.copy(whole_run / "run.json", folder)
     assert [path for path, (_, each) in content(folder).items() if each != before[path][1]] == []
