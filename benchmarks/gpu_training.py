@@ -1,6 +1,7 @@
 """Whole trainings on a GPU, on data made up for it: seconds an epoch, how busy the device is, hours of speech a second.
 
-    python benchmarks/gpu_training.py                         both parts (some minutes on an H200)
+    python benchmarks/gpu_training.py                         the first two parts (some minutes on an H200)
+    python benchmarks/gpu_training.py --parts jobs --jobs 5   many trainings at once
     python benchmarks/gpu_training.py --parts an4 --encoders improved_v2,gru --json training.json
 
 ``an4`` trains the recipe AN4 as the command line does, on noise as long as AN4's utterances (857 to train on): the
@@ -11,6 +12,9 @@ which slows it down a little: the share is that of the time during which a kerne
 ``librispeech`` takes training steps on batches as the recipe LibriSpeech makes them of 28,539 utterances with the
 lengths of its 100 hours, frames and targets at random on the device, once for each shape beforehand. From the hours of
 speech a second follow the hours that 30 epochs take.
+
+``jobs`` trains the recipe AN4 with ``--seeds`` seeds of every encoder, ``--jobs`` at a time, each in a process of its
+own, as ``compare --jobs`` does, for some epochs; from their time follows that of trainings of 36 epochs.
 
 It runs without a GPU, too, to see that it works: --device cpu --utterances 40 --batches 2.
 """
@@ -34,7 +38,7 @@ import numpy as np
 import torch
 
 ENCODERS = "improved_v2,gru,lstm"
-AN4_UTTERANCES, AN4_EPOCHS = 857, 4
+AN4_UTTERANCES, AN4_EPOCHS, AN4_ALL_EPOCHS = 857, 4, 36
 AN4_OPTIONS = {"improved_v2": {"learning_rate": 0.0025, "learn_smoothing": True, "activity_penalty": 0.5}}
 HUNDRED_HOURS_UTTERANCES, HUNDRED_HOURS_EPOCHS, MEAN_SECONDS = 28_539, 30, 12.69
 PRESETS = {
@@ -54,6 +58,18 @@ class Epochs:
     seconds: list[float]
     first_seconds: float
     busy: float | None
+
+
+@dataclass(frozen=True)
+class Together:
+    """Many short trainings of the recipe AN4 at once: their time in all, that of an epoch of one, and what follows."""
+
+    trainings: int
+    jobs: int
+    device: str
+    seconds: float
+    epoch_seconds: float
+    whole_minutes: float
 
 
 @dataclass(frozen=True)
@@ -84,6 +100,24 @@ def an4(encoders: Sequence[str], utterances: int, device: str) -> Iterator[Epoch
             rows = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
             seconds = [row["seconds"] for row in rows]
             yield Epochs(encoder, device_name(device), seconds[1:-1], seconds[0], busy[0] if busy else None)
+
+
+def together(encoders: Sequence[str], seeds: int, jobs: int, utterances: int, device: str) -> Together:
+    """Train all encoders with several seeds for AN4_EPOCHS epochs, ``jobs`` at a time."""
+    from snn_asr.training.run import train_encoders
+
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "data"
+        write_corpus(data, {"train": utterances, "dev": max(2, utterances // 9), "test": 2})
+        overrides = {"epochs": AN4_EPOCHS, "cooldown_epochs": 1}
+        started = time.perf_counter()
+        runs = train_encoders("AN4", encoders, seeds, data, Path(folder) / "runs", device, overrides, jobs)
+        seconds = time.perf_counter() - started
+        logs = [(run / "log.jsonl").read_text(encoding="utf-8").splitlines() for run in runs]
+    epochs = [json.loads(line)["seconds"] for lines in logs for line in lines[1:]]
+    epoch_seconds = sum(epochs) / len(epochs)
+    left = (AN4_ALL_EPOCHS - AN4_EPOCHS) * epoch_seconds * len(runs) / jobs
+    return Together(len(runs), jobs, device_name(device), seconds, epoch_seconds, (seconds + left) / 60)
 
 
 def write_corpus(folder: Path, sizes: dict[str, int]) -> None:
@@ -261,6 +295,14 @@ def an4_table(rows: Sequence[Epochs]) -> str:
     return "\n".join(lines)
 
 
+def together_line(row: Together) -> str:
+    return (
+        f"{row.trainings} trainings of {AN4_EPOCHS} epochs of AN4, {row.jobs} at a time, {row.device}: "
+        f"{row.seconds:.0f} s, {row.epoch_seconds:.2f} s an epoch of each; of {AN4_ALL_EPOCHS} epochs "
+        f"{row.whole_minutes:.1f} minutes"
+    )
+
+
 def librispeech_line(row: Throughput) -> str:
     memory = f", {row.memory_gib:.1f} GiB" if row.memory_gib is not None else ""
     return (
@@ -272,7 +314,9 @@ def librispeech_line(row: Throughput) -> str:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", default="an4,librispeech", help="comma-separated")
+    parser.add_argument("--parts", default="an4,librispeech", help="of an4, librispeech and jobs, comma-separated")
+    parser.add_argument("--jobs", type=int, default=5, help="trainings at a time")
+    parser.add_argument("--seeds", type=int, default=5, help="of every encoder, where many are trained at a time")
     parser.add_argument("--encoders", default=ENCODERS, help="names, comma-separated")
     parser.add_argument("--presets", default="paper,large", help=f"of LibriSpeech: {', '.join(PRESETS)}")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of LibriSpeech's steps")
@@ -297,6 +341,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for row in librispeech(given.presets.split(","), encoders, given.precision, given.batches, given.device):
             print(librispeech_line(row), flush=True)
             found["librispeech"].append(asdict(row))
+    if "jobs" in parts:
+        row = together(encoders, given.seeds, given.jobs, given.utterances, given.device)
+        print(together_line(row), flush=True)
+        found["jobs"] = asdict(row)
     if given.json:
         given.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 

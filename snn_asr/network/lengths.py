@@ -121,7 +121,8 @@ class Lengths:
         if self.whole and self.frames:
             return batch[:, -1].clone()  # a view would keep the whole batch in memory
         rows, positions = self.last_positions
-        return torch.where((self.tensor > 0).unsqueeze(1), batch[rows, positions], before)
+        last = batch[rows, positions]
+        return last if all(self.counts) else torch.where((self.tensor > 0).unsqueeze(1), last, before)
 
     @cached_property
     def last_positions(self) -> tuple[Tensor, Tensor]:

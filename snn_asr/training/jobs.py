@@ -1,4 +1,4 @@
-"""Several independent calls at once, each in a process of its own, sharing the machine's threads."""
+"""Several independent calls at once, each in a process of its own, sharing the machine's processors and its GPU."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def run_jobs(function: Callable[..., Any], calls: Sequence[dict[str, Any]], jobs
     """
     if jobs == 1 or len(calls) < 2:
         return [function(**call) for call in calls]
-    threads = max(1, (os.cpu_count() or 1) // min(jobs, len(calls)))
+    threads = max(1, _processors() // min(jobs, len(calls)))
     level = logging.getLogger("snn_asr").level
     context = multiprocessing.get_context("spawn")  # a forked torch may hang on the locks of its threads
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(threads, level)) as pool:
@@ -30,6 +30,12 @@ def run_jobs(function: Callable[..., Any], calls: Sequence[dict[str, Any]], jobs
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+
+
+def _processors() -> int:
+    """How many of the machine's processors this process may use: a container or a batch system may give it a part."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
 
 
 def _begin(threads: int, level: int) -> None:
