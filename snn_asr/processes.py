@@ -124,6 +124,11 @@ def total(values: Tensor) -> Tensor:
     return values
 
 
+def count(mine: int, device: torch.device) -> int:
+    """The sum over all processes of a number that each knows; with several the device is waited for."""
+    return mine if world() == 1 else int(total(send(torch.tensor(mine), device)))
+
+
 def extremes(values: Tensor) -> tuple[Tensor, Tensor] | None:
     """Smallest and largest of the values (any shape) of all processes; None where no process has one."""
     if world() == 1:

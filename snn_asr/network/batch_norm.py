@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from snn_asr import processes
+from snn_asr.network.lengths import Lengths
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -16,15 +17,18 @@ class BatchNorm(nn.BatchNorm1d):
     torch's own SyncBatchNorm runs on GPUs alone. Raises ValueError for fewer than two rows in training.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, lengths: Lengths | None = None, rows_of_a_frame: int = 1) -> Tensor:
+        """``lengths`` are those whose valid frames give ``rows_of_a_frame`` rows each: with them the rows of all
+        processes are counted once a batch, and not by every normalisation."""
         if self.training and processes.world() > 1:
-            return self._over_all_shares(x)
+            if lengths is None:
+                return self._over_all_shares(x, processes.count(len(x), x.device))
+            return self._over_all_shares(x, lengths.total_of_all * rows_of_a_frame)
         if self.training:
             require_rows(len(x))
         return super().forward(x)
 
-    def _over_all_shares(self, x: Tensor) -> Tensor:
-        count = int(processes.total(torch.tensor(len(x), device=x.device)))
+    def _over_all_shares(self, x: Tensor, count: int) -> Tensor:
         require_rows(count)
         mean = processes.differentiable_total(x.sum(0)) / count
         centred = x - mean

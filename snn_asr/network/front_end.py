@@ -138,7 +138,8 @@ class Convolution(nn.Module):
         steps = lengths.divided(self.time_stride)
         if torch.is_grad_enabled() or self.training or x.device.type != "cpu":
             y = self.convolution(padded.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-            values = self.normalization(steps.pack(y).flatten(0, 1)).unflatten(0, (-1, y.shape[2]))
+            rows = steps.pack(y).flatten(0, 1)
+            values = self.normalization(rows, steps, y.shape[2]).unflatten(0, (-1, y.shape[2]))
         else:
             values = self._in_fixed_order(self.windows(padded), steps)
         edge = self.kernel // 2

@@ -13,7 +13,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from snn_asr.processes import send
+from snn_asr.processes import count, send
 
 
 class Lengths:
@@ -74,6 +74,11 @@ class Lengths:
     def total(self) -> int:
         """Valid frames of all rows, N."""
         return sum(self.counts)
+
+    @cached_property
+    def total_of_all(self) -> int:
+        """Valid frames of all processes' shares of the batch. All have to ask, and they are asked once."""
+        return count(self.total, self.device)
 
     @cached_property
     def longest(self) -> int:

@@ -123,7 +123,7 @@ class AcousticModel(nn.Module):
         """Batch normalisation of x (B, T, C), its statistics over valid frames only."""
         if self.head_normalization is None:
             return x
-        return lengths.unpack(self.head_normalization(lengths.pack(x)))
+        return lengths.unpack(self.head_normalization(lengths.pack(x), lengths))
 
     def logits(self, encoded: Tensor) -> Tensor:
         """The head over (B, T, H). In evaluation on the CPU each frame's sums run in one fixed order.

@@ -6,7 +6,8 @@ a condition, the positions of a mask, a copy to the host) is an error there, for
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import pytest
 import torch
@@ -43,42 +44,69 @@ class Stepped(Exception):
     """The steps were taken."""
 
 
+@contextmanager
+def waiting_is_an_error() -> Iterator[None]:
+    """Within the block torch raises where the program would wait for the GPU."""
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 @pytest.fixture
-def steps_without_numbers(monkeypatch, tones, tmp_path):
-    """Some training steps of an encoder on the device without numbers; what copied to it in a way that waits."""
-    watch = WaitingCopies()
+def steps_on(monkeypatch, tones, tmp_path):
+    """Training steps of an encoder on a device with one batch, all but the first within a context."""
 
-    def fit(brain: RecognizerBrain, _: object, loader, __: object) -> None:
-        brain.device = "meta"
-        brain.model.to("meta")
-        brain.averaged = AveragedWeights(brain.model, 0.5)
-        brain.on_fit_start()
-        brain.on_stage_start(TRAIN, 1)
-        brain.modules.train()
-        for brain.step, batch in enumerate(loader, 1):
-            with watch if brain.step > 1 else nullcontext():  # the first one sends what all others need
-                brain.fit_batch(batch)
-            if brain.step == STEPS:
-                raise Stepped
+    def run(device: str, context: AbstractContextManager, encoder: str, **overrides: object) -> None:
+        def fit(brain: RecognizerBrain, _: object, loader, __: object) -> None:
+            brain.device = device
+            brain.model.to(device)
+            brain.averaged = AveragedWeights(brain.model, 0.5)
+            brain.on_fit_start()
+            brain.on_stage_start(TRAIN, 1)
+            brain.modules.train()
+            batch = next(iter(loader))
+            for brain.step in range(1, STEPS + 1):
+                with context if brain.step == STEPS else nullcontext():  # the first ones send what all others need
+                    brain.fit_batch(batch)
+            raise Stepped
 
-    def objective(logits: Tensor, lengths, batch) -> Tensor:  # torch's CTC has no version without numbers
-        return (logits.log_softmax(-1) * lengths.mask.unsqueeze(-1)).sum()
-
-    def run(encoder: str, **overrides: object) -> list[str]:
         overrides = {"encoder": encoder, "hidden_size": 4, "batch_frames": 600, "stack": 8, **overrides}
+        monkeypatch.setattr(RecognizerBrain, "fit", fit)
         with pytest.raises(Stepped):
             train("FSDD", tones, tmp_path, device="cpu", overrides=overrides)
+
+    def objective(logits: Tensor, lengths, batch) -> Tensor:  # torch's CTC sends lengths to the device, and waits
+        return (logits.log_softmax(-1) * lengths.mask.unsqueeze(-1)).sum()
+
+    monkeypatch.setitem(training.OBJECTIVES, "transcription", objective)
+    return run
+
+
+@pytest.fixture
+def steps_without_numbers(monkeypatch, steps_on):
+    """Training steps of an encoder on the device without numbers; what copied to it in a way that waits."""
+
+    def run(encoder: str, **overrides: object) -> list[str]:
+        watch = WaitingCopies()
+        steps_on("meta", watch, encoder, **overrides)
         return watch.found
 
-    monkeypatch.setattr(RecognizerBrain, "fit", fit)
     monkeypatch.setattr(driven.torch, "autocast", lambda *_, **__: nullcontext())  # it does not know the device
-    monkeypatch.setitem(training.OBJECTIVES, "transcription", objective)
     return run
 
 
 @pytest.mark.parametrize("encoder", sorted(encoders.ENCODERS))
 def test_a_training_step_reads_nothing_from_the_device(steps_without_numbers, encoder):
     assert steps_without_numbers(encoder) == []
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("encoder", sorted(encoders.ENCODERS))
+def test_a_training_step_waits_for_nothing_on_a_gpu(steps_on, encoder):
+    steps_on("cuda", waiting_is_an_error(), encoder)
 
 
 @pytest.mark.parametrize("options", [

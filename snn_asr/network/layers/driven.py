@@ -101,7 +101,7 @@ class DrivenLayer(Layer):
         if self.normalization is None:
             product = product + self.bias
         else:
-            product = self.normalization(product)
+            product = self.normalization(product, lengths)
         return lengths.unpack(product)
 
     def run(
