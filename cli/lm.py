@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from snn_asr.data.tokens import Tokens
 
 UNITS = ("word", "token")
+TRANSCRIPTS = (".jsonl", ".trn", ".stm", ".ctm", ".csv", ".tsv", ".srt", ".vtt")  # read as score reads them
 
 
 def lm(
@@ -23,7 +24,7 @@ def lm(
             metavar="RECIPE | MANIFEST | TEXT",
         ),
     ],
-    output: Annotated[Path, typer.Option(help="The ARPA file to write.")],
+    output: Annotated[Path, typer.Option(help="The ARPA file to write; in gzip where it ends in .gz.")],
     order: Annotated[int, typer.Option(help="Words of the longest n-gram.", min=1)] = 3,
     unit: Annotated[str, typer.Option(help="What it predicts: word, or token (of --model).")] = "word",
     model: Annotated[
@@ -43,6 +44,8 @@ def lm(
         raise unknown_name("unit", unit, UNITS, "--unit")
     if unit == "token" and model is None:
         raise UsageError("tokens are those of a model", "--unit token", "give --model")
+    if output.is_file() and Path(source).is_file() and output.samefile(source):
+        raise UsageError("is the text that is read", "--output", "choose another file")
     tokens = _tokens(model) if model is not None else None
     texts = list(_texts(source, data_folder, tokens))
     if unit == "token":
@@ -63,7 +66,9 @@ def lm(
 def _texts(source: str, data_folder: Path | None, tokens: Tokens | None) -> Iterator[str]:
     """The sentences, as the tokens of a model read them where there is one."""
     from snn_asr.data.manifest import find_manifests, read_manifest
-    from snn_asr.errors import DataError
+    from snn_asr.data.transcripts import read_transcripts
+    from snn_asr.files import read_text
+    from snn_asr.scoring.alternatives import choose_readings
 
     path, prefix = Path(source), ""
     if data_folder is not None or path.suffix in (".yaml", ".yml") or not (path.exists() or path.suffix):
@@ -74,10 +79,10 @@ def _texts(source: str, data_folder: Path | None, tokens: Tokens | None) -> Iter
         for each in read_manifest(path).values():
             yield " ".join(each.text.split()) if tokens is None else tokens.transcript(each)
         return
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot be read as text ({error})", path) from error
+    if path.suffix.lower() in TRANSCRIPTS:
+        lines = list(choose_readings({}, read_transcripts(path))[1].values())
+    else:
+        lines = read_text(path).split("\n")
     yield from (" ".join(line.split()) if tokens is None else tokens.normalize(line) for line in lines if line.strip())
 
 

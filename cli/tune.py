@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -64,13 +65,16 @@ def tune(
 
 
 def _numbers(words: str | None, option: str) -> list[float]:
-    """Numbers apart by commas; none for None."""
+    """Numbers apart by commas; none for None. Raises UsageError for what are none, or not finite."""
     from snn_asr.errors import UsageError
 
     try:
-        return [float(each) for each in split_commas(words or "")]
-    except ValueError as error:
-        raise UsageError(f"'{words}' are not numbers", option, "write for example 0.5,1,1.5") from error
+        numbers = [float(each) for each in split_commas(words or "")]
+    except ValueError:
+        numbers = []
+    if words is not None and not (numbers and all(map(math.isfinite, numbers))):
+        raise UsageError(f"'{words}' are not numbers", option, "write for example 0.5,1,1.5")
+    return numbers
 
 
 def _as_json(result: Tuning, flags: list[str]) -> dict:

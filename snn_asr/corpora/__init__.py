@@ -9,16 +9,19 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import math
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import get_args, get_origin, get_type_hints
 
-from snn_asr.errors import DataError, unknown_name
+from snn_asr.errors import DataError, UsageError, unknown_name
 from snn_asr.files import read_json, remove_leftovers, write_json
 from snn_asr.sharding import Shard
 
 MARK_NAME = "prepared.json"
 SHARED = ("download", "preparation", "recordings")  # modules beside the corpora that are none
+_TYPES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 _COMMON = ("data_folder", "output_folder", "shard")
 
 
@@ -44,7 +47,23 @@ def prepare(
     for key in options:
         if key not in valid:
             raise unknown_name("option", key, valid, f"corpus {name}")
+    for key, value in options.items():
+        _check_type(function, key, value, f"corpus {name}")
     return function(data_folder, output_folder, shard=part, **options)
+
+
+def _check_type(function: Callable[..., object], key: str, value: object, where: str) -> None:
+    """Raise UsageError where an option is not of the type that its parameter is declared with (a number, a text ...)."""
+    declared = get_type_hints(function)[key]
+    types = tuple(get_origin(each) or each for each in get_args(declared) or (declared,))
+    if float in types:
+        types += (int,)
+    fits = isinstance(value, types) and (bool in types or not isinstance(value, bool))
+    if isinstance(value, float) and not math.isfinite(value):
+        fits = False
+    if not fits:
+        names = " or ".join(_TYPES[each] for each in types if each in _TYPES)
+        raise UsageError(f"{key}={value}", where, f"must be {names}")
 
 
 def already_prepared(output_folder: str | Path, options: dict) -> bool:

@@ -11,6 +11,7 @@ Nothing is approximated but the beam: one wide enough for all prefixes gives exa
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
@@ -23,13 +24,16 @@ import numpy as np
 from snn_asr.data.tokens import Tokens
 from snn_asr.decoding.greedy import Emission
 from snn_asr.decoding.hypothesis import WORD_START
-from snn_asr.decoding.language_model import END, SPACE, LanguageModel, load_language_model
+from snn_asr.decoding.language_model import END, SPACE, START, UNKNOWN, LanguageModel, load_language_model
 from snn_asr.errors import DataError, UsageError, unknown_name
 from snn_asr.files import sha256
 from snn_asr.network.tasks import BLANK
 
+log = logging.getLogger(__name__)
+
 LEVELS = AUTO, WORD, TOKEN = "auto", "word", "token"
 LN_10 = math.log(10)
+FEW_KNOWN = 0.5  # of what model and language model could have in common: below it one is warned
 CACHED_SCORES = 1 << 20
 CACHED_ROWS = 1 << 14
 
@@ -165,10 +169,23 @@ def choose_level(model: LanguageModel, tokens: Tokens, level: str, where: object
         marks = [word for word in words if word == SPACE or word.startswith(WORD_START)] if apart else words
         level = TOKEN if any(word in model for word in marks) or not apart else WORD
     if not apart or level == TOKEN:
-        if not any(word in model for word in words):
-            raise DataError(f"knows none of the {tokens.kind} of the model", where, "check upper and lower case")
+        known = sum(word in model for word in words)
+        _check_known(known, len(words), f"{tokens.kind} of the model", where)
         return TOKEN
+    if model.vocabulary is not None:
+        spoken = model.vocabulary - {START, END, *(each for each in model.vocabulary if each.lower() == UNKNOWN)}
+        letters = set("".join(tokens.labels[BLANK + 1 :]))
+        spelt = sum(letters.issuperset(word) for word in spoken)
+        _check_known(spelt, len(spoken), f"words that the model's {tokens.kind} can spell", where)
     return WORD
+
+
+def _check_known(known: int, of: int, what: str, where: object) -> None:
+    """Raise DataError where a language model knows nothing of what the network writes; warn where it knows little."""
+    if not known:
+        raise DataError(f"knows none of the {what}", where, "check upper and lower case")
+    if known < of * FEW_KNOWN:
+        log.warning("%s: knows only %d %s (of %d); check upper and lower case", where, known, what, of)
 
 
 def spelled(tokens: Tokens) -> list[str]:

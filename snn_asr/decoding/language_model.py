@@ -10,23 +10,28 @@ A model is walked through states (hashable, comparable): ``score(word, state)`` 
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import logging
+import math
 import re
-import zlib
 from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Protocol
 
-from snn_asr.errors import DataError
+from snn_asr.errors import DataError, describing
 
 log = logging.getLogger(__name__)
 
 START, END, UNKNOWN = "<s>", "</s>", "<unk>"
 SPACE = "<space>"  # how a token that is white space is written in a model of tokens: words hold none
 UNKNOWN_LOG10 = -100.0  # of a word that is not in a model without <unk>, as KenLM has it
-KENLM_MAGIC = b"mmap lm"
+KENLM_MAGIC, GZIP_MAGIC = b"mmap lm", b"\x1f\x8b"
+LONGEST_NGRAM = 20  # words; nobody has larger ones, and files that claim them are damaged
+MOST_COMPRESSED = 1032  # times that gzip can make something smaller
+_LONGEST_LINE, _SHORTEST_LINE = 1 << 16, 4  # characters
 Ngram = tuple[str, ...]
 
 
@@ -35,6 +40,10 @@ class LanguageModel(Protocol):
 
     order: int
     start: Hashable
+
+    @property
+    def vocabulary(self) -> frozenset[str] | None:
+        """The words it knows, <s>, </s> and <unk> among them; None where the file does not tell."""
 
     def score(self, word: str, state: Hashable) -> tuple[float, Hashable]:
         """log10 p(word | state), and the state after the word. A word it does not know counts as ``<unk>``."""
@@ -51,6 +60,10 @@ class NgramModel:
         self._unknown = next((each for each in (UNKNOWN, UNKNOWN.upper()) if (each,) in self.probabilities), UNKNOWN)
         self._unknown_log10 = self.probabilities.get((self._unknown,), UNKNOWN_LOG10)
         self.start: Ngram = self._state((START,))
+
+    @property
+    def vocabulary(self) -> frozenset[str]:
+        return frozenset(ngram[0] for ngram in self.probabilities if len(ngram) == 1)
 
     def __contains__(self, word: str) -> bool:
         return (word,) in self.probabilities
@@ -77,7 +90,8 @@ class NgramModel:
 class KenlmModel:
     """A model read by KenLM: faster to load and smaller in memory, the same numbers in single precision."""
 
-    def __init__(self, kenlm: ModuleType, path: Path) -> None:
+    def __init__(self, kenlm: ModuleType, path: Path, vocabulary: frozenset[str] | None) -> None:
+        self.vocabulary = vocabulary
         config = kenlm.Config()
         config.show_progress = False
         config.arpa_complain = kenlm.ARPALoadComplain.NONE
@@ -99,36 +113,46 @@ class KenlmModel:
 
 
 def load_language_model(path: str | Path) -> LanguageModel:
-    """An ARPA file (perhaps .gz) or, with KenLM, one of its binary files; who reads it is logged.
+    """An ARPA file (perhaps in gzip) or, with KenLM, one of its binary files; who reads it is logged.
 
     Raises DataError where the file is missing or no language model.
     """
     path, kenlm = Path(path), _kenlm()
-    try:
-        with open(path, "rb") as file:
-            binary = file.read(len(KENLM_MAGIC)) == KENLM_MAGIC
-    except OSError as error:
-        raise DataError(f"cannot read ({error.strerror})", path, "check the path of the language model") from error
-    if binary and kenlm is None:
-        raise DataError("a binary file of KenLM, which is not installed", path, "pip install kenlm, or give the ARPA")
-    if kenlm is None or path.suffix == ".gz":
+    with describing(path, "check the path of the language model"), open(path, "rb") as file:
+        beginning = file.read(len(KENLM_MAGIC))
+    if beginning == KENLM_MAGIC:
+        if kenlm is None:
+            what = "a binary file of KenLM, which is not installed"
+            raise DataError(what, path, "pip install kenlm, or give the ARPA")
+        log.info("language model %s: read by KenLM", path)
+        return KenlmModel(kenlm, path, None)
+    if kenlm is None or beginning.startswith((GZIP_MAGIC, codecs.BOM_UTF8)):
         log.info("language model %s: read in Python", path)
         return read_arpa(path)
     log.info("language model %s: read by KenLM", path)
-    return KenlmModel(kenlm, path)
+    return KenlmModel(kenlm, path, read_vocabulary(path))
 
 
 def read_arpa(path: str | Path) -> NgramModel:
     """Raises DataError, with the line, for a file that is not an ARPA model or is cut short."""
-    path = Path(path)
-    opener = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opener(path, "rt", encoding="utf-8") as file:
-            return _Reader(path, file).read()
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"cannot read ({getattr(error, 'strerror', None) or error})", path) from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"not UTF-8 text (byte {error.start})", path, "give an ARPA file") from error
+    with _opened(Path(path)) as file:
+        return _Reader(Path(path), file).read()
+
+
+def read_vocabulary(path: str | Path) -> frozenset[str]:
+    """The words of an ARPA file: its n-grams of one word."""
+    with _opened(Path(path)) as file:
+        return _Reader(Path(path), file).read_vocabulary()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[str]]:
+    """The text of an ARPA file, in gzip or not, whatever its name; without a mark of byte order."""
+    with describing(path, "give an ARPA file"):
+        with open(path, "rb") as file:
+            compressed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+        with (gzip.open if compressed else open)(path, "rt", encoding="utf-8-sig") as text:
+            yield text
 
 
 class _Reader:
@@ -136,7 +160,14 @@ class _Reader:
 
     def __init__(self, path: Path, file: IO[str]) -> None:
         self.path, self.number = path, 0
+        compressed = isinstance(getattr(file, "buffer", None), gzip.GzipFile)
+        self.bytes = path.stat().st_size * (MOST_COMPRESSED if compressed else 1)
         self._lines = self._numbered(file)
+
+    def read_vocabulary(self) -> frozenset[str]:
+        sizes = self._sizes()
+        self._expect(r"\1-grams:")
+        return frozenset(self._ngram(1, len(sizes))[0][0] for _ in range(sizes[0]))
 
     def read(self) -> NgramModel:
         sizes = self._sizes()
@@ -148,10 +179,12 @@ class _Reader:
             self._expect(rf"\{length}-grams:")
             for _ in range(size):
                 ngram, probability, backoff = self._ngram(length, order)
-                ngram = tuple(words.setdefault(word, word) for word in ngram)
-                probabilities[ngram] = probability
+                key = tuple(words.setdefault(word, word) for word in ngram)
+                if key in probabilities:
+                    raise self._fault(f"'{' '.join(key)}' is there twice")
+                probabilities[key] = probability
                 if length < order:
-                    backoffs[ngram] = backoff
+                    backoffs[key] = backoff
         self._expect("\\end\\")
         return NgramModel(order, probabilities, backoffs)
 
@@ -160,12 +193,16 @@ class _Reader:
         while self._next() != "\\data\\":
             continue
         sizes: list[int] = []
-        while match := re.fullmatch(r"ngram\s+(\d+)\s*=\s*(\d+)", self._next()):
+        while match := re.fullmatch(r"ngram\s+(\d{1,18})\s*=\s*(\d{1,18})", self._next()):
             sizes.append(int(match[2]))
             if int(match[1]) != len(sizes):
                 raise self._fault(f"expected 'ngram {len(sizes)}=...'")
+            if len(sizes) > LONGEST_NGRAM:
+                raise self._fault(f"n-grams of more than {LONGEST_NGRAM} words")
         if not sizes:
             raise self._fault("expected 'ngram 1=...'")
+        if sum(sizes) * _SHORTEST_LINE > self.bytes:  # KenLM would take memory for them all
+            raise self._fault(f"{sum(sizes)} n-grams do not fit into {self.bytes} bytes")
         self._back()
         return sizes
 
@@ -178,9 +215,11 @@ class _Reader:
             backoff = float(fields[-1]) if len(fields) == length + 2 else 0.0
         except ValueError as error:
             raise self._fault(f"not a number ({error})") from error
-        if not probability <= 0:
-            raise self._fault(f"log10 probability {probability} is above 0")
-        return fields[1 : length + 1], probability, backoff
+        if math.isnan(probability) or probability > 0:
+            raise self._fault(f"a log10 probability cannot be {probability}")
+        if not math.isfinite(backoff):
+            raise self._fault(f"a back-off cannot be {backoff}")
+        return fields[1 : length + 1], max(probability, UNKNOWN_LOG10), backoff
 
     def _expect(self, text: str) -> None:
         if self._next() != text:
@@ -204,7 +243,10 @@ class _Reader:
         self._lines = again()
 
     def _numbered(self, file: IO[str]) -> Iterator[str]:
-        for self.number, line in enumerate(file, start=1):
+        while line := file.readline(_LONGEST_LINE):
+            self.number += 1
+            if len(line) == _LONGEST_LINE:
+                raise self._fault(f"a line of {_LONGEST_LINE} characters or more")
             if line := line.strip():
                 yield line
 

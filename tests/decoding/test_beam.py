@@ -236,3 +236,11 @@ def test_ten_prefixes_over_a_thousand_flat_frames_take_less_than_a_second(level)
     started = time.process_time()
     search(posteriors, BeamSettings(10), follower)
     assert time.process_time() - started < 1
+
+
+def test_a_model_whose_words_cannot_be_spelled_is_refused_or_warned_of(caplog):
+    tokens = CharacterTokens.build(["one two"])
+    with pytest.raises(DataError, match="knows none of the words that the model's characters can spell; .* case"):
+        choose_level(estimate([["ONE", "TWO"]], 2), tokens, AUTO, "lm.arpa")
+    assert choose_level(estimate([["one", "TWO", "FOUR", "SIX"]], 2), tokens, AUTO, "lm.arpa") == WORD
+    assert "lm.arpa: knows only 1 words that the model's characters can spell (of 4)" in caplog.text

@@ -94,8 +94,23 @@ def test_a_compressed_file_is_read_in_python(arpa):
     model = load_language_model(packed)
     assert isinstance(model, NgramModel) and model.score("a", ())[0] == -0.5
     packed.write_bytes(packed.read_bytes()[:40])
-    with pytest.raises(DataError, match="cannot read"):
+    with pytest.raises(DataError, match="damaged, or cut short"):
         load_language_model(packed)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-8"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_marks_of_byte_order_and_ends_of_lines_are_understood(arpa, encoding, newline):
+    plain = read_arpa(arpa)
+    arpa.write_bytes(ARPA.replace("a remark\n\n", "").replace("\n", newline).encode(encoding))
+    model = load_language_model(arpa)
+    assert model.score("a", ())[0] == plain.score("a", ())[0]
+    assert language_model.read_vocabulary(arpa) == plain.vocabulary == {"<s>", "</s>", "a", "b", "<unk>"}
+
+
+def test_impossible_words_are_as_unlikely_as_unknown_ones(arpa):
+    arpa.write_text(ARPA.replace("-0.5\ta", "-inf\ta"), encoding="utf-8")
+    assert read_arpa(arpa).score("a", ())[0] == UNKNOWN_LOG10
 
 
 @pytest.mark.parametrize(
@@ -107,8 +122,14 @@ def test_a_compressed_file_is_read_in_python(arpa):
         ("ngram 2=3", "ngram 3=3", ":5: expected 'ngram 2=...'"),
         ("ngram 1=5\nngram 2=3\nngram 3=1", "", ":6: expected 'ngram 1=...'"),
         ("-0.5\ta", "zero\ta", ":11: not a number"),
-        ("-0.5\ta", "0.5\ta", ":11: log10 probability 0.5 is above 0"),
-        ("-0.5\ta", "nan\ta", ":11: log10 probability nan"),
+        ("-0.5\ta", "0.5\ta", ":11: a log10 probability cannot be 0.5"),
+        ("-0.5\ta", "nan\ta", ":11: a log10 probability cannot be nan"),
+        ("a\t-0.2", "a\tinf", ":11: a back-off cannot be inf"),
+        ("-0.7\tb", "-0.7\ta", ":12: 'a' is there twice"),
+        ("ngram 3=1", "ngram 3=10000000000", ":8: 10000000008 n-grams do not fit into"),
+        ("ngram 3=1", "ngram 3=" + "9" * 5000, ":6: expected"),
+        ("ngram 3=1", "\n".join(f"ngram {order}=1" for order in range(3, 40)), "n-grams of more than 20 words"),
+        ("a remark", "x" * 100_000, ":1: a line of 65536 characters or more"),
         ("<s> a b\n", "<s> a b -0.1\n", "3 word"),
         ("\\end\\", "", "cut short"),
     ],
@@ -126,7 +147,7 @@ def test_bytes_and_absent_files_are_one_line(tmp_path, monkeypatch):
     (tmp_path / "lm.arpa").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="not UTF-8"):
         load_language_model(tmp_path / "lm.arpa")
-    with pytest.raises(DataError, match="cannot read"):
+    with pytest.raises(DataError, match="absent.arpa: no such file"):
         load_language_model(tmp_path / "absent.arpa")
     (tmp_path / "lm.bin").write_bytes(b"mmap lm http://kheafield.com/code format version 5\n\0")
     with pytest.raises(DataError, match="pip install kenlm"):
@@ -155,6 +176,6 @@ def test_kenlm_gives_the_same_scores_where_it_is_installed(monkeypatch):
 def test_kenlm_refuses_in_one_line(tmp_path):
     pytest.importorskip("kenlm")
     (tmp_path / "lm.arpa").write_text("no model\n")
-    with pytest.raises(DataError, match="KenLM cannot read it") as caught:
+    with pytest.raises(DataError, match="KenLM cannot read it|not an ARPA file") as caught:
         load_language_model(tmp_path / "lm.arpa")
     assert "\n" not in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 import random
 import shutil
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snn_asr.decoding.language_model import END, START, UNKNOWN, NgramModel, read_arpa
+from snn_asr.decoding.language_model import END, START, UNKNOWN, NgramModel, load_language_model, read_arpa
 from snn_asr.decoding.ngrams import adjusted_counts, estimate, write_arpa
 from snn_asr.errors import DataError, UsageError
 
@@ -134,3 +135,16 @@ def test_nothing_cannot_be_estimated_from(sentences):
 def test_an_impossible_order(order):
     with pytest.raises(UsageError, match=f"order {order}"):
         estimate([["a"]], order)
+
+
+def test_the_name_says_whether_it_is_compressed(tmp_path):
+    model = estimate([["one", "two"]], 2)
+    for name in ("lm.arpa", "lm.arpa.gz"):
+        write_arpa(tmp_path / name, model)
+    packed = (tmp_path / "lm.arpa.gz").read_bytes()
+    assert gzip.decompress(packed) == (tmp_path / "lm.arpa").read_bytes()
+    write_arpa(tmp_path / "lm.arpa.gz", model)
+    assert (tmp_path / "lm.arpa.gz").read_bytes() == packed, "repeatable"
+    assert load_language_model(tmp_path / "lm.arpa.gz").vocabulary == model.vocabulary
+    with pytest.raises(UsageError, match="not written as .xz"):
+        write_arpa(tmp_path / "lm.arpa.xz", model)

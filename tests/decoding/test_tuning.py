@@ -167,4 +167,4 @@ def test_decode_with_a_beam_and_a_language_model(run, tone_run, tones, tmp_path)
     )
     assert run(*words, *flags[:-1], "7")[2][-1].startswith("6 transcribed, 0 failed")
     code, out, errors = run("decode", tone_run, tones / "audio" / "test", "--lm", tmp_path / "absent.arpa")
-    assert (code, out) == (4, "") and "absent.arpa: cannot read" in errors[-1]
+    assert (code, out) == (4, "") and "absent.arpa: no such file" in errors[-1]
