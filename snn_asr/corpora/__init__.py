@@ -53,7 +53,7 @@ def prepare(
 
 
 def _check_type(function: Callable[..., object], key: str, value: object, where: str) -> None:
-    """Raise UsageError where an option is not of the type that its parameter is declared with (a number, a text ...)."""
+    """Raise UsageError where an option is not of the type (a number, a text) that its parameter is declared with."""
     declared = get_type_hints(function)[key]
     types = tuple(get_origin(each) or each for each in get_args(declared) or (declared,))
     if float in types:

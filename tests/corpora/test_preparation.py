@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from snn_asr.corpora import preparation
+from snn_asr.corpora import preparation, prepare
 from snn_asr.corpora.preparation import SHARDS, Preparation
 from snn_asr.data.audio import write_audio
 from snn_asr.data.manifest import Utterance, write_manifest
@@ -173,3 +173,17 @@ def test_two_that_end_at_the_same_moment_write_the_manifests_once(tmp_path, whol
     monkeypatch.setattr(preparation, "append_json_line", append_while_another_ends)
     assert Corpus(tmp_path / "again").run("2/3") == summaries[-1] == whole[0]
     assert contents(tmp_path / "again") == whole[1]
+
+
+@pytest.mark.parametrize(
+    ("corpus", "options"),
+    [
+        ("demo", {"train": "abc"}), ("demo", {"train": 1.5}), ("demo", {"seed": 1e9}), ("demo", {"dev": True}),
+        ("demo", {"test": None}), ("an4", {"partial": "yes"}), ("librispeech", {"base_url": 3}),
+        ("timit", {"test_set": ["core"]}), ("timit", {"development_speakers": 7}),
+    ],
+)
+def test_options_have_the_types_that_they_are_declared_with(corpus, options, tmp_path):
+    with pytest.raises(UsageError, match=f"corpus {corpus}: {next(iter(options))}=.*; must be "):
+        prepare(corpus, None, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()

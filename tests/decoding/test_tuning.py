@@ -109,7 +109,7 @@ def test_lm_reads_the_training_transcripts_alone(run, tones, tone_recipe, tmp_pa
 @pytest.mark.parametrize(
     ("words", "code", "problem"),
     [
-        (("lm", "nowhere.txt", "--output", "x"), 4, "nowhere.txt: cannot be read"),
+        (("lm", "nowhere.txt", "--output", "x"), 4, "nowhere.txt: no such file"),
         (("lm", "Tonez", "--output", "x"), 2, "unknown recipe 'Tonez'"),
         (("lm", "FSDD", "--output", "x"), 2, "--data-folder: a recipe needs its data"),
         (("lm", "{data}", "--output", "x", "--unit", "tokens"), 2, "did you mean 'token'?"),
