@@ -14,7 +14,7 @@ def stream(
     ] = "-",
     sample_rate: Annotated[int, typer.Option(help="Of raw samples on stdin.", min=4000, max=384000)] = 16000,
     endpoint_silence: Annotated[
-        float, typer.Option(help="Seconds without a word that end a segment; 0: one segment.", min=0)
+        float, typer.Option(help="Seconds of silence or steady noise that end a segment; 0: one segment.", min=0)
     ] = 1.0,
     precision: Annotated[
         str | None, typer.Option(help="Of the weights: float32 or int8; else as the model has them.")
@@ -33,16 +33,14 @@ def stream(
     """
     import sys
 
-    from snn_asr.decoding.endpointing import DEFAULT, EndpointSettings
+    from snn_asr.decoding.endpointing import EndpointSettings
     from snn_asr.decoding.live import JsonLines, Screen, file_blocks, raw_blocks, run_stream
     from snn_asr.decoding.recognizer import Recognizer
     from snn_asr.decoding.stream import use_one_core
 
     use_one_core()
     recognizer = Recognizer(model)
-    longest = max(DEFAULT.longest_seconds, endpoint_silence)
-    endpointing = EndpointSettings(endpoint_silence, longest) if endpoint_silence else None
-    live = recognizer.stream(endpointing, precision)
+    live = recognizer.stream(EndpointSettings.of_silence(endpoint_silence), precision)
     rate = recognizer.extractor.settings.sample_rate
     blocks = raw_blocks(sys.stdin.buffer, sample_rate, rate) if source == "-" else file_blocks(source, rate)
     plain = sys.stdout.isatty() if as_json is None else not as_json

@@ -104,6 +104,16 @@ class FeatureSettings:
         """Time from one input of the encoder to the next, in an utterance of that duration."""
         return duration_seconds / self.segments if self.segments else self.stacked_seconds
 
+    def require_streaming(self) -> None:
+        """Raise UsageError for features that need whole utterances, which a live stream does not have."""
+        todo = "decode whole files, or train a model "
+        if self.segments:
+            what = f"segments: {self.segments}: they divide a whole utterance, which a stream is not"
+            raise UsageError(what, "features", f"{todo}without segments")
+        if self.normalization != GLOBAL:
+            what = f"normalization: {self.normalization}: by whole utterances, which a stream is not"
+            raise UsageError(what, "features", f"{todo}with normalization=global")
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 

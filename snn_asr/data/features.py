@@ -14,7 +14,6 @@ from torchaudio.functional import compute_deltas
 from snn_asr.data.feature_settings import GLOBAL, FeatureSettings
 from snn_asr.data.normalization import normalize_alone
 from snn_asr.data.spectra import Spectra
-from snn_asr.errors import UsageError
 
 DELTA_WINDOW_FRAMES = 5
 DELTA_LOOK_AHEAD_FRAMES = 4  # two orders of deltas, each looking half a window ahead
@@ -66,12 +65,7 @@ class FeatureStream:
     """
 
     def __init__(self, extractor: FeatureExtractor) -> None:
-        if extractor.settings.segments:
-            what = f"segments: {extractor.settings.segments}: they divide a whole utterance, which a stream is not"
-            raise UsageError(what, "features", "decode whole files, or train a model without segments")
-        if extractor.settings.normalization != GLOBAL:
-            what = f"normalization: {extractor.settings.normalization}: by whole utterances, which a stream is not"
-            raise UsageError(what, "features", "decode whole files, or train a model with normalization=global")
+        extractor.settings.require_streaming()
         self._extractor = extractor
         self._reset()
 

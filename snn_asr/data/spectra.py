@@ -110,3 +110,11 @@ def _cepstral_matrix(settings: FeatureSettings) -> np.ndarray:
     cosines = create_dct(settings.coefficients, settings.mels, "ortho").double()
     index = torch.arange(settings.coefficients, dtype=torch.float64)
     return (cosines * (1 + _CEPSTRAL_LIFTER / 2 * torch.sin(math.pi * index / _CEPSTRAL_LIFTER))).numpy()
+
+
+def mel_energies(frames: np.ndarray, settings: FeatureSettings) -> np.ndarray:
+    """(..., size) as ``Spectra`` gives them to the logarithms of mel energies (..., mels): of cepstral coefficients,
+    the smooth spectrum that they describe."""
+    if settings.kind != "mfcc":
+        return frames
+    return frames @ np.linalg.pinv(_cepstral_matrix(settings)).astype(np.float32)

@@ -1,4 +1,8 @@
-"""Where one stretch of speech ends and the next begins, told by blanks alone: frames on which no token was best."""
+"""Where one stretch of speech ends and the next begins: by rest, as the gate tells it, or by a long lack of tokens.
+
+Rest is silence, hum or steady noise (gate.py). Sound that goes on may be speech which the network did not understand,
+so blanks, the frames on which no token was best, end a segment only after much longer.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +13,30 @@ from snn_asr.errors import UsageError
 
 @dataclass(frozen=True)
 class EndpointSettings:
-    """A segment ends after ``silence_seconds`` without a token, and after ``longest_seconds`` at the first pause of a
-    quarter of that. Raises UsageError for values that cannot work."""
+    """A segment ends after ``silence_seconds`` of rest, after ``wordless_seconds`` of sound without a token, and after
+    ``longest_seconds`` at the first pause between tokens of a quarter of ``silence_seconds``. Raises UsageError for
+    values that cannot work.
+    """
 
     silence_seconds: float = 1.0
     longest_seconds: float = 60.0
+    wordless_seconds: float = 5.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.silence_seconds <= self.longest_seconds:
-            what = f"{self.silence_seconds:g} s of silence, at most {self.longest_seconds:g} s of speech"
+        if not 0 < self.silence_seconds <= self.wordless_seconds <= self.longest_seconds:
+            what = (
+                f"{self.silence_seconds:g} s of silence, {self.wordless_seconds:g} s without a word, "
+                f"at most {self.longest_seconds:g} s of speech"
+            )
             raise UsageError(what, "endpointing", "give a positive silence that is shorter than the longest segment")
+
+    @classmethod
+    def of_silence(cls, seconds: float) -> EndpointSettings | None:
+        """Those that end a segment after so much rest, the others where they are unless they would be less; None,
+        which leaves a recording whole, for 0."""
+        if seconds == 0:
+            return None
+        return cls(seconds, max(DEFAULT.longest_seconds, seconds), max(DEFAULT.wordless_seconds, seconds))
 
 
 DEFAULT = EndpointSettings()
@@ -28,8 +46,8 @@ class Endpointer:
     """Counts frames and blanks. Frames come in chunks that are short enough (``room``) to end with the segment."""
 
     def __init__(self, settings: EndpointSettings, step_seconds: float) -> None:
-        self._silence = max(1, round(settings.silence_seconds / step_seconds))
-        self._pause = max(1, self._silence // 4)
+        self._wordless = max(1, round(settings.wordless_seconds / step_seconds))
+        self._pause = max(1, round(settings.silence_seconds / step_seconds) // 4)
         self._longest = max(1, round(settings.longest_seconds / step_seconds))
         self._frames = self._blanks = 0
 
@@ -37,14 +55,14 @@ class Endpointer:
     def room(self) -> int:
         """So many frames, at least 1, are sure not to hold an end before the last of them."""
         in_pause = max(self._pause - self._blanks, self._longest - self._frames, 1)
-        return min(self._silence - self._blanks, in_pause)
+        return min(self._wordless - self._blanks, in_pause)
 
     def accept(self, frames: int, trailing_blanks: int) -> bool:
         """Count ``frames`` more; ``trailing_blanks`` are those since the last token or end. True at an end."""
         self._frames += frames
         self._blanks = trailing_blanks
         long = self._frames >= self._longest and self._blanks >= self._pause
-        if not long and self._blanks < self._silence:
+        if not long and self._blanks < self._wordless:
             return False
         self._frames = self._blanks = 0
         return True

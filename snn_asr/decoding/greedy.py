@@ -20,6 +20,10 @@ class Emission:
     end_frame: int
     confidence: float
 
+    def later(self, frames: int) -> Emission:
+        """The same token so many frames later."""
+        return Emission(self.token, self.start_frame + frames, self.end_frame + frames, self.confidence)
+
 
 def greedy(logits: Tensor, lengths: Tensor) -> list[list[Emission]]:
     """Best class of every frame, repeats merged, blanks dropped. logits (B, T, N), lengths (B,) frames."""
@@ -89,6 +93,10 @@ class GreedyStream:
                 self._scores.append(score)
         return ended
 
+    def skip(self, frames: int) -> None:
+        """Count frames that no network was given; for between ``finish`` and the next frames that are accepted."""
+        self._frames += frames
+
     def finish(self) -> list[Emission]:
         """The open token, if there is one; frames go on being counted, trailing blanks anew."""
         token = self.open
@@ -107,6 +115,9 @@ class ClassStream:
     def accept(self, logits: Tensor) -> list[Emission]:
         self._frames, self._last = self._frames + len(logits), logits[-1:]
         return []
+
+    def skip(self, frames: int) -> None:
+        """Leave frames out: they are of no segment."""
 
     def finish(self) -> list[Emission]:
         """The class, if there was a frame."""

@@ -4,8 +4,9 @@
     print(model.transcribe("digits.wav").text)
     stream = model.stream()                       # streaming.py: live sound, and files of any length
 
-Two engines do the work. ``batch`` takes whole waveforms, several together, on any device; ``event`` goes frame by frame
-on one CPU core and touches only the weights of what has fired (events/engine.py).
+Two engines do the work. ``batch`` takes several recordings together, block by block, on any device (batch.py);
+``event`` goes frame by frame on one CPU core and touches only the weights of what has fired (events/engine.py). Both
+divide a recording at its pauses in the same way (segmenter.py): ``endpointing`` says how, None leaves it whole.
 """
 
 from __future__ import annotations
@@ -24,10 +25,13 @@ from torch.nn.utils.rnn import pad_sequence
 
 from snn_asr.data.audio import AudioSource, is_samples, read_audio, read_blocks
 from snn_asr.data.features import FeatureExtractor
+from snn_asr.decoding.batch import BLOCK_SECONDS, Recording, recognize
 from snn_asr.decoding.beam import AUTO, BeamDecoder, BeamSettings, align
+from snn_asr.decoding.encoder_inputs import EncoderInputs
 from snn_asr.decoding.endpointing import DEFAULT, EndpointSettings
-from snn_asr.decoding.greedy import Emission, decode
-from snn_asr.decoding.hypothesis import Alternative, Hypothesis, Token
+from snn_asr.decoding.greedy import Emission
+from snn_asr.decoding.hypothesis import Alternative, Hypothesis, Segment, Token
+from snn_asr.decoding.segmenter import Segmenter
 from snn_asr.decoding.stream import SEGMENT, Stream
 from snn_asr.errors import UsageError, unknown_name
 from snn_asr.network import model_folder as models
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
 
 ENGINES = BATCH, EVENT = "batch", "event"
 Waveform = Tensor | Iterable[Tensor]  # whole, or in blocks
+_BLOCK_SAMPLES = 160_000
 
 
 class Recognizer:
@@ -52,6 +57,7 @@ class Recognizer:
         self.fingerprint = loaded.fingerprint
         self.extractor = FeatureExtractor(self.model.settings.features)
         self.beam: BeamDecoder | None = None
+        self.endpointing: EndpointSettings | None = DEFAULT
         self.engine, self._precision = BATCH, self.model.precision
         self._networks: dict[tuple[str, bool], EventNetwork] = {}
         self._building = threading.Lock()
@@ -136,8 +142,8 @@ class Recognizer:
         return self.transcribe_batch([(name, self.waveform(source, sample_rate))])[0]
 
     def waveform(self, source: AudioSource, sample_rate: int | None = None) -> Waveform:
-        """``samples``; for the event engine a file in blocks, which raise their errors as they are read."""
-        if self.engine == EVENT and not is_samples(source):
+        """A file in blocks, which raise their errors as they are read; samples as ``samples`` gives them."""
+        if not is_samples(source):
             return read_blocks(source, self.extractor.settings.sample_rate)
         return self.samples(source, sample_rate)
 
@@ -145,42 +151,71 @@ class Recognizer:
         """The waveform (samples,) of a file or, checked, of a waveform, at the model's sample rate."""
         return read_audio(source, self.extractor.settings.sample_rate, sample_rate)
 
-    @torch.no_grad()
     def transcribe_batch(self, utterances: Sequence[tuple[str, Waveform]]) -> list[Hypothesis]:
         """Recognise (id, waveform) pairs together; each result is what it would be alone."""
+        results = self.recognize(utterances)
+        for each in results:
+            if isinstance(each, Exception):
+                raise each
+        return [each for each in results if isinstance(each, Hypothesis)]
+
+    def recognize(self, utterances: Sequence[tuple[str, Waveform]]) -> list[Hypothesis | Exception]:
+        """As ``transcribe_batch``; what goes wrong while one of the waveforms is read stands in its place."""
         if self.engine == EVENT:
             return [self._streamed(*each) for each in utterances]
-        rate = self.extractor.settings.sample_rate
-        if self.beam is not None:
-            decoded = [self._searched(each) for each in self.log_posteriors(utterances)]
-        else:
-            decoded = [(each, ()) for each in decode(self.model.settings.task, *self._logits(utterances))]
+        settings = self.extractor.settings
+        frames = max(1, round(BLOCK_SECONDS / settings.stacked_seconds))
+        recordings = [
+            Recording(_blocks(waveform), self._segmenter(), frames, self.beam is not None) for _, waveform in utterances
+        ]
+        recognize(self.model, recordings, self.device)
         return [
-            self._hypothesis(name, emissions, len(samples) / rate, alternatives)
-            for (name, samples), (emissions, alternatives) in zip(utterances, decoded, strict=True)
+            self._hypothesis(name, each) if each.error is None else each.error
+            for (name, _), each in zip(utterances, recordings, strict=True)
         ]
 
-    def _streamed(self, name: str, waveform: Waveform) -> Hypothesis:
-        """The event engine's answer, as one segment."""
-        stream, samples, events = self.stream(None, self._precision), 0, []
-        for block in [waveform] if isinstance(waveform, Tensor) else waveform:
-            samples += len(block)
-            events += stream.accept(block)
-        segments = [each for each in [*events, *stream.finish()] if each.kind == SEGMENT]
-        text, tokens = (segments[0].text, segments[0].tokens) if segments else ("", ())
-        return Hypothesis(name, text, tokens, samples / self.extractor.settings.sample_rate, kind=self.tokens.kind)
+    def _segmenter(self) -> Segmenter:
+        settings, bidirectional = self.model.settings, bool(self.model.settings.encoder_options.get("bidirectional"))
+        inputs = EncoderInputs(self.model, self.extractor)
+        return Segmenter(inputs, settings.features, settings.task, self.endpointing, bidirectional)
+
+    def _hypothesis(self, name: str, recording: Recording) -> Hypothesis:
+        duration = recording.samples / self.extractor.settings.sample_rate
+        step = self.extractor.settings.step_seconds(duration)
+        if self.beam is None:
+            segments = [self._segment(emissions, step) for emissions in recording.segments]
+        else:
+            parts = zip(recording.segment_logits, recording.first_frames, strict=True)
+            segments = [self._searched(logits, first_frame, step) for logits, first_frame in parts]
+        limit = self.beam.settings.alternatives if self.beam else 0
+        found = (each for each in segments if each.tokens)
+        return Hypothesis.joined(name, found, duration, self.tokens.kind, limit)
+
+    def _streamed(self, name: str, waveform: Waveform) -> Hypothesis | Exception:
+        """The event engine's answer."""
+        stream, samples, events = self.stream(self.endpointing, self._precision), 0, []
+        try:
+            for block in _blocks(waveform):
+                samples += len(block)
+                events += stream.accept(block)
+            events += stream.finish()
+        except Exception as error:  # one bad file, whatever is wrong with it, ends no other
+            return error
+        segments = [Segment(each.text, each.tokens) for each in events if each.kind == SEGMENT]
+        return Hypothesis.joined(name, segments, samples / self.extractor.settings.sample_rate, self.tokens.kind)
 
     @torch.no_grad()
     def log_posteriors(self, utterances: Sequence[tuple[str, Tensor]]) -> list[np.ndarray]:
         """(T, N) of each (id, waveform): natural logarithms. Raises UsageError for a model that classifies."""
         self._need_transcription()
-        logits, lengths = self._logits(utterances)
+        logits, lengths = self.logits([samples for _, samples in utterances])
         rows = zip(logits.log_softmax(dim=-1).cpu().numpy(), lengths.tolist(), strict=True)
         return [row[:length].copy() for row, length in rows]
 
-    def _logits(self, utterances: Sequence[tuple[str, Tensor]]) -> tuple[Tensor, Tensor]:
-        """Logits (B, T, N) and their lengths (B,) frames."""
-        frames = [self.extractor(samples) for _, samples in utterances]
+    @torch.no_grad()
+    def logits(self, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits (B, T, N) of whole waveforms, each one segment from start to end, and their lengths (B,) frames."""
+        frames = [self.extractor(samples) for samples in waveforms]
         lengths = torch.tensor([len(each) for each in frames], device=self.device)
         padded = pad_sequence(frames, batch_first=True).to(self.device)
         logits, lengths, _ = self.model(padded, lengths)
@@ -190,23 +225,28 @@ class Recognizer:
         if self.model.settings.task != TRANSCRIPTION:
             raise UsageError("this model classifies", "beam search", "decode without a beam and a language model")
 
-    def _searched(self, log_posteriors: np.ndarray) -> tuple[list[Emission], tuple[Alternative, ...]]:
-        """The best token sequence with its times, and the n-best list of different texts."""
+    def _searched(self, logits: Tensor, first_frame: int, step: float) -> Segment:
+        """The best token sequence of one segment with its times, and the n-best list of different texts."""
+        log_posteriors = logits.log_softmax(dim=-1).numpy()
         candidates = self.beam(log_posteriors)
         texts: dict[str, Alternative] = {}
         for each in candidates:
             text = self.tokens.decode(each.tokens)
             texts.setdefault(text, Alternative(text, each.score, each.acoustic))
         alternatives = tuple(texts.values())[: self.beam.settings.alternatives]
-        return align(log_posteriors, candidates[0].tokens), alternatives
+        aligned = align(log_posteriors, candidates[0].tokens)
+        return self._segment([each.later(first_frame) for each in aligned], step, alternatives)
 
-    def _hypothesis(
-        self, name: str, emissions: list[Emission], duration_seconds: float, alternatives: tuple[Alternative, ...]
-    ) -> Hypothesis:
-        step = self.extractor.settings.step_seconds(duration_seconds)
+    def _segment(
+        self, emissions: list[Emission], step: float, alternatives: tuple[Alternative, ...] = ()
+    ) -> Segment:
         tokens = tuple(
             Token(self.tokens.labels[each.token], each.start_frame * step, each.end_frame * step, each.confidence)
             for each in emissions
         )
-        text = self.tokens.decode(each.token for each in emissions)
-        return Hypothesis(name, text, tokens, duration_seconds, alternatives, self.tokens.kind)
+        return Segment(self.tokens.decode(each.token for each in emissions), tokens, alternatives)
+
+
+def _blocks(waveform: Waveform) -> Iterable[Tensor]:
+    """A waveform in blocks: what is there as a whole is cut into views of a few seconds."""
+    return waveform.split(_BLOCK_SAMPLES) if isinstance(waveform, Tensor) else waveform

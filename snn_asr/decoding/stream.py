@@ -6,10 +6,10 @@
             print(event.kind, event.text)
     stream.finish()
 
-Samples become frames as in a whole file (features.FeatureStream), frames become logits in one compiled call (the
-event engine, events/engine.py), logits become tokens by greedy CTC. However the samples were cut, the same is
-recognised; with ``endpointing=None``, what the batch engine recognises, but for the rounding of sums. Partial words
-are stable: they grow and become final, nothing is taken back.
+Samples become frames as in a whole file (features.FeatureStream), the segmenter (segmenter.py) tells which of them the
+network is given, they become logits in one compiled call (the event engine, events/engine.py), logits become tokens by
+greedy CTC. However the samples were cut, the same is recognised, in the same segments: what the batch engine
+recognises, but for the rounding of sums. Partial words are stable: they grow and become final, nothing is taken back.
 
 A stream holds a few ten kilobytes (``Stream.nbytes``); weights are shared by all streams of a recogniser, and no stream
 writes to them, so that streams may run in as many threads. One stream is for one thread at a time.
@@ -25,13 +25,14 @@ import torch
 from torch import Tensor
 
 from snn_asr.data.audio import Samples, waveform
-from snn_asr.data.features import FeatureExtractor, FeatureStream, stack_frames
+from snn_asr.data.features import FeatureExtractor
 from snn_asr.data.tokens import Tokens
-from snn_asr.decoding.endpointing import Endpointer, EndpointSettings
-from snn_asr.decoding.greedy import STREAMS, Emission
+from snn_asr.decoding.encoder_inputs import EncoderInputs
+from snn_asr.decoding.endpointing import EndpointSettings
+from snn_asr.decoding.greedy import Emission
 from snn_asr.decoding.hypothesis import WORD_START, Token, Word, words
+from snn_asr.decoding.segmenter import Segmenter
 from snn_asr.network.model import AcousticModel
-from snn_asr.network.tasks import TRANSCRIPTION
 
 if TYPE_CHECKING:
     from snn_asr.events.engine import EventNetwork
@@ -70,14 +71,13 @@ class Stream:
         self, model: AcousticModel, tokens: Tokens, extractor: FeatureExtractor, network: EventNetwork,
         endpointing: EndpointSettings | None,
     ) -> None:
-        self._inputs = EncoderInputs(model, extractor)
+        extractor.settings.require_streaming()
+        self._inputs, self._features = EncoderInputs(model, extractor), extractor.settings
+        self._task = model.settings.task
         self._network, self._state = network, network.initial_state()
         self._input_coder, self._coded = model.encoder.input_coder, None
-        self._task, self._step_seconds = model.settings.task, extractor.settings.stacked_seconds
-        self._decoder = STREAMS[self._task]()
-        self._words = WordStream(tokens, self._step_seconds)
-        self._endpointing = endpointing if self._task == TRANSCRIPTION else None
-        self._endpointer = self._new_endpointer()
+        self._tokens, self._endpointing = tokens, endpointing
+        self._begin()
 
     @property
     def nbytes(self) -> int:
@@ -89,29 +89,35 @@ class Stream:
         """Events so far (L + 1,) of the features and of each layer."""
         return self._state.sent
 
-    @torch.no_grad()
     def accept(self, samples: Samples) -> list[StreamEvent]:
         """Take samples (``audio.waveform`` says which), return what they made known."""
-        return self._recognize(self._inputs.accept(waveform(samples)))
+        self._segmenter.accept(waveform(samples))
+        return [*self._recognize(), *self._words.grown(self._segmenter.open)]
 
-    @torch.no_grad()
     def finish(self) -> list[StreamEvent]:
         """What is left at the end of the waveform; the stream is then ready for another."""
-        events = [*self._recognize(self._inputs.finish()), *self._end_segment()]
-        self._decoder, self._endpointer = STREAMS[self._task](), self._new_endpointer()
+        self._segmenter.finish()
+        events = self._recognize()
+        self._begin()
         return events
 
-    def _recognize(self, inputs: Tensor) -> list[StreamEvent]:
-        if not len(inputs):
-            return []
+    def _begin(self) -> None:
+        self._segmenter = Segmenter(self._inputs, self._features, self._task, self._endpointing)
+        self._words = WordStream(self._tokens, self._features.stacked_seconds)
+
+    @torch.no_grad()
+    def _recognize(self) -> list[StreamEvent]:
+        while len(frames := self._segmenter.waiting()):
+            if self._segmenter.anew:
+                self._state.reset()
+                self._coded = None
+            self._segmenter.hear(self._logits(frames))
         events = []
-        while len(inputs):
-            room = len(inputs) if self._endpointer is None else self._endpointer.room
-            frames, inputs = inputs[:room], inputs[room:]
-            events += self._words.accept(self._decoder.accept(self._logits(frames)))
-            if self._endpointer is not None and self._endpointer.accept(len(frames), self._decoder.trailing_blanks):
-                events += self._end_segment()
-        return [*events, *self._words.grown(self._decoder.open)]
+        for found in self._segmenter.results():
+            events += self._words.accept(found.emissions)
+            if found.ended:
+                events += self._words.finish()
+        return events
 
     def _logits(self, frames: Tensor) -> Tensor:
         """(T, D) to (T, N)."""
@@ -119,52 +125,6 @@ class Stream:
             coded, self._coded = self._input_coder(frames.unsqueeze(0), torch.tensor([len(frames)]), self._coded)
             frames = coded.squeeze(0)
         return torch.from_numpy(self._network.run(frames.contiguous().numpy(), self._state))
-
-    def _end_segment(self) -> list[StreamEvent]:
-        """All that is open becomes final; the network starts anew, as it does with every utterance of the training."""
-        events = [*self._words.accept(self._decoder.finish()), *self._words.finish()]
-        self._state.reset()
-        self._coded = None
-        return events
-
-    def _new_endpointer(self) -> Endpointer | None:
-        return None if self._endpointing is None else Endpointer(self._endpointing, self._step_seconds)
-
-
-class EncoderInputs:
-    """Samples to the encoder's inputs (T, D): features, normalisation, and stacking or convolutions."""
-
-    def __init__(self, model: AcousticModel, extractor: FeatureExtractor) -> None:
-        self._model, self._features = model, FeatureStream(extractor)
-        self._none = torch.empty(0, model.settings.front_end.output_size(extractor.settings))
-        self._reset()
-
-    def accept(self, samples: Tensor) -> Tensor:
-        return self._stacked(self._features.accept(samples))
-
-    def finish(self) -> Tensor:
-        inputs = self._stacked(self._features.finish())
-        self._reset()
-        return inputs
-
-    def _stacked(self, frames: Tensor) -> Tensor:
-        if not len(frames):
-            return self._none
-        self._waiting.append(frames)
-        count, stack = sum(map(len, self._waiting)), self._model.settings.features.stack
-        if count < stack:
-            return self._none
-        frames, count = torch.cat(self._waiting), count - count % stack
-        self._waiting = [frames[count:]]
-        normalized = self._model.normalization.apply(frames[:count])
-        if self._model.front_end is None:
-            return stack_frames(normalized, stack)
-        inputs, self._convolved = self._model.front_end(normalized.unsqueeze(0), torch.tensor([count]), self._convolved)
-        return inputs.squeeze(0)
-
-    def _reset(self) -> None:
-        self._waiting: list[Tensor] = []  # frames (t, F), too few for another stack
-        self._convolved = None
 
 
 class WordStream:

@@ -24,14 +24,14 @@ def profile(recognizer: Recognizer, paths: Sequence[Path]) -> dict[str, Any]:
     model, operations = recognizer.model, OperationCount()
     waveforms = [recognizer.samples(path) for path in paths]
     seconds = sum(map(len, waveforms)) / model.settings.features.sample_rate
-    recognizer.transcribe(waveforms[0])
+    recognizer.logits(waveforms[:1])
     started = time.perf_counter()
     for samples in waveforms:
-        recognizer.transcribe(samples)
+        recognizer.logits([samples])
     wall_seconds = time.perf_counter() - started
     with record_layers(model.encoder, model.front_end) as records:
         for samples in waveforms:
-            recognizer.transcribe(samples)
+            recognizer.logits([samples])
             count_batch(records, model.head.weight, operations)
     return {
         "encoder": model.settings.encoder,

@@ -103,11 +103,17 @@ class AcousticModel(nn.Module):
             frames = self.normalization.apply(frames)
         convolved, state = state if state is not None else (None, None)
         x, lengths, convolved = self.encoder_input(frames, lengths, convolved)
+        logits, state = self.encode(x, lengths, state)
+        return logits, lengths.tensor, (convolved, state)
+
+    def encode(self, x: Tensor, lengths: Tensor | Lengths, state: list | None = None) -> tuple[Tensor, list]:
+        """The encoder's inputs (B, T, D), as ``encoder_input`` gives them, to logits (B, T, classes) and the encoder's
+        state to go on from."""
+        lengths = Lengths.of(lengths, x)
         encoded, state = self.encoder(x, lengths, state)
         before = self.settings.head_normalization == "input"
         logits = self.logits(self._normalized(encoded, lengths) if before else encoded)
-        logits = logits if before else self._normalized(logits, lengths)
-        return logits, lengths.tensor, (convolved, state)
+        return (logits if before else self._normalized(logits, lengths)), state
 
     def encoder_input(
         self, frames: Tensor, lengths: Tensor | Lengths, state: list | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby, product
 from random import Random
@@ -50,7 +51,9 @@ def spoken(token) -> tuple[str, float, float]:
 def assert_as_in_a_batch(recognizer, samples, cuts=()) -> int:
     """What a stream of samples cut at these places finds is what the batch engine finds: tokens, words, text, and of
     unfinished words beginnings. Returns the number of tokens."""
-    expected, unfinished = recognizer.transcribe(samples), []
+    whole = copy.copy(recognizer)
+    whole.endpointing = None
+    expected, unfinished = whole.transcribe(samples), []
     events = heard(recognizer.stream(endpointing=None), samples, cuts)
     segments = [each for each in events if each.kind == SEGMENT]
     assert [each.text for each in segments] == ([expected.text] if expected.tokens else [])
@@ -150,10 +153,10 @@ def test_a_gru_streams_too(gru_run):
 
     trained = load_model(gru_run)
     samples = speak(SPOKEN, 2)
-    logits, _ = trained._logits([("", samples)])
+    logits, _ = trained.logits([samples])
     stream = trained.stream(endpointing=None)
     with torch.no_grad():
-        inputs = torch.cat([stream._inputs.accept(samples), stream._inputs.finish()])
+        inputs = torch.cat([stream._inputs.accept(samples)[0], stream._inputs.finish()[0]])
         torch.testing.assert_close(stream._logits(inputs), logits[0].detach(), rtol=1e-3, atol=1e-4)
 
 
@@ -279,7 +282,7 @@ def test_the_class_of_chunks_is_that_of_the_whole(frames, cuts):
 )
 def test_endpoints_do_not_depend_on_chunks_that_keep_within_the_room(blanks, chunks, silence, longest):
     def ends(length_of) -> list[int]:
-        endpointer, place, since, found = Endpointer(EndpointSettings(silence, longest), 1.0), 0, 0, []
+        endpointer, place, since, found = Endpointer(EndpointSettings(silence, longest, silence), 1.0), 0, 0, []
         while place < len(blanks):
             length = min(length_of(endpointer), endpointer.room, len(blanks) - place)
             for blank in blanks[place : place + length]:
@@ -303,7 +306,7 @@ def test_endpoints_do_not_depend_on_chunks_that_keep_within_the_room(blanks, chu
 
 
 def test_a_long_segment_ends_at_a_short_pause():
-    endpointer = Endpointer(EndpointSettings(8, 20), 1.0)
+    endpointer = Endpointer(EndpointSettings(8, 20, 8), 1.0)
     assert [endpointer.accept(1, blanks) for blanks in [*[0, 1, 2] * 6, 0, 1, 2, 0]] == [False] * 20 + [True, False]
 
 

@@ -1,0 +1,113 @@
+"""Several recordings through a network at once, block by block, so that memory does not grow with their length.
+
+Each round takes the next frames of every recording, at most BLOCK_SECONDS, pads them to the longest and runs the
+network once; states are carried from round to round. A recording that has come to its end leaves, so that a long one
+among short ones costs what it costs alone. Where a segment ends within its block, the frames behind it are run again,
+from the zero state, in a shorter block that doubles from round to round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from snn_asr.decoding.greedy import Emission
+from snn_asr.decoding.segmenter import Segmenter
+from snn_asr.network.model import AcousticModel
+from snn_asr.network.states import keep_rows, restart_rows
+
+BLOCK_SECONDS = 20.0
+
+
+class Recording:
+    """One recording of a batch: blocks of its samples on the way in, tokens of its segments on the way out.
+
+    ``segments`` are the tokens of each segment; with ``with_logits`` ``segment_logits`` are its logits (t, N) too, and
+    ``first_frames`` tell where it began. ``error`` is what went wrong while the samples were read: the recording
+    is then at its end, and the others go on.
+    """
+
+    def __init__(
+        self, blocks: Iterable[Tensor], segmenter: Segmenter, block_frames: int, with_logits: bool = False
+    ) -> None:
+        self._blocks, self._segmenter = iter(blocks), segmenter
+        self._longest = self._limit = block_frames
+        self._ended, self._with_logits = False, with_logits
+        self._open: list[Emission] = []
+        self._logits: list[Tensor] = []
+        self.samples = 0
+        self.error: Exception | None = None
+        self.segments: list[list[Emission]] = []
+        self.segment_logits: list[Tensor] = []
+        self.first_frames: list[int] = []
+
+    @property
+    def anew(self) -> bool:
+        """The next frames begin a segment."""
+        return self._segmenter.anew
+
+    def frames(self) -> Tensor:
+        """The next frames (t, D); none at the end."""
+        while True:
+            frames = self._segmenter.waiting(self._limit)
+            self._collect()
+            enough = len(frames) >= self._limit or self._segmenter.whole_segment
+            if self.error is not None or self._ended or (len(frames) and enough):
+                return frames
+            self._read()
+
+    def hear(self, logits: Tensor) -> None:
+        """Take the logits (t, N) of these frames."""
+        heard = self._segmenter.hear(logits)
+        if self._with_logits:
+            self._logits.append(logits[:heard].clone())
+        self._collect()
+        self._limit = self._segmenter.room if self.anew else 2 * self._limit
+        self._limit = min(self._limit, self._longest)
+
+    def _read(self) -> None:
+        try:
+            samples = next(self._blocks, None)
+            if samples is None:
+                self._segmenter.finish()
+                self._ended = True
+            else:
+                self.samples += len(samples)
+                self._segmenter.accept(samples)
+        except Exception as error:  # one bad file, whatever is wrong with it, ends no other
+            self.error = error
+
+    def _collect(self) -> None:
+        for found in self._segmenter.results():
+            self._open += found.emissions
+            if not found.ended:
+                continue
+            if self._open:
+                self.segments.append(self._open)
+                self.first_frames.append(found.first_frame)
+                if self._with_logits:
+                    self.segment_logits.append(torch.cat(self._logits))
+            self._open, self._logits = [], []
+
+
+@torch.no_grad()
+def recognize(model: AcousticModel, recordings: Sequence[Recording], device: str) -> None:
+    """Take the recordings through the network to their ends."""
+    alive, state = list(recordings), None
+    bidirectional = bool(model.settings.encoder_options.get("bidirectional"))
+    while True:
+        chunks = [each.frames() for each in alive]
+        going = [row for row, frames in enumerate(chunks) if len(frames) and alive[row].error is None]
+        if not going:
+            return
+        state = keep_rows(state, going, len(alive))
+        alive, chunks = [alive[row] for row in going], [chunks[row] for row in going]
+        state = restart_rows(state, [row for row, each in enumerate(alive) if each.anew], len(alive))
+        lengths = torch.tensor([len(each) for each in chunks])
+        padded = pad_sequence(chunks, batch_first=True).to(device)
+        logits, state = model.encode(padded, lengths, None if bidirectional else state)
+        for each, row, frames in zip(alive, logits.cpu(), chunks, strict=True):
+            each.hear(row[: len(frames)])

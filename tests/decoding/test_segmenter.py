@@ -1,0 +1,177 @@
+"""Pauses: what nobody said is not recognised, speech behind a pause is; both engines and streams divide alike."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from soundscapes import SOUNDSCAPES, recording
+from tones import RATE_HZ, speak
+
+from snn_asr.data.feature_settings import FeatureSettings
+from snn_asr.data.features import FeatureExtractor
+from snn_asr.data.normalization import Normalization
+from snn_asr.data.tokens import WordTokens
+from snn_asr.decoding.gate import Gate, group_energies
+from snn_asr.decoding.recognizer import BATCH, EVENT, Recognizer
+from snn_asr.decoding.stream import SEGMENT
+from snn_asr.network.encoders import ENCODERS
+from snn_asr.network.model import AcousticModel, ModelSettings, save_model
+from snn_asr.network.states import keep_rows, restart_rows
+
+STEADY = [name for name in SOUNDSCAPES if not name.startswith("music")]
+FEATURES = FeatureSettings(sample_rate=RATE_HZ, mels=10, high_hz=3800, stack=3)
+
+
+def openings(samples: torch.Tensor, features: FeatureSettings) -> int:
+    """How often the gate opens."""
+    frames = FeatureExtractor(features)(samples)
+    stacked = frames[: len(frames) - len(frames) % features.stack].unflatten(0, (-1, features.stack))
+    gate = Gate(features.stacked_seconds, 1.0)
+    return sum(gate.step(each) and gate.open for each in group_energies(stacked, features))
+
+
+@pytest.mark.parametrize("name", STEADY)
+@pytest.mark.parametrize(
+    "features", [FEATURES, FeatureSettings(kind="mfcc", deltas=True, stack=1), FeatureSettings(stack=4)],
+    ids=["fbank", "mfcc", "stack4"],
+)
+def test_the_gate_stays_closed_to_silence_and_steady_noise(name, features):
+    sound = recording(name, 30, features.sample_rate)
+    assert openings(sound, features) <= (4 if name == "fan" else 0)  # that of a fan being switched on
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STEADY)
+def test_the_gate_stays_closed_for_ten_minutes(name):
+    for features in (FEATURES, FeatureSettings(), FeatureSettings(kind="mfcc", stack=1)):
+        assert openings(recording(name, 600, features.sample_rate, seed=5), features) <= (90 if name == "fan" else 0)
+
+
+@pytest.mark.parametrize("decibels", [-60, -40, -10])
+def test_the_gate_opens_to_speech_however_loud_and_begins_with_the_recording(decibels):
+    samples = speak(["low", "high"], 2)
+    samples = samples * 10 ** (decibels / 20) / samples.abs().max()
+    for lead in (0.0, 0.7, 5.0):
+        assert openings(torch.cat([torch.zeros(int(lead * RATE_HZ)), samples]), FEATURES) == 1
+    assert openings(torch.cat([samples[samples.nonzero()[0] :][: RATE_HZ // 5], torch.zeros(RATE_HZ)]), FEATURES) == 1
+
+
+def babbler(folder, encoder: str, **options) -> Recognizer:
+    """A network that has learnt nothing and finds words in whatever it hears."""
+    torch.manual_seed(1)
+    settings = ModelSettings(FEATURES, encoder, 16, 2, options, "output")
+    tokens = WordTokens(["one", "two", "three"])
+    model = AcousticModel(settings, Normalization(torch.full((10,), -9.0), torch.full((10,), 3.0)), tokens.size)
+    for _ in range(3):
+        model(torch.randn(4, 24, 10), torch.tensor([24, 24, 14, 8]), normalized=True)
+    with torch.no_grad():
+        model.head.bias[0] -= 1.0
+    save_model(folder, model.eval(), tokens, {}, "")
+    return Recognizer(folder)
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_no_encoder_hears_words_in_what_is_silence_or_steady(encoder, tmp_path):
+    recognizer = babbler(tmp_path, encoder)
+    assert len(recognizer.transcribe(speak(["low", "high", "mid"], 1)).words) > 0
+    sounds = [(name, recording(name, 12, RATE_HZ)) for name in STEADY if name != "fan"]
+    for engine in (BATCH, EVENT):
+        recognizer.use_engine(engine)
+        assert {each.id: each.text for each in recognizer.transcribe_batch(sounds)} == {name: "" for name, _ in sounds}
+
+
+def test_a_bidirectional_encoder_hears_no_words_there_either(tmp_path):
+    recognizer = babbler(tmp_path, "gru", bidirectional=True)
+    speech, sound = speak(["low", "high", "mid"], 1), recording("white -50", 10, RATE_HZ)
+    assert recognizer.transcribe(sound).text == ""
+    found = recognizer.transcribe(torch.cat([speech, torch.zeros(10 * RATE_HZ), speech]))
+    assert len(found.segments) == 2
+    assert all(each.text for each in found.segments)
+
+
+@pytest.mark.parametrize("engine", [BATCH, EVENT])
+@pytest.mark.parametrize("name", ["silence", "last bit", "white -70"])
+def test_speech_behind_a_pause_is_recognised_as_if_it_stood_alone(engine, name, tone_run):
+    recognizer = Recognizer(tone_run)
+    recognizer.use_engine(engine)
+    first, second = speak(["low", "high"], 1), speak(["mid", "low", "high"], 2)
+    found = recognizer.transcribe(torch.cat([first, recording(name, 20, RATE_HZ), second]))
+    alone = [recognizer.transcribe(each).text for each in (first, second)]
+    assert [each.text for each in found.segments if each.text] == alone
+    assert found.segments[1].start_seconds > len(first) / RATE_HZ + 20
+
+
+def talk(seed: int = 0) -> torch.Tensor:
+    """Half a minute of speech with pauses of digital silence and noise, 0.1 to 4 s long."""
+    pieces = []
+    for turn in range(6):
+        pieces.append(speak(["low", "high", "mid", "low"][: 1 + (turn + seed) % 4], 10 * seed + turn))
+        sound = ("silence", "white -50", "last bit")[(turn + seed) % 3]
+        pieces.append(recording(sound, (0.1, 4.0, 0.8, 1.5)[(turn + seed) % 4], RATE_HZ, turn))
+    return torch.cat(pieces)
+
+
+def segments(hypothesis) -> list[tuple[str, float, float]]:
+    return [(each.text, each.start_seconds, each.end_seconds) for each in hypothesis.segments]
+
+
+def streamed(recognizer, samples: torch.Tensor, chunk: int) -> list[tuple[str, float, float]]:
+    stream = recognizer.stream()
+    events = [event for piece in samples.split(chunk) for event in stream.accept(piece)] + stream.finish()
+    return [(each.text, each.start_seconds, each.end_seconds) for each in events if each.kind == SEGMENT]
+
+
+def test_batch_event_and_stream_give_the_same_segments(tone_run):
+    batch, event = Recognizer(tone_run), Recognizer(tone_run)
+    event.use_engine(EVENT)
+    talks = [(str(seed), talk(seed)) for seed in range(5)] + [("short", speak(["mid"], 1)), ("none", torch.zeros(0))]
+    together = batch.transcribe_batch(talks)
+    assert sum(len(each.segments) for each in together) > 15
+    for (name, samples), found in zip(talks, together, strict=True):
+        assert found == batch.transcribe_batch([(name, samples)])[0]
+        assert segments(found) == segments(event.transcribe(samples)) == streamed(batch, samples, 1234)
+
+
+@settings(max_examples=8, deadline=None)
+@given(chunk=st.integers(50, 9000), seed=st.integers(0, 3))
+def test_segments_do_not_depend_on_chunks(recognizer, chunk, seed):
+    samples = talk(seed)
+    assert streamed(recognizer, samples, chunk) == streamed(recognizer, samples, len(samples))
+
+
+def test_blocks_do_not_change_what_is_recognised(recognizer, monkeypatch):
+    expected = recognizer.transcribe(talk(2))
+    for seconds in (0.3, 1.0, 7.0):
+        monkeypatch.setattr("snn_asr.decoding.recognizer.BLOCK_SECONDS", seconds)
+        assert recognizer.transcribe(talk(2)) == expected
+
+
+def test_without_endpointing_a_recording_is_one_segment(tone_run):
+    recognizer = Recognizer(tone_run)
+    recognizer.endpointing = None
+    assert len(recognizer.transcribe(talk(1)).segments) == 1
+
+
+def test_one_recording_that_breaks_off_leaves_the_others_as_they_are(recognizer):
+    def breaking():
+        yield speak(["low"], 1)
+        raise MemoryError
+
+    good = speak(["mid", "high"], 3)
+    broken, found = recognizer.recognize([("broken", breaking()), ("good", good)])
+    assert isinstance(broken, MemoryError)
+    assert found.text == recognizer.transcribe(good).text != ""
+
+
+def test_rows_of_a_state_are_kept_and_begin_anew_wherever_they_stand():
+    state = [torch.arange(3.0)[:, None], None, (torch.arange(3.0)[None, :, None], [torch.arange(3)])]
+    first, nothing, (second, (third,)) = keep_rows(state, [2, 0], 3)
+    assert nothing is None
+    assert [each.flatten().tolist() for each in (first, second, third)] == [[2, 0]] * 3
+    first, nothing, (second, (third,)) = restart_rows(state, [2], 3)
+    assert nothing is None
+    assert [each.flatten().tolist() for each in (first, second, third)] == [[0, 1, 0]] * 3
+    assert restart_rows(state, [0, 1, 2], 3) is None
+    assert state[0].flatten().tolist() == [0, 1, 2]
