@@ -42,7 +42,7 @@ from torch import nn  # noqa: E402
 
 from snn_asr import load_model  # noqa: E402
 from snn_asr.decoding.encoder_inputs import EncoderInputs  # noqa: E402
-from snn_asr.decoding.inputs import find_inputs  # noqa: E402
+from snn_asr.decoding.named_files import find_files  # noqa: E402
 from snn_asr.decoding.recognizer import Recognizer  # noqa: E402
 from snn_asr.errors import UsageError  # noqa: E402
 from snn_asr.events.engine import EventNetwork, event_network  # noqa: E402
@@ -145,7 +145,7 @@ def _speech(recognizer: Recognizer, audio: Iterable[str]) -> np.ndarray:
     """Encoder inputs of recordings, FRAMES of them from the middle of what is there."""
     source = EncoderInputs(recognizer.model, recognizer.extractor)
     with torch.no_grad():
-        inputs = torch.cat([source.accept(recognizer.samples(each.path))[0] for each in find_inputs(audio)[:20]])
+        inputs = torch.cat([source.accept(recognizer.samples(each.path))[0] for each in find_files(audio).files[:20]])
     start = max(0, (len(inputs) - FRAMES) // 2)
     return inputs[start : start + FRAMES].contiguous().numpy()
 

@@ -22,7 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch  # noqa: E402
 
 from snn_asr import load_model  # noqa: E402
-from snn_asr.decoding.inputs import find_inputs  # noqa: E402
+from snn_asr.decoding.named_files import find_files  # noqa: E402
 from snn_asr.decoding.recognizer import Recognizer  # noqa: E402
 from snn_asr.decoding.stream import SEGMENT, use_one_core  # noqa: E402
 
@@ -52,7 +52,7 @@ def _loop(recognizer: Recognizer, recordings: list[str]) -> torch.Tensor:
     """All recordings with silence behind each, as long as whole steps of the network."""
     settings = recognizer.extractor.settings
     silence = torch.zeros(int(SILENCE_SECONDS * settings.sample_rate))
-    pieces = [piece for each in find_inputs(recordings) for piece in (recognizer.samples(each.path), silence)]
+    pieces = [piece for each in find_files(recordings).files for piece in (recognizer.samples(each.path), silence)]
     samples, step = torch.cat(pieces), settings.stack * settings.hop_samples
     return torch.cat([samples, torch.zeros(-len(samples) % step)])
 

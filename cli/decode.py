@@ -72,12 +72,12 @@ def decode(
 
     from snn_asr.decoding.beam import BeamSettings
     from snn_asr.decoding.files import decode_files
-    from snn_asr.decoding.inputs import find_inputs
+    from snn_asr.decoding.named_files import find_files
     from snn_asr.decoding.recognizer import EVENT, Recognizer
     from snn_asr.decoding.stream import use_one_core
     from snn_asr.processes import choose_device
 
-    found = find_inputs(inputs, sys.stdin if "-" in inputs else ())
+    found = find_files(inputs, sys.stdin if "-" in inputs else ())
     if engine == EVENT:
         use_one_core()
     recognizer = Recognizer(model, "cpu" if engine == EVENT and device == "auto" else choose_device(device))
@@ -87,11 +87,11 @@ def decode(
         recognizer.use_beam(BeamSettings(beam or 10, weight, insertion_bonus or 0.0, nbest), lm, lm_unit)
 
     def show(hypothesis) -> None:
-        plain = chosen == ["txt"] and len(found) > 1
+        plain = chosen == ["txt"] and len(found.files) > 1
         text = f"{hypothesis.id}\t{' '.join(hypothesis.text.split())}\n" if plain else render(hypothesis, chosen[0])
         typer.echo(text, nl=False)
 
-    def failed(_, message: str) -> None:
+    def failed(message: str) -> None:
         typer.echo(f"failed: {message}", err=True)
 
     outcome = decode_files(recognizer, found, chosen, output_folder, show, failed, part)

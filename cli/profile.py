@@ -23,7 +23,7 @@ def profile(
     """Count operations, sparsity and footprint; measure speed."""
     import sys
 
-    from snn_asr.decoding.inputs import find_inputs
+    from snn_asr.decoding.named_files import find_files
     from snn_asr.decoding.recognizer import EVENT, Recognizer
     from snn_asr.decoding.stream import use_one_core
     from snn_asr.efficiency import profile
@@ -33,7 +33,8 @@ def profile(
         use_one_core()
     recognizer = Recognizer(model, "cpu" if engine == EVENT and device == "auto" else choose_device(device))
     recognizer.use_engine(engine, precision)
-    paths = [each.path for each in find_inputs(inputs, sys.stdin if "-" in inputs else ())]
+    found = find_files(inputs, sys.stdin if "-" in inputs else ())
+    paths = [each.path for each in found.files]
     if engine == EVENT:
         from snn_asr.efficiency import stream_profile
 

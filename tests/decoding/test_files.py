@@ -12,9 +12,10 @@ from tones import RATE_HZ, speak
 
 import snn_asr
 from snn_asr.data.audio import write_audio
-from snn_asr.decoding import files
-from snn_asr.decoding.files import BATCH_FILES, ERRORS, JOURNAL, Outcome, decode_files
-from snn_asr.decoding.inputs import find_inputs
+from snn_asr.decoding import output_folder
+from snn_asr.decoding.files import BATCH_FILES, Outcome, decode_files
+from snn_asr.decoding.named_files import find_files
+from snn_asr.decoding.output_folder import ERRORS, JOURNAL
 from snn_asr.decoding.writers import FORMATS, render
 from snn_asr.errors import DataError
 from snn_asr.files import read_json
@@ -37,9 +38,9 @@ def decode(
 ) -> tuple[Outcome, list, list[str]]:
     """The outcome, what was shown and the messages of failures."""
     shown, failures = [], []
-    inputs, part = find_inputs([str(audio)]), Shard.parse(shard) if shard else None
+    inputs, part = find_files([str(audio)]), Shard.parse(shard) if shard else None
     outcome = decode_files(
-        recognizer, inputs, formats, output, shown.append, lambda _, line: failures.append(line), part
+        recognizer, inputs, formats, output, shown.append, failures.append, part
     )
     return outcome, shown, failures
 
@@ -67,7 +68,7 @@ def test_the_tree_is_mirrored_in_every_format(recognizer, audio, tmp_path):
 def test_without_a_folder_each_is_shown_in_order_and_nothing_written(recognizer, audio, tmp_path):
     before = files_in(tmp_path)
     outcome, shown, _ = decode(recognizer, audio, None)
-    assert [each.id for each in shown] == [each.name for each in find_inputs([str(audio)])]
+    assert [each.id for each in shown] == [each.name for each in find_files([str(audio)]).files]
     assert outcome.decoded == 6 and files_in(tmp_path) == before
     assert outcome.audio_seconds == pytest.approx(sum(each.duration_seconds for each in shown))
 
@@ -129,7 +130,7 @@ def test_another_model_decodes_again(recognizer, gru_run, audio, tmp_path):
 
 
 def test_an_interrupted_call_goes_on_where_it_was(recognizer, audio, tmp_path, monkeypatch):
-    append, calls = files.append_json_line, []
+    append, calls = output_folder.append_json_line, []
 
     def interrupted(*arguments):
         calls.append(arguments)
@@ -138,7 +139,7 @@ def test_an_interrupted_call_goes_on_where_it_was(recognizer, audio, tmp_path, m
         append(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "append_json_line", interrupted)
+        patch.setattr(output_folder, "append_json_line", interrupted)
         with pytest.raises(KeyboardInterrupt):
             decode(recognizer, audio, tmp_path / "out")
     journal = tmp_path / "out" / JOURNAL
@@ -147,7 +148,7 @@ def test_an_interrupted_call_goes_on_where_it_was(recognizer, audio, tmp_path, m
     assert (outcome.decoded, outcome.skipped) == (3, 3)
     assert decode(recognizer, audio, tmp_path / "out")[0].skipped == 6
     names = [json.loads(line)["name"] for line in journal.read_text().splitlines()]
-    assert sorted(names) == sorted(each.name for each in find_inputs([str(audio)]))
+    assert sorted(names) == sorted(each.name for each in find_files([str(audio)]).files)
 
 
 @pytest.mark.parametrize("line", ["{", "[]", "{}"])
@@ -200,7 +201,7 @@ def test_one_shard_again_and_an_undivided_run_keep_the_list_of_errors_right(reco
     for shard in ("1/2", "2/2"):
         decode(recognizer, audio, out, shard=shard)
     assert read_json(out / ERRORS).keys() == set(map(str, broken))
-    names = sorted(each.name for each in find_inputs([str(audio)]))
+    names = sorted(each.name for each in find_files([str(audio)]).files)
     write_audio(broken[0], torch.zeros(800), RATE_HZ)
     assert decode(recognizer, audio, out, shard=f"{1 + names.index('broken') % 2}/2")[0].decoded == 1
     assert read_json(out / ERRORS).keys() == {str(broken[1])}
@@ -222,11 +223,11 @@ def test_the_line_another_shard_is_writing_is_left_alone(recognizer, audio, tmp_
 def test_errors_of_a_shard_that_ends_meanwhile_are_not_lost(recognizer, audio, tmp_path, monkeypatch):
     """The second shard ends after the first has read the lists of both and before it writes what they hold."""
     (audio / "broken.wav").write_text("no audio")  # the second of seven names: shard 1/2 has "broken" and three more
-    write, ended = files.write_json, []
+    write, ended = output_folder.write_json, []
     for shard in ("1/2", "2/2"):
         decode(recognizer, audio, tmp_path, shard=shard)
     (audio / "one.wav").write_text("no audio")
-    names = sorted(each.name for each in find_inputs([str(audio)]))
+    names = sorted(each.name for each in find_files([str(audio)]).files)
     first, second = (f"{1 + names.index(name) % 2}/2" for name in ("broken", "one"))
     assert first != second
 
@@ -236,6 +237,6 @@ def test_errors_of_a_shard_that_ends_meanwhile_are_not_lost(recognizer, audio, t
             decode(recognizer, audio, tmp_path, shard=second)
         write(path, value)
 
-    monkeypatch.setattr(files, "write_json", write_late)
+    monkeypatch.setattr(output_folder, "write_json", write_late)
     decode(recognizer, audio, tmp_path, shard=first)
     assert ended and read_json(tmp_path / ERRORS).keys() == {str(audio / "broken.wav"), str(audio / "one.wav")}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from snn_asr.decoding.inputs import Input, find_inputs
+from snn_asr.decoding.named_files import NamedFile, find_files
 from snn_asr.errors import DataError, UsageError
 
 TREE = ("a.wav", "b.flac", "notes.txt", "sub/c.WAV", "sub/deeper/a.wav", "sub/deeper/d.sph")
@@ -25,7 +25,7 @@ def tree(tmp_path: Path, monkeypatch) -> Path:
 
 def names(*words: str, listed: tuple[str, ...] = ()) -> dict[str, str]:
     """Name in the output tree to path."""
-    return {each.name: each.path.as_posix() for each in find_inputs(words, listed)}
+    return {each.name: each.path.as_posix() for each in find_files(words, listed).files}
 
 
 def test_a_file_stands_at_the_top(tree):
@@ -42,7 +42,7 @@ def test_a_folder_is_searched_and_its_tree_mirrored(tree):
 
 
 def test_the_order_is_that_of_the_words_and_then_of_the_names(tree):
-    assert [each.name for each in find_inputs(["sub", "b.flac", "a.wav"])] == ["c", "deeper/a", "deeper/d", "b", "a"]
+    assert [each.name for each in find_files(["sub", "b.flac", "a.wav"]).files] == ["c", "deeper/a", "deeper/d", "b", "a"]
 
 
 def test_a_glob_mirrors_the_folders_after_its_fixed_part(tree):
@@ -62,7 +62,7 @@ def test_a_list_keeps_the_folders_of_relative_paths(tree):
     assert names("-", listed=listed) == {
         "sub/c": "sub/c.WAV", "a": "a.wav", "d": f"{tree}/sub/deeper/d.sph", "e": "../elsewhere/e.wav"
     }
-    assert find_inputs(["-"], []) == []
+    assert find_files(["-"], []).files == []
 
 
 def test_files_that_differ_in_the_suffix_alone_keep_it(tree):
@@ -71,14 +71,14 @@ def test_files_that_differ_in_the_suffix_alone_keep_it(tree):
 
 
 def test_one_file_named_twice_is_one_input(tree):
-    assert find_inputs(["a.wav", "./a.wav", "a.*"]) == [Input(Path("a.wav"), "a")]
+    assert find_files(["a.wav", "./a.wav", "a.*"]).files == [NamedFile(Path("a.wav"), "a")]
 
 
 def test_two_files_for_one_place_are_refused(tree):
     with pytest.raises(UsageError, match=r"2 inputs would be written as 'a\.wav'"):
-        find_inputs(["a.wav", "sub/deeper/a.wav"])
+        find_files(["a.wav", "sub/deeper/a.wav"])
     with pytest.raises(UsageError, match=r"2 inputs would be written as 'a\.wav'"):
-        find_inputs(["-", "a.wav"], [f"{tree}/sub/deeper/a.wav"])
+        find_files(["-", "a.wav"], [f"{tree}/sub/deeper/a.wav"])
 
 
 def test_what_is_not_there_is_named(tree):
@@ -87,5 +87,5 @@ def test_what_is_not_there_is_named(tree):
         ("absent.wav", "no such file or folder"), ("*.mp3", "no file matches"), ("empty", "no audio in this folder")
     ):
         with pytest.raises(DataError, match=problem) as caught:
-            find_inputs(["a.wav", word])
+            find_files(["a.wav", word])
         assert word in str(caught.value)

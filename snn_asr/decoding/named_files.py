@@ -1,0 +1,108 @@
+"""What a user names on the command line, as a list of audio files and the place of each in the output tree."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from snn_asr.data.audio_folder import AUDIO_SUFFIXES, find_audio, is_audio_name
+from snn_asr.errors import DataError, UsageError
+
+_OWN_NAMES = re.compile(r"(errors|decoded)(-[0-9]+-of-[0-9]+)?")  # of the lists that decode itself writes
+
+
+@dataclass(frozen=True)
+class NamedFile:
+    """``name`` is the path in the output tree, without suffix, with forward slashes: the utterance's id."""
+
+    path: Path
+    name: str
+
+
+@dataclass
+class NamedFiles:
+    """``files`` to read, and what below the folders was not found to be one, each with the reason.
+
+    ``unreadable`` ought to have been read (folders that cannot be entered, links to nowhere); ``passed_over`` is
+    sound in formats that nothing here reads, and folders that several links lead to.
+    """
+
+    files: list[NamedFile] = field(default_factory=list)
+    unreadable: dict[Path, str] = field(default_factory=dict)
+    passed_over: dict[Path, str] = field(default_factory=dict)
+
+
+def find_files(words: Iterable[str], listed: Iterable[str] = ()) -> NamedFiles:
+    """Files, folders (recursive), globs, and ``-`` for the paths in ``listed`` (one a line).
+
+    A folder's tree is mirrored; a single file stands at the top. Files that differ in the suffix alone keep it, and so
+    does one whose name is that of a list of decode's own. Raises DataError where a path does not exist or a folder or
+    glob holds no audio, UsageError where two files would be written to one place.
+    """
+    found = NamedFiles()
+    pairs: list[tuple[Path, Path]] = []
+    for word in words:
+        pairs += _listed(listed) if word == "-" else _expand(word, found)
+    pairs = list(dict.fromkeys(pairs))
+    stems = Counter(relative.with_suffix("") for _, relative in pairs)
+    found.files = [NamedFile(path, _name(relative, stems)) for path, relative in pairs]
+    for name, count in Counter(each.name for each in found.files).items():
+        if count > 1:
+            raise UsageError(f"{count} inputs would be written as '{name}'", todo="decode them in separate calls")
+    return found
+
+
+def _name(relative: Path, stems: Counter[Path]) -> str:
+    stem = relative.with_suffix("")
+    own = _OWN_NAMES.fullmatch(stem.as_posix())
+    return (relative if stems[stem] > 1 or own else stem).as_posix()
+
+
+def _expand(word: str, found: NamedFiles) -> list[tuple[Path, Path]]:
+    path = Path(word)
+    if path.is_dir():
+        return _below(path, path, found)
+    if path.is_file():
+        return [(path, Path(path.name))]
+    if glob.has_magic(word):
+        matches = [Path(each) for each in sorted(glob.glob(word, recursive=True))]
+        pairs = [(file, file.relative_to(_fixed_part(word))) for file in matches if _is_named(file)]
+        if pairs:
+            return pairs
+        raise DataError("no file matches", word, "check the pattern")
+    raise DataError("no such file or folder", word, "check the path")
+
+
+def _below(folder: Path, base: Path, found: NamedFiles) -> list[tuple[Path, Path]]:
+    """The audio below a folder; what is not readable there is noted, and nothing at all is an error."""
+    audio = find_audio(folder)
+    found.unreadable |= audio.unreadable
+    found.passed_over |= audio.passed_over
+    if not audio.files and not audio.unreadable:
+        formats = "; ".join(f"{path}: {why}" for path, why in list(audio.passed_over.items())[:3])
+        raise DataError(
+            "no audio in this folder", folder, formats or f"audio ends in {', '.join(sorted(AUDIO_SUFFIXES))}"
+        )
+    return [(file, file.relative_to(base)) for file in audio.files]
+
+
+def _is_named(path: Path) -> bool:
+    """A file that a pattern matches, or a link to audio that is not there: who reads it will say so."""
+    return path.is_file() or (path.is_symlink() and not path.exists() and is_audio_name(path.name))
+
+
+def _listed(lines: Iterable[str]) -> list[tuple[Path, Path]]:
+    """Listed paths keep their folders when relative; a missing file is an error of its own when it is read."""
+    paths = [Path(line.strip()) for line in lines if line.strip()]
+    return [(path, Path(path.name) if path.is_absolute() or ".." in path.parts else path) for path in paths]
+
+
+def _fixed_part(pattern: str) -> Path:
+    """The folders before the first wildcard."""
+    parts = Path(pattern).parts
+    first = next(index for index, part in enumerate(parts) if glob.has_magic(part))
+    return Path(*parts[:first])

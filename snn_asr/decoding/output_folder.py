@@ -1,0 +1,130 @@
+"""The folder that decode writes: transcripts, the journal of what is done, and the list of what failed.
+
+    decoded.jsonl   one line for each finished file: all that determines its transcripts, and the SHA-256 of each
+    errors.json     the files that failed and why, when all are done
+
+Shards have files of their own, decoded-2-of-4.jsonl and errors-2-of-4.json. A file that the journal does not know, or
+that somebody has changed since, is not decode's to overwrite, wherever its name comes from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from snn_asr.decoding.writers import FORMATS
+from snn_asr.errors import DataError, SnnAsrError
+from snn_asr.files import append_json_line, read_json_object, sha256, write_bytes, write_json
+from snn_asr.sharding import Shard, mend_journal, read_journal, shard_files
+
+JOURNAL, ERRORS = "decoded.jsonl", "errors.json"
+_FOREIGN = "is there already, and not as decode wrote it", "choose another --output-folder, or move it away"
+
+
+class OutputFolder:
+    """The folder, for one process that decodes all files or the ``shard`` of them.
+
+    Raises DataError where it cannot be written, where its journal is damaged, and where what stands in the place of the
+    list of errors is not one.
+    """
+
+    def __init__(self, folder: Path, shard: Shard | None = None) -> None:
+        self._folder, self._shard = folder, shard
+        self._journal = folder / (JOURNAL if shard is None else shard.file_name(JOURNAL))
+        self._errors = folder / (ERRORS if shard is None else shard.file_name(ERRORS))
+        for path in {self._errors, folder / ERRORS}:
+            if path.exists() and not _is_list_of_errors(path):
+                raise DataError(_FOREIGN[0], path, _FOREIGN[1])
+        mend_journal(self._journal)
+        self._states: dict[str, dict[str, Any]] = {}  # by name, the last
+        self._written: dict[Path, set[str | None]] = {}  # by file; None: by a version that noted no sums
+        self._read_journals()
+
+    def is_done(self, name: str, state: Mapping[str, Any]) -> bool:
+        """Whether the file of this name was decoded in this state, and its transcripts are as they were written."""
+        row = dict(self._states.get(name, {}))
+        written = row.pop("written", None)
+        if row != state:
+            return False
+        for each in state["formats"]:
+            path = self._path(name, each)
+            if not path.is_file() or (written is not None and sha256(path) != written.get(each)):
+                return False
+        return True
+
+    def write(self, name: str, state: Mapping[str, Any], texts: Mapping[str, str]) -> None:
+        """Write the texts, by format. The journal knows of them first, so that none is taken for somebody else's.
+
+        Raises DataError where one of them cannot be written, or stands in the place of a file that is not decode's.
+        """
+        paths = {each: self._path(name, each) for each in texts}
+        for path in paths.values():
+            self._check_own(path)
+        contents = {each: text.encode("utf-8", "backslashreplace") for each, text in texts.items()}
+        written = {each: hashlib.sha256(content).hexdigest() for each, content in contents.items()}
+        append_json_line(self._journal, {"name": name, "finished": time.time(), "written": written, **state})
+        for each, content in contents.items():
+            self._written.setdefault(paths[each], set()).add(written[each])
+            write_bytes(paths[each], content)
+
+    def write_errors(self, errors: Mapping[str, str]) -> None:
+        """errors.json; of a shard its own file and, where those of all are there, what they hold together."""
+        write_json(self._errors, errors)
+        if self._shard is None:
+            for path in shard_files(self._folder, ERRORS):
+                path.unlink(missing_ok=True)
+            return
+        count = self._shard.count
+        parts = [self._folder / Shard(number, count).file_name(ERRORS) for number in range(1, count + 1)]
+        written = None
+        # Another shard may end meanwhile: whoever writes last has seen the files of all.
+        while all(path.is_file() for path in parts):
+            together = {name: error for path in parts for name, error in _read_errors(path).items()}
+            if together == written:
+                break
+            write_json(self._folder / ERRORS, together)
+            written = together
+
+    def _path(self, name: str, form: str) -> Path:
+        return self._folder / f"{name}{FORMATS[form]}"
+
+    def _check_own(self, path: Path) -> None:
+        if path in (self._errors, self._folder / ERRORS):
+            raise DataError("decode lists there what failed", path, "decode this file by itself, without a folder")
+        if path.is_dir():
+            raise DataError("a folder stands where the transcript belongs", path, "choose another --output-folder")
+        known = self._written.get(path, set())
+        if path.exists() and None not in known and sha256(path) not in known:
+            raise DataError(_FOREIGN[0], path, _FOREIGN[1])
+
+    def _read_journals(self) -> None:
+        """Of every file what was done last, by whichever shard or by none, and what was ever written to where."""
+        finished: dict[str, float] = {}
+        for journal in (self._folder / JOURNAL, *shard_files(self._folder, JOURNAL)):
+            for row in read_journal(journal):
+                name, when, written = row.pop("name", None), row.pop("finished", 0.0), row.get("written")
+                if not isinstance(name, str) or not isinstance(when, (int, float)):
+                    raise DataError("damaged", journal, "remove it to do its part again")
+                for each, path in self._paths(name, row.get("formats")):
+                    sums = self._written.setdefault(path, set())
+                    sums.add(written.get(each) if isinstance(written, dict) else None)
+                if when >= finished.get(name, 0.0):
+                    finished[name], self._states[name] = when, row
+
+    def _paths(self, name: str, formats: object) -> Iterable[tuple[str, Path]]:
+        known = [each for each in formats if each in FORMATS] if isinstance(formats, list) else []
+        return [(each, self._path(name, each)) for each in known]
+
+
+def _is_list_of_errors(path: Path) -> bool:
+    try:
+        return all(isinstance(each, str) for each in _read_errors(path).values())
+    except SnnAsrError:
+        return False
+
+
+def _read_errors(path: Path) -> dict[str, Any]:
+    return read_json_object(path, file_names=True)
