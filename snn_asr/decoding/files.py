@@ -1,7 +1,7 @@
 """Decode many files: errors collected while the others finish, outputs mirrored, finished files skipped by content.
 
-What happens to one file while it is read, recognised or written is that file's error; only a disk that is full, on which
-no other transcript could be written either, ends the whole.
+What happens to one file while it is read, recognised or written is that file's error; only a disk that is full, on
+which no other transcript could be written either, ends the whole.
 """
 
 from __future__ import annotations

@@ -42,7 +42,8 @@ def test_a_folder_is_searched_and_its_tree_mirrored(tree):
 
 
 def test_the_order_is_that_of_the_words_and_then_of_the_names(tree):
-    assert [each.name for each in find_files(["sub", "b.flac", "a.wav"]).files] == ["c", "deeper/a", "deeper/d", "b", "a"]
+    found = find_files(["sub", "b.flac", "a.wav"]).files
+    assert [each.name for each in found] == ["c", "deeper/a", "deeper/d", "b", "a"]
 
 
 def test_a_glob_mirrors_the_folders_after_its_fixed_part(tree):

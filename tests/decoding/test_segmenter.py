@@ -17,7 +17,8 @@ from snn_asr.decoding.gate import Gate, group_energies
 from snn_asr.decoding.recognizer import BATCH, EVENT, Recognizer
 from snn_asr.decoding.stream import SEGMENT
 from snn_asr.network.encoders import ENCODERS
-from snn_asr.network.model import AcousticModel, ModelSettings, save_model
+from snn_asr.network.model import AcousticModel, ModelSettings
+from snn_asr.network.model_folder import save_model
 from snn_asr.network.states import keep_rows, restart_rows
 
 STEADY = [name for name in SOUNDSCAPES if not name.startswith("music")]
