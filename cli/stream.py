@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+_BLOCK_SECONDS = 0.5  # of a file at a time
+
 
 def stream(
     model: Annotated[str, typer.Argument(help="A model folder, or the run folder around it.", metavar="MODEL")],
@@ -33,16 +35,19 @@ def stream(
     """
     import sys
 
+    from snn_asr.data.audio import read_blocks
     from snn_asr.decoding.endpointing import EndpointSettings
-    from snn_asr.decoding.live import JsonLines, Screen, file_blocks, raw_blocks, run_stream
+    from snn_asr.decoding.pipe import raw_blocks
     from snn_asr.decoding.recognizer import Recognizer
     from snn_asr.decoding.stream import use_one_core
+    from snn_asr.decoding.terminal import JsonLines, Screen, run_stream
 
     use_one_core()
     recognizer = Recognizer(model)
     live = recognizer.stream(EndpointSettings.of_silence(endpoint_silence), precision)
     rate = recognizer.extractor.settings.sample_rate
-    blocks = raw_blocks(sys.stdin.buffer, sample_rate, rate) if source == "-" else file_blocks(source, rate)
+    piped = source == "-"
+    blocks = raw_blocks(sys.stdin.buffer, sample_rate, rate) if piped else read_blocks(source, rate, _BLOCK_SECONDS)
     plain = sys.stdout.isatty() if as_json is None else not as_json
     show = Screen(sys.stdout) if plain else JsonLines(sys.stdout, partial)
     if run_stream(live, blocks, show):

@@ -46,8 +46,8 @@ spectrogram_drops:
         drop_length_high: 3
         drop_count_low: 0
         drop_count_high: 2
-epochs: 18
-patience: 18
+epochs: 26
+patience: 26
 batch_frames: 120
 learning_rate: 0.02
 schedule: warm_cool

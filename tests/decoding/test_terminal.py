@@ -15,8 +15,9 @@ from tones import speak
 
 from snn_asr.data.audio import read_audio, read_blocks, write_audio
 from snn_asr.data.resampling import resample
-from snn_asr.decoding.live import Interruptible, JsonLines, Screen, raw_blocks
+from snn_asr.decoding.pipe import raw_blocks
 from snn_asr.decoding.stream import PARTIAL, SEGMENT, WORD, StreamEvent
+from snn_asr.decoding.terminal import Interruptible, JsonLines, Screen
 from snn_asr.errors import DataError
 
 
@@ -60,11 +61,14 @@ def test_raw_samples_come_through_a_pipe_as_they_are():
     assert torch.cat(list(raw_blocks(Pipe(b""), 16000, 8000))).shape == (0,)
 
 
-def wav(samples: torch.Tensor, channels: int = 1, bits: int = 16, rate: int = 8000) -> bytes:
+def wav(
+    samples: torch.Tensor, channels: int = 1, bits: int = 16, rate: int = 8000, length: int = 0xFFFFFFFF
+) -> bytes:
     """As arecord writes it to a pipe: with a chunk before the data, and a length that means nothing."""
-    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, channels, rate, rate * 2, 2, bits)
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, channels, rate, rate * 2 % 2**32, 2, bits)
     extra = struct.pack("<4sI3sx", b"LIST", 3, b"abc")
-    return b"RIFF" + struct.pack("<I", 0xFFFFFFFF) + b"WAVE" + extra + form + b"data\xff\xff\xff\xff" + pcm(samples)
+    data = b"data" + struct.pack("<I", length) + pcm(samples)
+    return b"RIFF" + struct.pack("<I", 0xFFFFFFFF) + b"WAVE" + extra + form + data
 
 
 def test_a_wav_header_in_a_pipe_gives_the_rate():
@@ -74,8 +78,32 @@ def test_a_wav_header_in_a_pipe_gives_the_rate():
         list(raw_blocks(Pipe(wav(samples, channels=2)), 16000, 8000))
     with pytest.raises(DataError, match="8 bits"):
         list(raw_blocks(Pipe(wav(samples, bits=8)), 16000, 8000))
+    followed = wav(samples, length=2000) + b"LIST" * 99
+    assert torch.equal(torch.cat(list(raw_blocks(Pipe(followed), 16000, 8000))), samples)
+    assert torch.equal(torch.cat(list(raw_blocks(Pipe(wav(samples, length=0)), 16000, 8000))), samples)
+    for rate in (0, 1, 3999, 2**32 - 1):
+        with pytest.raises(DataError, match=f"tells of {rate} Hz"):
+            list(raw_blocks(Pipe(wav(samples, rate=rate)), 16000, 8000))
+    with pytest.raises(DataError, match="cut short"):
+        list(raw_blocks(Pipe(wav(samples)[:30]), 16000, 8000))
     with pytest.raises(DataError, match="without a format"):
         list(raw_blocks(Pipe(b"RIFF\0\0\0\0WAVEdata\0\0\0\0"), 16000, 8000))
+
+
+@pytest.mark.parametrize("name", "FLAC OGG AU AIFF CAF W64 RF64 NIST VOC MP3 PAF IRCAM".split())
+def test_other_formats_in_a_pipe_are_refused_by_name(name):
+    content, rates = io.BytesIO(), {"MP3": 32000}
+    subtype = {"OGG": "VORBIS", "MP3": "MPEG_LAYER_III"}.get(name, "PCM_16")
+    noise = np.random.default_rng(0).uniform(-0.1, 0.1, 9000)
+    soundfile.write(content, noise, rates.get(name, 8000), format=name, subtype=subtype)
+    with pytest.raises(DataError, match="not raw samples; name a file"):
+        list(raw_blocks(Pipe(content.getvalue()), 16000, 8000))
+
+
+def test_samples_that_look_like_a_frame_of_mp3_are_samples():
+    samples = torch.cat([torch.tensor([-1025.0, 144.0]) / 32768, torch.zeros(2000)])
+    assert pcm(samples)[:2] == b"\xff\xfb"
+    assert torch.equal(torch.cat(list(raw_blocks(Pipe(pcm(samples)), 8000, 8000))), samples)
 
 
 def test_ctrl_c_waits_for_the_work_on_a_block_and_breaks_into_waiting():

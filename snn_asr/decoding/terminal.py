@@ -1,27 +1,17 @@
-"""What ``snn-asr stream`` reads and shows: raw samples from a pipe, words on a terminal, JSON lines, Ctrl-C."""
+"""What ``snn-asr stream`` shows: words on a terminal as they come, or JSON lines; and Ctrl-C, which ends it."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import signal
-import struct
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from types import FrameType
-from typing import BinaryIO, Protocol, TextIO
+from typing import Protocol, TextIO
 
-import numpy as np
 from torch import Tensor
 
-from snn_asr.data.audio import read_blocks, waveform
-from snn_asr.data.resampling import Resampler
 from snn_asr.decoding.stream import PARTIAL, WORD, Stream, StreamEvent
-from snn_asr.errors import DataError
-
-BLOCK_SECONDS = 0.5  # of a file at a time
-_READ_BYTES = 1 << 16  # at most; a pipe gives what there is
-_PCM_TAGS = (1, 0xFFFE)  # plain, and the "extensible" header of the same
 
 
 class Show(Protocol):
@@ -121,47 +111,3 @@ class Screen:
 
     def _width(self) -> int:
         return shutil.get_terminal_size().columns
-
-
-def file_blocks(path: str | Path, sample_rate: int) -> Iterator[Tensor]:
-    """A file at ``sample_rate``, as ``read_blocks`` gives it."""
-    return read_blocks(path, sample_rate, BLOCK_SECONDS)
-
-
-def raw_blocks(pipe: BinaryIO, from_rate: int, to_rate: int) -> Iterator[Tensor]:
-    """Signed 16-bit little-endian mono samples from a pipe, as they come.
-
-    A WAV header, as ``arecord`` writes one, gives the rate itself. Raises DataError for a WAV stream of other samples.
-    """
-    header, rest = _wav_header(pipe)
-    resampler = Resampler(header or from_rate, to_rate)
-    while True:
-        whole = len(rest) - len(rest) % 2
-        if whole:
-            yield resampler.accept(waveform(np.frombuffer(rest[:whole], "<i2").astype(np.int16)))
-        data = pipe.read1(_READ_BYTES)
-        if not data:
-            break
-        rest = rest[whole:] + data
-    yield resampler.finish()
-
-
-def _wav_header(pipe: BinaryIO) -> tuple[int | None, bytes]:
-    """Sample rate of a WAV header, or None, and the first bytes behind it."""
-    start = pipe.read(12)
-    if start[:4] != b"RIFF" or start[8:] != b"WAVE":
-        return None, start
-    rate = None
-    while len(head := pipe.read(8)) == 8:
-        name, size = head[:4], struct.unpack("<I", head[4:])[0]
-        if name == b"data":
-            break
-        content = pipe.read(size + size % 2)
-        if name == b"fmt " and len(content) >= 16:
-            tag, channels, rate, _, _, bits = struct.unpack("<HHIIHH", content[:16])
-            if tag not in _PCM_TAGS or channels != 1 or bits != 16:
-                what = f"WAV of {channels} channels, {bits} bits, format {tag}"
-                raise DataError(what, "standard input", "send 16-bit mono samples (arecord -f S16_LE -c 1)")
-    if rate is None:
-        raise DataError("a WAV header without a format", "standard input", "send raw 16-bit mono samples")
-    return rate, b""

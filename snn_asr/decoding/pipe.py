@@ -1,0 +1,143 @@
+"""Sound from a pipe, as it comes: raw 16-bit samples, or a WAV of them whose header is the first that arrives."""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+from torch import Tensor
+
+from snn_asr.data.audio import waveform
+from snn_asr.data.resampling import Resampler
+from snn_asr.errors import DataError
+
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 4000, 384000
+_INPUT = "standard input"
+_READ_BYTES = 1 << 16  # at most; a pipe gives what there is
+_PCM, _EXTENSIBLE = 1, 0xFFFE  # tags of plain samples, and of a longer header that tells what they are
+_FORMAT_BYTES = 1 << 10  # no header of plain samples is longer
+_UNKNOWN_FROM = 0x7FFF0000  # programs that write into a pipe put 0, or something from here on, for the length
+_TODO = "send raw 16-bit mono samples: ffmpeg -i - -f s16le -ac 1 -ar 16000 - | snn-asr stream MODEL"
+# The first bytes of formats that would otherwise be heard as samples, and where they stand.
+_FORMATS = {
+    (0, b"fLaC"): "FLAC", (0, b"OggS"): "OGG", (0, b"ID3"): "MP3", (0, b"NIST_1A"): "NIST SPHERE", (0, b".snd"): "AU",
+    (0, b"dns."): "AU", (0, b"FORM"): "AIFF", (0, b"caff"): "CAF", (0, b"riff"): "W64", (0, b"RF64"): "RF64",
+    (0, b"RIFX"): "RIFX", (0, b"RIFF"): "RIFF", (0, b"Creative Voic"): "VOC", (0, b"\x1aE\xdf\xa3"): "Matroska or WebM",
+    (4, b"ftyp"): "MP4", (0, b"0&\xb2u\x8ef\xcf\x11"): "ASF", (0, b"#!AMR"): "AMR", (0, b"wvpk"): "WavPack",
+    (0, b"MAC "): "Monkey's Audio", (0, b"\x64\xa3\x01\x00"): "IRCAM", (0, b"\x00\x00\x03\x64"): "IRCAM",
+    (0, b"PAF "): "PAF", (0, b" paf"): "PAF", (0, b"\x1f\x8b\x08"): "gzip", (0, b"PK\x03\x04"): "ZIP",
+}
+_MP3_KILOBITS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # of layer III, version 1
+_MP3_KILOBITS_LOW = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)  # of versions 2 and 2.5
+_MP3_RATES = (44100, 48000, 32000)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Wav:
+    """What the header of a WAV says; ``data_bytes`` is None where it does not tell how much follows."""
+
+    sample_rate: int
+    data_bytes: int | None
+
+
+def raw_blocks(pipe: BinaryIO, from_rate: int, to_rate: int) -> Iterator[Tensor]:
+    """Signed 16-bit little-endian mono samples from a pipe, as they come, as blocks (n,) float32 at ``to_rate`` hertz.
+
+    A WAV header, as ``arecord`` writes one, gives the rate itself, and the number of samples where it tells it: what
+    stands behind them is no sound. Raises DataError for a WAV of other samples, and for other formats of sound.
+    """
+    start = pipe.read(12)
+    wav = _read_header(pipe) if start[:4] == b"RIFF" and start[8:] == b"WAVE" else None
+    rest = start if wav is None else b""
+    if wav is None:
+        rest += _refuse_formats(start, pipe)
+    resampler = Resampler(from_rate if wav is None else wav.sample_rate, to_rate)
+    left = None if wav is None else wav.data_bytes
+    while True:
+        wanted = rest if left is None else rest[:left]
+        whole = len(wanted) - len(wanted) % 2
+        if whole:
+            yield resampler.accept(waveform(np.frombuffer(wanted[:whole], "<i2").astype(np.int16)))
+            left = None if left is None else left - whole
+        data = pipe.read1(_READ_BYTES)  # type: ignore[attr-defined]
+        if not data:
+            break
+        rest = wanted[whole:] + data
+    if left is not None and left > 1:
+        log.warning("%s: the WAV was cut short, %d bytes of its samples did not come", _INPUT, left)
+    yield resampler.finish()
+
+
+def _read_header(pipe: BinaryIO) -> _Wav:
+    """The header of a WAV up to its samples."""
+    rate = None
+    while len(head := pipe.read(8)) == 8:
+        name, size = head[:4], struct.unpack("<I", head[4:])[0]
+        if name == b"data":
+            if rate is None:
+                raise DataError("a WAV header without a format", _INPUT, _TODO)
+            return _Wav(rate, None if size == 0 or size >= _UNKNOWN_FROM else size)
+        if name == b"fmt ":
+            rate = _checked_rate(pipe.read(min(size + size % 2, _FORMAT_BYTES)), size)
+        else:
+            _skip(pipe, size + size % 2)
+    raise DataError("a WAV header that was cut short", _INPUT, _TODO)
+
+
+def _checked_rate(content: bytes, size: int) -> int:
+    """The sample rate of a format chunk, which must tell of 16-bit mono samples."""
+    if not 16 <= size <= _FORMAT_BYTES or len(content) < size:
+        raise DataError("a WAV header whose format is damaged", _INPUT, _TODO)
+    tag, channels, rate, _, _, bits = struct.unpack("<HHIIHH", content[:16])
+    if tag == _EXTENSIBLE and size >= 26:
+        (tag,) = struct.unpack("<H", content[24:26])
+    if tag != _PCM or channels != 1 or bits != 16:
+        what = f"WAV of {channels} channels, {bits} bits, format {tag}"
+        raise DataError(what, _INPUT, "send 16-bit mono samples (arecord -f S16_LE -c 1)")
+    if not LOWEST_RATE_HZ <= rate <= HIGHEST_RATE_HZ:
+        what = f"a WAV header that tells of {rate} Hz, not of {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}"
+        raise DataError(what, _INPUT, "repair the sample rate in its header")
+    return int(rate)
+
+
+def _skip(pipe: BinaryIO, count: int) -> None:
+    while count and (data := pipe.read(min(count, _READ_BYTES))):
+        count -= len(data)
+
+
+def _refuse_formats(start: bytes, pipe: BinaryIO) -> bytes:
+    """Raise DataError where the first bytes are those of a format; return what was read on to tell."""
+    for (place, mark), name in _FORMATS.items():
+        if start[place : place + len(mark)] == mark:
+            raise _refused(name)
+    frame = _mp3_frame_bytes(start)
+    if not frame:
+        return b""
+    more = pipe.read(frame + 4 - len(start))
+    following = (start + more)[frame:]
+    if _mp3_frame_bytes(following) and following[1] == start[1]:
+        raise _refused("MP3")
+    return more
+
+
+def _refused(name: str) -> DataError:
+    return DataError(f"{name}, not raw samples", _INPUT, f"name a file instead of -, or {_TODO}")
+
+
+def _mp3_frame_bytes(head: bytes) -> int:
+    """The length of the frame of MP3 that begins here; 0 where none does. Samples may look like one, not like two."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2 or head[1] & 0x18 == 0x08:
+        return 0
+    version_1 = head[1] & 0x18 == 0x18
+    rate_index, bitrate = head[2] >> 2 & 3, head[2] >> 4
+    if rate_index == 3 or bitrate in (0, 15):
+        return 0
+    rate = _MP3_RATES[rate_index] // (1 if version_1 else 2 if head[1] & 0x18 == 0x10 else 4)
+    kilobits = (_MP3_KILOBITS if version_1 else _MP3_KILOBITS_LOW)[bitrate]
+    return (144 if version_1 else 72) * 1000 * kilobits // rate + (head[2] >> 1 & 1)
