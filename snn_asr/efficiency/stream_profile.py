@@ -14,8 +14,9 @@ from torch import Tensor
 
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.features import DELTA_LOOK_AHEAD_FRAMES
+from snn_asr.decoding.encoder_inputs import EncoderInputs
 from snn_asr.decoding.recognizer import Recognizer
-from snn_asr.decoding.stream import WORD, EncoderInputs
+from snn_asr.decoding.stream import WORD
 from snn_asr.efficiency.energy import energy_estimate
 from snn_asr.errors import DataError
 from snn_asr.events.engine import EventNetwork
@@ -95,7 +96,7 @@ def _listen(recognizer: Recognizer, samples: Tensor, precision: str, heard: Hear
     stream.finish()
     heard.sent = heard.sent + stream.sent
     source = EncoderInputs(recognizer.model, recognizer.extractor)
-    inputs = torch.cat([source.accept(samples), source.finish()])
+    inputs = torch.cat([source.accept(samples)[0], source.finish()[0]])
     if recognizer.model.encoder.input_coder is not None and len(inputs):
         lengths = torch.tensor([len(inputs)])
         inputs = recognizer.model.encoder.input_coder(inputs.unsqueeze(0), lengths, None)[0].squeeze(0)
