@@ -26,9 +26,9 @@ _TODO = "send raw 16-bit mono samples: ffmpeg -i - -f s16le -ac 1 -ar 16000 - | 
 _FORMATS = {
     (0, b"fLaC"): "FLAC", (0, b"OggS"): "OGG", (0, b"ID3"): "MP3", (0, b"NIST_1A"): "NIST SPHERE", (0, b".snd"): "AU",
     (0, b"dns."): "AU", (0, b"FORM"): "AIFF", (0, b"caff"): "CAF", (0, b"riff"): "W64", (0, b"RF64"): "RF64",
-    (0, b"RIFX"): "RIFX", (0, b"RIFF"): "RIFF", (0, b"Creative Voic"): "VOC", (0, b"\x1aE\xdf\xa3"): "Matroska or WebM",
+    (0, b"RIFX"): "RIFX", (0, b"RIFF"): "RIFF", (0, b"Creative Voi"): "VOC", (0, b"\x1aE\xdf\xa3"): "Matroska or WebM",
     (4, b"ftyp"): "MP4", (0, b"0&\xb2u\x8ef\xcf\x11"): "ASF", (0, b"#!AMR"): "AMR", (0, b"wvpk"): "WavPack",
-    (0, b"MAC "): "Monkey's Audio", (0, b"\x64\xa3\x01\x00"): "IRCAM", (0, b"\x00\x00\x03\x64"): "IRCAM",
+    (0, b"MAC "): "Monkey's Audio", **{(0, bytes([0x64, 0xA3, version, 0])): "IRCAM" for version in range(1, 5)},
     (0, b"PAF "): "PAF", (0, b" paf"): "PAF", (0, b"\x1f\x8b\x08"): "gzip", (0, b"PK\x03\x04"): "ZIP",
 }
 _MP3_KILOBITS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # of layer III, version 1

@@ -21,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 from snn_asr import processes
 from snn_asr.data.batches import Batch, BucketedBatches
 from snn_asr.data.dataset import SpeechDataset
+from snn_asr.data.pauses import Pauses
 from snn_asr.data.tokens import Tokens
 from snn_asr.decoding.greedy import decode
 from snn_asr.efficiency.operations import OperationCount, count_batch, record_layers
@@ -57,6 +58,10 @@ class RecognizerBrain(speechbrain.Brain):
         self.model, self.tokens, self.config, self.folder = model, tokens, config, folder
         self.train_set, self.batches = train_set, batches
         self.penalty = config.training.activity_penalty
+        augmentation = config.augmentation
+        self.pauses = Pauses(
+            augmentation.pauses, augmentation.pause_seconds, train_set.extractor, tokens
+        ) if augmentation.pauses else None
         epochs, error = config.training.epochs, f"{tokens.unit} error"
         self.progress = TrainingProgress(folder.path.name, epochs, error, processes.is_main())
         self.epoch = 0
@@ -104,6 +109,8 @@ class RecognizerBrain(speechbrain.Brain):
 
     def compute_forward(self, batch: Batch, stage):
         batch = batch.to(self.device)
+        if stage == TRAIN and self.pauses is not None and batch.utterances:
+            batch = self.pauses(batch)
         lengths = Lengths.of(batch.lengths, batch.frames)
         frames = self._augmented(batch, lengths) if stage == TRAIN else self.model.normalization.apply(batch.frames)
         frames = frames.to(self.model.head.weight.dtype)

@@ -18,7 +18,7 @@ import torch
 from snn_asr import corpora
 from snn_asr.data import augmentation, tokens
 from snn_asr.data.augmentation import FrameAugmentation, FrameDrops
-from snn_asr.data.feature_settings import FeatureSettings
+from snn_asr.data.feature_settings import GLOBAL, FeatureSettings
 from snn_asr.errors import UsageError
 from snn_asr.network import encoders, input_coding
 from snn_asr.network.front_end import FrontEndSettings
@@ -68,6 +68,16 @@ def _span() -> Kind:
         return first, last
 
     return Kind("[first, last] epoch", convert)
+
+
+def _seconds() -> Kind:
+    def convert(value: Any) -> tuple[float, float]:
+        shortest, longest = (number(0.02, 600).convert(each) for each in value)
+        if shortest > longest:
+            raise ValueError("the longer one comes first")
+        return shortest, longest
+
+    return Kind("[shortest, longest] seconds, from 0.02 to 600", convert)
 
 
 def _feature_cache() -> Kind:
@@ -166,6 +176,18 @@ class AugmentationConfig:
         list_of(augmentation.named_drops, "a list of drops such as time: {lengths: [1, 8], counts: [0, 2]}"),
         "so many stretches of so many frames (time) or bands (frequency) are set to zero",
     )
+    pauses: float = _key(
+        0.0, number(0, below=1), "share of a batch's utterances that get a pause of silence, noise, hum or notes"
+    )
+    pause_seconds: tuple[float, float] = _key([0.5, 4.0], _seconds(), "length of a pause, from the first to the second")
+
+    def check(self, features: FeatureSettings, task: str, where: object) -> None:
+        """Raise UsageError for augmentations that do not go with the features or the task."""
+        for each in self.frame_augmentations:
+            each.check(features)
+        if self.pauses and (features.segments or features.normalization != GLOBAL or task != TRANSCRIPTION):
+            what = "a pause is more frames of the same utterance, as segments, normalization and classes do not take it"
+            raise UsageError(what, f"{where}: pauses" if where else "pauses", "set pauses=0")
 
 
 @dataclass(frozen=True)
@@ -271,8 +293,7 @@ class Config:
         config = cls(features=_read_features(values, where), **parts)
         config.training.check(where)
         config.model.front_end.check(config.features)
-        for each in config.augmentation.frame_augmentations:
-            each.check(config.features)
+        config.augmentation.check(config.features, config.data.task, where)
         options = _read_encoder_options(config.model.encoder, config.model.encoder_options, where)
         config.model.encoder_options.update(options)
         return config

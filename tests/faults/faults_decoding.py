@@ -1,0 +1,218 @@
+"""Faults that a user of ``decode``, ``stream`` and the Python API meets: files, names, folders, pipes, long silence."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from soundscapes import SOUNDSCAPES, recording
+
+from faults.table import fault
+from faults.world import Outcome, World
+from snn_asr.data.audio import write_audio
+from snn_asr.files import read_json_object
+
+SILENCE = "silently wrong: words that nobody said"
+LOST = "data lost"
+PASSED = "silently wrong: inputs left out"
+ENDS = "one bad input ends the whole call"
+PIPES = "silently wrong: what comes through a pipe"
+OUTPUTS = "unexpected error: outputs"
+RATE_HZ = 8000
+
+
+def _sound(name: str, engine: str) -> Callable[[World], Outcome]:
+    def does(world: World) -> Outcome:
+        write_audio(world.folder / "sound.wav", recording(name, 20, RATE_HZ), RATE_HZ)
+        outcome = world.run("decode", world.model_run(), world.folder / "sound.wav", "--engine", engine)
+        assert not outcome.output.strip(), f"words that nobody said: {outcome.output[:80]!r}"
+        return outcome
+
+    return does
+
+
+for _name in SOUNDSCAPES:
+    if _name != "fan" and not _name.startswith("music"):
+        for _engine in ("batch", "event"):
+            fault(SILENCE, f"20 s of {_name} with {_engine}", codes=0, slow=_engine == "event")(_sound(_name, _engine))
+
+
+@fault(SILENCE, "speech behind a minute of silence", codes=0)
+def _behind_silence(world: World) -> Outcome:
+    spoken = torch.from_numpy(soundfile.read(world.recording(), dtype="float32")[0])
+    write_audio(world.folder / "late.wav", torch.cat([torch.zeros(60 * RATE_HZ), spoken]), RATE_HZ)
+    run = world.model_run()
+    alone, late = (world.run("decode", run, world.folder / name) for name in ("a.wav", "late.wav"))
+    assert late.output == alone.output, f"{late.output!r}, not {alone.output!r}"
+    return late
+
+
+def _foreign(name: str, content: str, form: str = "txt") -> Callable[[World], Outcome]:
+    """Something of the user's stands where decode would write."""
+
+    def does(world: World) -> Outcome:
+        run = world.model_run()
+        folder = world.recording("in/a.wav").parent
+        world.recording("in/b.wav")
+        (folder / name).write_text(content)
+        world.keep(folder / name)
+        return world.run("decode", run, folder, "--output-folder", folder, "--format", form)
+
+    return does
+
+
+for _form in ("txt", "json", "trn", "ctm", "srt", "vtt"):
+    fault(LOST, f"decode beside the audio, a.{_form} is the user's", codes=3, says=rf"a\.{_form}")(
+        _foreign(f"a.{_form}", "hours of work\n", _form)
+    )
+fault(LOST, "errors.json is the user's", codes=4, says=r"errors\.json")(_foreign("errors.json", '{"a": 1}'))
+fault(LOST, "decoded.jsonl is the user's", codes=4, says=r"decoded\.jsonl")(_foreign("decoded.jsonl", "notes\n"))
+
+
+@fault(LOST, "a transcript that was corrected by hand, decoded with other weights", codes=3, says=r"a\.txt")
+def _corrected(world: World) -> Outcome:
+    run, recordings = world.model_run(), world.recording("in/a.wav").parent
+    assert world.run("decode", run, recordings, "--output-folder", world.folder / "out").code == 0
+    (world.folder / "out" / "a.txt").write_text("corrected by hand\n")
+    world.keep(world.folder / "out" / "a.txt")
+    return world.run("decode", run, recordings, "--output-folder", world.folder / "out", "--endpoint-silence", 2)
+
+
+@fault(LOST, "a recording called errors, in json", codes=3, says=r"bad\.wav")
+def _errors_wav(world: World) -> Outcome:
+    run, out = world.model_run(), world.folder / "out"
+    world.recording("in/errors.wav")
+    (world.folder / "in" / "bad.wav").write_text("none")
+    outcome = world.run("decode", run, world.folder / "in", "--output-folder", out, "--format", "json")
+    assert read_json_object(out / "errors.wav.json")["id"] == "errors.wav"
+    assert [Path(each).name for each in read_json_object(out / "errors.json")] == ["bad.wav"]
+    return outcome
+
+
+def _among_good(make: Callable[[Path], object], *words: object) -> Callable[[World], Outcome]:
+    """A folder with a good recording, and what ``make`` does to it; the good one is written."""
+
+    def does(world: World) -> Outcome:
+        run = world.model_run()
+        folder = world.recording("in/z.wav").parent
+        make(folder)
+        outcome = world.run("decode", run, folder, "--output-folder", world.folder / "out", *words)
+        assert (world.folder / "out" / "z.txt").is_file(), outcome.errors
+        return outcome
+
+    return does
+
+
+def _write(name: str, content: bytes) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def _nan(folder: Path) -> None:
+    soundfile.write(folder / "nan.wav", np.array([0.1, np.nan] * 500), RATE_HZ, subtype="FLOAT")
+
+
+for _name, _make, _says in (
+    ("a link to nowhere", lambda folder: (folder / "b.wav").symlink_to("/nowhere/b.wav"), r"b\.wav"),
+    ("a link to a folder that is not there", lambda folder: (folder / "b").symlink_to("/nowhere"), "b"),
+    ("a link to itself", lambda folder: (folder / "b.wav").symlink_to("b.wav"), r"b\.wav"),
+    ("an empty file", _write("b.wav", b""), r"b\.wav"),
+    ("a text that ends in .wav", _write("b.wav", b"none"), r"b\.wav"),
+    ("half a header", _write("b.wav", b"RIFF\0\0\0\0WAVEfmt "), r"b\.wav"),
+    ("FLAC of nothing", _write("b.flac", b"fLaC" + bytes(38)), r"b\.flac"),
+    ("samples that are not numbers", _nan, r"nan\.wav"),
+    ("a name of 251 letters in json", lambda folder: os.link(folder / "z.wav", folder / ("n" * 251 + ".wav")), ""),
+):
+    fault(ENDS, f"among good recordings: {_name}", codes=(0, 3) if not _says else 3, says=_says)(
+        _among_good(_make, "--format", "txt,json")
+    )
+fault(PASSED, "among good recordings: a format that is not read", codes=0, says=r"b\.m4a")(
+    _among_good(_write("b.m4a", b"sound"))
+)
+fault(PASSED, "among good recordings: a folder that links to itself", codes=0, says="")(
+    _among_good(lambda folder: (folder / "loop").symlink_to("."))
+)
+
+
+def _in_the_way(name: str) -> Callable[[World], Outcome]:
+    def does(world: World) -> Outcome:
+        (world.folder / "out" / name).mkdir(parents=True)
+        return _among_good(lambda folder: os.link(folder / "z.wav", folder / "b.wav"))(world)
+
+    return does
+
+
+fault(ENDS, "a folder is called as a transcript", codes=3, says=r"b\.(wav|txt)")(_in_the_way("b.txt"))
+
+
+@fault(OUTPUTS, "a folder is called errors.json", codes=4, says=r"errors\.json")
+def _folder_of_errors(world: World) -> Outcome:
+    (world.folder / "out" / "errors.json").mkdir(parents=True)
+    return world.run("decode", world.model_run(), world.recording("a.wav"), "--output-folder", world.folder / "out")
+
+
+@fault(OUTPUTS, "a disk that is full in the middle", codes=4, says="too large|space")
+def _full(world: World) -> Outcome:
+    run, out = world.model_run(), world.folder / "out"
+    for index in range(4):
+        world.recording(f"in/{index}.wav")
+    words = ("decode", run, world.folder / "in", "--output-folder", out, "--format", "txt,json")
+    outcome = world.process(*words, largest_file=400)
+    again = world.run(*words)
+    assert again.code == 0 and len(list(out.glob("?.json"))) == 4, again.errors
+    return outcome
+
+
+def _piped(content: Callable[[World], bytes]) -> Callable[[World], Outcome]:
+    def does(world: World) -> Outcome:
+        import io
+        import sys
+
+        run, sound = world.model_run(), content(world)
+        world.monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(sound)))
+        return world.run("stream", run, "--json")
+
+    return does
+
+
+def _written(form: str) -> Callable[[World], bytes]:
+    def make(world: World) -> bytes:
+        path = world.folder / f"sound.{form.lower()}"
+        soundfile.write(path, np.random.default_rng(0).uniform(-0.1, 0.1, 9000), RATE_HZ, format=form)
+        return path.read_bytes()
+
+    return make
+
+
+for _form in ("FLAC", "OGG", "AU", "AIFF", "CAF", "W64", "RF64", "NIST"):
+    fault(PIPES, f"{_form} in the pipe of stream", codes=4, says="not raw samples")(_piped(_written(_form)))
+
+
+def _wav(rate: int = RATE_HZ, channels: int = 1, bits: int = 16, tail: bytes = b"") -> Callable[[World], bytes]:
+    def make(world: World) -> bytes:
+        samples = bytes(4000)
+        form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, channels, rate, 0, 2, bits)
+        return b"RIFF\xff\xff\xff\xffWAVE" + form + struct.pack("<4sI", b"data", len(samples)) + samples + tail
+
+    return make
+
+
+for _rate in (0, 1, 3999, 400_000, 2**32 - 1):
+    fault(PIPES, f"a WAV of {_rate} Hz in the pipe of stream", codes=4, says="Hz")(_piped(_wav(_rate)))
+fault(PIPES, "a WAV of two channels in the pipe of stream", codes=4, says="channels")(_piped(_wav(channels=2)))
+fault(PIPES, "a WAV of 24 bits in the pipe of stream", codes=4, says="24 bits")(_piped(_wav(bits=24)))
+fault(PIPES, "a WAV header alone in the pipe of stream", codes=4, says="cut short")(
+    _piped(lambda world: _wav()(world)[:30])
+)
+
+
+@fault(PIPES, "a chunk behind the samples of a WAV in the pipe of stream", codes=0)
+def _chunk(world: World) -> Outcome:
+    noise = np.random.default_rng(1).integers(-20000, 20000, 16000).astype("<i2").tobytes()
+    outcome = _piped(_wav(tail=b"LIST" + struct.pack("<I", len(noise)) + noise))(world)
+    assert not outcome.output.strip(), f"the chunk was heard: {outcome.output[:80]!r}"
+    return outcome
