@@ -43,6 +43,9 @@ def decode(
         str | None, typer.Option(help="Of the event engine's weights: float32 or int8; else as the model has them.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    endpoint_silence: Annotated[
+        float, typer.Option(help="Seconds of silence or steady noise that end a segment; 0: one segment.", min=0)
+    ] = 1.0,
     shard: Annotated[
         str | None, typer.Option(help="Decode one part of the inputs, such as 2/4; each by a process of its own.")
     ] = None,
@@ -71,6 +74,7 @@ def decode(
             raise UsageError("there is no language model", option, "give --lm")
 
     from snn_asr.decoding.beam import BeamSettings
+    from snn_asr.decoding.endpointing import EndpointSettings
     from snn_asr.decoding.files import decode_files
     from snn_asr.decoding.named_files import find_files
     from snn_asr.decoding.recognizer import EVENT, Recognizer
@@ -82,6 +86,7 @@ def decode(
         use_one_core()
     recognizer = Recognizer(model, "cpu" if engine == EVENT and device == "auto" else choose_device(device))
     recognizer.use_engine(engine, precision)
+    recognizer.endpointing = EndpointSettings.of_silence(endpoint_silence)
     if beam is not None or lm is not None:
         weight = 0.5 if lm_weight is None else lm_weight
         recognizer.use_beam(BeamSettings(beam or 10, weight, insertion_bonus or 0.0, nbest), lm, lm_unit)

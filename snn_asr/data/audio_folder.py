@@ -66,7 +66,7 @@ def _walk(folder: Path, found: AudioFolder, seen: set[tuple[int, int]]) -> list[
             continue
         for entry in entries:
             path = Path(entry.path)
-            if entry.is_dir():
+            if _is_folder(entry):
                 (links if entry.is_symlink() else waiting).append(path)
             elif is_audio_name(entry.name):
                 found.files.append(path)
@@ -75,6 +75,14 @@ def _walk(folder: Path, found: AudioFolder, seen: set[tuple[int, int]]) -> list[
             elif path.suffix.lower() in UNREAD_SUFFIXES and not entry.name.startswith("._"):
                 found.passed_over[path] = f"a format that is not read ({path.suffix}): convert it to WAV or FLAC"
     return links
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether this is a folder, or a link to one; a link to itself is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:

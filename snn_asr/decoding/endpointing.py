@@ -6,6 +6,7 @@ so blanks, the frames on which no token was best, end a segment only after much 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from snn_asr.errors import UsageError
@@ -23,7 +24,7 @@ class EndpointSettings:
     wordless_seconds: float = 5.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.silence_seconds <= self.wordless_seconds <= self.longest_seconds:
+        if not 0 < self.silence_seconds <= self.wordless_seconds <= self.longest_seconds < math.inf:
             what = (
                 f"{self.silence_seconds:g} s of silence, {self.wordless_seconds:g} s without a word, "
                 f"at most {self.longest_seconds:g} s of speech"
