@@ -60,7 +60,7 @@ def agreement(encoder: str) -> Agreement:
 
 def _trained_step(encoder: str, backend: str, kind: torch.dtype) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Outputs and gradients of one step over ragged rows; the same weights, inputs and dropout on every call."""
-    from snn_asr.network.encoders import build, use_backend
+    from snn_asr.network.encoders import build
 
     torch.manual_seed(0)
     with torch.device("cuda"):
@@ -68,7 +68,7 @@ def _trained_step(encoder: str, backend: str, kind: torch.dtype) -> tuple[torch.
         x = torch.randn(SMALL.batch, SMALL.frames, INPUT_SIZE, dtype=kind)
         weight = torch.randn(SMALL.batch, SMALL.frames, SMALL.units, dtype=kind)
         lengths = torch.arange(SMALL.frames, SMALL.frames - SMALL.batch, -1)
-    use_backend(module, backend)
+    module.use_backend(backend)
     outputs = module(x, lengths)[0]
     outputs.backward(weight)
     return outputs.detach(), [each.grad for each in module.parameters() if each.grad is not None]

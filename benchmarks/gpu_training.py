@@ -39,7 +39,6 @@ import torch
 
 ENCODERS = "improved_v2,gru,lstm"
 AN4_UTTERANCES, AN4_EPOCHS, AN4_ALL_EPOCHS = 857, 4, 36
-AN4_OPTIONS = {"improved_v2": {"learning_rate": 0.0025, "learn_smoothing": True, "activity_penalty": 0.5}}
 HUNDRED_HOURS_UTTERANCES, HUNDRED_HOURS_EPOCHS, MEAN_SECONDS = 28_539, 30, 12.69
 PRESETS = {
     "recipe": {}, "large": {"preset": "large"},
@@ -94,7 +93,7 @@ def an4(encoders: Sequence[str], utterances: int, device: str) -> Iterator[Epoch
         data = Path(folder) / "data"
         write_corpus(data, {"train": utterances, "dev": max(2, utterances // 9), "test": 2})
         for encoder in encoders:
-            options = {"encoder": encoder, "epochs": AN4_EPOCHS, "cooldown_epochs": 1, **AN4_OPTIONS.get(encoder, {})}
+            options = {"encoder": encoder, "epochs": AN4_EPOCHS, "cooldown_epochs": 1}
             with profiled_epoch(AN4_EPOCHS) as busy:
                 run = train("AN4", data, Path(folder) / encoder, device=device, overrides=options)
             rows = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -245,7 +244,6 @@ class Step:
 
     def __init__(self, config, device: str) -> None:
         from snn_asr.data.normalization import Normalization
-        from snn_asr.network import encoders
         from snn_asr.network.model import AcousticModel, ModelSettings
 
         network, size = config.model, config.features.size
@@ -255,7 +253,7 @@ class Step:
         )
         self.classes, self.config, self.device = config.data.token_options["vocabulary_size"], config, device
         self.model = AcousticModel(settings, Normalization(torch.zeros(size), torch.ones(size)), self.classes)
-        encoders.use_backend(self.model.encoder, network.backend)
+        self.model.use_backend(network.backend)
         self.model.to(device).train()
         self.optimizer = config.training.make_optimizer(self.model.parameters())
 

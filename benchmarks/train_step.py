@@ -90,11 +90,11 @@ def make(name: str, shape: Shape) -> tuple[Callable[[], object], Callable[[], li
     if name in BASELINES:
         plain = getattr(torch.nn, name.rpartition(".")[2])(INPUT_SIZE, shape.units, shape.layers, batch_first=True)
         return lambda: _step(plain, lambda: plain(x)[0], weight), list
-    from snn_asr.network.encoders import build, use_backend
+    from snn_asr.network.encoders import build
 
     encoder, backend = name.split("/")
     module = build(encoder, INPUT_SIZE, shape.units, shape.layers, **options(encoder))
-    use_backend(module, backend)
+    module.use_backend(backend)
     lengths = torch.full((shape.batch,), shape.frames)
     return lambda: _step(module, lambda: module(x, lengths)[0], weight), lambda: _densities(module, x, lengths)
 
