@@ -145,11 +145,11 @@ class _Sum(torch.autograd.Function):
     """Every process's loss depends on the sum, so the gradient is the sum of theirs."""
 
     @staticmethod
-    def forward(ctx, values: Tensor) -> Tensor:
+    def forward(ctx: Any, values: Tensor) -> Tensor:
         return total(values)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return total(gradient)
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -97,8 +97,9 @@ class OperationCount:
         }
         return OperationCount(
             products, self.element_wise + other.element_wise, self.frames + other.frames,
-            *(_sum_nested(getattr(self, name), getattr(other, name)) for name in ("nonzero", "outputs", "timeline")),
-            self.utterances + other.utterances, self.nonzero_inputs + other.nonzero_inputs,
+            _sum_nested(self.nonzero, other.nonzero), _sum_nested(self.outputs, other.outputs),
+            _sum_nested(self.timeline, other.timeline), self.utterances + other.utterances,
+            self.nonzero_inputs + other.nonzero_inputs,
         )
 
     def per_second(self, seconds: float) -> dict[str, object]:
@@ -124,7 +125,7 @@ class OperationCount:
         }
 
 
-def _sum_nested(first: list, second: list) -> list:
+def _sum_nested(first: list[Any], second: list[Any]) -> list[Any]:
     """Element by element; an empty list is all zeros."""
     if not first or not second:
         return first or second
@@ -139,13 +140,13 @@ class Record(NamedTuple):
     ``coder`` is what coded the features (None for features as they are).
     """
 
-    index: int
-    layer: nn.Module
+    index: int  # type: ignore[assignment]  # a tuple has a method of that name
+    layer: Any
     x: Tensor
     lengths: Tensor | Lengths
     y: Tensor
     smoothed: bool
-    coder: nn.Module | None
+    coder: Any
 
 
 class Convolved(NamedTuple):
@@ -163,7 +164,7 @@ def record_layers(encoder: Encoder, front_end: FrontEnd | None = None) -> Iterat
     encoder, behind those of the front end if it is given."""
     records: list[Record | Convolved] = []
 
-    def keep(index: int):
+    def keep(index: int) -> Callable[[nn.Module, tuple, tuple], None]:
         def hook(layer: nn.Module, given: tuple, result: tuple) -> None:
             records.append(Record(index, layer, given[0], given[1], result[0], encoder.smoothed, encoder.input_coder))
 

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from snn_asr.errors import UsageError
+from snn_asr.network.batch_norm import folded
 from snn_asr.network.coder import Coder
 from snn_asr.network.encoders import Bidirectional, Encoder
 from snn_asr.network.input_coding import FeatureCoder
-from snn_asr.network.layers.base import Layer, folded
+from snn_asr.network.layers.base import Layer
 from snn_asr.network.model import AcousticModel
 
 

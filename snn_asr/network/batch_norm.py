@@ -46,7 +46,19 @@ def require_rows(count: int) -> None:
 @torch.no_grad()
 def follow(normalization: nn.BatchNorm1d, mean: Tensor, variance: Tensor, count: int) -> None:
     """Move its running statistics towards those (C,) of a batch of ``count`` rows, as torch does in its forward."""
+    mean_so_far, variance_so_far, momentum = (
+        normalization.running_mean, normalization.running_var, normalization.momentum
+    )
+    assert mean_so_far is not None and variance_so_far is not None and momentum is not None
+    assert normalization.num_batches_tracked is not None
     normalization.num_batches_tracked += 1
-    normalization.running_mean.lerp_(mean.to(normalization.running_mean), normalization.momentum)
+    mean_so_far.lerp_(mean.to(mean_so_far), momentum)
     unbiased = variance * (count / (count - 1))
-    normalization.running_var.lerp_(unbiased.to(normalization.running_var), normalization.momentum)
+    variance_so_far.lerp_(unbiased.to(variance_so_far), momentum)
+
+
+def folded(normalization: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
+    """Batch normalisation with its frozen statistics, as a scale and an offset (C,) for each of its channels."""
+    assert normalization.running_mean is not None and normalization.running_var is not None
+    scale = normalization.weight / (normalization.running_var + normalization.eps).sqrt()
+    return scale, normalization.bias - normalization.running_mean * scale

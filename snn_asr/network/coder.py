@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -78,6 +78,10 @@ class RangeTracker(nn.Module):
     The averages live where the membranes do. What has been read from there is remembered until they change, and
     ``read_together`` reads those of many layers at once.
     """
+
+    minimum: Tensor
+    maximum: Tensor
+    updates: Tensor
 
     def __init__(self, settings: CoderSettings) -> None:
         super().__init__()
@@ -205,7 +209,8 @@ class FrameCoder:
     """
 
     def __init__(self, tracker: RangeTracker, lengths: Lengths) -> None:
-        self.tracker, self.lengths, self.ranges = tracker, lengths, []
+        self.tracker, self.lengths = tracker, lengths
+        self.ranges: list[Tensor] = []
         self._updates = tracker.known().updates
 
     def next(self, membrane: Tensor) -> MovingCoder:
@@ -242,15 +247,15 @@ class _Encode(torch.autograd.Function):
     """Forward Q(V); backward straight-through inside the clamp."""
 
     @staticmethod
-    def forward(ctx, membrane: Tensor, coder: Coder | MovingCoder) -> Tensor:
+    def forward(ctx: Any, membrane: Tensor, coder: Coder | MovingCoder) -> Tensor:
         ctx.save_for_backward(membrane)
         ctx.coder = coder
-        level = torch.trunc(membrane.clamp(-coder.range, coder.range) * coder.scale)
+        level = torch.trunc(torch.clamp(membrane, -coder.range, coder.range) * coder.scale)  # type: ignore[arg-type]
         level = torch.where(level.abs() <= coder.threshold, torch.zeros_like(level), level)
         return level * coder.unit
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (membrane,) = ctx.saved_tensors
         return gradient * ctx.coder.inside(membrane), None
 

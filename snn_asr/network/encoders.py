@@ -11,7 +11,7 @@ result. The state starts at zero (None) and is returned: feeding chunks with the
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from snn_asr.errors import UsageError, unknown_name
 from snn_asr.network import input_coding as coding
 from snn_asr.network.coder import CoderSettings, RangeTracker, read_together
 from snn_asr.network.integrator import LeakyIntegrator
+from snn_asr.network.layers.base import Layer
 from snn_asr.network.layers.conventional import ConventionalLayer
 from snn_asr.network.layers.gated import GatedLayer
 from snn_asr.network.layers.gru_lstm import GruLstmLayer
@@ -30,7 +31,7 @@ from snn_asr.network.layers.spiking_lstm import SpikingLstmLayer
 from snn_asr.network.lengths import Lengths
 
 # One line a name: a factory called with (input_size, hidden_size, **options).
-ENCODERS: dict[str, Callable[..., nn.Module]] = {
+ENCODERS: dict[str, Callable[..., Layer]] = {
     "lif": ConventionalLayer,
     "improved_v1": partial(GatedLayer, recurrent=False),
     "improved_v2": partial(GatedLayer, recurrent=True),
@@ -52,14 +53,17 @@ class Encoder(nn.Module):
     integrator behind layer i (integrator.py).
     """
 
+    layers: Any  # nn.ModuleList of Layer, or of Bidirectional, which type checkers take for any modules
+    integrators: Any  # nn.ModuleList of LeakyIntegrator
+
     def __init__(
-        self, name: str, layers: list[nn.Module], options: dict[str, Any], input_coder: nn.Module | None,
-        integrators: list[LeakyIntegrator],
+        self, name: str, layers: Sequence[Layer | Bidirectional], options: dict[str, Any],
+        input_coder: nn.Module | None, integrators: list[LeakyIntegrator],
     ) -> None:
         super().__init__()
         self.name, self.options, self.input_coder = name, options, input_coder
         self.layers, self.integrators = nn.ModuleList(layers), nn.ModuleList(integrators)
-        self.output_size = layers[-1].output_size
+        self.output_size: int = layers[-1].output_size
 
     @property
     def smoothed(self) -> bool:
@@ -106,10 +110,13 @@ class Encoder(nn.Module):
 class Bidirectional(nn.Module):
     """Two layers with their own weights, one over the reversed valid frames, outputs side by side."""
 
-    def __init__(self, make: Callable[[], nn.Module]) -> None:
+    directions: Any  # nn.ModuleList of two Layers
+
+    def __init__(self, make: Callable[[], Layer]) -> None:
         super().__init__()
-        self.directions = nn.ModuleList([make(), make()])
-        self.output_size = sum(each.output_size for each in self.directions)
+        both = [make(), make()]
+        self.directions = nn.ModuleList(both)
+        self.output_size = sum(each.output_size for each in both)
 
     def core_weights(self) -> list[Tensor]:
         return [weight for each in self.directions for weight in each.core_weights()]
@@ -124,7 +131,7 @@ class Bidirectional(nn.Module):
         return torch.cat([first, lengths.reversed(second)], dim=-1), (state_first, state_second)
 
 
-def directions(layer: nn.Module) -> list[nn.Module]:
+def directions(layer: Layer | Bidirectional) -> list[Layer]:
     """The one-directional layers of a layer of the stack: itself, or the two of a bidirectional one."""
     return list(layer.directions) if isinstance(layer, Bidirectional) else [layer]
 
@@ -138,7 +145,7 @@ def option_names(name: str) -> set[str]:
     return options | SHARED_OPTIONS
 
 
-def find(name: str) -> Callable[..., nn.Module]:
+def find(name: str) -> Callable[..., Layer]:
     """The registered factory. Raises UsageError with the nearest name."""
     if name not in ENCODERS:
         raise unknown_name("encoder", name, ENCODERS)
@@ -164,7 +171,7 @@ def build(
     for label, size in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
         if size < 1:
             raise UsageError(f"{label}={size} must be at least 1", name)
-    layers: list[nn.Module] = []
+    layers: list[Layer | Bidirectional] = []
     for _ in range(num_layers):
         size = layers[-1].output_size if layers else input_size
         make = partial(factory, size, hidden_size, **options)

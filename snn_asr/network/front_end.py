@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.errors import UsageError, unknown_name
-from snn_asr.network.batch_norm import BatchNorm
+from snn_asr.network.batch_norm import BatchNorm, folded
 from snn_asr.network.kernels import choose_backend, load
 from snn_asr.network.lengths import Lengths
 
@@ -163,8 +163,8 @@ class Convolution(nn.Module):
 
     def _in_fixed_order(self, windows: Tensor, steps: Lengths) -> Tensor:
         """The normalised outputs (N, F', C') of the N valid frames, as patches times folded weights."""
-        norm, linear = self.normalization, load(choose_backend(self.backend, windows.device)).linear
-        scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+        linear = load(choose_backend(self.backend, windows.device)).linear
+        scale, offset = folded(self.normalization)
         weights = self.convolution.weight.flatten(1) * scale.unsqueeze(1)
         rows, frames = steps.positions // steps.frames, steps.positions % steps.frames
         bands = windows.shape[2]
@@ -174,11 +174,13 @@ class Convolution(nn.Module):
             some = slice(first, first + at_once)
             patches = windows[rows[some], frames[some]].reshape(-1, weights.shape[1])
             result[some] = linear(patches, weights).unflatten(0, (-1, bands))
-        return result + (norm.bias - norm.running_mean * scale)
+        return result + offset
 
 
 class FrontEnd(nn.Module):
     """All layers: normalised frames (B, T, F) to the encoder's input (B, T // stack, C · F')."""
+
+    layers: Any  # nn.ModuleList of Convolution
 
     def __init__(self, settings: FrontEndSettings, features: FeatureSettings) -> None:
         super().__init__()

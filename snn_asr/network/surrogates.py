@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,7 +50,9 @@ def fast_sigmoid(u: Tensor, width: float) -> Tensor:
     return 1 / (1 + u.abs() / width) ** 2
 
 
-SURROGATES = {each.__name__: each for each in (straight_through, gaussian, boxcar, atan, fast_sigmoid)}
+SURROGATES: dict[str, Callable[..., Tensor]] = {
+    each.__name__: each for each in (straight_through, gaussian, boxcar, atan, fast_sigmoid)
+}
 
 
 def choose(name: str, width: float, **options: float) -> Derivative:
@@ -63,13 +66,13 @@ def choose(name: str, width: float, **options: float) -> Derivative:
 
 class _Spike(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, u: Tensor, derivative: Derivative) -> Tensor:
+    def forward(ctx: Any, u: Tensor, derivative: Derivative) -> Tensor:
         ctx.save_for_backward(u)
         ctx.derivative = derivative
         return (u > 0).to(u)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (u,) = ctx.saved_tensors
         return gradient * ctx.derivative(u), None
 

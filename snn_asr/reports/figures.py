@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from snn_asr.errors import UsageError, unknown_name
 from snn_asr.files import atomic_path
@@ -61,7 +61,7 @@ def draw(analysis: Analysis, folder: str | Path, file_format: str) -> dict[str, 
 def _style() -> AbstractContextManager:
     import matplotlib
 
-    return matplotlib.rc_context(STYLE)
+    return matplotlib.rc_context(STYLE)  # type: ignore[arg-type]
 
 
 def _save(figure: Figure, path: Path) -> Path:
@@ -72,7 +72,7 @@ def _save(figure: Figure, path: Path) -> Path:
 
 
 def _panels(
-    title: str, width: float, height: float, rows: int = 1, columns: int = 1, **shared: str | bool
+    title: str, width: float, height: float, rows: int = 1, columns: int = 1, **shared: Any
 ) -> tuple[Figure, list[list[Axes]]]:
     """A figure and its axes, row by row. Sizes in inches; no window system is needed."""
     from matplotlib.figure import Figure
@@ -198,7 +198,7 @@ def _parameters(layers: dict[str, dict[str, Tensor]]) -> Figure:
     return figure
 
 
-def _line(index: int) -> dict[str, str]:
+def _line(index: int) -> dict[str, Any]:
     return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
 
 

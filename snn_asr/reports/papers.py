@@ -35,9 +35,9 @@ from snn_asr.decoding.recognizer import Recognizer
 from snn_asr.efficiency.operations import Record, record_layers
 from snn_asr.errors import DataError
 from snn_asr.network import encoders
-from snn_asr.network.cells import gated
 from snn_asr.network.coder import Coder, CoderSettings, RangeTracker
-from snn_asr.network.encoders import Encoder, directions
+from snn_asr.network.encoders import Bidirectional, Encoder, directions
+from snn_asr.network.layers.base import Layer
 from snn_asr.network.layers.coded import CodedLayer
 from snn_asr.network.layers.gated import GatedLayer
 from snn_asr.network.model import AcousticModel
@@ -199,7 +199,7 @@ def gradient_mismatch(name: str, layer: CodedLayer, x: Tensor, seed: int) -> Mis
     """
     if len(x) == 1:
         x = x.expand(max(1, SEQUENCES * FRAMES // x.shape[1]), -1, -1)
-    settings = layer.tracker.settings
+    settings = _tracker(layer).settings
     # The first level that is sent is the one behind the threshold.
     share = (settings.threshold + 1) / 2 ** (settings.bits - 1)
     with _coder_of(layer, EXACT_BITS, 0):
@@ -231,13 +231,13 @@ def activity(encoder: Encoder, x: Tensor, step_seconds: float) -> list[Activity]
         encoder(x, _full_lengths(x))
     sent: dict[int, list[Tensor]] = {}
     for each in records:
-        if each.layer.sends_events:
-            outputs = sent.setdefault(each.index, [])
+        if isinstance(each, Record) and each.layer.sends_events:
+            outputs = sent.setdefault(int(each.index), [])
             outputs.append(each.y[0].flip(0) if outputs else each.y[0])  # the second direction ran backwards
     return [Activity(_layer(index), torch.cat(outputs, dim=1), step_seconds) for index, outputs in sent.items()]
 
 
-def parameters(layer: nn.Module) -> dict[str, Tensor]:
+def parameters(layer: Layer | Bidirectional) -> dict[str, Tensor]:
     """Values (N,) of every parameter by name, without normalisation, two directions together; for gated layers also
     the ``resting decay``: the forget signal of each unit at its mean drive, with nothing fed back."""
     found: dict[str, list[Tensor]] = {}
@@ -245,7 +245,7 @@ def parameters(layer: nn.Module) -> dict[str, Tensor]:
         for name, values in each.named_parameters():
             if not name.startswith("normalization."):
                 found.setdefault(name, []).append(values.detach().flatten())
-        if getattr(each, "cell", None) is gated:
+        if isinstance(each, GatedLayer) and each.normalization is not None:
             resting = torch.sigmoid(each.normalization.bias.detach()[: each.output_size])
             found.setdefault("resting decay", []).append(resting)
     return {name: torch.cat(values) for name, values in found.items()}
@@ -293,7 +293,10 @@ def _gradients(probes: Sequence[tuple[str, Record]], seed: int) -> tuple[list[Re
 def _gradient_norms(layer: nn.Module, x: Tensor, lengths: Tensor, seed: int, cut_current: bool) -> Tensor:
     """Mean over the rows of |d(r · Y[n])/dx[n-k]|, n each row's last frame, for all k that every row has."""
     x = x.detach().requires_grad_()
-    y = _walk_without_current(layer, x, lengths) if cut_current else layer(x, lengths)[0]
+    if cut_current and isinstance(layer, CodedLayer):
+        y = _walk_without_current(layer, x, lengths)
+    else:
+        y = layer(x, lengths)[0]
     last = y[torch.arange(len(x)), lengths - 1]
     projection = torch.randn(last.shape, generator=torch.Generator().manual_seed(seed))
     (gradient,) = torch.autograd.grad((last * projection).sum(), x)
@@ -304,12 +307,18 @@ def _gradient_norms(layer: nn.Module, x: Tensor, lengths: Tensor, seed: int, cut
 def _walk_without_current(layer: CodedLayer, x: Tensor, lengths: Tensor) -> Tensor:
     """The layer's outputs (B, T, H), frame by frame, whose gradient does not run from a frame's current to the next."""
     drive = layer.drive(x, lengths)
-    given = layer.parameters_for(None, Coder.at(layer.tracker.settings, layer.tracker.value()))
+    given = layer.parameters_for(None, Coder.at(_tracker(layer).settings, _tracker(layer).value()))
     state, outputs = layer.cell.initial_state(len(x), layer.output_size, given, drive), []
     for frame in drive.unbind(1):
         output, state = layer.cell.step(frame, state._replace(current=state.current.detach()), given)
         outputs.append(output)
     return torch.stack(outputs, dim=1)
+
+
+def _tracker(layer: CodedLayer) -> RangeTracker:
+    """The range of a layer that has a coder."""
+    assert layer.tracker is not None
+    return layer.tracker
 
 
 def _weight_gradient(layer: CodedLayer, x: Tensor, head: Tensor, classes: Tensor) -> Tensor:
@@ -331,7 +340,7 @@ def _random_head(y: Tensor, seed: int) -> tuple[Tensor, Tensor]:
 @contextmanager
 def _coder_of(layer: CodedLayer, bits: int, threshold: int) -> Iterator[None]:
     """Within the block the layer codes with so many bits, and its range stands still."""
-    own = layer.tracker
+    own = _tracker(layer)
     layer.tracker = RangeTracker(CoderSettings(bits, threshold, "fixed", own.value()))
     try:
         yield

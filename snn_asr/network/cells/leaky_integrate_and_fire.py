@@ -55,6 +55,7 @@ def step(drive: Tensor, state: State, parameters: Parameters) -> tuple[Tensor, S
     if parameters.recurrent is not None:
         drive = drive + state.output @ parameters.recurrent.T
     if parameters.adaptation_decay is not None:
+        assert parameters.coupling is not None and parameters.jump is not None
         adaptation = parameters.adaptation_decay * adaptation + parameters.coupling * state.potential
         adaptation = adaptation + parameters.jump * state.output
         drive = drive - adaptation

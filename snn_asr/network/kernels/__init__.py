@@ -22,12 +22,13 @@ import importlib.util
 import logging
 from functools import cache
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from snn_asr.errors import UsageError, unknown_name
+from snn_asr.network.cells import CellParameters, CellState
 from snn_asr.network.lengths import Lengths
 
 BACKENDS = ("auto", "reference", "cpu", "triton", "cuda")
@@ -130,14 +131,14 @@ class Trace(NamedTuple):
     and recurrent product; ``states`` is the cell's State after every frame, each field (B, T, its width)."""
 
     sums: Tensor
-    states: NamedTuple
+    states: CellState
 
 
 class _Sequence(torch.autograd.Function):
     """``run`` is [kernel, cell, lengths, state, parameters]; the forward appends its Trace."""
 
     @staticmethod
-    def forward(ctx, run: list, drive: Tensor, *trained: Tensor) -> Tensor:
+    def forward(ctx: Any, run: list, drive: Tensor, *trained: Tensor) -> Tensor:
         kernel, cell, lengths, state, parameters = run
         parameters = parameters._replace(**{
             name: None if each is None else each.detach() for name, each in zip(cell.TRAINED, trained, strict=True)
@@ -150,7 +151,7 @@ class _Sequence(torch.autograd.Function):
         return outputs
 
     @staticmethod
-    def backward(ctx, gradient: Tensor):
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         kernel, lengths, state, parameters = ctx.run
         trace = Trace(ctx.sums, type(state)(*ctx.others, *ctx.saved_tensors))
         gradient = lengths.without_padding(gradient)
@@ -158,8 +159,9 @@ class _Sequence(torch.autograd.Function):
 
 
 def run_sequence(
-    cell: ModuleType, drive: Tensor, lengths: Tensor | Lengths, state: NamedTuple, parameters: NamedTuple, backend: str
-) -> tuple[Tensor, NamedTuple, NamedTuple]:
+    cell: ModuleType, drive: Tensor, lengths: Tensor | Lengths, state: CellState, parameters: CellParameters,
+    backend: str,
+) -> tuple[Tensor, CellState, CellState]:
     """All frames of a layer of ``cell`` (a module of cells/, the last field of its State is the output).
 
     Returns the outputs (B, T, H), zero beyond the lengths; the state after each row's last valid frame; and the states
@@ -172,8 +174,9 @@ def run_sequence(
 
 
 def _run(
-    cell: ModuleType, drive: Tensor, lengths: Tensor | Lengths, state: NamedTuple, parameters: NamedTuple, backend: str
-) -> tuple[Tensor, NamedTuple, NamedTuple]:
+    cell: ModuleType, drive: Tensor, lengths: Tensor | Lengths, state: CellState, parameters: CellParameters,
+    backend: str,
+) -> tuple[Tensor, CellState, CellState]:
     lengths = Lengths.of(lengths, drive)
     state = type(state)(*(each.detach() for each in state))
     kernel = kernel_of(backend, cell)
@@ -187,8 +190,8 @@ def _run(
 
 
 def _walk(
-    cell: ModuleType, drive: Tensor, lengths: Lengths, state: NamedTuple, parameters: NamedTuple
-) -> tuple[Tensor, NamedTuple, NamedTuple]:
+    cell: ModuleType, drive: Tensor, lengths: Lengths, state: CellState, parameters: CellParameters
+) -> tuple[Tensor, CellState, CellState]:
     """``run_sequence`` as a loop over the cell's step, with gradients by autograd."""
     walked = load("reference").walk(cell, drive, state, parameters)
     outputs = lengths.without_padding(walked.output)
@@ -196,6 +199,6 @@ def _walk(
     return outputs, last_states(states, lengths, state), states
 
 
-def last_states(states: NamedTuple, lengths: Lengths, state: NamedTuple) -> NamedTuple:
+def last_states(states: CellState, lengths: Lengths, state: CellState) -> CellState:
     """The states (B, T, width) after each row's last valid frame, (B, width); ``state`` for a row without one."""
     return type(state)(*(lengths.last(each, old) for each, old in zip(states, state, strict=True)))

@@ -77,10 +77,3 @@ class Layer(nn.Module, ABC):
         """How much the layer sends, a scalar with gradient that training may keep low; None where it cannot be asked
         to send less. ``outputs`` (B, T, H) are zero in the padding, ``lengths`` (B,) count valid frames."""
         return None
-
-
-def folded(normalization: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
-    """Batch normalisation with its frozen statistics, as a scale and an offset (C,) for each of its channels."""
-    assert normalization.running_mean is not None and normalization.running_var is not None
-    scale = normalization.weight / (normalization.running_var + normalization.eps).sqrt()
-    return scale, normalization.bias - normalization.running_mean * scale

@@ -5,10 +5,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import replace
 from types import ModuleType
-from typing import NamedTuple
 
 from torch import Tensor
 
+from snn_asr.network.cells import CellParameters, CellState
 from snn_asr.network.coder import AnyCoder, Coder, CoderSettings, FrameCoder, RangeTracker
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.layers.driven import DrivenLayer, mean_outputs
@@ -46,12 +46,12 @@ class CodedLayer(DrivenLayer):
         return replace(shared, numbers=(coder.range, coder.scale, coder.unit, coder.threshold), unit=coder.unit)
 
     @abstractmethod
-    def parameters_for(self, mask: Tensor | None, coder: AnyCoder | None) -> NamedTuple:
+    def parameters_for(self, mask: Tensor | None, coder: AnyCoder | None) -> CellParameters:
         """The cell's Parameters with this dropout mask and coder."""
 
     def forward(
-        self, x: Tensor, lengths: Tensor | Lengths, state: NamedTuple | None = None
-    ) -> tuple[Tensor, NamedTuple]:
+        self, x: Tensor, lengths: Tensor | Lengths, state: CellState | None = None
+    ) -> tuple[Tensor, CellState]:
         lengths = Lengths.of(lengths, x)
         drive = self.drive(x, lengths)
         parameters = self.parameters_for(self.mask(drive), None)

@@ -17,10 +17,11 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import partial
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor, nn
 
+from snn_asr.network.cells import CellState
 from snn_asr.network.layers.base import Layer, LayerParts
 from snn_asr.network.layers.driven import DrivenLayer, drop_units, mean_outputs
 
@@ -63,7 +64,7 @@ class DeclaredLayer(DrivenLayer):
         """Mean magnitude of the outputs over valid frames (a scalar with gradient)."""
         return mean_outputs(outputs.abs(), lengths).mean()
 
-    def forward(self, x: Tensor, lengths: Any, state: NamedTuple | None = None) -> tuple[Tensor, NamedTuple]:
+    def forward(self, x: Tensor, lengths: Any, state: CellState | None = None) -> tuple[Tensor, CellState]:
         outputs, state, _ = self.run(self.drive(x, lengths), lengths, state, self.given())
         return drop_units(outputs, self.dropout, self.training), state
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import importlib
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from snn_asr import processes
 from snn_asr.errors import UsageError
-from snn_asr.network.batch_norm import BatchNorm
+from snn_asr.network.batch_norm import BatchNorm, folded
+from snn_asr.network.cells import CellParameters, CellState
 from snn_asr.network.kernels import choose_backend, load, run_sequence
-from snn_asr.network.layers.base import Layer, LayerParts, folded
+from snn_asr.network.layers.base import Layer, LayerParts
 from snn_asr.network.lengths import Lengths
 
 
@@ -82,6 +83,7 @@ class DrivenLayer(Layer):
         if self.normalization is not None:
             scale, offset = folded(self.normalization)
         else:
+            assert self.bias is not None
             scale, offset = torch.ones_like(self.bias), self.bias
         name = self.cell.__name__.rpartition(".")[2]
         return LayerParts(name, self.input_weight, self.recurrent_weight, scale, offset)
@@ -99,15 +101,16 @@ class DrivenLayer(Layer):
         else:
             product = load(choose_backend(self.backend, x.device)).linear(packed, self.input_weight)
         if self.normalization is None:
+            assert self.bias is not None
             product = product + self.bias
         else:
             product = self.normalization(product, lengths)
         return lengths.unpack(product)
 
     def run(
-        self, drive: Tensor, lengths: Lengths, state: NamedTuple | None, parameters: NamedTuple,
+        self, drive: Tensor, lengths: Lengths, state: CellState | None, parameters: CellParameters,
         frame_by_frame: bool = False,
-    ) -> tuple[Tensor, NamedTuple, NamedTuple]:
+    ) -> tuple[Tensor, CellState, CellState]:
         """The cell over all frames, as ``kernels.run_sequence``; a missing state is zero."""
         if state is None:
             state = self.cell.initial_state(len(drive), self.output_size, parameters, drive)

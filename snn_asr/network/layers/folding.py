@@ -9,6 +9,8 @@ are small.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -21,7 +23,7 @@ class _Moments(torch.autograd.Function):
     """Mean and variance (M,) of W x over the valid frames of x (B, T, D); W is (M, D)."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, lengths: Lengths, weight: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, x: Tensor, lengths: Lengths, weight: Tensor) -> tuple[Tensor, Tensor]:
         frames = lengths.pack(x)
         mean = frames.mean(0)
         # Centred before it is squared: what all frames share would take the digits that tell them apart.
@@ -32,7 +34,7 @@ class _Moments(torch.autograd.Function):
         return weight @ mean, (half * weight).sum(1).clamp(min=0)
 
     @staticmethod
-    def backward(ctx, to_mean: Tensor, to_variance: Tensor):
+    def backward(ctx: Any, to_mean: Tensor, to_variance: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, half = ctx.saved_tensors
         to_weight = torch.outer(to_mean, mean) + 2 * to_variance.unsqueeze(1) * half
         if not ctx.needs_input_grad[0]:

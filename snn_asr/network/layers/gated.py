@@ -38,6 +38,7 @@ class GatedLayer(CodedLayer):
             gated, input_size, hidden_size, coder=coder, settings=settings, dropout=dropout, backend=backend
         )
         self.candidate, self.recurrent_smoothing = candidate, recurrent_smoothing
+        assert self.normalization is not None
         nn.init.constant_(self.normalization.bias.data[:hidden_size], forget_bias)
         nn.init.constant_(self.normalization.bias.data[hidden_size:], candidate_bias)
         if recurrent:

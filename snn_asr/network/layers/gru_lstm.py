@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from snn_asr.network.cells import CellState
 from snn_asr.network.layers.base import Layer, LayerParts
 from snn_asr.network.layers.driven import check_dropout, drop_units
 from snn_asr.network.lengths import Lengths
@@ -20,7 +21,11 @@ class GruLstmLayer(Layer):
     and cannot reach them, and torch walks a plain batch two to three times as fast as a packed one.
     """
 
-    def __init__(self, module: type[nn.RNNBase], input_size: int, hidden_size: int, *, dropout: float = 0.2) -> None:
+    recurrence: nn.GRU | nn.LSTM
+
+    def __init__(
+        self, module: type[nn.GRU] | type[nn.LSTM], input_size: int, hidden_size: int, *, dropout: float = 0.2
+    ) -> None:
         super().__init__(hidden_size)
         check_dropout(dropout)
         self.dropout = dropout
@@ -36,28 +41,34 @@ class GruLstmLayer(Layer):
         return 3
 
     def core_weights(self) -> list[Tensor]:
-        return [self.recurrence.weight_ih_l0, self.recurrence.weight_hh_l0]
+        return list(self._own_tensors()[:2])
+
+    def _own_tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """W, U, and the biases behind both."""
+        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+        weight, back, bias, back_bias = (self.recurrence.get_parameter(each) for each in names)
+        return weight, back, bias, back_bias
 
     def parts(self) -> LayerParts:
         """Both biases are in the offset, but for that of the GRU's new gate: its recurrent product is gated with it."""
-        torch_layer = self.recurrence
-        weight, back = torch_layer.weight_ih_l0, torch_layer.weight_hh_l0
-        bias, back_bias, ones = torch_layer.bias_ih_l0, torch_layer.bias_hh_l0, torch.ones_like(torch_layer.bias_ih_l0)
-        if isinstance(torch_layer, nn.LSTM):
+        weight, back, bias, back_bias = self._own_tensors()
+        ones = torch.ones_like(bias)
+        if isinstance(self.recurrence, nn.LSTM):
             return LayerParts(LSTM, weight, back, ones, bias + back_bias)
         inside = back_bias[-self.output_size :]
         outside = torch.cat([back_bias[: -self.output_size], torch.zeros_like(inside)])
         return LayerParts(GRU, weight, back, ones, bias + outside, neurons=(inside,))
 
-    def forward(self, x: Tensor, lengths: Tensor | Lengths, state=None):
+    def forward(self, x: Tensor, lengths: Tensor | Lengths, state: CellState | None = None) -> tuple[Tensor, CellState]:
         lengths = Lengths.of(lengths, x)
+        after: CellState = None
         if self.training and state is None:
-            y, after = lengths.without_padding(self.recurrence(x)[0]), None
+            y = lengths.without_padding(self.recurrence(x)[0])
         else:
             y, after = self._packed(x, lengths, state)
         return drop_units(y, self.dropout, self.training), after
 
-    def _packed(self, x: Tensor, lengths: Lengths, state):
+    def _packed(self, x: Tensor, lengths: Lengths, state: CellState) -> tuple[Tensor, CellState]:
         # A packed sequence has no empty rows: those are computed over one frame and put back afterwards.
         counts = [max(each, 1) for each in lengths.counts]
         packed = pack_padded_sequence(x, counts, batch_first=True, enforce_sorted=False)
@@ -70,7 +81,7 @@ class GruLstmLayer(Layer):
         return y, after
 
 
-def _keep(after, before, rows: Tensor):
+def _keep(after: CellState, before: CellState, rows: Tensor) -> CellState:
     """States (1, B, H), or a tuple of them, with ``rows`` as they were before (None: zero)."""
     if isinstance(after, tuple):
         befores = before if before is not None else [None] * len(after)

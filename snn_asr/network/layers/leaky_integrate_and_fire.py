@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import exp
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from torch.nn.functional import relu
 
 from snn_asr.errors import UsageError
 from snn_asr.network import surrogates
-from snn_asr.network.cells import leaky_integrate_and_fire
+from snn_asr.network.cells import CellState, leaky_integrate_and_fire
 from snn_asr.network.cells.leaky_integrate_and_fire import Parameters
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.layers.driven import DrivenLayer, drop_units, mean_outputs
@@ -49,6 +48,7 @@ class LeakyIntegrateAndFireLayer(DrivenLayer):
             raise UsageError(f"drive_gain={drive_gain} must be positive", "drive_gain", "1 is the paper's")
         super().__init__(leaky_integrate_and_fire, input_size, hidden_size, dropout=dropout, backend=backend)
         self.derivative, self.stable = surrogates.choose(surrogate, surrogate_width), stable
+        assert self.normalization is not None
         nn.init.constant_(self.normalization.weight, drive_gain)
         self.decay = _uniform(hidden_size, *DECAYS)
         self.adaptation_decay = _uniform(hidden_size, *ADAPTATION_DECAYS) if adaptive else None
@@ -81,6 +81,7 @@ class LeakyIntegrateAndFireLayer(DrivenLayer):
         """The cell's Parameters: within their intervals, V without its diagonal."""
         adaptation_decay = coupling = jump = recurrent = None
         if self.coupling is not None:
+            assert self.adaptation_decay is not None and self.jump is not None
             adaptation_decay, jump = self.adaptation_decay.clamp(*ADAPTATION_DECAYS), self.jump.clamp(*JUMPS)
             coupling = self.coupling.clamp(min=self._lowest_coupling()).clamp(max=COUPLINGS[1])
         if self.recurrent_weight is not None:
@@ -90,6 +91,7 @@ class LeakyIntegrateAndFireLayer(DrivenLayer):
 
     def _lowest_coupling(self) -> Tensor:
         """Lower bound of a for each neuron (H,), without gradient."""
+        assert self.adaptation_decay is not None
         if self.stable:
             return self.adaptation_decay.detach().clamp(*ADAPTATION_DECAYS) - 1
         return torch.full_like(self.adaptation_decay.detach(), COUPLINGS[0])
@@ -103,8 +105,8 @@ class LeakyIntegrateAndFireLayer(DrivenLayer):
         )
 
     def forward(
-        self, x: Tensor, lengths: Tensor | Lengths, state: NamedTuple | None = None
-    ) -> tuple[Tensor, NamedTuple]:
+        self, x: Tensor, lengths: Tensor | Lengths, state: CellState | None = None
+    ) -> tuple[Tensor, CellState]:
         lengths = Lengths.of(lengths, x)
         outputs, state, _ = self.run(self.drive(x, lengths), lengths, state, self.clamped())
         return drop_units(outputs, self.dropout, self.training), state

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from snn_asr import processes
 from snn_asr.errors import UsageError, unknown_name
-from snn_asr.network.cells import spiking_lstm
+from snn_asr.network.cells import CellState, spiking_lstm
 from snn_asr.network.kernels import choose_backend, load
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.layers.driven import DrivenLayer, drop_units, mean_outputs
@@ -51,7 +50,7 @@ class SpikingLstmLayer(DrivenLayer):
             spiking_lstm.Parameters, threshold=float(threshold), cell=cell, cell_gradient=cell_gradient,
             gate_slope=gate, candidate_slope=candidate, cell_slope=of_cell,
         )
-        self.kept = cell == "kept"
+        self.kept, self.threshold = cell == "kept", float(threshold)
         self.recurrent_weight = nn.Parameter(torch.empty(spiking_lstm.GATES * hidden_size, hidden_size))
         deviation = math.sqrt(2 / (input_size + hidden_size))
         nn.init.normal_(self.input_weight, std=deviation)
@@ -72,13 +71,13 @@ class SpikingLstmLayer(DrivenLayer):
         return mean_outputs(outputs, lengths).mean()
 
     def parts(self) -> LayerParts:
-        threshold = self.parameters_with(self.recurrent_weight).threshold
-        return replace(super().parts(), flag=self.kept, numbers=(threshold,), unit=1.0)
+        return replace(super().parts(), flag=self.kept, numbers=(self.threshold,), unit=1.0)
 
     def forward(
-        self, x: Tensor, lengths: Tensor | Lengths, state: NamedTuple | None = None
-    ) -> tuple[Tensor, NamedTuple]:
+        self, x: Tensor, lengths: Tensor | Lengths, state: CellState | None = None
+    ) -> tuple[Tensor, CellState]:
         lengths = Lengths.of(lengths, x)
+        assert self.recurrent_weight is not None
         parameters = self.parameters_with(self.recurrent_weight)
         if self.training and torch.is_grad_enabled() and self._fusible(x):
             outputs, state = self._train(x, lengths, state, parameters)
@@ -100,7 +99,8 @@ class SpikingLstmLayer(DrivenLayer):
         """``drive`` and ``run`` as one, in less memory and time."""
         if state is None:
             state = spiking_lstm.initial_state(len(x), self.output_size, parameters, x)
-        weight, bias = self.input_weight, self.bias
+        weight: Tensor = self.input_weight
+        bias: Tensor | None = self.bias
         if self.normalization is not None:
             weight, bias = fold(x, lengths, weight, self.normalization)
         return load("cpu", spiking_lstm).driven_sequence(x, weight, bias, lengths.tensor, state, parameters)

@@ -8,19 +8,20 @@ and a multiplication to be one instruction; nothing else is reordered.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import float32, njit
 from numba.extending import overload
 from torch import Tensor
 
-from snn_asr.network.coder import Coder
+from snn_asr.network.coder import AnyCoder, FrameCoder
 from snn_asr.network.kernels.cpu.tiles import float_of_bits
 
 FAST = {"contract"}
 # How functions that divide are compiled: numba otherwise asks at every division whether the divisor is zero, to raise
 # Python's error, and LLVM then works on one unit at a time, which takes nine times as long.
-DIVIDING = {"error_model": "numpy", "fastmath": FAST}
+DIVIDING: Any = {"error_model": "numpy", "fastmath": FAST}
 # e^x = 2^k e^r, |r| <= ln 2 / 2; ln 2 in two parts, then the coefficients of the classic Cephes polynomial for e^r.
 _LOWEST, _HIGHEST, _LOG2_E = np.float32(-88.0), np.float32(89.0), np.float32(1.44269504)
 _LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
@@ -118,8 +119,9 @@ def receive(gradient, fed_back, scale, potential, spiking, limit, membrane, curr
         current[k] += membrane[k]
 
 
-def levels(coder: Coder | None, like: Tensor) -> tuple:
+def levels(coder: AnyCoder | None, like: Tensor) -> tuple[Any, ...]:
     """The numbers of ``send``, in the precision of ``like``."""
+    assert not isinstance(coder, FrameCoder), "a range that moves at every frame runs on the reference"
     numbers = (0, 0, 0, 0) if coder is None else (coder.range, coder.scale, coder.unit, coder.threshold)
     return tuple(like.numpy().dtype.type(each) for each in (*numbers, 0))
 

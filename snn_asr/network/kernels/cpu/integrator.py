@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from numba import njit
 from torch import Tensor
@@ -49,14 +51,14 @@ def _backward_rows(gradient, lengths, numbers, carried, to_events):
 
 class _LowPass(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, events: Tensor, coefficient: Tensor, lengths: Tensor, start: Tensor) -> Tensor:
+    def forward(ctx: Any, events: Tensor, coefficient: Tensor, lengths: Tensor, start: Tensor) -> Tensor:
         events, start = events.detach().contiguous(), start.detach().contiguous()
         result = room(events, lengths, events.shape[2])
         weight = float(1 - coefficient)
         numbers = tuple(events.numpy().dtype.type(each) for each in (weight, 1 - weight))
 
         def run(rows: slice) -> None:
-            given = (each[rows].numpy() for each in (events, lengths, start))
+            given = events[rows].numpy(), lengths[rows].numpy(), start[rows].numpy()
             _forward_rows(*given, numbers, weight < 0.5, result[rows].numpy())
 
         share(run, len(events))
@@ -65,14 +67,15 @@ class _LowPass(torch.autograd.Function):
         return result
 
     @staticmethod
-    def backward(ctx, gradient: Tensor):
+    def backward(ctx: Any, gradient: Tensor):
         lengths, *kept = ctx.saved_tensors
         gradient, numbers = gradient.contiguous(), ctx.numbers
         to_events, carried = room(gradient, lengths, gradient.shape[2]), torch.zeros_like(gradient[:, 0])
 
         def run(rows: slice) -> None:
-            given = (each[rows].numpy() for each in (gradient, lengths))
-            _backward_rows(*given, numbers, carried[rows].numpy(), to_events[rows].numpy())
+            _backward_rows(
+                gradient[rows].numpy(), lengths[rows].numpy(), numbers, carried[rows].numpy(), to_events[rows].numpy()
+            )
 
         share(run, len(gradient))
         to_coefficient = None

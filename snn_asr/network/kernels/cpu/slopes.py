@@ -24,7 +24,7 @@ class Slope(NamedTuple):
     height: float
 
 
-def slope(derivative: Derivative, dtype: np.dtype) -> Slope:
+def slope(derivative: Derivative, dtype: np.dtype | type) -> Slope:
     """The numbers of ``surrogates.choose``. Raises TypeError for any other function."""
     if not isinstance(derivative, partial) or derivative.func not in surrogates.SURROGATES.values():
         raise TypeError("the cpu backend knows the derivatives of surrogates.choose alone")

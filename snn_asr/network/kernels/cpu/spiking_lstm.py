@@ -6,6 +6,8 @@ backward (``kernels.reference.spiking_lstm``) are worked out again from the sums
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numba import njit
@@ -191,7 +193,7 @@ class _Driven(torch.autograd.Function):
     [lengths, state, parameters]; the forward appends the states."""
 
     @staticmethod
-    def forward(ctx, run: list, x: Tensor, weight: Tensor, bias: Tensor, recurrent: Tensor) -> Tensor:
+    def forward(ctx: Any, run: list, x: Tensor, weight: Tensor, bias: Tensor, recurrent: Tensor) -> Tensor:
         lengths, state, parameters = run
         x, weight = x.detach().contiguous(), weight.detach()
         sums = dense.affine(x, lengths, weight, bias.detach())
@@ -202,7 +204,7 @@ class _Driven(torch.autograd.Function):
         return states.output
 
     @staticmethod
-    def backward(ctx, gradient: Tensor):
+    def backward(ctx: Any, gradient: Tensor):
         (x, weight, recurrent, drive, *states), (lengths, state, parameters) = ctx.saved_tensors, ctx.run
         trace, parameters = Trace(drive, State(*states)), parameters._replace(recurrent=recurrent)
         _walk_back(gradient, lengths, trace, state, parameters, drive)
@@ -220,7 +222,7 @@ def driven_sequence(
     Returns outputs and the state after each row's last valid frame. A fraction of the memory: no drive is kept.
     """
     state = State(*(each.detach() for each in state))
-    run = [lengths, state, parameters]
+    run: list[Any] = [lengths, state, parameters]
     outputs = _Driven.apply(run, x, weight, bias, parameters.recurrent)
     states = run.pop()
     return outputs, last_states(State(*(each.detach() for each in states)), Lengths.of(lengths, x), state)

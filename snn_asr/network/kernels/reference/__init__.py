@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from snn_asr.network.cells import CellParameters, CellState
 
-def walk(cell: ModuleType, drive: Tensor, state: NamedTuple, parameters: NamedTuple) -> NamedTuple:
+
+def walk(cell: ModuleType, drive: Tensor, state: CellState, parameters: CellParameters) -> CellState:
     """Loop over the cell's ``step``: drive (B, T, gates · H) to the state after every frame, each (B, T, width).
 
     Under autograd this is the slow, independent road to the gradients that tests compare with. Frames beyond a row's

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from snn_asr.network.cells import gated
+from snn_asr.network.cells import CellParameters, gated
 from snn_asr.network.cells.gated import GATES, Parameters, State
 from snn_asr.network.kernels import Trace
 from snn_asr.network.kernels.reference import previous, walk, weight_gradient
@@ -59,7 +59,7 @@ def factors(trace: Trace, state: State, parameters: Parameters) -> Factors:
     return Factors(torch.cat([to_forget, kept * slope], dim=-1), forget, inside(trace, parameters))
 
 
-def inside(trace: Trace, parameters: NamedTuple) -> Tensor | None:
+def inside(trace: Trace, parameters: CellParameters) -> Tensor | None:
     """M as numbers (B, T, H); None without a coder."""
     if parameters.coder is None:
         return None

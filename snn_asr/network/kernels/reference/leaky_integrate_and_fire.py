@@ -35,20 +35,20 @@ def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters
 
 def recursion(gradient: Tensor, slope: Tensor, parameters: Parameters) -> tuple[Tensor, Tensor | None]:
     """g_u and g_w (B, T, H), the latter None without adaptation, from the gradient of the outputs and h."""
-    decay, adaptive = parameters.decay, parameters.adaptation_decay is not None
+    decay, adaptation_decay, coupling, jump = parameters[:4]
     to_potential = torch.empty_like(slope)
-    to_adaptation = torch.empty_like(slope) if adaptive else None
+    to_adaptation = None if adaptation_decay is None else torch.empty_like(slope)
     potential, adaptation, fed_back = (torch.zeros_like(slope[:, 0]) for _ in range(3))
     for n in reversed(range(slope.shape[1])):
         kept = decay * potential
         sent = gradient[:, n] + fed_back - kept
-        if adaptive:
-            sent = sent + parameters.jump * adaptation
-            kept = kept + parameters.coupling * adaptation
+        if coupling is not None and jump is not None:
+            sent = sent + jump * adaptation
+            kept = kept + coupling * adaptation
         potential = slope[:, n] * sent + kept
         to_potential[:, n] = potential
-        if adaptive:
-            adaptation = parameters.adaptation_decay * adaptation - (1 - decay) * potential
+        if adaptation_decay is not None and to_adaptation is not None:
+            adaptation = adaptation_decay * adaptation - (1 - decay) * potential
             to_adaptation[:, n] = adaptation
         if parameters.recurrent is not None:
             fed_back = ((1 - decay) * potential) @ parameters.recurrent
@@ -63,7 +63,8 @@ def backward(
     slope = parameters.derivative(states.potential - THRESHOLD)
     to_potential, to_adaptation = recursion(gradient, slope, parameters)
     potential, output = previous(states.potential, state.potential), previous(states.output, state.output)
-    drive, inner, adaptation = (1 - decay) * to_potential, trace.sums, (None, None, None)
+    drive, inner = (1 - decay) * to_potential, trace.sums
+    adaptation: tuple[Tensor | None, ...] = (None, None, None)
     if to_adaptation is not None:
         inner = inner - states.adaptation
         before = (previous(states.adaptation, state.adaptation), potential, output)

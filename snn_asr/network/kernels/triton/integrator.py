@@ -9,6 +9,8 @@ learned one.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
@@ -76,7 +78,7 @@ def _backward(
 
 class _LowPass(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, events: Tensor, coefficient: Tensor, lengths: Tensor, start: Tensor) -> Tensor:
+    def forward(ctx: Any, events: Tensor, coefficient: Tensor, lengths: Tensor, start: Tensor) -> Tensor:
         events, start, coefficient = (each.detach().contiguous() for each in (events, start, coefficient))
         result = torch.empty_like(events)
         _launch(_forward, events, lengths, coefficient, start, result)
@@ -84,7 +86,7 @@ class _LowPass(torch.autograd.Function):
         return result
 
     @staticmethod
-    def backward(ctx, gradient: Tensor):
+    def backward(ctx: Any, gradient: Tensor):
         events, lengths, coefficient, start, result = ctx.saved_tensors
         learned = ctx.needs_input_grad[1]
         to_events = torch.empty_like(events)

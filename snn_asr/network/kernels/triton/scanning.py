@@ -8,12 +8,12 @@ the type of the state.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import torch
 import triton
 from torch import Tensor
 
+from snn_asr.network.cells import CellState
 from snn_asr.network.kernels.triton.walking import KINDS, Launch, send_numbers
 
 UNITS = 32  # of a program, one a thread: 128 bytes of float32 a frame
@@ -42,6 +42,6 @@ def on_device(lengths: Tensor, like: Tensor) -> Tensor:
     return lengths.to(like.device, torch.int64, non_blocking=True).contiguous()
 
 
-def starts(state: NamedTuple, like: Tensor) -> dict[str, Tensor]:
+def starts(state: CellState, like: Tensor) -> dict[str, Tensor]:
     """The fields of a state as a kernel takes them: ``current0`` and so on."""
     return {f"{name}0": each.detach().to(like.dtype).contiguous() for name, each in state._asdict().items()}

@@ -23,6 +23,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from snn_asr.network.cells import CellState
 from snn_asr.network.coder import Coder
 
 FRAMES = 32  # frames of a graph
@@ -81,7 +82,7 @@ def coder_numbers(coder: Coder | None) -> tuple[float, ...]:
     return (0.0,) * 4 if coder is None else (coder.range, coder.scale, coder.unit, coder.threshold)
 
 
-def slots(state: NamedTuple, frames: int, kind: torch.dtype) -> NamedTuple:
+def slots(state: CellState, frames: int, kind: torch.dtype) -> CellState:
     """For every field zeros (B, T + 1, width), the state itself in the first frame."""
     found = [each.new_zeros(len(each), frames + 1, each.shape[1], dtype=kind) for each in state]
     for slot, start in zip(found, state, strict=True):
@@ -89,7 +90,7 @@ def slots(state: NamedTuple, frames: int, kind: torch.dtype) -> NamedTuple:
     return type(state)(*found)
 
 
-def after(states: NamedTuple) -> NamedTuple:
+def after(states: CellState) -> CellState:
     """The states after every frame (B, T, width), from ``slots``."""
     return type(states)(*(each[:, 1:] for each in states))
 
