@@ -15,6 +15,8 @@ from typer.main import get_command
 import snn_asr
 from snn_asr.cli.streams import flush_output, prepare_streams
 from snn_asr.errors import as_user_error
+from snn_asr.interruption import interrupt_when_told_to_end
+from snn_asr.kernel_cache import provide_kernel_cache
 from snn_asr.logs import log_to_stderr
 
 # In the order of work, which is the order of --help. Each is cli/<name>.py with a function (or an app) of that name.
@@ -29,6 +31,7 @@ BROKEN_PIPE = 141  # 128 + SIGPIPE, what the shell reports for any filter whose 
 def main() -> None:
     """Entry point of the console script."""
     prepare_streams()
+    interrupt_when_told_to_end()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -36,6 +39,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; an error has then been printed as one line on stderr."""
     words, debug = _take_debug(arguments)
     log_to_stderr(logging.DEBUG if debug else logging.INFO)
+    provide_kernel_cache()
     error: BaseException | None = None
     code = 0
     try:

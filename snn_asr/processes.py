@@ -22,6 +22,7 @@ from torch import Tensor
 from snn_asr.errors import SnnAsrError, UsageError, unknown_name
 
 DEVICES = ("auto", "cpu", "cuda")
+VARIABLES = ("WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # beside RANK and LOCAL_RANK, of torchrun's
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}  # by type of device
 SILENCE = timedelta(seconds=60)  # of a process in training, after which the others end
 PATIENCE = timedelta(days=1)  # with the first process, which prepares the data
@@ -30,6 +31,25 @@ PATIENCE = timedelta(days=1)  # with the first process, which prepares the data
 def requested() -> bool:
     """Whether torchrun has started this process."""
     return "RANK" in os.environ and "LOCAL_RANK" in os.environ
+
+
+def check_environment() -> None:
+    """Raise UsageError where the environment tells of several processes, but not all that torchrun tells of them.
+
+    Some clusters set a part of it by themselves; each process would then train alone, into one folder.
+    """
+    if not requested():
+        return
+    for name in VARIABLES:
+        if not os.environ.get(name):
+            todo = "start the processes with torchrun, or unset RANK and LOCAL_RANK to train in one"
+            raise UsageError(f"RANK and LOCAL_RANK are set, {name} is not", "environment", todo)
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT"):
+        if not os.environ[name].isdecimal():
+            raise UsageError(f"{name}={os.environ[name]} is not a whole number", "environment", "start with torchrun")
+    if int(os.environ["RANK"]) >= int(os.environ["WORLD_SIZE"]):
+        what = f"RANK={os.environ['RANK']} is not below WORLD_SIZE={os.environ['WORLD_SIZE']}"
+        raise UsageError(what, "environment", "start with torchrun")
 
 
 def rank() -> int:
@@ -62,7 +82,12 @@ def joined(device: str) -> Iterator[None]:
         return
     if not is_main():
         logging.getLogger("snn_asr").setLevel(logging.WARNING)
-    dist.init_process_group(BACKENDS[torch.device(device).type], timeout=SILENCE)
+    try:
+        dist.init_process_group(BACKENDS[torch.device(device).type], timeout=SILENCE)
+    except (dist.DistError, RuntimeError, ValueError, OSError) as error:
+        where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        what = f"the processes do not find each other ({str(error).splitlines()[0]})"
+        raise UsageError(what, where, "start them with torchrun") from error
     try:
         yield
     except (dist.DistError, RuntimeError) as error:

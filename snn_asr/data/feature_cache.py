@@ -3,21 +3,22 @@
     features/  fbank40-speed0.9-5f0c0b6a17d2/  3b1d60fe25c94a70....safetensors  ...
 
 A folder holds frames of one kind (settings, speed, and the code that computes them), a shard those of consecutive
-utterances. Its name is the digest of their audio files (path, size, time of change): other audio makes another shard,
-and nothing has to be checked later. A shard is one safetensors file, whose header is the index of its tensors; it is
-renamed into place when it is whole. All of it may be deleted while no run begins.
+utterances. Its name is the digest of their audio files (path, size, time of change): other audio makes another shard.
+A shard is one safetensors file, whose header is the index of its tensors and holds their checksums; it is renamed into
+place when it is whole, and held against the checksums whenever a run opens it. All of it may be deleted while no run
+begins.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -29,8 +30,10 @@ from torch import Tensor
 
 from snn_asr.data import audio, features, resampling, sound_file, spectra
 from snn_asr.data.feature_settings import FeatureSettings
-from snn_asr.files import sha256, write_bytes
+from snn_asr.errors import DataError
+from snn_asr.files import locked, sha256, write_bytes
 
+CHECKSUMS = "checksums"
 SHARD_BYTES = 128 << 20  # 100 hours of 80 features are some 90 shards; writing one takes thrice its size of memory
 
 log = logging.getLogger(__name__)
@@ -114,15 +117,25 @@ class _Shard:
         self.tensors: safetensors.safe_open | None = None
 
     def load(self) -> bool:
-        """Open the file; False where it is absent or was damaged after it was written (it is then removed)."""
+        """Open the file; False where it is absent or was damaged after it was written (it is then removed).
+
+        All of it is read for that once, with its checksums; what is read later comes from the system's memory.
+        """
         if not self.path.is_file():
             return False
         try:
-            self.tensors = safetensors.safe_open(self.path, framework="pt")
-        except safetensors.SafetensorError as error:
-            log.warning("%s: damaged (%s), computed anew", self.path, error)
+            tensors = safetensors.safe_open(self.path, framework="pt")
+            found = {name: tensors.get_tensor(name) for name in tensors.keys()}
+            whole = (tensors.metadata() or {}).get(CHECKSUMS) == _checksums(found)
+            problem = None if whole and len(found) == len(self.indices) else "its checksums are not of its content"
+        except (safetensors.SafetensorError, ValueError, RuntimeError) as error:
+            problem = str(error)
+        if problem is not None:
+            log.warning("%s: damaged (%s), computed anew", self.path, problem)
             self.path.unlink(missing_ok=True)
-        return self.tensors is not None
+            return False
+        self.tensors = tensors
+        return True
 
     def write(self, compute: Callable[[int], Tensor], wait: bool) -> bool:
         """Open the file, written by this process or by another one; whether it was this one.
@@ -130,29 +143,24 @@ class _Shard:
         Where another is at it now, it is waited for, or the shard left as it is.
         """
         lock = self.path.with_name(f".{self.path.stem}.lock")
-        with _locked(lock, wait) as mine:
+        with locked(lock, wait) as mine:
             if not mine or self.load():
                 return False
             for left_by_a_killed_process in self.path.parent.glob(f".{self.path.stem}-*"):
                 left_by_a_killed_process.unlink(missing_ok=True)
             tensors = {str(position): compute(index) for position, index in enumerate(self.indices)}
-            write_bytes(self.path, safetensors.torch.save(tensors))
+            content = safetensors.torch.save(tensors, {CHECKSUMS: _checksums(tensors)})
+            try:
+                write_bytes(self.path, content)
+            except DataError as error:
+                raise OSError(error.what) from error  # of the cache's folder, which a run can do without
             return self.load()
 
 
-@contextmanager
-def _locked(path: Path, wait: bool) -> Iterator[bool]:
-    """Whether this process alone holds the lock ``path``; the system frees it when a process dies."""
-    with open(path, "ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            path.unlink(missing_ok=True)  # who waits for it, or makes a new one, first looks for the shard
+def _checksums(tensors: Mapping[str, Tensor]) -> str:
+    """CRC-32 of each tensor's bytes and shape, by name: it finds every turned bit, and reads some GB a second."""
+    sums = {name: zlib.crc32(each.numpy().tobytes(), math.prod(each.shape)) for name, each in tensors.items()}
+    return json.dumps(dict(sorted(sums.items())))
 
 
 def _sums_before(sizes: Sequence[int]) -> Iterator[int]:

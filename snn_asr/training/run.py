@@ -63,6 +63,7 @@ def train(
     merged = recipe.merge(name, dict(overrides or {}) | ({"seed": seed} if seed is not None else {}))
     config = merged.config()
     device = choose_device(device)
+    processes.check_environment()
     with RunFolder(output_folder).held(_manifest_folder(config, data_folder)) as folder:
         with processes.joined(device):
             with processes.main_first():

@@ -154,6 +154,28 @@ def test_a_damaged_shard_is_told_and_written_anew(kept_bytes, source, tmp_path, 
     assert [str(shard) in each for each in warnings] == [True]
 
 
+@pytest.mark.parametrize("position", [9, 60, -1, -1000])
+def test_a_shard_with_a_turned_bit_is_told_and_written_anew(position, source, tmp_path, caplog):
+    cache = FeatureCache(tmp_path / "features")
+    source.open(cache)
+    shard = shards_of(tmp_path)[0]
+    whole = shard.read_bytes()
+    content = bytearray(whole)
+    content[position] ^= 0x20
+    shard.write_bytes(content)
+    source.assert_equal(source.open(cache))
+    assert shard.read_bytes() == whole and str(shard) in caplog.text and "damaged" in caplog.text
+
+
+def test_a_disk_that_runs_full_while_frames_are_written_costs_a_warning(source, tmp_path, caplog, monkeypatch):
+    def full(path, content):
+        raise DataError("cannot write (no space left on device)", path)
+
+    monkeypatch.setattr(feature_cache, "write_bytes", full)
+    assert source.open(FeatureCache(tmp_path / "features")) is None
+    assert "no space left" in caplog.text and not list((tmp_path / "features").rglob(".*"))
+
+
 def test_only_the_shard_of_a_changed_recording_is_made_anew(source, tmp_path):
     cache = FeatureCache(tmp_path / "features", shard_bytes=1)
     before = source.open(cache)

@@ -99,16 +99,17 @@ class World:
 
     def process(
         self, *words: object, kill: str = "", environment: dict[str, str] | None = None, largest_file: int = 0,
-        before: Sequence[str] = (), timeout_seconds: float = 120,
+        before: Sequence[str] = (), timeout_seconds: float = 120, program: str = "",
     ) -> Outcome:
         """A command in a process of its own.
 
         ``kill`` is "CALL:NUMBER:SIGNAL", such as "replace:3:9": just before its third ``os.replace`` the process gets
         signal 9. ``largest_file`` (bytes) stands for a full disk: no file may grow larger. ``before`` are words before
-        the command, such as of ``setpriv``.
+        the command, such as of ``setpriv``; ``program`` is Python that runs instead of the command's entry point.
         """
+        start = (sys.executable, "-c", program) if program else PROGRAM
         done = subprocess.run(
-            [*before, *PROGRAM, *map(str, words)], capture_output=True, text=True, errors="replace",
+            [*before, *start, *map(str, words)], capture_output=True, text=True, errors="replace",
             stdin=subprocess.DEVNULL, timeout=timeout_seconds, cwd=self.folder,
             env=self.environment(kill) | (environment or {}),
             preexec_fn=(lambda: _limit_files(largest_file)) if largest_file else None,

@@ -1,0 +1,62 @@
+"""Where compiled kernels are kept between calls: beside the code, or in the user's cache; else in a temporary folder.
+
+numba looks for a place by itself, and fails where it finds none: in a read-only installation with an unwritable home
+folder, as services and containers have.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+VARIABLE = "NUMBA_CACHE_DIR"
+
+log = logging.getLogger(__name__)
+
+
+def provide_kernel_cache() -> None:
+    """Set the variable NUMBA_CACHE_DIR to a temporary folder, and say so, where numba would find no place to write.
+
+    To be called before numba is imported; processes that are started later find the same folder.
+    """
+    if os.environ.get(VARIABLE) or _writable(_beside_the_code()) or _writable(_of_the_user()):
+        return
+    folder = _temporary_folder()
+    log.info("compiled kernels are kept in %s: neither the installation nor the home folder can be written", folder)
+    os.environ[VARIABLE] = str(folder)
+
+
+def _beside_the_code() -> Path:
+    return Path(__file__).parent / "network" / "kernels" / "cpu" / "__pycache__"
+
+
+def _of_the_user() -> Path:
+    """numba's folder of the user (on Linux; elsewhere its nearest likeness: a home folder that can be written)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "numba"
+
+
+def _writable(folder: Path) -> bool:
+    """Whether a file can be made there: rights alone do not tell, on a read-only disk or for root."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except (OSError, RuntimeError):  # RuntimeError: there is no home folder
+        return False
+
+
+def _temporary_folder() -> Path:
+    """One for all calls of this user; what numba loads from it is code, so nobody else may be able to write there."""
+    folder = Path(tempfile.gettempdir()) / f"snn-asr-kernels-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.lstat()
+        own = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
+        if own and _writable(folder):
+            return folder
+    except OSError:
+        log.debug("%s cannot be used", folder)
+    return Path(tempfile.mkdtemp(prefix="snn-asr-kernels-"))
