@@ -31,7 +31,7 @@ from snn_asr import __version__
 from snn_asr.data.normalization import Normalization
 from snn_asr.data.tokens import Tokens
 from snn_asr.errors import DataError, SnnAsrError, describing
-from snn_asr.files import read_json, read_json_object, sha256, write_bytes, write_json, write_text
+from snn_asr.files import read_json_object, sha256, write_bytes, write_json, write_text
 from snn_asr.network.model import AcousticModel, ModelSettings
 
 FORMAT, INT8_FORMAT = 1, 2  # programs from before int8 weights must refuse them
@@ -74,21 +74,25 @@ def save_model(
 
 
 def _refuse_foreign_files(folder: Path) -> None:
-    """Raise DataError where a file is in the way that was not written as part of a model.
-
-    A model's config.json is written first and says ``snn_asr``, so that what a killed process left is known.
-    """
+    """Raise DataError where a file is in the way that was not written as part of a model."""
     present = [name for name in (*CHECKED, CHECKSUMS) if (folder / name).exists()]
-    if not present:
-        return
-    try:
-        config = read_json(folder / CONFIG)
-    except DataError:
-        config = None
-    if not isinstance(config, dict) or "snn_asr" not in config or "model" not in config:
+    if present and not _is_of_a_model(folder):
         raise DataError(
             "is not of a model, and would be overwritten", folder / present[0], "choose another folder, or move it away"
         )
+
+
+def _is_of_a_model(folder: Path) -> bool:
+    """Whether config.json, written first, or checksums.json, written last, is a model's: so are then its other files,
+    whatever a killed process has left of them or damage has done to one."""
+    for name, keys in ((CONFIG, ("snn_asr", "model")), (CHECKSUMS, CHECKED)):
+        try:
+            found = read_json_object(folder / name)
+        except DataError:
+            continue
+        if all(key in found for key in keys):
+            return True
+    return False
 
 
 def find_model(path: str | Path) -> Path:

@@ -102,10 +102,10 @@ class Checkpoints:
     def _read(self, path: Path) -> dict[str, Any]:
         todo = "remove it, or begin anew with --no-resume"
         try:
-            with describing(path, todo), open(path, "rb") as file:
+            with open(path, "rb") as file:
                 state = torch.load(file, map_location="cpu", weights_only=True)
-        except DataError:
-            raise
+        except OSError as error:
+            raise DataError(f"cannot be read ({error.strerror or error})", path, todo) from error
         except Exception as error:  # torch's readers raise whatever comes of the bytes
             raise DataError(f"damaged, or no checkpoint ({type(error).__name__})", path, todo) from error
         if not isinstance(state, dict) or _CHECKSUM not in state:

@@ -193,7 +193,9 @@ for _name in ("weights.safetensors", "config.json", "tokens.json", "checksums.js
 
 @fault(DAMAGED, "bits of the kept frames have turned", codes=0, says="damaged .*computed anew")
 def _(world: World) -> Outcome:
-    run = world.model_run()
+    world.data()
+    world.train("run")
+    run = world.folder / "run"
     world.keep(run / "model" / "weights.safetensors")
     for path in (world.folder / "data" / "features").rglob("*.safetensors"):
         flip_bit(path, path.stat().st_size - 101)

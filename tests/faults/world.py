@@ -82,10 +82,12 @@ class World:
         return Path(shutil.copyfile(source, self.folder / name))
 
     def training(self, run: Path | str, *words: object, data: Path | str | None = None) -> list[str]:
-        """The words of the training that ``model_run`` is of, into ``run``."""
+        """The words of the training that ``model_run`` is of, into ``run``; ``words`` go before its own options."""
+        given = {str(word).partition("=")[0] for word in words}
+        own = [each for each in SHORT if each.partition("=")[0] not in given]
         return [
             "train", str(self.recipe), "--data-folder", str(data or self.folder / "data"), "--output-folder",
-            str(self.folder / run), "--device", "cpu", *SHORT, *map(str, words),
+            str(self.folder / run), "--device", "cpu", *own, *map(str, words),
         ]
 
     def run(self, *words: object) -> Outcome:
