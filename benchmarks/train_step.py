@@ -95,7 +95,7 @@ def make(name: str, shape: Shape) -> tuple[Callable[[], object], Callable[[], li
     encoder, backend = name.split("/")
     module = build(encoder, INPUT_SIZE, shape.units, shape.layers, **options(encoder))
     module.use_backend(backend)
-    lengths = torch.full((shape.batch,), shape.frames)
+    lengths = torch.full((shape.batch,), shape.frames, device="cpu")  # where a batch has them, whatever the device
     return lambda: _step(module, lambda: module(x, lengths)[0], weight), lambda: _densities(module, x, lengths)
 
 

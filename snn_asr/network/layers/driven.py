@@ -96,7 +96,7 @@ class DrivenLayer(Layer):
         """BN(W x), or W x + b (B, T, gates · H): product and statistics over valid frames only."""
         lengths = Lengths.of(lengths, x)
         packed = lengths.pack(x)
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() and x.device.type == "cpu":
             product = nn.functional.linear(packed, self.input_weight).to(self.input_weight.dtype)  # mixed precision
         else:
             product = load(choose_backend(self.backend, x.device)).linear(packed, self.input_weight)

@@ -5,8 +5,9 @@
 // lane, one operand of mma.m16n8k16), the rest of them lie in shared memory. CTAs send what the others need with
 // st.async into the others' shared memory, where an mbarrier counts the bytes: no barrier of the cluster in the loop.
 //
+// The weights that neither registers nor shared memory hold lie in global memory, where the L2 cache keeps them.
 // Given on the command line (plan.py): SIZE units of the layer, CLUSTER CTAs of WARPS warps, UNITS, PARTS in which a
-// float32 operand passes the tensor cores (1: it is narrow), HELD, and of a forward HALF (fp16, or bf16), SPREAD_M
+// float32 operand passes the tensor cores (1: it is narrow), HELD, KEPT slots in shared memory, and of a forward HALF (fp16, or bf16), SPREAD_M
 // tiles of 16 gate rows and SPREAD_K tiles of 16 inputs a warp, GROUPS of warps that share the inputs. No header of
 // CUDA's is needed.
 
@@ -56,6 +57,10 @@ __device__ __forceinline__ void send8(u32 to, float x, float y, u32 barrier) {
   asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v2.b32 [%0], {%1,%2}, [%3];"
                :: "r"(to), "r"(__float_as_uint(x)), "r"(__float_as_uint(y)), "r"(barrier) : "memory");
 }
+__device__ __forceinline__ void send4(u32 to, u32 v, u32 barrier) {
+  asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.b32 [%0], %1, [%2];"
+               :: "r"(to), "r"(v), "r"(barrier) : "memory");
+}
 constexpr int AHEAD = 5;  // frames: numbers come to the L2 cache before they are loaded
 __device__ __forceinline__ void prefetch(const void* p) { asm volatile("prefetch.global.L2 [%0];" :: "l"(p)); }
 
@@ -102,6 +107,17 @@ __device__ __forceinline__ void levels(u32 bytes, u32& b0, u32& b1) {
     asm("sub.rn.bf16x2 %0, %1, %2;" : "=r"(b0) : "r"(x), "r"(0x43404340u));  // 128 + 64
     asm("sub.rn.bf16x2 %0, %1, %2;" : "=r"(b1) : "r"(y), "r"(0x43404340u));
   }
+}
+
+// The surrogate derivatives of surrogates.py at u, the distance from the threshold; KIND is the place in
+// triton/slopes.py, from where scale and height come.
+template <int KIND>
+__device__ __forceinline__ float slope_at(float u, float scale, float height) {
+  if constexpr (KIND == 1) return height * expf(-(u * u) * scale);
+  else if constexpr (KIND == 2) return fabsf(u) <= scale ? 1.f : 0.f;
+  else if constexpr (KIND == 3) return height / (1.f + (u * scale) * (u * scale));
+  else if constexpr (KIND == 4) { const float near = 1.f / (1.f + fabsf(u) * scale); return near * near; }
+  else return 1.f;
 }
 
 __device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }

@@ -1,7 +1,8 @@
 // The forward walk: levels of the frame before gathered from all CTAs, times this CTA's rows of the weights, into the
 // cell's step. ``Cell`` holds what one item (a row and a unit) carries from frame to frame:
 //
-//   Cell::Args                       pointers and numbers; at least drive, weights, scale, unit, lengths, batch, frames
+//   Cell::Args                       pointers and numbers; at least first, weights, spill, scale, unit, lengths, batch, frames
+//                                    (first: the recurrent product of the first frame)
 //   void start(args, row, unit)      the state before the first frame
 //   void fetch(args, at, n)          begin to load the drive of frame n, which lies ``at`` row * frames + n
 //   int step(args, fed[GATES])       the level that is sent; fed is the recurrent product
@@ -14,7 +15,7 @@ constexpr int PITCH = GATE_TILES * 16 + 4;  // of a row of partial sums, in floa
 constexpr int LEVELS_AT = 128, STAGE_AT = LEVELS_AT + aligned(2 * BLOCKS * BLOCK), SUMS_AT = STAGE_AT + aligned(BLOCK);
 constexpr int SLOTS_AT = SUMS_AT + aligned(GROUPS * ROWS * PITCH * 4);
 static_assert(TILE_GROUPS * GROUPS <= WARPS && SPREAD_K % 2 == 0 && HELD <= SLOTS && HELD > 0, "shape of a forward");
-static_assert(SLOTS_AT + (SLOTS - HELD) * WARPS * 512 == SHARED, "shared memory of a forward");
+static_assert(SLOTS_AT + KEPT * WARPS * 512 == SHARED && HELD + KEPT <= SLOTS, "shared memory of a forward");
 static_assert(UNITS % 8 == 0 && CLUSTER * UNITS >= SIZE && GROUPS * SPREAD_K * 16 >= SIZE, "units of a forward");
 
 // One operand's slot: weights of 16 gate rows and 16 inputs, in the order in which the levels' bytes are read.
@@ -50,8 +51,11 @@ __device__ __forceinline__ void walk_forward(const Cell::Args& a) {
   uint4 held[HELD];
 #pragma unroll
   for (int i = 0; i < HELD; ++i) held[i] = multiplies ? slot(i) : make_uint4(0, 0, 0, 0);
+  uint4* spill = a.spill + (size_t)(rank * (SLOTS - HELD - KEPT)) * WARPS * 32;
   if (multiplies)
-    for (int i = HELD; i < SLOTS; ++i) slots[((i - HELD) * WARPS + warp) * 32 + lane] = slot(i);
+    for (int i = HELD; i < SLOTS; ++i)
+      (i < HELD + KEPT ? slots + ((i - HELD) * WARPS + warp) * 32 : spill + ((i - HELD - KEPT) * WARPS + warp) * 32)[lane] =
+          slot(i);
   for (int i = thread; i < 2 * BLOCKS * BLOCK; i += THREADS) memory[LEVELS_AT + i] = LEVEL_BIAS;
   const u32 base = shared_address(memory);
   start_barriers(base, thread);
@@ -93,8 +97,10 @@ __device__ __forceinline__ void walk_forward(const Cell::Args& a) {
 #pragma unroll
             for (int part = 0; part < PARTS; ++part) {
               const int i = ((2 * p + h) * SPREAD_M + m) * PARTS + part;
-              if (i < HELD) multiply<HALF>(total[m][h], held[i < HELD ? i : 0], b0, b1);
-              else multiply<HALF>(total[m][h], slots[((i - HELD) * WARPS + warp) * 32 + lane], b0, b1);
+              const uint4 w = i < HELD ? held[i < HELD ? i : 0]
+                  : i < HELD + KEPT ? slots[((i - HELD) * WARPS + warp) * 32 + lane]
+                                    : __ldcg(spill + ((i - HELD - KEPT) * WARPS + warp) * 32 + lane);
+              multiply<HALF>(total[m][h], w, b0, b1);
             }
         }
       }
@@ -121,6 +127,8 @@ __device__ __forceinline__ void walk_forward(const Cell::Args& a) {
 #pragma unroll
           for (int k = 0; k < GROUPS; ++k) fed[gate] += from[k * ROWS * PITCH + gate * UNITS];
           fed[gate] *= back;
+          if (n == 0 && length[it] > 0)
+            fed[gate] = a.first[(size_t)(row0 + i / UNITS) * (GATES * SIZE) + gate * SIZE + first + i % UNITS];
         }
         const int level = n < length[it] ? cell[it].step(a, fed) : 0;
         memory[STAGE_AT + i] = (unsigned char)(level + LEVEL_BIAS);

@@ -12,8 +12,9 @@ __device__ __forceinline__ float candidate_of(float sum, float mask) {
 #ifdef FORWARD
 struct Cell {
   struct Args {
-    const float *drive, *weights, *scale, *mask, *current0, *membrane0, *output0;
+    const float *drive, *first, *weights, *scale, *mask, *current0, *membrane0, *output0;
     float *sums, *currents, *membranes, *outputs;
+    uint4* spill;
     const long long* lengths;
     int batch, frames;
     float range, levels, unit, threshold;
@@ -52,10 +53,10 @@ struct Cell {
 #include "forward.cuh"
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1) walk(
-    const float* drive, const float* weights, const float* scale, const float* mask, const float* current0,
-    const float* membrane0, const float* output0, float* sums, float* currents, float* membranes, float* outputs,
-    const long long* lengths, int batch, int frames, float range, float levels, float unit, float threshold) {
-  walk_forward({drive, weights, scale, mask, current0, membrane0, output0, sums, currents, membranes, outputs, lengths,
+    const float* drive, const float* first, const float* weights, const float* scale, const float* mask,
+    const float* current0, const float* membrane0, const float* output0, float* sums, float* currents, float* membranes, float* outputs,
+    uint4* spill, const long long* lengths, int batch, int frames, float range, float levels, float unit, float threshold) {
+  walk_forward({drive, first, weights, scale, mask, current0, membrane0, output0, sums, currents, membranes, outputs, spill, lengths,
                 batch, frames, range, levels, unit, threshold});
 }
 #endif
@@ -63,8 +64,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) walk(
 #ifdef BACKWARD
 struct Cell {
   struct Args {
-    const float *gradient, *weights, *mask, *current0, *sums, *currents, *membranes;
+    const float *gradient, *weights, *scale, *mask, *current0, *sums, *currents, *membranes;
     float* to_drive;
+    uint4* spill;
     const long long* lengths;
     int batch, frames;
     float range;
@@ -114,9 +116,9 @@ struct Cell {
 #include "backward.cuh"
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1) walk(
-    const float* gradient, const float* weights, const float* mask, const float* current0, const float* sums,
-    const float* currents, const float* membranes, float* to_drive, const long long* lengths, int batch, int frames,
-    float range) {
-  walk_backward({gradient, weights, mask, current0, sums, currents, membranes, to_drive, lengths, batch, frames, range});
+    const float* gradient, const float* weights, const float* scale, const float* mask, const float* current0,
+    const float* sums, const float* currents, const float* membranes, float* to_drive, uint4* spill, const long long* lengths, int batch,
+    int frames, float range) {
+  walk_backward({gradient, weights, scale, mask, current0, sums, currents, membranes, to_drive, spill, lengths, batch, frames, range});
 }
 #endif

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from snn_asr.network.cells.gated import GATES, Parameters, State
 from snn_asr.network.kernels import Trace
-from snn_asr.network.kernels.cuda.walking import Walk, walk, weight_gradient, weights_and_scale, with_first_product
+from snn_asr.network.kernels.cuda.walking import Walk, first_product, walk, weight_gradient, weights_and_scale
 from snn_asr.network.kernels.triton import gated as triton
+from snn_asr.network.kernels.triton.scanning import on_device
 from snn_asr.network.kernels.triton.walking import dense, product_type
 
 MOST_BITS = 7  # levels up to ±63 travel as a byte
@@ -20,7 +21,7 @@ def _walk(way: str, given: Tensor, parameters: Parameters) -> Walk | None:
         return None
     if coder.range * coder.scale >= 2 ** (MOST_BITS - 1):
         return None
-    flags = {"CLAMPED": parameters.candidate == "clamp", "MASKED": parameters.mask is not None}
+    flags = {"CLAMPED": int(parameters.candidate == "clamp"), "MASKED": int(parameters.mask is not None)}
     return walk(way, "gated.cu", given, recurrent.shape[1], GATES, recurrent, flags)
 
 
@@ -32,14 +33,12 @@ def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters
     recurrent, coder = parameters.recurrent, parameters.coder
     weights, scale = weights_and_scale(recurrent, product_type(drive, recurrent))
     batch, frames, size = *drive.shape[:2], weights.shape[1]
-    given = with_first_product(drive, state.output, recurrent)
+    given, first = dense(drive, torch.float32), first_product(state.output, recurrent)
     sums = torch.empty_like(given)
     currents, membranes, outputs = (given.new_empty(batch, frames, size) for _ in range(3))
     starts = [dense(each, torch.float32) for each in (parameters.mask, state.current, state.membrane, state.output)]
-    run(
-        given, weights, scale, *starts, sums, currents, membranes, outputs, _on(given, lengths), batch, frames,
-        float(coder.range), float(coder.scale), float(coder.unit), float(coder.threshold),
-    )
+    tensors = [given, first, weights, scale, *starts, sums, currents, membranes, outputs]
+    run(tensors, on_device(lengths, given), frames, coder.range, coder.scale, coder.unit, coder.threshold)
     return Trace(sums, State(currents, membranes, given.new_zeros(batch, frames, 0), outputs))
 
 
@@ -53,14 +52,11 @@ def backward(
     recurrent, states = parameters.recurrent, trace.states
     to_drive = torch.empty_like(trace.sums)
     batch, frames = gradient.shape[:2]
-    tensors = (parameters.mask, state.current, trace.sums, states.current, states.membrane)
-    run(
-        dense(gradient, torch.float32), dense(recurrent, torch.float32),
-        *(dense(each, torch.float32) for each in tensors), to_drive,
-        torch.full((batch,), frames, device=gradient.device), batch, frames, float(parameters.coder.range),
-    )
-    return to_drive, weight_gradient(to_drive, states.output, state.output)
+    kind = product_type(trace.sums, recurrent)
+    weights, scale = weights_and_scale(recurrent, kind)
+    others = (parameters.mask, state.current, trace.sums, states.current, states.membrane)
+    given, *others = (dense(each, torch.float32) for each in (gradient, *others))
+    tensors = [given, weights, scale, *others, to_drive]
+    run(tensors, torch.full((batch,), frames, device=gradient.device), frames, parameters.coder.range)
+    return to_drive, weight_gradient(to_drive, states.output, state.output, kind, parameters.coder.unit)
 
-
-def _on(like: Tensor, lengths: Tensor) -> Tensor:
-    return lengths.to(like.device, torch.int64, non_blocking=True).contiguous()

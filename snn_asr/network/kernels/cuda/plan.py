@@ -1,20 +1,25 @@
 """How a layer is laid out on clusters of CTAs: how many, units of each, and what of the weights lies where.
 
 A cluster takes 8 rows; a CTA of it UNITS units, 8 · k. The weights of a CTA are operands of 16 × 16 numbers for the
-tensor cores, 512 bytes a warp (a slot): as many as there are registers for stay in registers, the others in shared
-memory. Small clusters hold more weights a CTA and let more clusters run at a time; which is faster depends on the rows.
+tensor cores, 512 bytes a warp (a slot): as many as there are registers for stay in registers, others in shared memory,
+and what is left in global memory, from where every frame reads it again through the L2 cache. Small clusters hold more
+weights a CTA and let more clusters run at a time; which is faster depends on the rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 ROWS = 8
 SHARED = 227 * 1024  # bytes that a CTA may have on Hopper
 REGISTERS = 65536  # of an SM, for the one CTA that it runs
+SMALLEST_CLUSTER = 2  # of one CTA there are none
 LARGEST_CLUSTER = 16  # 8 are portable; Hopper runs 16 where it is asked to
 SLOT = 512
+FEWEST_WARPS = 12
+SHARED_BANDWIDTH, GLOBAL_BANDWIDTH = 200_000, 25_000  # bytes that a CTA reads in a microsecond
+MOST_SPILLED = 256 * 1024  # bytes of a CTA
 # Registers of a thread besides the slots, and for each further item of a thread.
 RESERVED = {"forward": (60, 16), "backward": (70, 24)}
 
@@ -31,6 +36,7 @@ class Plan:
     units: int
     warps: int
     held: int
+    kept: int  # slots in shared memory
     shared: int
     spread_m: int = 1
     spread_k: int = 1
@@ -38,8 +44,7 @@ class Plan:
 
     @property
     def definitions(self) -> dict[str, int]:
-        names = ("size", "parts", "cluster", "units", "warps", "held", "shared", "spread_m", "spread_k", "groups")
-        return {name.upper(): getattr(self, name) for name in names}
+        return {name.upper(): each for name, each in asdict(self).items() if name not in ("way", "gates")}
 
     @property
     def slots(self) -> int:
@@ -49,21 +54,28 @@ class Plan:
         depth, tiles = _up(self.gates * self.units, 16), _up(self.cluster * self.units, 16)
         return _up(tiles, self.warps) * depth * self.parts
 
+    @property
+    def spilled(self) -> int:
+        """Bytes of a cluster that lie in global memory."""
+        return (self.slots - self.held - self.kept) * self.warps * SLOT * self.cluster
+
     def microseconds(self, rows: int, processors: int) -> float:
         """A guess of what a frame costs, fitted to an H200: only good for choosing between layouts."""
         products = _up(self.warps, 4) * 4 * self.slots  # of a CTA and frame, its four tensor cores equally busy
         each = 0.8 + 0.0018 * products
         if self.way == "backward":
             each = 1.3 + 0.0023 * products * (2 * self.parts - 1) / self.parts
+        each += self.kept * self.warps * SLOT / SHARED_BANDWIDTH + self.spilled / self.cluster / GLOBAL_BANDWIDTH
         return _up(_up(rows, ROWS), resident(self.cluster, processors)) * each
 
 
 def resident(cluster: int, processors: int) -> int:
-    """Clusters that run at a time: they never span the chip's groups of 16 processors or a few more, of which one is
-    often short of some."""
-    if cluster > LARGEST_CLUSTER // 2:
-        return max(1, processors // 18)
-    return max(1, processors // 16) * (16 // cluster)
+    """Clusters that run at a time: they never span the chip's groups of 16 or 18 processors, the last of which is
+    short of some."""
+    groups = max(1, processors // 18)
+    if cluster == 9:
+        return groups + groups // 2
+    return groups * (16 // cluster)
 
 
 def _up(count: int, each: int) -> int:
@@ -88,9 +100,17 @@ def _held(way: str, slots: int, warps: int, units: int) -> int:
     return max(1, min(slots, (registers - base - further * (_up(ROWS * units, 32 * warps) - 1)) // 4))
 
 
+def _placed(base: int, slots: int, held: int, warps: int) -> tuple[int, int] | None:
+    """Slots in shared memory, and all its bytes; None where too much is left over."""
+    kept = min(slots - held, (SHARED - base) // (warps * SLOT))
+    if held < 1 or kept < 0 or (slots - held - kept) * warps * SLOT > MOST_SPILLED:
+        return None
+    return kept, base + kept * warps * SLOT
+
+
 def _forward(size: int, gates: int, parts: int, units: int) -> Iterator[Plan]:
     """Every way to spread the products over warps: tiles of gate rows, and inputs that groups of warps share."""
-    tiles, cluster = _up(gates * units, 16), _up(size, units)
+    tiles, cluster = _up(gates * units, 16), max(SMALLEST_CLUSTER, _up(size, units))
     for spread_m in range(1, min(tiles, 4) + 1):
         across = _up(tiles, spread_m)
         if across > 16:
@@ -98,28 +118,24 @@ def _forward(size: int, gates: int, parts: int, units: int) -> Iterator[Plan]:
         groups = 16 // across
         spread_k = _up(_up(_up(size, 16), groups), 2) * 2
         groups, slots = _up(_up(size, 16), spread_k), spread_m * spread_k * parts
-        warps = max(across * groups, 12)
+        warps = max(across * groups, FEWEST_WARPS)
         held = _held("forward", slots, warps, units) - 2 * (spread_m - 1)
         blocks = max(_up(groups * spread_k * 2, units // 8), cluster)
         block, pitch = ROWS * units, tiles * 16 + 4
-        shared = 128 + _aligned(2 * blocks * block) + _aligned(block) + _aligned(groups * ROWS * pitch * 4)
-        shared += (slots - held) * warps * SLOT
-        if held > 0 and shared <= SHARED:
-            yield Plan("forward", size, gates, parts, cluster, units, warps, held, shared, spread_m, spread_k, groups)
+        base = 128 + _aligned(2 * blocks * block) + _aligned(block) + _aligned(groups * ROWS * pitch * 4)
+        placed = _placed(base, slots, held, warps)
+        if placed:
+            yield Plan("forward", size, gates, parts, cluster, units, warps, held, *placed, spread_m, spread_k, groups)
 
 
 def _backward(size: int, gates: int, parts: int, units: int) -> Iterator[Plan]:
-    depth, cluster = _up(gates * units, 16), _up(size, units)
+    depth, cluster = _up(gates * units, 16), max(SMALLEST_CLUSTER, _up(size, units))
     tiles = _up(cluster * units, 16)
-    for out_tiles in range(1, 6):
-        warps = _up(tiles, out_tiles)
-        if not 8 <= max(8, warps) <= 16:
-            continue
-        warps = max(8, warps)
-        slots = out_tiles * depth * parts
+    for warps in {max(FEWEST_WARPS, _up(tiles, each)) for each in range(1, 6) if _up(tiles, each) <= 16}:
+        slots = _up(tiles, warps) * depth * parts
         held = _held("backward", slots, warps, units)
-        pitch = depth * 8 + (0 if depth % 2 else 8)
-        shared = 128 + 2 * cluster * ROWS * units * 4 + _aligned(2 * parts * ROWS * pitch * 4)
-        shared += (slots - held) * warps * SLOT
-        if shared <= SHARED:
-            yield Plan("backward", size, gates, parts, cluster, units, warps, held, shared)
+        pitch, each = depth * 8 + (0 if depth % 2 else 8), 4 if parts == 2 else 2
+        base = 128 + _aligned(2 * cluster * ROWS * units * each) + _aligned(2 * parts * ROWS * pitch * 4)
+        placed = _placed(base, slots, held, warps)
+        if placed:
+            yield Plan("backward", size, gates, parts, cluster, units, warps, held, *placed)

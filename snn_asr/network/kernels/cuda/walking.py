@@ -3,14 +3,15 @@ every cell."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 import torch
 from torch import Tensor
 
 from snn_asr.network.kernels.cuda import plan
-from snn_asr.network.kernels.cuda.compiling import Argument, kernel, say_once
+from snn_asr.network.kernels.cuda.compiling import kernel, say_once
+from snn_asr.network.kernels.triton.products import exact, product_over_rows, split
 from snn_asr.network.kernels.triton.walking import product_type
 
 PARTS = {torch.float32: 2, torch.bfloat16: 1, torch.float16: 1}  # in which an operand passes the tensor cores
@@ -19,17 +20,19 @@ INDEXED = 2**31  # elements that the kernels can number
 
 
 class Walk:
-    """A compiled walk of a layer: ``run(arguments)`` launches it over a batch."""
+    """A compiled walk of a layer: called with the cell's own arguments, then lengths, rows, frames and numbers, it is
+    launched over a batch."""
 
-    def __init__(self, run: Callable[..., None], rows: int) -> None:
-        self._run, self._clusters = run, -(-rows // plan.ROWS)
+    def __init__(self, run: Callable[..., None], rows: int, chosen: plan.Plan) -> None:
+        self._run, self._clusters, self._chosen = run, -(-rows // plan.ROWS), chosen
 
-    def __call__(self, *arguments: Argument) -> None:
-        self._run(self._clusters, *arguments)
+    def __call__(self, tensors: Sequence[Tensor | None], lengths: Tensor, frames: int, *numbers: float) -> None:
+        spill = lengths.new_empty(max(self._chosen.spilled // lengths.element_size(), 1))
+        self._run(self._clusters, *tensors, spill, lengths, len(lengths), frames, *map(float, numbers))
 
 
 def walk(
-    way: str, source: str, drive: Tensor, size: int, gates: int, recurrent: Tensor, flags: Mapping[str, bool]
+    way: str, source: str, drive: Tensor, size: int, gates: int, recurrent: Tensor, flags: Mapping[str, int]
 ) -> Walk | None:
     """The walk of ``source`` for a batch of drives or gradients (B, T, ·) and recurrent weights (gates · H, H).
 
@@ -46,7 +49,7 @@ def walk(
 @cache
 def _walk(
     way: str, source: str, size: int, gates: int, kind: torch.dtype, rows: int, device: int,
-    flags: tuple[tuple[str, bool], ...],
+    flags: tuple[tuple[str, int], ...],
 ) -> Walk | None:
     properties = torch.cuda.get_device_properties(device)
     chosen = plan.best(way, size, gates, PARTS[kind], rows, properties.multi_processor_count)
@@ -54,15 +57,15 @@ def _walk(
         say_once(f"{size} units in {str(kind).removeprefix('torch.')} do not fit on the chip: the layer runs on triton")
         return None
     definitions: dict[str, object] = {**chosen.definitions, way.upper(): 1}
-    definitions |= {name: str(on).lower() for name, on in flags}
+    definitions |= dict(flags)
     if way == "forward":
-        definitions["HALF"] = str(kind != torch.bfloat16).lower()
+        definitions["HALF"] = int(kind != torch.bfloat16)
     try:
         run = kernel(source, definitions, device, 32 * chosen.warps, chosen.shared, chosen.cluster)
     except RuntimeError as error:
         say_once(f"the kernels of {source} cannot run here ({error}): the layer runs on triton")
         return None
-    return Walk(run, rows)
+    return Walk(run, rows, chosen)
 
 
 def weights_and_scale(recurrent: Tensor, kind: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -75,18 +78,19 @@ def weights_and_scale(recurrent: Tensor, kind: torch.dtype) -> tuple[Tensor, Ten
     return weights, torch.exp2(torch.floor(LARGEST_SCALED - torch.log2(largest)))
 
 
-def with_first_product(drive: Tensor, output: Tensor, recurrent: Tensor) -> Tensor:
-    """The drive (B, T, gates · H) in float32, the product of the state's output (B, H) in its first frame: what a state
-    holds need not be a level of this coder."""
-    drive = drive.detach().to(torch.float32, copy=True).contiguous()
-    drive[:, 0] += output.to(drive) @ recurrent.detach().to(drive).T
-    return drive
+def first_product(output: Tensor, recurrent: Tensor) -> Tensor:
+    """The product (B, gates · H) of the state's output (B, H), which the first frame is given: what a state holds need
+    not be a level of this coder."""
+    return output.detach().float() @ recurrent.detach().float().T
 
 
-def weight_gradient(gradient: Tensor, outputs: Tensor, first: Tensor) -> Tensor:
+def weight_gradient(gradient: Tensor, outputs: Tensor, first: Tensor, kind: torch.dtype, unit: float) -> Tensor:
     """Gradient (G, H) of weights whose product with the outputs of the frame before, ``first`` (B, H) before frame 0,
-    has the gradient (B, T, G): the sequences as they lie, shifted by one, less what crosses from row to row."""
-    rows, inputs = gradient.flatten(0, 1), outputs.flatten(0, 1)
-    found = rows[1:].T @ inputs[:-1]
-    crossing = outputs[:-1, -1]
-    return found + gradient[:, 0].T @ first.to(gradient) - gradient[1:, 0].T @ crossing
+    has the gradient (B, T, G). The outputs are multiples of ``unit``.
+
+    One product over the sequences as they lie, shifted by one frame, less what crosses from row to row.
+    """
+    size = gradient.shape[-1], outputs.shape[-1]
+    left, right = split(gradient.flatten(0, 1), kind), exact(outputs.flatten(0, 1), kind, unit)
+    found = product_over_rows(left, right, size, shift=1)
+    return found + gradient[:, 0].T @ first.to(gradient) - gradient[1:, 0].T @ outputs[:-1, -1]

@@ -47,5 +47,5 @@ def low_pass(events: Tensor, lengths: Tensor, coefficient: Tensor | float, start
 
 
 def linear(inputs: Tensor, weights: Tensor) -> Tensor:
-    """inputs (N, D) times weights (M, D) transposed."""
-    return torch.nn.functional.linear(inputs, weights)
+    """inputs (N, D) times weights (M, D) transposed, in the type of the weights: mixed precision is for the product."""
+    return torch.nn.functional.linear(inputs, weights).to(weights.dtype)

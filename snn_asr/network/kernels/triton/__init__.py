@@ -17,14 +17,8 @@ docs/gpu.md has the design in full.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
 from snn_asr.network.kernels.triton.integrator import low_pass
+from snn_asr.network.kernels.triton.products import linear
 
 __all__ = ["linear", "low_pass"]
 
-
-def linear(inputs: Tensor, weights: Tensor) -> Tensor:
-    """inputs (N, D) times weights (M, D) transposed: cuBLAS."""
-    return torch.nn.functional.linear(inputs, weights)
