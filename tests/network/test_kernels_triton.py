@@ -25,7 +25,7 @@ from snn_asr.network.surrogates import choose
 pytest.importorskip("triton", reason="triton is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered in exp")  # of a forget gate that is exactly 0
 
-MODULES = (".tiles", ".slopes", ".walking", ".scanning", ".gated_scan", ".leaky_scan", ".integrator")
+MODULES = (".tiles", ".products", ".slopes", ".walking", ".scanning", ".gated_scan", ".leaky_scan", ".integrator")
 PACKAGE = "snn_asr.network.kernels.triton"
 FAST = ("v2", "v2 off", "v1", "lif", "adLIF", "RadLIF", "spiking_lstm", "v2 off smoothed", "v2 binary clamp")
 # A power of two as unit keeps what is sent on the grid.
@@ -306,6 +306,30 @@ def assert_integrates(device: str) -> None:
             assert all((got - wanted).abs().max() <= error * wanted.abs().max() for got, wanted in found)
 
 
+def product_errors(products, device: str, rows: int, inner: int, outer: int) -> list[float]:
+    """Of a product of float32 by two fp16 parts and its two gradients: the largest difference from float64, relative to
+    the largest value. The operands lie in ranges far apart."""
+    torch.manual_seed(0)
+    inputs, weights = (torch.randn(rows, inner) * 1e-3).to(device), (torch.randn(outer, inner) * 30).to(device)
+    gradient = (torch.randn(rows, outer) * 1e-6).to(device)
+    found = []
+    for kind, product in ((torch.float32, products._Linear.apply), (torch.float64, torch.nn.functional.linear)):
+        x, w = (each.to(kind).requires_grad_() for each in (inputs, weights))
+        y = product(x, w, kind) if kind == torch.float32 else product(x, w)
+        found.append([y.detach(), *torch.autograd.grad(y, [x, w], gradient.to(kind))])
+    return [float((got - wanted).abs().max() / wanted.abs().max()) for got, wanted in zip(*found, strict=True)]
+
+
+def test_products_of_two_parts_are_those_of_float32(interpreted, monkeypatch):
+    """In place of the tensor cores the parts are multiplied in float32."""
+    products, whole = sys.modules[f"{PACKAGE}.products"], (torch.mm, torch.bmm)
+    monkeypatch.setattr(products, "PIECE", 16)
+    for name, product in zip(("mm", "bmm"), whole, strict=True):
+        monkeypatch.setattr(torch, name, lambda a, b, out_dtype, product=product: product(a.float(), b.float()))
+    for shape in ((70, 13, 22), (5, 8, 16)):
+        assert max(product_errors(products, "cpu", *shape)) < 1e-6
+
+
 def test_the_leaky_integrator_is_the_cpus(interpreted):
     assert_integrates("cpu")
 
@@ -352,6 +376,11 @@ class TestOnAGpu:
         for seed, (batch, frames) in enumerate([(33, 70), (40, 32), (35, 1)]):
             given = dyadic(name, batch, frames, 70, seed)
             assert_same(given, on(given, "cuda"))
+
+    def test_products_of_two_parts_are_those_of_float32(self):
+        products = importlib.import_module(f"{PACKAGE}.products")
+        for shape in ((10_000, 550, 1100), (2_100, 120, 70), (64, 13, 22)):
+            assert max(product_errors(products, "cuda", *shape)) < 5e-6
 
     def test_the_leaky_integrator_is_the_cpus(self):
         assert_integrates("cuda")

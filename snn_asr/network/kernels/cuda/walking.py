@@ -11,7 +11,7 @@ from torch import Tensor
 
 from snn_asr.network.kernels.cuda import plan
 from snn_asr.network.kernels.cuda.compiling import kernel, say_once
-from snn_asr.network.kernels.triton.products import exact, product_over_rows, split
+from snn_asr.network.kernels.triton.products import exact, product_over_rows, split, worth_splitting
 from snn_asr.network.kernels.triton.walking import product_type
 
 PARTS = {torch.float32: 2, torch.bfloat16: 1, torch.float16: 1}  # in which an operand passes the tensor cores
@@ -90,7 +90,9 @@ def weight_gradient(gradient: Tensor, outputs: Tensor, first: Tensor, kind: torc
 
     One product over the sequences as they lie, shifted by one frame, less what crosses from row to row.
     """
-    size = gradient.shape[-1], outputs.shape[-1]
-    left, right = split(gradient.flatten(0, 1), kind), exact(outputs.flatten(0, 1), kind, unit)
-    found = product_over_rows(left, right, size, shift=1)
+    size, rows, inputs = (gradient.shape[-1], outputs.shape[-1]), gradient.flatten(0, 1), outputs.flatten(0, 1)
+    if worth_splitting(len(rows), *size):
+        found = product_over_rows(split(rows, kind), exact(inputs, kind, unit), size, shift=1)
+    else:
+        found = rows[1:].T @ inputs[:-1]
     return found + gradient[:, 0].T @ first.to(gradient) - gradient[1:, 0].T @ outputs[:-1, -1]

@@ -10,6 +10,7 @@ Sums over many rows, of a weight's gradient, are cut in pieces: tensor cores do 
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -18,6 +19,7 @@ import triton.language as tl
 from torch import Tensor
 
 ROWS, COLUMNS = 4, 256  # of a program
+SMALLEST = 4e9  # multiplications: the ordinary cores need a tenth of a millisecond for so many
 PIECE = 2048  # rows whose products are added up on tensor cores
 ALIGNED = 8  # elements: the rows of an operand begin at multiples of 16 bytes
 
@@ -95,8 +97,12 @@ def _launch(given: Tensor, narrow: torch.dtype, peak: Tensor | None, factor: flo
 
 
 def product(inputs: Parts, weights: Parts) -> Tensor:
-    """inputs (N, K) times weights (M, K) transposed, (N, M) in float32."""
-    return _scaled(torch.mm(inputs.values, weights.values.T, out_dtype=torch.float32), inputs, weights)
+    """inputs (N, K) times weights (M, K) transposed, (N, M) in float32. A width that is no multiple of 8 is filled up
+    for the product: the fast kernels of cuBLAS write no other."""
+    width = len(weights.values)
+    filled = torch.nn.functional.pad(weights.values, (0, 0, 0, -width % ALIGNED))
+    found = torch.mm(inputs.values, filled.T, out_dtype=torch.float32)
+    return _scaled(found[:, :width], inputs, weights)
 
 
 def product_over_rows(gradient: Parts, inputs: Parts, size: tuple[int, int], shift: int = 0) -> Tensor:
@@ -116,15 +122,18 @@ def product_over_rows(gradient: Parts, inputs: Parts, size: tuple[int, int], shi
 
 
 def _scaled(found: Tensor, *operands: Parts) -> Tensor:
+    """The product of scaled operands, dense and on its own scale again."""
     backs = [each.back for each in operands if each.back is not None]
-    return found.mul_(torch.stack(backs).prod()) if backs else found
+    if not backs:
+        return found.contiguous()
+    back = torch.stack(backs).prod()
+    return found.mul_(back) if found.is_contiguous() else found * back
 
 
-def can_split(inputs: Tensor, weights: Tensor) -> bool:
-    """Whether the product of two float32 operands can take the tensor cores: on a GPU, with a torch that gives a narrow
-    product in float32."""
-    wide = inputs.dtype == weights.dtype == torch.float32
-    return inputs.is_cuda and wide and inputs.numel() > 0 and hasattr(torch.ops.aten.mm, "dtype")
+def worth_splitting(rows: int, *sizes: int) -> bool:
+    """Whether a product of ``rows`` × sizes takes longer than splitting its operands does, and torch gives products of
+    narrow operands in float32."""
+    return math.prod(sizes, start=rows) >= SMALLEST and hasattr(torch.ops.aten.mm, "dtype")
 
 
 class _Linear(torch.autograd.Function):
@@ -151,9 +160,11 @@ class _Linear(torch.autograd.Function):
 def linear(inputs: Tensor, weights: Tensor) -> Tensor:
     """inputs (N, D) times weights (M, D) transposed, differentiable, in float32.
 
-    In mixed precision the operands are narrow and the sums are not; on a CPU, and in float64, it is torch's product.
+    In mixed precision the operands are narrow and the sums are not. A small product, or one on a CPU or in float64, is
+    torch's.
     """
-    if not can_split(inputs, weights):
+    wide = inputs.is_cuda and inputs.dtype == weights.dtype == torch.float32
+    if not wide or not worth_splitting(*inputs.shape, len(weights)):
         return torch.nn.functional.linear(inputs, weights).to(weights.dtype)
     kind = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else torch.float32
     with torch.autocast("cuda", enabled=False):
