@@ -38,7 +38,7 @@ def lm(
     training transcripts are read.
     """
     from snn_asr.decoding import ngrams
-    from snn_asr.errors import UsageError, unknown_name
+    from snn_asr.errors import DataError, UsageError, unknown_name
 
     if unit not in UNITS:
         raise unknown_name("unit", unit, UNITS, "--unit")
@@ -48,6 +48,8 @@ def lm(
         raise UsageError("is the text that is read", "--output", "choose another file")
     tokens = _tokens(model) if model is not None else None
     texts = list(_texts(source, data_folder, tokens))
+    if not any(texts):
+        raise DataError("no words to estimate a language model from", source, "check that this is the text you mean")
     if unit == "token":
         from snn_asr.decoding.beam import spelled
 
