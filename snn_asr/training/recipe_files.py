@@ -14,8 +14,8 @@ from pathlib import Path
 import yaml
 
 import snn_asr
-from snn_asr.errors import DataError, UsageError, unknown_name
-from snn_asr.files import write_bytes
+from snn_asr.errors import DataError, UsageError, describing, unknown_name
+from snn_asr.files import read_text, write_bytes
 
 RECIPE_FILE = "train.yaml"
 ENCODERS = "encoders"  # the folder of blocks, and the key of a recipe that holds what it wants of single encoders
@@ -128,11 +128,10 @@ def copy(name_or_path: str | Path, folder: str | Path) -> Path:
 
 def read(path: Path) -> RecipeFile:
     """What a file says. Raises DataError for one that is no YAML mapping of keys to values, or gives a key twice."""
+    body = read_text(path)
     try:
-        body = path.read_text(encoding="utf-8-sig")
-        node = yaml.compose(body, Loader=yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot be read ({error})", path) from error
+        with describing(path, "correct it"):
+            node = yaml.compose(body, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         raise DataError(f"not YAML ({' '.join(str(error).split())})", path, "correct it") from error
     source, lines = f"{path.resolve().parent.name}/{path.name}", body.splitlines()
