@@ -16,6 +16,7 @@ from typing import Any, NoReturn, TextIO
 from snn_asr.errors import DataError
 
 _ERRORS = "snn_asr"  # the name of ``_spelt_out`` among Python's ways to treat what an encoding lacks
+_WITHOUT_MARK = {"utf-8": "utf-8-sig"}  # of byte order, with which some editors begin a file
 _OTHER_SIGNS = {"\N{MULTIPLICATION SIGN}": "x", "\N{RIGHTWARDS ARROW}": "->", "\N{HORIZONTAL ELLIPSIS}": "..."}
 
 
@@ -26,7 +27,8 @@ def prepare_streams() -> None:
     if sys.stdin is None:
         sys.stdin = ClosedInput()
     elif isinstance(sys.stdin, io.TextIOWrapper):  # lists of files: names are bytes, in whatever encoding
-        sys.stdin.reconfigure(encoding=sys.getfilesystemencoding(), errors="surrogateescape")
+        names = sys.getfilesystemencoding()
+        sys.stdin.reconfigure(encoding=_WITHOUT_MARK.get(names, names), errors="surrogateescape")
     codecs.register_error(_ERRORS, _spelt_out)
     output, notes = (each or open(os.devnull, "w", encoding="utf-8") for each in (sys.stdout, sys.stderr))
     if isinstance(output, io.TextIOWrapper):

@@ -69,3 +69,11 @@ def test_a_closed_standard_input_is_one_line(words: str, tone_run: Path, tmp_pat
     result = _run(words, "<&-", tmp_path)
     assert result.returncode == 4
     assert result.stderr.decode().splitlines()[-1].startswith("snn-asr: standard input: is closed; ")
+
+
+def test_a_list_on_standard_input_may_begin_with_a_mark_of_byte_order(tone_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "tone").symlink_to(tone_run)
+    (tmp_path / "list").write_bytes(b"\xef\xbb\xbfabsent.wav\n")
+    result = _run("decode tone -", "<list", tmp_path)
+    assert result.returncode in (3, 4)
+    assert b"absent.wav" in result.stderr and b"\xef\xbb\xbf" not in result.stderr and b"ufeff" not in result.stderr
