@@ -13,6 +13,7 @@ import logging
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy
 import torch
@@ -64,7 +65,7 @@ _OMITTED = {
 
 def prepare(
     data_folder: str | Path | None, output_folder: str | Path, partial: bool = False, shard: Shard | None = None
-) -> dict:
+) -> dict[str, Any]:
     """Write the manifests train, dev and test; ``data_folder`` is an4 or its parent.
 
     ``partial`` takes an incomplete copy as it is, leaving out what has no recording or no transcript. Returns
@@ -80,7 +81,7 @@ def prepare(
     preparation = Preparation(
         options, tuple(recordings),
         items=lambda: {split: [(each, audio / split) for each in members] for split, members in recordings.items()},
-        make=lambda item: _utterance(*item, order),
+        make=lambda item: _utterance(item[0], item[1], order),
         title="Reading AN4",
         leave_out_unreadable=partial,
     )
@@ -182,7 +183,8 @@ def _utterance(recording: Recording, audio_folder: Path, byte_order: str) -> Utt
 def _byte_order(paths: list[Path]) -> str:
     """">" or "<": speech is smooth, so in the right order samples differ less from their neighbours."""
     def roughness(order: str) -> float:
-        return sum(numpy.abs(numpy.diff(_read_raw(path, order))).mean() for path in paths[:_BYTE_ORDER_RECORDINGS])
+        some = paths[:_BYTE_ORDER_RECORDINGS]
+        return float(sum(numpy.abs(numpy.diff(_read_raw(path, order))).mean() for path in some))
 
     return min("><", key=roughness)
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy
 import torch
@@ -54,7 +55,7 @@ class Connected:
     split: str
     number: int
     clips: list[Clip]
-    generator_state: dict
+    generator_state: Mapping[str, Any]
 
     @property
     def name(self) -> str:
@@ -69,7 +70,7 @@ def prepare(
     dev: int = 150,
     test: int = 300,
     shard: Shard | None = None,
-) -> dict:
+) -> dict[str, Any]:
     """Write manifests train, dev, test (connected digits, made here as FLAC) and isolated_* (the clips as they are).
 
     ``data_folder`` is the data set or its folder ``recordings``; ``train``, ``dev`` and ``test`` are numbers of
@@ -118,11 +119,13 @@ def _source_fingerprint(clips: list[Clip]) -> str:
     return hashlib.sha256(listing.encode("utf-8")).hexdigest()
 
 
-def _items(clips: list[Clip], counts: dict[str, int], seed: int) -> dict[str, list[Clip | Connected]]:
+def _items(clips: list[Clip], counts: dict[str, int], seed: int) -> dict[str, Sequence[Clip | Connected]]:
     """What becomes utterances, by manifest."""
     of_split = {split: [clip for clip in clips if clip.split == split] for split in SPLITS}
-    connected = {split: list(_plan(of_split[split], split, count, seed)) for split, count in counts.items()}
-    return connected | {f"isolated_{split}": chosen for split, chosen in of_split.items()}
+    items: dict[str, Sequence[Clip | Connected]] = {
+        split: list(_plan(of_split[split], split, count, seed)) for split, count in counts.items()
+    }
+    return items | {f"isolated_{split}": chosen for split, chosen in of_split.items()}
 
 
 def _plan(clips: list[Clip], split: str, count: int, seed: int) -> Iterator[Connected]:

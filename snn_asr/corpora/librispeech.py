@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from snn_asr.corpora import download
 from snn_asr.corpora.preparation import Preparation
@@ -77,7 +78,7 @@ def prepare(
     download: bool = False,
     base_url: str = BASE_URL,
     shard: Shard | None = None,
-) -> dict:
+) -> dict[str, Any]:
     """Write a manifest for every name in ``splits`` (see ``plan``); ``data_folder`` is LibriSpeech or its parent.
 
     ``partial`` takes any folders of the corpus' layout as they are, leaving out what has no recording or no transcript.
@@ -119,7 +120,7 @@ def plan(splits: object) -> dict[str, list[str]]:
     """
     if isinstance(splits, str):
         splits = [each.strip() for each in splits.split(",")]
-    manifests: dict[object, object] = {}
+    manifests: dict[Any, Any] = {}  # as given: what they hold is checked below
     if isinstance(splits, Mapping):
         manifests = {name: [members] if isinstance(members, str) else members for name, members in splits.items()}
     elif isinstance(splits, (list, tuple)):
@@ -200,7 +201,10 @@ def _find_recordings(root: Path, splits: list[str], partial: bool) -> dict[str, 
 
 def _read_split(folder: Path) -> tuple[list[Recording], list[str]]:
     """Recordings that have a transcript, and what is wrong with the others."""
-    recordings, silent, unread, twice = [], [], [], []
+    recordings: list[Recording] = []
+    silent: list[str] = []
+    unread: list[str] = []
+    twice: list[str] = []
     for chapter in sorted(path for path in folder.glob("*/*") if path.is_dir()):
         transcript = chapter / f"{chapter.parent.name}-{chapter.name}.trans.txt"
         texts = read_transcripts(transcript) if transcript.is_file() else {}

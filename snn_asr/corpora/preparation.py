@@ -19,10 +19,11 @@ from rich.progress import track
 from snn_asr.corpora import MARK_NAME, already_prepared, discard_prepared, mark_prepared
 from snn_asr.data.manifest import Utterance, write_manifest
 from snn_asr.errors import DataError, UsageError, listed
-from snn_asr.files import append_json_line, read_json, remove_leftovers
+from snn_asr.files import append_json_line, read_json_object, remove_leftovers
 from snn_asr.sharding import Shard, mend_journal, read_journal
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ _SHOWN = 5
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 # Of all entries of a manifest.
-_MEASURES: dict[str, Callable[[list[dict]], object]] = {
+_MEASURES: dict[str, Callable[[list[dict[str, Any]]], object]] = {
     "utterances": len,
     "hours": lambda entries: round(sum(entry["duration"] for entry in entries) / 3600, 3),
     "speakers": lambda entries: len({entry["speaker"] for entry in entries}),
@@ -52,9 +53,9 @@ class Preparation:
     a warning each.
     """
 
-    options: dict
+    options: dict[str, Any]
     manifests: Sequence[str]
-    items: Callable[[], Mapping[str, Sequence]]
+    items: Callable[[], Mapping[str, Sequence[Any]]]
     make: Callable[[Any], Utterance]
     title: str
     threads: int = 1
@@ -62,7 +63,7 @@ class Preparation:
     measures: Sequence[str] = ("utterances", "hours", "speakers")
     leave_out_unreadable: bool = False
 
-    def run(self, output_folder: Path, shard: Shard | None) -> dict[str, object]:
+    def run(self, output_folder: Path, shard: Shard | None) -> dict[str, Any]:
         """Write the manifests unless they are there; returns ``measures`` of every one.
 
         A shard makes its part of the utterances and keeps them in a hidden folder, where one that was killed goes
@@ -88,7 +89,9 @@ class Preparation:
         shutil.rmtree(output_folder / SHARDS, ignore_errors=True)
         return summary(output_folder, self.manifests, self.measures)
 
-    def _make(self, output_folder: Path, parts: Path, items: list, shard: Shard | None) -> dict[int, Utterance | None]:
+    def _make(
+        self, output_folder: Path, parts: Path, items: list[Any], shard: Shard | None
+    ) -> dict[int, Utterance | None]:
         """Utterances by the rank of their item: those that shards have made so far, and the others of this one.
 
         None stands for what is left out.
@@ -161,7 +164,7 @@ def in_threads(
     console = Console(stderr=True)
     executor = ThreadPoolExecutor(threads)
     try:
-        results = executor.map(function, items)
+        results: Iterable[Result] = executor.map(function, items)
         if console.is_terminal:
             results = track(results, title, len(items), console=console, transient=True)
         yield from results
@@ -173,12 +176,12 @@ def summary(output_folder: Path, manifests: Iterable[str], measures: Sequence[st
     """``measures`` of every manifest."""
     summaries = {}
     for name in manifests:
-        entries = list(read_json(output_folder / f"{name}.json").values())
+        entries = list(read_json_object(output_folder / f"{name}.json").values())
         summaries[name] = {measure: _MEASURES[measure](entries) for measure in measures}
     return summaries
 
 
-def _parts_folder(output_folder: Path, options: dict) -> Path:
+def _parts_folder(output_folder: Path, options: dict[str, Any]) -> Path:
     """Where shards with these options keep their utterances: parts of different preparations cannot be mixed."""
     digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
     return output_folder / SHARDS / digest[:16]
@@ -208,13 +211,13 @@ def _read_parts(parts: Path, output_folder: Path) -> dict[int, Utterance | None]
     return {rank: each for rank, each in utterances.items() if each is None or each.wav.is_file()}
 
 
-def _to_json(utterance: Utterance, output_folder: Path) -> dict:
+def _to_json(utterance: Utterance, output_folder: Path) -> dict[str, Any]:
     """Audio in the output folder by its place there: other machines may know the folder by another path."""
     inside = utterance.wav.is_relative_to(output_folder)
     return asdict(utterance) | {"wav": str(utterance.wav.relative_to(output_folder) if inside else utterance.wav)}
 
 
-def _from_json(row: dict, output_folder: Path) -> Utterance:
+def _from_json(row: dict[str, Any], output_folder: Path) -> Utterance:
     phones = row["phones"]
     phones = None if phones is None else tuple((label, end) for label, end in phones)
     return Utterance(**row | {"wav": output_folder / row["wav"], "phones": phones})

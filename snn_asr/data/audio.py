@@ -16,7 +16,7 @@ import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard, cast
 
 import numpy as np
 import soundfile
@@ -39,7 +39,7 @@ _FULL_SCALE = 32768  # of a signed 16-bit sample
 _WRITTEN_FORMATS = {".wav": "WAV", ".flac": "FLAC"}
 
 
-def is_samples(source: object) -> bool:
+def is_samples(source: object) -> TypeGuard[Samples]:
     """Whether this is a waveform in memory, not a file: an array, a tensor, or a list that begins with a number."""
     if isinstance(source, (Tensor, np.ndarray)):
         return True
@@ -79,7 +79,7 @@ def read_blocks(
         pieces = (array[start : start + size] for start in range(0, len(array), size))
         yield from _resampled(pieces, source_rate, sample_rate, _name(source))
         return
-    with open_sound(source, _name(source)) as sound:
+    with open_sound(cast("SoundSource", source), _name(source)) as sound:
         rate = sound.info.sample_rate
         yield from _resampled(sound.blocks(int(block_seconds * rate)), rate, sample_rate, _name(source))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -62,14 +63,18 @@ def by_length(lengths: Sequence[float], limit: float, most: int = 0) -> list[lis
 
 
 def collate(examples: list[tuple[Utterance, Tensor, Tensor]], settings: FeatureSettings | None = None) -> Batch:
-    """``settings`` are needed where there may be no example: a row of no frames then stands for it, which takes part
-    in everything and changes nothing."""
-    if not examples:
-        frames, none = torch.zeros(1, settings.stack, settings.size), torch.zeros(1, dtype=torch.long)
-        return Batch([], frames, none, none.unsqueeze(1), none)
-    utterances, frames, targets = zip(*examples, strict=True)
+    """The padded batch of some examples of a data set.
+
+    ``settings`` are needed where there may be no example: a row of no frames then stands for it, which takes part in
+    everything and changes nothing.
+    """
+    if not examples and settings is not None:
+        nothing, none = torch.zeros(1, settings.stack, settings.size), torch.zeros(1, dtype=torch.long)
+        return Batch([], nothing, none, none.unsqueeze(1), none)
+    frames, targets = [each for _, each, _ in examples], [each for _, _, each in examples]
     return Batch(
-        list(utterances), pad_sequence(frames, batch_first=True), torch.tensor([len(each) for each in frames]),
+        [utterance for utterance, _, _ in examples],
+        pad_sequence(frames, batch_first=True), torch.tensor([len(each) for each in frames]),
         pad_sequence(targets, batch_first=True), torch.tensor([len(each) for each in targets]),
     )
 
@@ -168,7 +173,7 @@ class ResidentBatches(Dataset[int]):
         )
 
 
-def training_loader(dataset: SpeechDataset, batches: BucketedBatches, workers: int, device: str) -> DataLoader:
+def training_loader(dataset: SpeechDataset, batches: BucketedBatches, workers: int, device: str) -> DataLoader[Any]:
     """``workers`` processes read ahead; 0 reads each batch when it is its turn, and a GPU keeps the frames of a small
     corpus."""
     if device.startswith("cuda") and not workers and fits(dataset):
@@ -181,7 +186,7 @@ def training_loader(dataset: SpeechDataset, batches: BucketedBatches, workers: i
 
 def evaluation_loader(
     dataset: SpeechDataset, batch_frames: int, shared: bool = False, device: str = "cpu"
-) -> DataLoader:
+) -> DataLoader[Any]:
     """Batches in the order of length, so that little is padding; ``shared``: this process's part of them. A GPU keeps
     the frames of a small corpus."""
     batches = by_length(dataset.frame_counts(), batch_frames)
@@ -192,6 +197,6 @@ def evaluation_loader(
     return DataLoader(dataset, batch_sampler=batches, collate_fn=collate)
 
 
-def _resident_loader(dataset: SpeechDataset, batches: Iterable[list[int]], device: str) -> DataLoader:
+def _resident_loader(dataset: SpeechDataset, batches: Iterable[list[int]], device: str) -> DataLoader[Any]:
     resident = ResidentBatches(dataset, device)
     return DataLoader(resident, batch_sampler=batches, collate_fn=resident.collate)

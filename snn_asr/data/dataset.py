@@ -24,7 +24,7 @@ CACHE_BYTES = 2 << 30
 _TOLERANCE, _TOLERANCE_SECONDS = 0.01, 0.15  # by which a duration may be off: rounded, or told by a lossy codec
 
 
-class SpeechDataset(Dataset):
+class SpeechDataset(Dataset[tuple[Utterance, Tensor, Tensor]]):
     """Frames and targets of utterances; with several ``speeds`` each epoch draws one an utterance.
 
     A recording that does not last as long as its manifest says is a DataError when its frames are first asked for:

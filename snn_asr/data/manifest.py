@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from snn_asr.errors import DataError
 from snn_asr.files import read_json, sha256, write_json
@@ -62,7 +63,7 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
     Raises DataError where two utterances have the same id.
     """
     path = Path(path)
-    entries: dict[str, dict] = {}
+    entries: dict[str, dict[str, Any]] = {}
     for utterance in utterances:
         if utterance.id in entries:
             raise DataError(f"utterance id '{utterance.id}' occurs twice", path, "make the ids unique")
@@ -144,7 +145,7 @@ def _shortened(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:50]}..."
 
 
-def _utterance(name: str, entry: dict, folder: Path) -> Utterance:
+def _utterance(name: str, entry: dict[str, Any], folder: Path) -> Utterance:
     phones = entry.get("phones")
     return Utterance(
         id=name,
@@ -156,7 +157,7 @@ def _utterance(name: str, entry: dict, folder: Path) -> Utterance:
     )
 
 
-def _entry(utterance: Utterance, folder: Path) -> dict:
+def _entry(utterance: Utterance, folder: Path) -> dict[str, object]:
     wav, folder = Path(os.path.abspath(utterance.wav)), Path(os.path.abspath(folder))
     entry: dict[str, object] = {
         "wav": wav.relative_to(folder).as_posix() if wav.is_relative_to(folder) else str(wav),

@@ -60,6 +60,8 @@ class Resampler:
     def __init__(self, from_rate: int, to_rate: int) -> None:
         self._filter = None if from_rate == to_rate else _filter(from_rate, to_rate)
         self._from_rate = from_rate
+        self._kept = np.empty(0, np.float32)
+        self._first = self._inputs = self._outputs = 0
         self._reset()
 
     @property
@@ -74,23 +76,23 @@ class Resampler:
         self._inputs += len(samples)
         # The last tap of output n is at input n * step // phases + reach + 1, which must have arrived.
         ready = -(-max(0, self._inputs - self._filter.reach - 1) * self._filter.phases // self._filter.step)
-        return self._outputs_until(ready, samples.contiguous().numpy())
+        return self._outputs_until(ready, samples.contiguous().numpy(), self._filter)
 
     def finish(self) -> Tensor:
         """The last samples, silence behind them; the resampler is then ready for another waveform."""
         if self._filter is None:
             return torch.empty(0)
         length = -(-self._inputs * self._filter.phases // self._filter.step)
-        rest = self._outputs_until(length, np.zeros(self._filter.reach + 2, np.float32))
+        rest = self._outputs_until(length, np.zeros(self._filter.reach + 2, np.float32), self._filter)
         self._reset()
         return rest
 
-    def _outputs_until(self, end: int, samples: np.ndarray) -> Tensor:
+    def _outputs_until(self, end: int, samples: np.ndarray, shape: _Filter) -> Tensor:
         """Outputs up to ``end``, with ``samples`` behind those that were kept; what later outputs need is kept."""
         kept = np.concatenate((self._kept, samples))
         result = np.empty(max(0, end - self._outputs), np.float32)
-        step, phases = self._filter.step, self._filter.phases
-        _filter_samples(kept, self._first, self._outputs, step, self._filter.taps, result)
+        step, phases = shape.step, shape.phases
+        _filter_samples(kept, self._first, self._outputs, step, shape.taps, result)
         self._outputs += len(result)
         needed = self._outputs * step // phases - self._first
         self._kept, self._first = kept[needed:].copy(), self._first + needed
@@ -123,7 +125,8 @@ def change_speed(samples: Tensor, factor: float) -> Tensor:
     ratio = speed_ratio(factor)
     if ratio == 1 or not len(samples):
         return samples
-    return torchaudio.functional.resample(samples, ratio.numerator, ratio.denominator)
+    resampled: Tensor = torchaudio.functional.resample(samples, ratio.numerator, ratio.denominator)
+    return resampled
 
 
 def speed_ratio(factor: float) -> Fraction:
@@ -132,7 +135,7 @@ def speed_ratio(factor: float) -> Fraction:
 
 
 @njit(cache=True, nogil=True)
-def _fill_taps(taps, step, reach, cutoff):
+def _fill_taps(taps: np.ndarray, step: int, reach: int, cutoff: float) -> None:
     """Row p of ``taps`` (phases, 2 * reach + 2): weights of the inputs around p * step / phases.
 
     With t the distance in zero crossings, a weight is sin(pi t) / (pi t) * cos(pi t / 12) ** 2 * cutoff / step, and 0
@@ -153,7 +156,9 @@ def _fill_taps(taps, step, reach, cutoff):
 
 # Sums may be split among the lanes of a vector: in the same way for every output, since all have as many taps.
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def _filter_samples(kept, first, output, step, taps, result):
+def _filter_samples(
+    kept: np.ndarray, first: int, output: int, step: int, taps: np.ndarray, result: np.ndarray
+) -> None:
     """Outputs from ``output`` on; ``kept[0]`` is the first tap of an output that lies at input ``first``."""
     phases, size = taps.shape
     for n in range(result.shape[0]):

@@ -120,6 +120,21 @@ for _bad in ("nan", "inf", "1e300"):
     _register(ENDS, f"a WAV with samples of {_bad}", "a.wav", _not_finite, 3, r"a\.wav: sample 1 ")
 
 
+@fault(FORMS, "what a Mac leaves beside a recording", codes=0, says="1 transcribed")
+def _apple_double(world: World) -> Outcome:
+    world.recording("in/a.wav")
+    (world.folder / "in" / "._a.wav").write_bytes(b"\0\5\26\7\0\2\0\0Mac OS X        ")
+    return world.run("decode", world.model_run(), world.folder / "in", "--output-folder", world.folder / "out")
+
+
+@fault(CUT, "a folder behind a link", codes=0, says="2 transcribed")
+def _linked_folder(world: World) -> Outcome:
+    world.recording("in/good.wav")
+    world.recording("disk/far.wav")
+    (world.folder / "in" / "sub").symlink_to("../disk")
+    return world.run("decode", world.model_run(), world.folder / "in", "--output-folder", world.folder / "out")
+
+
 def _train(change: Callable[[World, dict[str, Any], Path], Any]) -> Callable[[World], Outcome]:
     """Train on manifests, of which the first entry of train.json (given with its recording) is changed."""
 
