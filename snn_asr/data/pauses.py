@@ -50,7 +50,7 @@ class Pauses:
         chosen = (torch.rand(len(batch.utterances)) < self._share).tolist()
         if not any(chosen):
             return batch
-        self._frames = self._frames.to(batch.frames.device)
+        self._frames, self._between = (each.to(batch.frames.device) for each in (self._frames, self._between))
         frames = [row[:length] for row, length in zip(batch.frames, batch.lengths.tolist(), strict=True)]
         targets = [row[:length] for row, length in zip(batch.targets, batch.target_lengths.tolist(), strict=True)]
         rows = [
@@ -75,8 +75,8 @@ class Pauses:
         if place < 0.5:
             return torch.cat((frames[row], pause)), targets[row]
         following = int(other * len(frames))
-        said = (targets[row], self._between.to(targets[row].device), targets[following])
-        return torch.cat((frames[row], pause, frames[following])), torch.cat([each for each in said if len(each)])
+        said = (targets[row], self._between, targets[following])
+        return torch.cat((frames[row], pause, frames[following])), torch.cat(said)
 
 
 def sound_frames(extractor: FeatureExtractor, samples: int) -> Tensor:

@@ -79,7 +79,7 @@ class Encoder(nn.Module):
         coded, *states = state if state is not None else [None] + [(None, None)] * len(self.layers)
         if x.shape[1] == 0:
             return x.new_zeros(x.shape[0], 0, self.output_size), [coded, *states]
-        read_together(self._followers)
+        self.read_ranges()
         if self.input_coder is not None:
             x, coded = self.input_coder(x, lengths, coded)
         after = []
@@ -89,11 +89,11 @@ class Encoder(nn.Module):
             after.append((new, integrated))
         return x, [coded, *after]
 
-    @property
-    def _followers(self) -> list[RangeTracker]:
-        """The trackers of all ranges that follow the membranes."""
-        trackers = (each for each in self.modules() if isinstance(each, RangeTracker))
-        return [each for each in trackers if each.settings.range != "fixed"]
+    def read_ranges(self) -> None:
+        """Know the ranges of all layers that follow their membranes, with one question to the device at most."""
+        trackers: list[RangeTracker | None] = [each.tracker for layer in self.layers for each in directions(layer)]
+        trackers.append(getattr(self.input_coder, "tracker", None))
+        read_together(each for each in trackers if each is not None and each.settings.range != "fixed")
 
     def use_backend(self, name: str) -> None:
         """Run all layers, and what stands before and between them, on the backend of that name."""

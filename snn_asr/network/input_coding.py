@@ -91,7 +91,8 @@ class FeatureCoder(nn.Module):
         parameters = conventional.Parameters(x.new_zeros(x.shape[2]), None, coder)
         backend = choose_backend(self.backend, x.device, isinstance(coder, FrameCoder))
         y, after, states = run_sequence(conventional, x, lengths, start, parameters, backend)
-        return y, CoderState(after.membrane, after.output), states.membrane
+        _, membranes, _ = states
+        return y, CoderState(*after[1:]), membranes
 
 
 class RandomCoding(nn.Module):

@@ -11,7 +11,7 @@ import math
 import random
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import speechbrain
 import torch
@@ -40,6 +40,15 @@ from snn_asr.training.running_loss import RunningLoss
 from snn_asr.training.schedules import SCHEDULES
 
 TRAIN, VALID = speechbrain.Stage.TRAIN, speechbrain.Stage.VALID
+
+
+class Predictions(NamedTuple):
+    """Of a batch: ``logits`` (B, T, N) with their ``lengths``, what the layers did, and the batch on its device."""
+
+    logits: Tensor
+    lengths: Lengths
+    records: list[Any]
+    batch: Batch
 
 
 class RecognizerBrain(speechbrain.Brain):
@@ -93,7 +102,7 @@ class RecognizerBrain(speechbrain.Brain):
         if state is not None:
             self._restore(state)
 
-    def on_stage_start(self, stage, epoch=None) -> None:
+    def on_stage_start(self, stage: speechbrain.Stage, epoch: int | None = None) -> None:
         self._loss = RunningLoss(self.device)
         if stage == TRAIN:
             self._started = self._ready = time.monotonic()
@@ -107,7 +116,7 @@ class RecognizerBrain(speechbrain.Brain):
             self._counts, self._operations = ErrorCounts(), OperationCount()
             self.averaged.swap_in()
 
-    def compute_forward(self, batch: Batch, stage):
+    def compute_forward(self, batch: Batch, stage: speechbrain.Stage) -> Predictions:
         batch = batch.to(self.device)
         if stage == TRAIN and self.pauses is not None and batch.utterances:
             batch = self.pauses(batch)
@@ -118,7 +127,7 @@ class RecognizerBrain(speechbrain.Brain):
         with record_layers(self.model.encoder) as records:
             logits, _, _ = model(frames, lengths, normalized=True)
         steps = lengths.divided(self.model.settings.features.stack)
-        return logits.to(frames.dtype), steps, list(records), batch
+        return Predictions(logits.to(frames.dtype), steps, list(records), batch)
 
     def _augmented(self, batch: Batch, lengths: Lengths) -> Tensor:
         """(B, T, F), normalised."""
@@ -132,7 +141,7 @@ class RecognizerBrain(speechbrain.Brain):
             frames = drop(frames)
         return frames
 
-    def compute_objectives(self, predictions, batch: Batch, stage) -> Tensor:
+    def compute_objectives(self, predictions: Predictions, batch: Batch, stage: speechbrain.Stage) -> Tensor:
         logits, lengths, records, batch = predictions
         loss = OBJECTIVES[self.model.settings.task](logits, lengths, batch) if batch.utterances else logits.sum() * 0
         self._loss.add(loss, len(batch.utterances))
@@ -142,6 +151,7 @@ class RecognizerBrain(speechbrain.Brain):
             count_batch(records, self.model.head.weight, self._operations)
             self._score(batch, decode(self.model.settings.task, logits, torch.tensor(lengths.counts)))
         elif self.penalty:
+            self.model.encoder.read_ranges()
             active = (each.layer.activity(each.y, each.lengths) for each in records)
             loss = loss + self.penalty * sum(each for each in active if each is not None)
         return loss
@@ -160,7 +170,7 @@ class RecognizerBrain(speechbrain.Brain):
         hypotheses = dict(zip(references, texts, strict=True))
         self._counts += count_errors(references, hypotheses, self.tokens.unit, self.tokens.scored_phones)
 
-    def on_fit_batch_start(self, batch, should_step) -> None:
+    def on_fit_batch_start(self, batch: Batch, should_step: bool) -> None:
         self._waiting_seconds += time.monotonic() - self._ready
         self.schedule.on_batch(self.optimizer, self.optimizer_step + 1)
         if 0 < self.config.training.batch_norm_epochs <= self.epoch:
@@ -176,7 +186,7 @@ class RecognizerBrain(speechbrain.Brain):
             if isinstance(module, torch.nn.BatchNorm1d):
                 module.eval()
 
-    def on_fit_batch_end(self, batch, outputs, loss, should_step) -> None:
+    def on_fit_batch_end(self, batch: Batch, outputs: Predictions, loss: Tensor, should_step: bool) -> None:
         if should_step:
             self.averaged.update(self.optimizer_step)
             self.pruning.apply(self.optimizer_step, [self.averaged.average])
@@ -200,7 +210,7 @@ class RecognizerBrain(speechbrain.Brain):
         self.on_fit_batch_end(batch, outputs, loss, should_step)
 
     @torch.no_grad()
-    def evaluate_batch(self, batch: Batch, stage) -> None:
+    def evaluate_batch(self, batch: Batch, stage: speechbrain.Stage) -> None:
         """SpeechBrain's, which reads the loss, too."""
         with self.evaluation_ctx:
             self.compute_objectives(self.compute_forward(batch, stage), batch, stage)
@@ -217,7 +227,7 @@ class RecognizerBrain(speechbrain.Brain):
                 "lower learning_rate or recurrent_gain, or lengthen warmup_epochs",
             )
 
-    def on_stage_end(self, stage, stage_loss, epoch=None) -> None:
+    def on_stage_end(self, stage: speechbrain.Stage, stage_loss: float, epoch: int | None = None) -> None:
         if stage == TRAIN:
             self._require_finite(self._loss.minimised)  # before anything of this epoch is evaluated or saved
         sums, counts = zip(*processes.gather((self._loss.total, self._loss.utterances)), strict=True)

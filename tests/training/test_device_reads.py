@@ -109,6 +109,10 @@ def test_a_training_step_waits_for_nothing_on_a_gpu(steps_on, encoder):
     steps_on("cuda", waiting_is_an_error(), encoder)
 
 
+def test_nor_do_pauses(steps_without_numbers):
+    assert steps_without_numbers("gru", pauses=0.9) == []
+
+
 @pytest.mark.parametrize("options", [
     {"learn_smoothing": True, "recurrent_smoothing": 0.5, "input_coding": "noise", "bidirectional": True},
     {"input_coding": "bernoulli", "front_end": "subsample4", "stack": 4, "head_normalization": "output"},
