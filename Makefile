@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml constraints.txt
 # Every step goes on where an interrupted one stopped, or finds its work done. The GRU, slowest on a CPU, goes first.
 demo: $(STAMP) ## Speak a corpus, train a spiking network and its twins on it, decode, compare (in results/demo)
 	$(BIN)/snn-asr prepare demo --output-folder $(DEMO)/corpus
-	$(BIN)/snn-asr compare Demo improved_v2.smoothing=0.3 --encoders gru,improved_v2,lstm --jobs 2 \
+	$(BIN)/snn-asr compare Demo --encoders gru,improved_v2,lstm --jobs 2 \
 		--data-folder $(DEMO)/corpus --output-folder $(DEMO)/runs > $(DEMO)/comparison.txt
 	$(BIN)/snn-asr decode $(DEMO)/runs/improved_v2*/model $(DEMO)/corpus/audio/librispeech/test-demo \
 		--output-folder $(DEMO)/transcripts > /dev/null
@@ -37,13 +37,12 @@ demo: $(STAMP) ## Speak a corpus, train a spiking network and its twins on it, d
 
 fsdd: $(STAMP) ## The FSDD table of the README: three encoders, three seeds (FSDD_FOLDER=recordings; half an hour or more)
 	$(BIN)/snn-asr prepare fsdd --data-folder $(FSDD_FOLDER) --output-folder results/fsdd/data
-	$(BIN)/snn-asr compare FSDD --encoders improved_v2,gru,lstm --seeds 3 --jobs 2 \
+	$(BIN)/snn-asr compare FSDD --seeds 3 --jobs 2 \
 		--data-folder results/fsdd/data --output-folder results/fsdd/runs
 
 fsdd-augmented: $(STAMP) ## The README's table of digits with more augmentation, three seeds (an hour and a half)
 	$(BIN)/snn-asr prepare fsdd --data-folder $(FSDD_FOLDER) --output-folder results/fsdd/data
-	$(BIN)/snn-asr compare FSDD --encoders improved_v2,gru,lstm --seeds 3 --jobs 2 preset=augmented \
-		improved_v2.dropout=0.0 improved_v2.batch_norm_epochs=8 improved_v2.learn_smoothing=true \
+	$(BIN)/snn-asr compare FSDD preset=augmented --seeds 3 --jobs 2 \
 		--data-folder results/fsdd/data --output-folder results/fsdd/augmented
 
 encoders: fsdd ## The README's table of all encoders, three seeds (after fsdd's, an hour or two)
@@ -55,21 +54,15 @@ encoders: fsdd ## The README's table of all encoders, three seeds (after fsdd's,
 ISOLATED := $(BIN)/snn-asr compare FSDDIsolated --seeds 5 --jobs 2 --data-folder results/fsdd/data --output-folder results
 isolated: $(STAMP) ## The README's table of isolated digits: spiking LSTM beside LSTM, five seeds (ten minutes)
 	$(BIN)/snn-asr prepare fsdd --data-folder $(FSDD_FOLDER) --output-folder results/fsdd/data
-	$(ISOLATED)/isolated lstm.learning_rate=0.005 --encoders spiking_lstm,lstm > /dev/null
+	$(ISOLATED)/isolated --encoders spiking_lstm,lstm > /dev/null
 	$(ISOLATED)/isolated-kept cell=kept --encoders spiking_lstm > /dev/null
 	$(BIN)/snn-asr compare results/isolated/* results/isolated-kept/*
 
-# Learning rates and options of each encoder were chosen on development data.
 AN4 := $(BIN)/snn-asr compare AN4 --jobs 2 --data-folder results/an4/data --output-folder results/an4/runs
 an4: $(STAMP) ## The AN4 table of the README, greedy (AN4_FOLDER=an4; three hours)
 	$(BIN)/snn-asr prepare an4 --data-folder $(AN4_FOLDER) --output-folder results/an4/data
-	$(AN4) --seeds 3 --encoders improved_v2,gru,lstm gru.learning_rate=0.0015 improved_v2.learning_rate=0.0025 \
-		improved_v2.learn_smoothing=true improved_v2.activity_penalty=0.5 > /dev/null
-	$(AN4) --encoders improved_v1,spiking_lstm,radlif,lif,ligru ligru.learning_rate=0.0025 \
-		improved_v1.learning_rate=0.0025 improved_v1.learn_smoothing=true improved_v1.activity_penalty=0.5 \
-		spiking_lstm.learning_rate=0.0025 spiking_lstm.learn_smoothing=true \
-		radlif.learning_rate=0.005 radlif.learn_smoothing=true \
-		lif.learn_smoothing=true lif.activity_penalty=0.5 > /dev/null
+	$(AN4) --seeds 3 > /dev/null
+	$(AN4) --encoders improved_v1,spiking_lstm,radlif,lif,ligru > /dev/null
 	$(BIN)/snn-asr compare results/an4/runs/*
 
 bench: $(STAMP) ## A training step of five encoders beside torch's LSTM and GRU: table, plots (results/bench, 10-15 minutes)

@@ -50,8 +50,12 @@ class Identity:
 
     @property
     def group(self) -> str:
-        """A digest of the settings but the seed, and of the data: runs that are seeds of one thing share it."""
-        return fingerprint_of([{key: value for key, value in self.settings.items() if key != "seed"}, self.data])
+        """A digest of the recipe, the settings but the seed, and the data: runs that are seeds of one thing share it.
+
+        The recipe counts by its name too, because the objects that it builds are known by what is written alone.
+        """
+        settings = {key: value for key, value in self.settings.items() if key != "seed"}
+        return fingerprint_of([self.recipe, settings, self.data])
 
     def differences(self, new: Identity) -> str:
         """Which values another run has, as ``dropout 0.1 → 0.2``, a comma between them."""

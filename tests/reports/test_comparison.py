@@ -84,6 +84,9 @@ def test_runs_of_other_recipes_settings_or_data_are_no_seeds_of_one_row(make_run
     assert labels([first, with_identity(other, recipe="/mine/train.yaml", mels=20), third]) == {
         "gru recipe=FSDD": 1, "gru recipe=/mine/train.yaml": 1, "lstm": 1
     }
+    assert labels([first, with_identity(other, recipe="/mine/train.yaml")]) == {
+        "gru recipe=FSDD": 1, "gru recipe=/mine/train.yaml": 1
+    }
     assert labels([first, with_identity(other, mels=20)]) == {"gru mels=40": 1, "gru mels=20": 1}
     assert len(labels([first, with_identity(other, data="b")])) == 2
 
