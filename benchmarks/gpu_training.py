@@ -7,7 +7,9 @@
 ``an4`` trains the recipe AN4 as the command line does, on noise as long as AN4's utterances (857 to train on): the
 files, the cache of features, the loader, the development set and the checkpoints are all there. Seconds are those of
 the epochs behind the first, which compiles kernels and computes features. The last epoch runs under torch's profiler,
-which slows it down a little: the share is that of the time during which a kernel or a copy was under way on the device.
+which slows the host down: how long kernels and copies were under way on the device in that epoch's training, divided by
+the time of an epoch's training without the profiler, is the share of time that the device is busy. ``--host`` runs one
+more epoch under Python's profiler and prints where the host's time goes.
 
 ``librispeech`` takes training steps on batches as the recipe LibriSpeech makes them of 28,539 utterances with the
 lengths of its 100 hours, frames and targets at random on the device, once for each shape beforehand. From the hours of
@@ -22,15 +24,17 @@ It runs without a GPU, too, to see that it works: --device cpu --utterances 40 -
 from __future__ import annotations
 
 import argparse
+import cProfile
 import json
 import math
+import pstats
 import random
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from unittest.mock import patch
 
@@ -85,7 +89,7 @@ class Throughput:
     memory_gib: float | None
 
 
-def an4(encoders: Sequence[str], utterances: int, device: str) -> Iterator[Epochs]:
+def an4(encoders: Sequence[str], utterances: int, device: str, host: bool = False) -> Iterator[Epochs]:
     """Train each encoder for AN4_EPOCHS epochs."""
     from snn_asr.training.run import train
 
@@ -94,11 +98,14 @@ def an4(encoders: Sequence[str], utterances: int, device: str) -> Iterator[Epoch
         write_corpus(data, {"train": utterances, "dev": max(2, utterances // 9), "test": 2})
         for encoder in encoders:
             options = {"encoder": encoder, "epochs": AN4_EPOCHS, "cooldown_epochs": 1}
-            with profiled_epoch(AN4_EPOCHS) as busy:
+            with watched_epochs(AN4_EPOCHS) as watched:
                 run = train("AN4", data, Path(folder) / encoder, device=device, overrides=options)
             rows = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-            seconds = [row["seconds"] for row in rows]
-            yield Epochs(encoder, device_name(device), seconds[1:-1], seconds[0], busy[0] if busy else None)
+            seconds = [row["seconds"] for row in rows[: AN4_EPOCHS - 1]]
+            yield Epochs(encoder, device_name(device), seconds[1:], seconds[0], watched.busy)
+            if host:
+                with watched_epochs(AN4_EPOCHS, host=True):
+                    train("AN4", data, Path(folder) / f"{encoder}-host", device=device, overrides=options)
 
 
 def together(encoders: Sequence[str], seeds: int, jobs: int, utterances: int, device: str) -> Together:
@@ -137,34 +144,59 @@ def write_corpus(folder: Path, sizes: dict[str, int]) -> None:
         write_manifest(folder / f"{split}.json", entries)
 
 
+@dataclass
+class Watched:
+    """Seconds of the training part of each epoch, and how long the device was at work in the last one."""
+
+    seconds: list[float] = field(default_factory=list)
+    device_seconds: float | None = None
+
+    @property
+    def busy(self) -> float | None:
+        """Share of the time of an epoch's training, behind the first, during which the device is at work."""
+        return None if self.device_seconds is None else self.device_seconds / min(self.seconds[1:])
+
+
 @contextmanager
-def profiled_epoch(number: int) -> Iterator[list[float]]:
-    """Within the block the training part of that epoch fills the list with the share of time the GPU was busy."""
+def watched_epochs(last: int, host: bool = False) -> Iterator[Watched]:
+    """Within the block epochs of training are timed; the last runs under a profiler of the device, or of the host."""
     from snn_asr.training.brain import RecognizerBrain
 
-    plain, shares = RecognizerBrain._fit_train, []
+    plain, watched = RecognizerBrain._fit_train, Watched()
 
     def fit_train(brain: RecognizerBrain, train_set: object, epoch: int, enable: bool) -> None:
-        run = lambda: plain(brain, train_set=train_set, epoch=epoch, enable=enable)  # noqa: E731
-        if epoch == number and torch.cuda.is_available():
-            shares.append(busy_share(run))
+        def run() -> None:
+            plain(brain, train_set=train_set, epoch=epoch, enable=enable)
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+
+        if epoch == last and host:
+            profile_of_host(run)
+        elif epoch == last and torch.cuda.is_available():
+            watched.device_seconds = device_seconds(run)
         else:
+            started = time.perf_counter()
             run()
+            watched.seconds.append(time.perf_counter() - started)
 
     with patch.object(RecognizerBrain, "_fit_train", fit_train):
-        yield shares
+        yield watched
 
 
-def busy_share(run: Callable[[], object]) -> float:
-    """Share of the time of ``run`` during which the GPU did something."""
-    torch.cuda.synchronize()
+def profile_of_host(run: Callable[[], object]) -> None:
+    """Print the functions in which ``run`` spends its time, with and without what they call."""
+    profile = cProfile.Profile()
+    profile.runcall(run)
+    for order in ("cumulative", "tottime"):
+        pstats.Stats(profile).sort_stats(order).print_stats(45)
+
+
+def device_seconds(run: Callable[[], object]) -> float:
+    """How long the GPU was at work during ``run``."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
-        started = time.perf_counter()
         run()
-        torch.cuda.synchronize()
-        seconds = time.perf_counter() - started
     on_device = [each for each in profile.profiler.kineto_results.events() if each.device_type().name == "CUDA"]
-    return covered([(each.start_ns(), each.start_ns() + each.duration_ns()) for each in on_device]) / 1e9 / seconds
+    return covered([(each.start_ns(), each.start_ns() + each.duration_ns()) for each in on_device]) / 1e9
 
 
 def covered(spans: list[tuple[int, int]]) -> int:
@@ -321,6 +353,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--utterances", type=int, default=AN4_UTTERANCES, help="to train on, of AN4")
     parser.add_argument("--batches", type=int, default=12, help="of LibriSpeech to measure")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--host", action="store_true", help="of an4: print where the host's time goes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all rows")
     return parser.parse_args(arguments)
 
@@ -331,7 +364,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit("gpu_training.py: no CUDA device is here (--device cpu shows that the benchmark works)")
     parts, encoders, found = given.parts.split(","), given.encoders.split(","), {}
     if "an4" in parts:
-        rows = list(an4(encoders, given.utterances, given.device))
+        rows = list(an4(encoders, given.utterances, given.device, given.host))
         print(an4_table(rows), end="\n\n", flush=True)
         found["an4"] = [asdict(each) for each in rows]
     if "librispeech" in parts:

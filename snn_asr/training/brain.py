@@ -11,6 +11,7 @@ import math
 import random
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import speechbrain
@@ -124,7 +125,8 @@ class RecognizerBrain(speechbrain.Brain):
         frames = self._augmented(batch, lengths) if stage == TRAIN else self.model.normalization.apply(batch.frames)
         frames = frames.to(self.model.head.weight.dtype)
         model = self.modules["model"] if stage == TRAIN else self.model  # which may be wrapped for several processes
-        with record_layers(self.model.encoder) as records:
+        recorded = stage != TRAIN or self.penalty  # nobody else asks what the layers did
+        with record_layers(self.model.encoder) if recorded else nullcontext([]) as records:
             logits, _, _ = model(frames, lengths, normalized=True)
         steps = lengths.divided(self.model.settings.features.stack)
         return Predictions(logits.to(frames.dtype), steps, list(records), batch)
