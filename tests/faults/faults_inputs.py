@@ -55,6 +55,7 @@ INPUTS: dict[str, Callable[[Path], None]] = {
     "missing": _missing, "a folder": _folder, "empty": _empty, "garbage": _garbage, "not UTF-8": _not_utf_8,
     "nested deeply": _deep, "below a file": _below_a_file, "a loop of links": _link_loop, "without an end": _device,
 }
+FAST = ("missing", "a folder", "garbage")  # the others take part in "make test-faults" alone
 # The words of a command, in which "BAD" is the bad input; "RUN", "DATA" and "TEXT" are good ones.
 COMMANDS: dict[str, tuple[str, ...]] = {
     "score's reference": ("score", "BAD", "TEXT"),
@@ -88,7 +89,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 GOOD = {("lm's text", "nested deeply"), ("score's subtitles", "empty"), ("train's recipe", "empty"), ("recipes' recipe", "empty")}
 
 
-def _command(name: str, words: tuple[str, ...], make: Callable[[Path], None]) -> Callable[[World], Outcome]:
+def _command(words: tuple[str, ...], make: Callable[[Path], None]) -> Callable[[World], Outcome]:
     def does(world: World) -> Outcome:
         bad = next(each for each in words if each.startswith("BAD"))
         path = world.folder / bad.replace("BAD", "bad")
@@ -106,8 +107,11 @@ def _command(name: str, words: tuple[str, ...], make: Callable[[Path], None]) ->
 for _name, _words in COMMANDS.items():
     for _kind, _make in INPUTS.items():
         if (_name, _kind) not in GOOD:
-            _place = r"bad|ref|standard|neither|fsdd"
-            fault(KIND, f"{_name} is {_kind}", codes=OK_OR_REFUSED, says=_place)(_command(_name, _words, _make))
+            _register = fault(
+                KIND, f"{_name} is {_kind}", codes=OK_OR_REFUSED, says="bad|ref|standard|neither|fsdd",
+                slow=_kind not in FAST,
+            )
+            _register(_command(_words, _make))
 
 
 def _unreadable(*words: str) -> Callable[[World], Outcome]:
