@@ -110,7 +110,7 @@ def an4(encoders: Sequence[str], utterances: int, device: str, host: bool = Fals
 
 def together(encoders: Sequence[str], seeds: int, jobs: int, utterances: int, device: str) -> Together:
     """Train all encoders with several seeds for AN4_EPOCHS epochs, ``jobs`` at a time."""
-    from snn_asr.training.run import train_encoders
+    from snn_asr.training.sweep import train_encoders
 
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
