@@ -10,7 +10,7 @@ STAMP := $(VENV)/installed
 INSTALL := -c constraints.txt -e '.[demo,figures,test,dev]'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo fsdd fsdd-augmented encoders isolated an4 bench bench-full bench-streaming test test-faults fuzz lint clean
+.PHONY: help install demo fsdd fsdd-augmented encoders isolated an4 bench bench-full bench-streaming test test-faults test-resume fuzz lint clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -77,6 +77,9 @@ bench-streaming: $(STAMP) ## Frame by frame on one core, beside torch's and ONNX
 
 test-faults: $(STAMP) ## Bring about every fault of tests/faults, the slow ones too; a table by kind ends it (some minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) -m 'not gpu' tests/faults
+
+test-resume: $(STAMP) ## End a hundred trainings at random moments, go on with them, compare the bits (half an hour)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) -m 'not gpu' tests/training/test_resume.py
 
 fuzz: $(STAMP) ## Give every loader damaged files for FUZZ_SECONDS (60) each; only errors for the user may come out
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-60} OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) tests/fuzz
