@@ -27,6 +27,7 @@ def profile(
     from snn_asr.decoding.recognizer import EVENT, Recognizer
     from snn_asr.decoding.stream import use_one_core
     from snn_asr.efficiency import profile
+    from snn_asr.errors import DataError, PartialFailure
     from snn_asr.processes import choose_device
 
     if engine == EVENT:
@@ -34,7 +35,12 @@ def profile(
     recognizer = Recognizer(model, "cpu" if engine == EVENT and device == "auto" else choose_device(device))
     recognizer.use_engine(engine, precision)
     found = find_files(inputs, sys.stdin if "-" in inputs else ())
-    paths = [each.path for each in found.files]
+    paths, errors = profile.readable(recognizer, [each.path for each in found.files])
+    errors |= {path: DataError(why, path) for path, why in found.unreadable.items()}
+    for path, why in found.passed_over.items():
+        typer.echo(f"passed over: {path}: {why}", err=True)
+    for error in errors.values():
+        typer.echo(f"failed: {' '.join(str(error).split())}", err=True)
     if engine == EVENT:
         from snn_asr.efficiency import stream_profile
 
@@ -47,3 +53,6 @@ def profile(
         result["authors_macs_per_second"] = authors_macs_per_second(recognizer.model, result)
         text = profile.describe(result)
     typer.echo(json.dumps(result, indent=2) if as_json else text)
+    if errors:
+        what = f"{len(errors)} of {len(errors) + len(paths)} inputs failed"
+        raise PartialFailure(what, todo="see the lines above; the others are profiled")

@@ -10,7 +10,22 @@ from typing import Any
 from snn_asr.decoding.recognizer import Recognizer
 from snn_asr.efficiency.footprint import footprint
 from snn_asr.efficiency.operations import OperationCount, count_batch, record_layers
-from snn_asr.errors import DataError
+from snn_asr.errors import DataError, SnnAsrError, as_user_error
+
+
+def readable(recognizer: Recognizer, paths: Sequence[Path]) -> tuple[list[Path], dict[Path, SnnAsrError]]:
+    """The files that can be read, and what is wrong with each of the others."""
+    good, errors = [], {}
+    for path in paths:
+        try:
+            recognizer.samples(path)
+            good.append(path)
+        except Exception as error:
+            described = as_user_error(error, path)
+            if described is None:
+                raise
+            errors[path] = described
+    return good, errors
 
 
 def profile(recognizer: Recognizer, paths: Sequence[Path]) -> dict[str, Any]:

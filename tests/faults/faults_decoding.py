@@ -150,6 +150,15 @@ def _in_the_way(name: str) -> Callable[[World], Outcome]:
 fault(ENDS, "a folder is called as a transcript", codes=3, says=r"b\.(wav|txt)")(_in_the_way("b.txt"))
 
 
+@fault(ENDS, "profile of a good recording and of one that is none", codes=3, says=r"bad\.wav")
+def _profile(world: World) -> Outcome:
+    run, folder = world.model_run(), world.recording("in/z.wav").parent
+    (folder / "bad.wav").write_text("none")
+    outcome = world.run("profile", run, folder)
+    assert "1 files" in outcome.output
+    return outcome
+
+
 @fault(OUTPUTS, "a folder is called errors.json", codes=4, says=r"errors\.json")
 def _folder_of_errors(world: World) -> Outcome:
     (world.folder / "out" / "errors.json").mkdir(parents=True)
