@@ -76,6 +76,7 @@ def decode(
     from snn_asr.decoding.beam import BeamSettings
     from snn_asr.decoding.endpointing import EndpointSettings
     from snn_asr.decoding.files import decode_files
+    from snn_asr.decoding.hypothesis import Hypothesis
     from snn_asr.decoding.named_files import find_files
     from snn_asr.decoding.recognizer import EVENT, Recognizer
     from snn_asr.decoding.stream import use_one_core
@@ -91,7 +92,7 @@ def decode(
         weight = 0.5 if lm_weight is None else lm_weight
         recognizer.use_beam(BeamSettings(beam or 10, weight, insertion_bonus or 0.0, nbest), lm, lm_unit)
 
-    def show(hypothesis) -> None:
+    def show(hypothesis: Hypothesis) -> None:
         plain = chosen == ["txt"] and len(found.files) > 1
         text = f"{hypothesis.id}\t{' '.join(hypothesis.text.split())}\n" if plain else render(hypothesis, chosen[0])
         typer.echo(text, nl=False)

@@ -59,7 +59,8 @@ class Pauses:
         ]
         longer, said = zip(*rows, strict=True)
         return replace(
-            batch, frames=pad_sequence(longer, batch_first=True), targets=pad_sequence(said, batch_first=True),
+            batch, frames=pad_sequence(list(longer), batch_first=True),
+            targets=pad_sequence(list(said), batch_first=True),
             lengths=torch.tensor([len(each) for each in longer]),
             target_lengths=torch.tensor([len(each) for each in said]),
         )

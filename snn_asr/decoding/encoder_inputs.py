@@ -25,6 +25,8 @@ class EncoderInputs:
         self._features = FeatureStream(extractor) if streams else _WholeFeatures(extractor)
         self._size = model.settings.front_end.output_size(settings)
         self._stack = settings.stack
+        self._waiting: Tensor  # frames (t, F), too few for another stack
+        self._convolved: list[Tensor] | None
         self._reset()
 
     def accept(self, samples: Tensor) -> tuple[Tensor, Tensor]:
@@ -51,8 +53,8 @@ class EncoderInputs:
         return inputs.squeeze(0).cpu(), plain
 
     def _reset(self) -> None:
-        self._waiting = torch.empty(0, self._model.settings.features.size)  # frames (t, F), too few for another stack
-        self._convolved: list[Tensor] | None = None
+        self._waiting = torch.empty(0, self._model.settings.features.size)
+        self._convolved = None
 
 
 class _WholeFeatures:

@@ -64,7 +64,8 @@ class GreedyStream:
 
     def __init__(self) -> None:
         self._frames, self.trailing_blanks = 0, 0
-        self._token, self._scores = BLANK, []
+        self._token = BLANK
+        self._scores: list[float] = []
 
     @property
     def open(self) -> Emission | None:
@@ -110,7 +111,8 @@ class ClassStream:
     open, trailing_blanks = None, 0
 
     def __init__(self) -> None:
-        self._frames, self._last = 0, None
+        self._frames = 0
+        self._last: Tensor | None = None
 
     def accept(self, logits: Tensor) -> list[Emission]:
         self._frames, self._last = self._frames + len(logits), logits[-1:]

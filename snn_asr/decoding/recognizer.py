@@ -2,7 +2,7 @@
 
     model = snn_asr.load_model("runs/fsdd")
     print(model.transcribe("digits.wav").text)
-    stream = model.stream()                       # streaming.py: live sound, and files of any length
+    stream = model.stream()                       # stream.py: live sound
 
 Two engines do the work. ``batch`` takes several recordings together, block by block, on any device (batch.py);
 ``event`` goes frame by frame on one CPU core and touches only the weights of what has fired (events/engine.py). Both
@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, cast, overload
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ from snn_asr.decoding.greedy import Emission
 from snn_asr.decoding.hypothesis import Alternative, Hypothesis, Segment, Token
 from snn_asr.decoding.segmenter import Segmenter
 from snn_asr.decoding.stream import SEGMENT, Stream
-from snn_asr.errors import UsageError, unknown_name
+from snn_asr.errors import UsageError, as_user_error, unknown_name
 from snn_asr.network import model_folder as models
 from snn_asr.network.model import AcousticModel
 from snn_asr.network.tasks import TRANSCRIPTION
@@ -121,7 +121,9 @@ class Recognizer:
         self.beam = BeamDecoder(self.tokens, settings, language_model, level)
 
     @overload
-    def transcribe(self, source: AudioSource, sample_rate: int | None = None) -> Hypothesis: ...
+    def transcribe(  # type: ignore[overload-overlap]  # a list of numbers is samples, one of files is not
+        self, source: AudioSource, sample_rate: int | None = None
+    ) -> Hypothesis: ...
 
     @overload
     def transcribe(self, source: Sequence[AudioSource], sample_rate: int | None = None) -> list[Hypothesis]: ...
@@ -139,7 +141,8 @@ class Recognizer:
         if isinstance(source, (list, tuple)) and not is_samples(source):
             return [self.transcribe(each, sample_rate) for each in source]
         name = Path(source).stem if isinstance(source, (str, Path)) else "waveform"
-        return self.transcribe_batch([(name, self.waveform(source, sample_rate))])[0]
+        waveform = self.waveform(cast(AudioSource, source), sample_rate)
+        return self.transcribe_batch([(name, waveform)])[0]
 
     def waveform(self, source: AudioSource, sample_rate: int | None = None) -> Waveform:
         """A file in blocks, which raise their errors as they are read; samples as ``samples`` gives them."""
@@ -152,12 +155,16 @@ class Recognizer:
         return read_audio(source, self.extractor.settings.sample_rate, sample_rate)
 
     def transcribe_batch(self, utterances: Sequence[tuple[str, Waveform]]) -> list[Hypothesis]:
-        """Recognise (id, waveform) pairs together; each result is what it would be alone."""
-        results = self.recognize(utterances)
-        for each in results:
+        """Recognise (id, waveform) pairs together; each result is what it would be alone.
+
+        Raises the first error of a waveform that cannot be read, one for the user where it is a fault of the machine.
+        """
+        hypotheses = []
+        for (name, _), each in zip(utterances, self.recognize(utterances), strict=True):
             if isinstance(each, Exception):
-                raise each
-        return [each for each in results if isinstance(each, Hypothesis)]
+                raise as_user_error(each, name) or each
+            hypotheses.append(each)
+        return hypotheses
 
     def recognize(self, utterances: Sequence[tuple[str, Waveform]]) -> list[Hypothesis | Exception]:
         """As ``transcribe_batch``; what goes wrong while one of the waveforms is read stands in its place."""
@@ -182,12 +189,13 @@ class Recognizer:
     def _hypothesis(self, name: str, recording: Recording) -> Hypothesis:
         duration = recording.samples / self.extractor.settings.sample_rate
         step = self.extractor.settings.step_seconds(duration)
-        if self.beam is None:
+        beam, limit = self.beam, 0
+        if beam is None:
             segments = [self._segment(emissions, step) for emissions in recording.segments]
         else:
+            limit = beam.settings.alternatives
             parts = zip(recording.segment_logits, recording.first_frames, strict=True)
-            segments = [self._searched(logits, first_frame, step) for logits, first_frame in parts]
-        limit = self.beam.settings.alternatives if self.beam else 0
+            segments = [self._searched(beam, logits, first_frame, step) for logits, first_frame in parts]
         found = (each for each in segments if each.tokens)
         return Hypothesis.joined(name, found, duration, self.tokens.kind, limit)
 
@@ -225,15 +233,15 @@ class Recognizer:
         if self.model.settings.task != TRANSCRIPTION:
             raise UsageError("this model classifies", "beam search", "decode without a beam and a language model")
 
-    def _searched(self, logits: Tensor, first_frame: int, step: float) -> Segment:
+    def _searched(self, beam: BeamDecoder, logits: Tensor, first_frame: int, step: float) -> Segment:
         """The best token sequence of one segment with its times, and the n-best list of different texts."""
         log_posteriors = logits.log_softmax(dim=-1).numpy()
-        candidates = self.beam(log_posteriors)
+        candidates = beam(log_posteriors)
         texts: dict[str, Alternative] = {}
         for each in candidates:
             text = self.tokens.decode(each.tokens)
             texts.setdefault(text, Alternative(text, each.score, each.acoustic))
-        alternatives = tuple(texts.values())[: self.beam.settings.alternatives]
+        alternatives = tuple(texts.values())[: beam.settings.alternatives]
         aligned = align(log_posteriors, candidates[0].tokens)
         return self._segment([each.later(first_frame) for each in aligned], step, alternatives)
 

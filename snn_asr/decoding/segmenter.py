@@ -122,7 +122,7 @@ class Segmenter:
                 self._end()
                 break
         head = self._queue.popleft()
-        if heard < len(head):
+        if isinstance(head, Tensor) and heard < len(head):
             self._queue.appendleft(head[heard:])
         return heard
 
@@ -180,5 +180,5 @@ class Segmenter:
 
     def _begin(self) -> None:
         self.anew, self._first_frame = True, self._frames
-        streams = self._endpointing is not None and not self._whole
-        self._endpointer = Endpointer(self._endpointing, self._features.stacked_seconds) if streams else None
+        settings = None if self._whole else self._endpointing
+        self._endpointer = None if settings is None else Endpointer(settings, self._features.stacked_seconds)

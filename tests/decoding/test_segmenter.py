@@ -83,6 +83,20 @@ def test_no_encoder_hears_words_in_what_is_silence_or_steady(encoder, tmp_path):
         assert {each.id: each.text for each in recognizer.transcribe_batch(sounds)} == {name: "" for name, _ in sounds}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("seconds", [10, 60, 600])
+def test_ten_minutes_of_what_nobody_said_give_at_most_one_word(seconds, encoder, tmp_path):
+    recognizer = babbler(tmp_path, encoder)
+    recognizer.use_engine(EVENT)
+    words = {}
+    for name in STEADY:
+        found = recognizer.transcribe(recording(name, seconds, RATE_HZ, seed=2)).words
+        words[name] = len(found)
+    most = {"fan": 3 * seconds}  # a network that has learnt nothing hears it being switched on
+    assert {name: count for name, count in words.items() if count > most.get(name, 1)} == {}
+
+
 def test_a_bidirectional_encoder_hears_no_words_there_either(tmp_path):
     recognizer = babbler(tmp_path, "gru", bidirectional=True)
     speech, sound = speak(["low", "high", "mid"], 1), recording("white -50", 10, RATE_HZ)
