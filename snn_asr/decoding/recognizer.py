@@ -74,6 +74,7 @@ class Recognizer:
         if engine == EVENT and self.device != "cpu":
             raise UsageError(f"the event engine runs on the CPU, not on {self.device}", "--device", "use --device cpu")
         if engine == EVENT:
+            self.extractor.settings.require_streaming()
             self.network(precision)
         self.engine, self._precision = engine, precision or self.model.precision
 
