@@ -39,6 +39,8 @@ def profile(
     errors |= {path: DataError(why, path) for path, why in found.unreadable.items()}
     for path, why in found.passed_over.items():
         typer.echo(f"passed over: {path}: {why}", err=True)
+    if errors and not paths:
+        raise next(iter(errors.values()))
     for error in errors.values():
         typer.echo(f"failed: {' '.join(str(error).split())}", err=True)
     if engine == EVENT:
