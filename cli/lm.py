@@ -50,7 +50,7 @@ def lm(
     texts = list(_texts(source, data_folder, tokens))
     if not any(texts):
         raise DataError("no words to estimate a language model from", source, "check that this is the text you mean")
-    if unit == "token":
+    if unit == "token" and tokens is not None:
         from snn_asr.decoding.beam import spelled
 
         labels = spelled(tokens)
@@ -106,7 +106,7 @@ def _recipe_data(name: str, data_folder: Path | None, tokens: Tokens | None) -> 
 
 def _tokens(model: str) -> Tokens:
     from snn_asr.data.tokens import Tokens
-    from snn_asr.files import read_json
+    from snn_asr.files import read_json_object
     from snn_asr.network.model_folder import find_model
 
-    return Tokens.from_dict(read_json(find_model(model) / "tokens.json"))
+    return Tokens.from_dict(read_json_object(find_model(model) / "tokens.json"))

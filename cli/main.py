@@ -68,7 +68,7 @@ def build_command() -> Any:
             app.add_typer(command, name=name)
         else:
             app.command(name)(command)
-    group = get_command(app)
+    group: Any = get_command(app)
     group.commands = {name: group.commands[name] for name in COMMANDS}  # Typer puts apps last
     return group
 
@@ -116,7 +116,7 @@ def _explain(error: BaseException) -> tuple[str, int]:
     if hasattr(error, "format_message"):  # Click's errors: their base class moved into Typer with its version 0.26
         context = getattr(error, "ctx", None)
         hint = f"; see '{context.command_path} --help'" if context else ""
-        return _one_line(error.format_message()).rstrip(".") + hint, error.exit_code
+        return _one_line(error.format_message()).rstrip(".") + hint, int(getattr(error, "exit_code", 2))
     kind = type(error).__name__
     return _one_line(f"unexpected error: {kind}: {error}; run again with --debug for the traceback"), 1
 

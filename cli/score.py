@@ -66,7 +66,7 @@ def score(
         found = find_speakers(references, (reference, hypothesis), speakers)
     result = error_rates.score(
         references, hypotheses, unit, phone_set=phone_set, allow_extra=allow_extra,
-        clusters=found.by_utterance if bootstrap == "speaker" else None,
+        clusters=found.by_utterance if found is not None and bootstrap == "speaker" else None,
     )
     if unit == "phone" and phone_set is None and error_rates.would_fold(references):
         typer.echo("note: TIMIT's phones are usually scored on 39 (--phone-set 39)", err=True)

@@ -10,7 +10,6 @@ import codecs
 import io
 import os
 import sys
-from collections.abc import Iterator
 from typing import Any, NoReturn, TextIO
 
 from snn_asr.errors import DataError
@@ -33,7 +32,7 @@ def prepare_streams() -> None:
     output, notes = (each or open(os.devnull, "w", encoding="utf-8") for each in (sys.stdout, sys.stderr))
     if isinstance(output, io.TextIOWrapper):
         output.reconfigure(errors=_ERRORS)
-    sys.stdout, sys.stderr = Results(output), Notes(notes)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = Results(output), Notes(notes)
 
 
 def flush_output() -> OSError | None:
@@ -53,9 +52,9 @@ class ClosedInput(io.TextIOBase):
     def _refuse(self, *_: object) -> NoReturn:
         raise DataError("is closed", "standard input", "name files, or redirect something into it")
 
-    read = readline = _refuse  # type: ignore[assignment]
+    read = readline = _refuse
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> NoReturn:
         self._refuse()
 
     @property

@@ -20,6 +20,7 @@ from snn_asr.files import parse_json, read_json, read_text
 
 Utterance = tuple[str, str, str]  # id, text, and where it stands ("file:line", or the file)
 Line = tuple[str, str]  # where it stands, and the line without white space around it
+Parser = Callable[[Sequence[Line]], Iterator[Utterance]]
 
 EXPECTED_JSON = "expected a manifest (id to an object with 'text') or objects with 'id' and 'text'"
 TRN_LINE = re.compile(r"(.*?)\s*\(([^()\s]+)\)")
@@ -190,7 +191,7 @@ def subtitle_text(path: Path) -> str:
     return " ".join(words)
 
 
-def text_parser(path: Path, lines: Sequence[Line]) -> Callable[[Sequence[Line]], Iterator[Utterance]]:
+def text_parser(path: Path, lines: Sequence[Line]) -> Parser:
     """The parser of a file whose suffix does not tell: Kaldi's ``id text``, or trn where only that is possible.
 
     Raises DataError for what may be both, and for what looks like a format that another name stands for.

@@ -129,6 +129,8 @@ def _read_file(path: Path, unit: str, side: str) -> tuple[Iterable[Utterance], b
     if suffix in (".srt", ".vtt"):
         return [(path.stem, formats.subtitle_text(path), str(path))], False
     lines = formats.located_lines(path)
+    parser: formats.Parser
+    parsers: dict[str, formats.Parser]
     parsers = {".trn": formats.parse_trn, ".ctm": formats.parse_ctm, ".stm": formats.parse_stm}
     if path.name == "text" or path.name.endswith(".trans.txt"):
         parser = formats.parse_kaldi

@@ -68,15 +68,15 @@ class Candidate:
 class Level(Protocol):
     """How a language model follows a growing prefix. Gains are (log10 p, units), rows of them one entry a token."""
 
-    start: Hashable
+    start: Any
 
-    def follow(self, state: Hashable, token: int) -> Hashable:
+    def follow(self, state: Any, token: int) -> Any:
         """The state after a token."""
 
-    def gains(self, state: Hashable) -> tuple[np.ndarray, np.ndarray]:
+    def gains(self, state: Any) -> tuple[np.ndarray, np.ndarray]:
         """What each next token would add."""
 
-    def finish(self, state: Hashable) -> tuple[float, int]:
+    def finish(self, state: Any) -> tuple[float, int]:
         """What the end adds."""
 
 
@@ -264,7 +264,8 @@ class _Beam:
             row[:] = self._weighed(*self.level.gains(self.states[node]))
         return rows
 
-    def _weighed(self, log10, units):
+    def _weighed(self, log10: Any, units: Any) -> Any:
+        """Gains in the score, of numbers or of arrays: log10 p and units, each by its weight."""
         return self.settings.language_weight * LN_10 * log10 + self.settings.insertion_bonus * units
 
     def candidates(self) -> list[Candidate]:

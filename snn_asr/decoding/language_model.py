@@ -17,9 +17,10 @@ import math
 import re
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 from snn_asr.errors import DataError, describing
 
@@ -39,13 +40,13 @@ class LanguageModel(Protocol):
     """``start`` is the state at the beginning of a sentence; its end is scored as the word ``</s>``."""
 
     order: int
-    start: Hashable
+    start: Any
 
     @property
     def vocabulary(self) -> frozenset[str] | None:
         """The words it knows, <s>, </s> and <unk> among them; None where the file does not tell."""
 
-    def score(self, word: str, state: Hashable) -> tuple[float, Hashable]:
+    def score(self, word: str, state: Any) -> tuple[float, Any]:
         """log10 p(word | state), and the state after the word. A word it does not know counts as ``<unk>``."""
 
     def __contains__(self, word: str) -> bool:
@@ -162,7 +163,7 @@ class _Reader:
         self.path, self.number = path, 0
         compressed = isinstance(getattr(file, "buffer", None), gzip.GzipFile)
         self.bytes = path.stat().st_size * (MOST_COMPRESSED if compressed else 1)
-        self._lines = self._numbered(file)
+        self._lines: Iterator[str] = self._numbered(file)
 
     def read_vocabulary(self) -> frozenset[str]:
         sizes = self._sizes()
@@ -234,13 +235,8 @@ class _Reader:
 
     def _back(self) -> None:
         """Let ``_next`` give the current line again."""
-        current, rest = self._current, self._lines
-
-        def again() -> Iterator[str]:
-            yield current
-            yield from rest
-
-        self._lines = again()
+        assert self._current is not None
+        self._lines = chain([self._current], self._lines)
 
     def _numbered(self, file: IO[str]) -> Iterator[str]:
         while line := file.readline(_LONGEST_LINE):

@@ -110,4 +110,7 @@ def _error_rate(recognizer: Recognizer, references: Mapping[str, str], decoded: 
     """In percent, in the unit and on the phones that the model's tokens are scored in."""
     tokens = recognizer.tokens
     hypotheses = {name: tokens.decode(decoded[name]) for name in references}
-    return count_errors(references, hypotheses, tokens.unit, tokens.scored_phones).error_rate
+    rate = count_errors(references, hypotheses, tokens.unit, tokens.scored_phones).error_rate
+    if rate is None:
+        raise DataError("no utterance has a transcript that counts", todo="prepare the data with their texts")
+    return rate

@@ -59,7 +59,8 @@ def parse(text: str, where: object) -> Graph:
 
 def _tokens(text: str) -> list[str]:
     """Words and braces; within braces a "/" stands alone, whatever it is written against."""
-    tokens, depth = [], 0
+    tokens: list[str] = []
+    depth = 0
     for part in re.split(r"([{}])", text):
         depth += {"{": 1, "}": -1}.get(part, 0)
         tokens += (part.replace("/", " / ") if depth > 0 else part).split()

@@ -131,7 +131,7 @@ def fold_phones(transcripts: Mapping[str, str], phone_set: str | int | None) -> 
         if unknown is not None:
             what = f"'{unknown}' is none of TIMIT's phones in the set of {phone_set} or a finer one"
             raise DataError(what, f"utterance '{identifier}'", "score without a phone set, or correct the label")
-        kept = (folding[label] for label in labels if folding[label] is not None)
+        kept = (target for label in labels if (target := folding[label]) is not None)
         runs = ((label, len(list(run))) for label, run in groupby(kept))
         folded[identifier] = " ".join(" ".join([label] * (1 if label == SILENCE else count)) for label, count in runs)
     return folded

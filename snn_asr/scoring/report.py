@@ -70,7 +70,7 @@ def _summary(result: Score, options: ReportOptions, speakers: Speakers | None) -
     interval = ""
     if result.interval:
         over = f"(95 % bootstrap over {options.resampled}s)"
-        interval = " [{:.2f}, {:.2f}] {}".format(*result.interval, over)
+        interval = f" [{result.interval[0]:.2f}, {result.interval[1]:.2f}] {over}"
     yield f"{result.unit} error rate: {rate}{interval}"
     kinds = f"{total.insertions} insertions, {total.deletions} deletions, {total.substitutions} substitutions"
     yield f"errors: {total.edits} = {kinds}, in {result.wrong_utterances} utterances"
@@ -84,11 +84,11 @@ def _summary(result: Score, options: ReportOptions, speakers: Speakers | None) -
 
 
 def _speaker_table(scores: dict[str, SpeakerScore], unit: str) -> Iterator[str]:
-    rows = [("speaker", "utterances", "wrong", f"{unit}s", "sub", "ins", "del", "error rate")]
+    rows: list[tuple[str, ...]] = [("speaker", "utterances", "wrong", f"{unit}s", "sub", "ins", "del", "error rate")]
     for name, each in scores.items():
         total = each.total
-        numbers = (each.utterances, each.wrong_utterances, total.reference_length)
-        numbers += (total.substitutions, total.insertions, total.deletions)
+        numbers = [each.utterances, each.wrong_utterances, total.reference_length]
+        numbers += [total.substitutions, total.insertions, total.deletions]
         rate = "-" if total.error_rate is None else f"{total.error_rate:.2f} %"
         rows.append((name, *map(str, numbers), rate))
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]

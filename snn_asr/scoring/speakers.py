@@ -71,8 +71,9 @@ def read_speakers(path: str | Path) -> dict[str, str]:
 
 def _json_speakers(path: Path) -> Iterator[tuple[str, str]]:
     for identifier, entry, _where in json_entries(path):
-        if isinstance(entry.get("speaker"), str):
-            yield identifier, entry["speaker"]
+        speaker = entry.get("speaker")
+        if isinstance(speaker, str):
+            yield identifier, speaker
 
 
 def _checked(wanted: list[str], known: dict[str, str], source: str | Path) -> Speakers:

@@ -86,7 +86,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "prepare's corpus": ("prepare", "fsdd", "--data-folder", "BAD", "--output-folder", "new"),
 }
 # Of which a text that is read as it is, or a folder that holds what it should, is no fault.
-GOOD = {("lm's text", "nested deeply"), ("score's subtitles", "empty"), ("train's recipe", "empty"), ("recipes' recipe", "empty")}
+GOOD = {
+    ("lm's text", "nested deeply"), ("score's subtitles", "empty"), ("train's recipe", "empty"),
+    ("recipes' recipe", "empty"),
+}
 
 
 def _command(words: tuple[str, ...], make: Callable[[Path], None]) -> Callable[[World], Outcome]:
