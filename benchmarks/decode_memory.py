@@ -3,8 +3,8 @@
     python benchmarks/decode_memory.py runs/improved_v2 --speech test-folder --json memory.json
 
 Three hours of speech through the batch engine, the event engine and a stream; ten thousand files, most of 1 to 5 s,
-some of 30 s to 10 minutes; a minute of sound at 16001 and at 44101 Hz. The sounds are made of the recordings of a folder,
-with half a second of faint noise between them, in a temporary folder that needs some 3 GB.
+some of 30 s to 10 minutes; a minute of sound at 16001 and at 44101 Hz. The sounds are made of the recordings of a
+folder, with half a second of faint noise between them, in a temporary folder that needs some 3 GB.
 """
 
 from __future__ import annotations
