@@ -18,7 +18,8 @@ def of_recipe(merged: Merged) -> str:
     """The keys of every recipe, then those of the chosen encoder's block: a line a key, by part, columns aligned."""
     rows = [*_rows(), *_block_rows(merged)]
     widths = [min(WIDEST, max(len(row[column]) for _, row in rows)) for column in range(len(HEADINGS) - 1)]
-    lines, before = [], ""
+    lines: list[str] = []
+    before = ""
     for part, row in rows:
         if part != before:
             lines += ["", part] if lines else [part]

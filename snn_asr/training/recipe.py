@@ -24,7 +24,7 @@ import yaml
 from snn_asr.errors import DataError, SnnAsrError, UsageError, unknown_name
 from snn_asr.network import encoders
 from snn_asr.training import config
-from snn_asr.training.config import Config
+from snn_asr.training.config import Config, Key
 from snn_asr.training.recipe_files import ENCODERS, Entry, RecipeFile, encoder_blocks, find, presets, read
 
 PRESET = "preset"  # the override that names one
@@ -113,7 +113,7 @@ class Merged:
             lines += ["", f"# {part.capitalize()}", *written]
         return "\n".join(lines).lstrip("\n") + "\n"
 
-    def _line(self, key: str, known: config.Key | None) -> str:
+    def _line(self, key: str, known: Key | None) -> str:
         entry = self.entries[key]
         pairs = [(_node(key), entry.node)]
         first, *rest = yaml.serialize(

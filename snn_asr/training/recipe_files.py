@@ -162,7 +162,8 @@ def _entries(node: yaml.Node, lines: list[str], first_line: int, path: Path, sou
 
 def _comment(key: yaml.Node, value: yaml.Node, lines: list[str], first_line: int, end: int) -> str:
     """The comment of a key: lines above it at its own indent, behind it, and deeper ones below a value of one line."""
-    line, words = key.start_mark.line, []
+    words: list[str] = []
+    line = key.start_mark.line
     above = line - 1
     indent = " " * key.start_mark.column + "#"
     while above >= first_line and lines[above].startswith(indent):

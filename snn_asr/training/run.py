@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -126,13 +127,13 @@ def _datasets(config: Config, data_folder: Path) -> dict[str, SpeechDataset]:
     check_disjoint(manifests)
     texts = (each.text for each in manifests["train"].values())
     tokens = build_tokens(config.data.tokens, texts, **config.data.token_options)
-    common = {
-        "tokens": tokens, "extractor": FeatureExtractor(config.features),
-        "feature_cache": _feature_cache(config, data_folder),
-    }
-    sets = {split: SpeechDataset(manifests[split].values(), **common) for split in ("dev", "test")}
-    utterances = manifests["train"].values()
-    sets["train"] = SpeechDataset(utterances, speeds=config.augmentation.speeds, seed=config.training.seed, **common)
+    make = partial(
+        SpeechDataset, tokens=tokens, extractor=FeatureExtractor(config.features),
+        feature_cache=_feature_cache(config, data_folder),
+    )
+    sets = {split: make(list(manifests[split].values())) for split in ("dev", "test")}
+    utterances = list(manifests["train"].values())
+    sets["train"] = make(utterances, speeds=config.augmentation.speeds, seed=config.training.seed)
     for split, dataset in sets.items():
         require_recordings(dataset, paths[split])
     require_alignable(sets["train"], paths["train"])  # which for a class means a frame at least

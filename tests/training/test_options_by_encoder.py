@@ -28,7 +28,7 @@ num_layers: 1
 batch_frames: 1000
 """
 # One encoder of each kind in the fast tests, the others in the slow ones.
-FAST = ("improved_v2", "lif", "spiking_lstm", "radlif", "gru")
+FAST = ("improved_v2", "spiking_lstm", "gru")
 EVERY = [
     pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in (*FAST, *ENCODERS.keys() - {*FAST})
 ]
