@@ -102,4 +102,6 @@ def test_data_and_training_alone_import_speechbrain() -> None:
 def test_every_module_can_be_imported(name: str) -> None:
     if any(name.startswith(f"snn_asr.network.kernels.{each}") for each in ("triton", "cuda")):
         pytest.importorskip("triton")
+    if name.startswith("snn_asr.network.kernels.cuda."):
+        pytest.importorskip("cuda.core", reason="the extra 'cuda' is not installed")
     importlib.import_module(name)
