@@ -10,7 +10,7 @@ STAMP := $(VENV)/installed
 INSTALL := -c constraints.txt -e '.[demo,figures,test,dev]'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo fsdd fsdd-augmented encoders isolated an4 bench bench-full bench-streaming test test-faults test-resume fuzz lint clean
+.PHONY: help install demo fsdd fsdd-augmented encoders isolated an4 bench bench-full bench-streaming test test-faults test-resume fuzz sanitize lint clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -83,6 +83,9 @@ test-resume: $(STAMP) ## End a hundred trainings at random moments, go on with t
 
 fuzz: $(STAMP) ## Give every loader damaged files for FUZZ_SECONDS (60) each; only errors for the user may come out
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-60} OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) tests/fuzz
+
+sanitize: $(STAMP) ## Kernels of the GPU under compute-sanitizer (needs a GPU and CUDA's tools)
+	$(BIN)/python benchmarks/gpu_session.py --out results/sanitize sanitizer
 
 test: $(STAMP) ## Run the fast tests (no GPU, no network)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS)

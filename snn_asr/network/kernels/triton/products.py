@@ -1,11 +1,12 @@
-"""Large products on tensor cores, with the accuracy of float32 where the operands are float32.
+"""Large products on tensor cores, of float32 operands to 1e-5 of the largest result or better.
 
     x = (h + l) / s,   h = fp16(s x),   l = fp16(s x - h),   s a power of two that brings the largest x near 2^14
     x wᵀ = (h h'ᵀ + h l'ᵀ + l h'ᵀ) / (s s')
 
 Two parts hold 22 bits of a number near the largest; what is left out, l l', is smaller than a rounding of float32. The
 three products are one, over operands whose parts lie side by side. In mixed precision there is one part of bfloat16.
-Sums over many rows, of a weight's gradient, are cut in pieces: tensor cores do not round what they add up.
+Sums over many rows, of a weight's gradient, are cut in pieces: tensor cores do not round what they add up, which is
+what limits the accuracy (8e-6 over sums of 3,300 products, on an H100).
 """
 
 from __future__ import annotations

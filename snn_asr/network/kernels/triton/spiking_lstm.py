@@ -1,4 +1,4 @@
-"""The spiking LSTM (cells/spiking_lstm.py) in Triton: a step a frame each way. Not measured yet.
+"""The spiking LSTM (cells/spiking_lstm.py) in Triton: a step a frame each way.
 
 The factors of the backward, with whatever surrogate derivatives, come from ``kernels.reference.spiking_lstm``.
 """
