@@ -10,7 +10,7 @@ STAMP := $(VENV)/installed
 INSTALL := -c constraints.txt -e '.[demo,figures,test,dev]'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo fsdd fsdd-augmented encoders isolated an4 bench bench-full bench-streaming test test-faults test-resume fuzz sanitize lint clean
+.PHONY: help install demo fsdd fsdd-augmented encoders isolated an4 bench bench-full bench-streaming test test-faults test-resume fuzz sanitize lint types clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -93,6 +93,9 @@ test: $(STAMP) ## Run the fast tests (no GPU, no network)
 lint: $(STAMP) ## Check the style
 	$(BIN)/ruff check .
 
+types: $(STAMP) ## Check the types (mypy, strict on snn_asr)
+	$(BIN)/mypy
+
 clean: ## Remove the environment, builds and caches (never results/)
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

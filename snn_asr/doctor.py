@@ -45,7 +45,7 @@ class Unfit(Exception):
 
 def examine() -> list[Finding]:
     """All findings. Imports torch and speechbrain, so it takes seconds."""
-    required = [
+    required: list[tuple[str, Callable[[], str]]] = [
         ("python", platform.python_version),
         ("snn-asr", lambda: snn_asr.__version__),
         ("torch", partial(_package, "torch")),
@@ -54,7 +54,9 @@ def examine() -> list[Finding]:
         *((name, partial(_package, name)) for name in PACKAGES),
         ("cpu", _cpu),
     ]
-    optional = [("cuda", _cuda), ("triton", _triton), *((name, partial(_extra, name)) for name in EXTRAS)]
+    optional: list[tuple[str, Callable[[], str]]] = [
+        ("cuda", _cuda), ("triton", _triton), *((name, partial(_extra, name)) for name in EXTRAS),
+    ]
     findings = [_finding(name, True, check) for name, check in required]
     findings += [_finding(f"backend {name}", name not in GPU_BACKENDS, partial(_backend, name)) for name in _backends()]
     return findings + [_finding(name, False, check) for name, check in optional]

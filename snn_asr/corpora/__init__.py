@@ -105,8 +105,9 @@ def _read_mark(output_folder: Path) -> dict | None:
         mark = read_json(path)
     except DataError:
         return None
-    complete = isinstance(mark, dict) and isinstance(mark.get("files"), dict) and "options" in mark
-    return mark if complete else None
+    if not isinstance(mark, dict) or not isinstance(mark.get("files"), dict) or "options" not in mark:
+        return None
+    return mark
 
 
 def _written_files(output_folder: Path) -> dict[str, int]:

@@ -10,7 +10,9 @@ import time
 import urllib.error
 import urllib.request
 import zlib
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn, wrap_file
@@ -61,7 +63,7 @@ def unpack(archive: Path, folder: Path) -> None:
     console = Console(stderr=True)
     try:
         with open(archive, "rb") as plain:
-            source = plain
+            source: AbstractContextManager[Any] = plain
             if console.is_terminal:
                 size = archive.stat().st_size
                 source = wrap_file(plain, size, description=f"Unpacking {archive.name}", console=console)

@@ -172,9 +172,9 @@ def in_threads(
         executor.shutdown(cancel_futures=True)
 
 
-def summary(output_folder: Path, manifests: Iterable[str], measures: Sequence[str]) -> dict[str, dict[str, object]]:
+def summary(output_folder: Path, manifests: Iterable[str], measures: Sequence[str]) -> dict[str, Any]:
     """``measures`` of every manifest."""
-    summaries = {}
+    summaries: dict[str, dict[str, object]] = {}
     for name in manifests:
         entries = list(read_json_object(output_folder / f"{name}.json").values())
         summaries[name] = {measure: _MEASURES[measure](entries) for measure in measures}

@@ -111,11 +111,11 @@ def find_recordings(data_folder: str | Path) -> list[Recording]:
             files = _entries(folder)
             for name, audio in files.items():
                 if match := _SENTENCE.fullmatch(name):
-                    marks = [files.get(f"{match[1]}.{suffix}") for suffix in ("PHN", "WRD")]
-                    if None in marks:
+                    phones, words = (files.get(f"{match[1]}.{suffix}") for suffix in ("PHN", "WRD"))
+                    if phones is None or words is None:
                         lacking.append(str(audio))
                     else:
-                        recordings.append(Recording(part, speaker, match[1], audio, *marks))
+                        recordings.append(Recording(part, speaker, match[1], audio, phones, words))
     if lacking:
         what = f"no .PHN or .WRD beside {len(lacking)} recordings: {listed(lacking, _SHOWN)}"
         raise DataError(what, data_folder, "copy the corpus anew, or take these recordings away")
@@ -172,7 +172,8 @@ def _choose(
     for speaker in sorted({*(named["dev"] or ()), *(named["test"] or ())} - present):
         raise unknown_name("speaker", speaker, present, "corpus timit")
     customary = _customary_speakers(recordings, test_set)
-    dev, test = ({*(customary[split] if named[split] is None else named[split])} for split in ("dev", "test"))
+    wanted = {split: customary[split] if of is None else of for split, of in named.items()}
+    dev, test = ({*wanted[split]} for split in ("dev", "test"))
     if dev & test:
         what = f"speakers both of development and of the test: {listed(sorted(dev & test), _SHOWN)}"
         raise UsageError(what, "corpus timit", "give development_speakers and test_speakers that share none")

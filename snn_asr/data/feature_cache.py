@@ -49,6 +49,7 @@ class CachedFrames:
 
     def __getitem__(self, index: int) -> Tensor:
         shard, name = self._places[index]
+        assert shard.tensors is not None
         return shard.tensors.get_tensor(name)
 
 
@@ -180,7 +181,7 @@ def _source(path: Path) -> list:
 def _folder_name(settings: FeatureSettings, speed: float) -> str:
     # Stacking and normalisation come after the frames that are kept.
     plain = {**settings.to_dict(), "stack": 1, "normalization": "global"}
-    code = [sha256(module.__file__) for module in (audio, sound_file, resampling, features, spectra)]
+    code = [sha256(str(module.__file__)) for module in (audio, sound_file, resampling, features, spectra)]
     kind = _digest([plain, speed, code, torch.__version__, torchaudio.__version__])
     return f"{settings.kind}{settings.size}-speed{speed:g}-{kind[:12]}"
 

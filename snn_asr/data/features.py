@@ -67,6 +67,7 @@ class FeatureStream:
     def __init__(self, extractor: FeatureExtractor) -> None:
         extractor.settings.require_streaming()
         self._extractor = extractor
+        self._samples: np.ndarray
         self._reset()
 
     def accept(self, samples: torch.Tensor) -> torch.Tensor:
@@ -129,6 +130,6 @@ def stack_frames(frames: torch.Tensor, stack: int) -> torch.Tensor:
     return frames[..., : count * stack, :].reshape(*frames.shape[:-2], count, stack * frames.shape[-1])
 
 
-def stacked_length(lengths: int | torch.Tensor, stack: int) -> int | torch.Tensor:
-    """Frames left by ``stack_frames`` of so many frames (a number or a tensor of numbers)."""
-    return lengths // stack
+def stacked_length(frames: int, stack: int) -> int:
+    """Frames left by ``stack_frames`` of so many frames."""
+    return frames // stack

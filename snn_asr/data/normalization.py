@@ -49,8 +49,7 @@ class NormalizationAccumulator:
 
     def __init__(self) -> None:
         self._count: int = 0
-        self._sum: torch.Tensor | float = 0.0
-        self._squares: torch.Tensor | float = 0.0
+        self._sum = self._squares = torch.zeros((), dtype=torch.float64)
 
     def update(self, frames: torch.Tensor) -> None:
         """Add the frames (T, F) of one utterance."""

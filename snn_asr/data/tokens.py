@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from importlib import resources
+from typing import Any
 
 import sentencepiece
 
@@ -245,7 +246,8 @@ def build_tokens(kind: str, texts: Iterable[str], **options: object) -> Tokens:
     """
     if kind not in _KINDS:
         raise unknown_name("kind of tokens", kind, _KINDS)
-    build = _KINDS[kind].build
+    kind_of_tokens: Any = _KINDS[kind]
+    build = kind_of_tokens.build
     valid = [name for name in inspect.signature(build).parameters if name != "texts"]
     for name in options:
         if not valid:

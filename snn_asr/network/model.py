@@ -90,7 +90,7 @@ class AcousticModel(nn.Module):
         return "int8" if self.scales else "float32"
 
     def forward(
-        self, frames: Tensor, lengths: Tensor | Lengths, state: tuple | None = None, normalized: bool = False
+        self, frames: Tensor, lengths: Tensor | Lengths, state: Any = None, normalized: bool = False
     ) -> tuple[Tensor, Tensor, tuple]:
         """Frames (B, T, F) as the extractor gives them, or ``normalized`` (and perhaps augmented) already; lengths
         (B,) frames.

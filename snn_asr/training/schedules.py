@@ -72,4 +72,5 @@ class Halving:
     _NAMES = ("hyperparam_value", "metric_values", "current_patient")
 
 
-SCHEDULES = {"warm_cool": WarmCool, "halving": Halving}  # config.py has their names
+# config.py has their names.
+SCHEDULES: dict[str, type[WarmCool] | type[Halving]] = {"warm_cool": WarmCool, "halving": Halving}

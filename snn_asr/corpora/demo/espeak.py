@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy
 
@@ -70,7 +71,7 @@ def synthesise(words: list[str], voice: str, *, rate: int, pitch: int, pitch_ran
     """
     installed = installation()
     installed.check_voice(voice)
-    request = {"library": str(installed.library), "data": str(installed.data), "voice": voice}
+    request: dict[str, Any] = {"library": str(installed.library), "data": str(installed.data), "voice": voice}
     request |= {"text": _WORD_SEPARATOR.join(words), "rate": rate, "pitch": pitch, "range": pitch_range}
     answer = _run_worker(request)
     header, _, pcm = answer.partition(b"\n")

@@ -13,6 +13,7 @@ import ctypes
 import json
 import os
 import sys
+from typing import Any
 
 _OUTPUT_SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT: AUDIO_OUTPUT_SYNCHRONOUS
 _INITIALIZE_PHONEME_EVENTS, _INITIALIZE_DONT_EXIT = 0x0001, 0x8000
@@ -49,7 +50,7 @@ class _Event(ctypes.Structure):
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(_Event))
 
 
-def _collector(pcm: bytearray, events: list[list]) -> ctypes._CFuncPtr:
+def _collector(pcm: bytearray, events: list[list]) -> Any:
     """The callback espeak-ng calls with each stretch of samples and the events that fall in it."""
 
     @_Callback
@@ -81,7 +82,8 @@ def speak(request: dict) -> tuple[int, list[list], bytes]:
         sys.exit(f"espeak-ng has no voice '{request['voice']}'")
     for name, number in _PARAMETERS.items():
         library.espeak_SetParameter(number, request[name], 0)
-    pcm, events = bytearray(), []
+    pcm = bytearray()
+    events: list[list] = []
     collect = _collector(pcm, events)
     library.espeak_SetSynthCallback(collect)
     text = request["text"].encode()

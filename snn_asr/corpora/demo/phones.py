@@ -66,7 +66,8 @@ def segments(speech: Speech, accent: str) -> list[Segment]:
         bounds = numpy.linspace(phoneme.start, sound_end, len(labels) + 1).round().astype(int).tolist()
         result += [Segment(*each, phoneme.word) for each in zip(labels, bounds[:-1], bounds[1:], strict=True)]
         if sound_end < end:
-            result.append(Segment(gap_label, sound_end, end, None if gap_label == _PAUSE else following.word))
+            next_word = None if gap_label == _PAUSE or following is None else following.word
+            result.append(Segment(gap_label, sound_end, end, next_word))
     return result
 
 

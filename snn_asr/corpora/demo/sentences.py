@@ -10,6 +10,7 @@ import hashlib
 import random
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 DIGITS = "zero one two three four five six seven eight nine".split()
 # Names are spelled with letters that are told apart easily: of b, c, d, e, g, p, t, v, z only e, of m and n only n.
@@ -58,7 +59,9 @@ def vocabulary() -> frozenset[str]:
 
 def draw(generator: random.Random, count: int, held_out: bool) -> list[Sentence]:
     """Draw ``count`` sentences, all of them held out from training or none: splits share words, never sentences."""
-    sentences, drawn, uses = [], set(), Counter()
+    sentences: list[Sentence] = []
+    drawn: set[Any] = set()
+    uses: Counter[str] = Counter()
     while len(sentences) < count:
         kind = generator.choices(KINDS, _KIND_WEIGHTS)[0]
         candidates = [Sentence(kind, tuple(_draw_words(generator, kind))) for _ in range(_CANDIDATES)]
