@@ -106,6 +106,7 @@ class RecognizerBrain(speechbrain.Brain):
     def on_stage_start(self, stage: speechbrain.Stage, epoch: int | None = None) -> None:
         self._loss = RunningLoss(self.device)
         if stage == TRAIN:
+            assert epoch is not None
             self._started = self._ready = time.monotonic()
             self._waiting_seconds = 0.0
             if processes.world() > 1:
@@ -126,7 +127,8 @@ class RecognizerBrain(speechbrain.Brain):
         frames = frames.to(self.model.head.weight.dtype)
         model = self.modules["model"] if stage == TRAIN else self.model  # which may be wrapped for several processes
         recorded = stage != TRAIN or self.penalty  # nobody else asks what the layers did
-        with record_layers(self.model.encoder) if recorded else nullcontext([]) as records:
+        recording: Any = record_layers(self.model.encoder) if recorded else nullcontext([])
+        with recording as records:
             logits, _, _ = model(frames, lengths, normalized=True)
         steps = lengths.divided(self.model.settings.features.stack)
         return Predictions(logits.to(frames.dtype), steps, list(records), batch)
@@ -242,6 +244,7 @@ class RecognizerBrain(speechbrain.Brain):
         self._counts, self._operations = sum(counts, ErrorCounts()), sum(operations, OperationCount())
         self.training_seconds += time.monotonic() - self._started
         error_rate = self._counts.error_rate
+        assert epoch is not None
         self.epoch = epoch
         better = (error_rate, loss) < (self.best["error_rate"], self.best["loss"])
         if better and self.pruning.complete(self.optimizer_step):
@@ -249,7 +252,7 @@ class RecognizerBrain(speechbrain.Brain):
             self.best = {"epoch": epoch, "error_rate": error_rate, "loss": loss, "weights": weights}
         ranges, rate = self._ranges(), self.optimizer.param_groups[0]["lr"]
         self.averaged.swap_out()
-        self.schedule.on_epoch(self.optimizer, error_rate)
+        self.schedule.on_epoch(self.optimizer, math.inf if error_rate is None else error_rate)
         row = {
             "epoch": epoch, "train_loss": self._train_loss, "dev_loss": loss, "dev_error_rate": error_rate,
             "learning_rate": rate, "density": self._operations.density,
@@ -267,7 +270,7 @@ class RecognizerBrain(speechbrain.Brain):
 
     def _ranges(self) -> list[float]:
         leaves = (each for layer in self.model.encoder.layers for each in directions(layer))
-        return [each.tracker.value() for each in leaves if getattr(each, "tracker", None) is not None]
+        return [each.tracker.value() for each in leaves if each.tracker is not None]
 
     def _save(self, row: dict[str, Any]) -> None:
         self._rows.append(row)

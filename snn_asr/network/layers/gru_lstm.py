@@ -66,7 +66,7 @@ class GruLstmLayer(Layer):
             y = lengths.without_padding(self.recurrence(x)[0])
         else:
             y, after = self._packed(x, lengths, state)
-        y = y.to(self.recurrence.weight_ih_l0.dtype)  # in mixed precision torch's LSTM sends what it multiplies
+        y = y.to(self.core_weights()[0].dtype)  # in mixed precision torch's LSTM sends what it multiplies
         return drop_units(y, self.dropout, self.training), after
 
     def _packed(self, x: Tensor, lengths: Lengths, state: CellState) -> tuple[Tensor, CellState]:
