@@ -78,7 +78,7 @@ class NgramModel:
                 return total + self._unknown_log10, ()
             total += self.backoffs.get(context, 0.0)
             context = context[1:]
-        return total + self.probabilities[(*context, word)], self._state((*context, word))
+        return total + self.probabilities[context + (word,)], self._state((*context, word))
 
     def _state(self, ngram: Ngram) -> Ngram:
         """The longest end of the n-gram that may be the context of another."""
