@@ -80,6 +80,19 @@ def _seconds() -> Kind:
     return Kind("[shortest, longest] seconds, from 0.02 to 600", convert)
 
 
+def _token_options() -> Kind:
+    """Options by name, those of known types checked; which of them the chosen tokens have is known to these."""
+    kinds = {"vocabulary_size": whole(2, 1 << 20), "algorithm": one_of(("unigram", "bpe"))}
+    given = mapping("options of the tokens by name, such as {vocabulary_size: 256}")
+
+    def convert(value: Any) -> dict[str, Any]:
+        options = given.convert(value)
+        known = kinds.keys() & options.keys()
+        return options | {name: kinds[name].read(f"token_options: {name}", options[name]) for name in known}
+
+    return Kind(given.words, convert)
+
+
 def _feature_cache() -> Kind:
     def convert(value: Any) -> str:
         if value is None or (isinstance(value, str) and value):
@@ -105,7 +118,7 @@ class DataConfig:
     )
     tokens: str = _key("characters", one_of(tokens.KINDS), "what the network spells")
     token_options: dict[str, Any] = field(default_factory=dict, metadata={
-        "default": {}, "kind": mapping("options of the tokens by name, such as {vocabulary_size: 256}"),
+        "default": {}, "kind": _token_options(),
         "help": "vocabulary_size and algorithm of sentencepiece, phone_set of phones",
     })
     feature_cache: str = _key(

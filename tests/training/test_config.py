@@ -58,6 +58,19 @@ def test_numbers_are_read_as_what_they_are():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        ({"vocabulary_size": "x"}, "token_options: vocabulary_size: 'x'; must be a whole number"),
+        ({"vocabulary_size": 1.5}, "token_options: vocabulary_size: 1.5"),
+        ({"algorithm": 3}, "token_options: algorithm '3'; choose from: bpe, unigram"),
+    ],
+)
+def test_options_of_the_tokens_are_checked_too(options, words):
+    with pytest.raises(UsageError, match=words):
+        Config.read({"token_options": options})
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
         ({"bits": "x"}, "bits: 'x'; must be a whole number"),
         ({"bits": 1}, "bits"),
         ({"fixed_range": float("nan")}, "fixed_range: nan; must be a number"),
