@@ -86,7 +86,7 @@ class _LowPass(torch.autograd.Function):
         return result
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor):
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         events, lengths, coefficient, start, result = ctx.saved_tensors
         learned = ctx.needs_input_grad[1]
         to_events = torch.empty_like(events)

@@ -12,7 +12,7 @@ what limits the accuracy (8e-6 over sums of 3,300 products, on an H100).
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import triton
@@ -139,14 +139,14 @@ def worth_splitting(rows: int, *sizes: int) -> bool:
 
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, inputs: Tensor, weights: Tensor, kind: torch.dtype) -> Tensor:
+    def forward(ctx: Any, inputs: Tensor, weights: Tensor, kind: torch.dtype) -> Tensor:
         left = split(inputs, kind)
         ctx.save_for_backward(left.values, left.back, weights)
         ctx.kind, ctx.padded, ctx.size = kind, left.padded, inputs.shape[1]
         return product(left, split(weights, kind, weights=True))
 
     @staticmethod
-    def backward(ctx, gradient: Tensor):
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         values, back, weights = ctx.saved_tensors
         to_inputs = to_weights = None
         left = split(gradient, ctx.kind)
