@@ -1,0 +1,52 @@
+"""Compiled kernels are kept where numba would keep them, or else in a folder that nobody else can write to."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from snn_asr import kernel_cache
+from snn_asr.kernel_cache import VARIABLE, provide_kernel_cache
+
+
+@pytest.fixture(autouse=True)
+def nowhere_to_write(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither the installation nor the home folder can be written; ``tmp_path`` is the temporary folder."""
+    writable = kernel_cache._writable
+    monkeypatch.setattr(kernel_cache, "_writable", lambda folder: tmp_path in folder.parents and writable(folder))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv(VARIABLE, "")
+
+
+def test_a_temporary_folder_of_the_users_own_is_taken_and_told(tmp_path, caplog):
+    caplog.set_level("INFO", "snn_asr")
+    for _ in range(2):  # the second call finds the variable set, as processes started later do
+        provide_kernel_cache()
+    folder = Path(os.environ[VARIABLE])
+    assert folder.parent == tmp_path and stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert len(caplog.records) == 1 and str(folder) in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["open to all", "a link", "a file"])
+def test_a_folder_that_others_may_have_prepared_is_not_taken(kind, tmp_path):
+    prepared = tmp_path / f"snn-asr-kernels-{os.getuid()}"
+    if kind == "open to all":
+        prepared.mkdir()
+        prepared.chmod(0o777)
+    elif kind == "a link":
+        (tmp_path / "elsewhere").mkdir()
+        prepared.symlink_to(tmp_path / "elsewhere")
+    else:
+        prepared.write_text("")
+    provide_kernel_cache()
+    assert Path(os.environ[VARIABLE]) != prepared and Path(os.environ[VARIABLE]).parent == tmp_path
+
+
+def test_a_place_that_can_be_written_is_left_to_numba(tmp_path, monkeypatch):
+    monkeypatch.setattr(kernel_cache, "_beside_the_code", lambda: tmp_path / "code" / "__pycache__")
+    provide_kernel_cache()
+    assert os.environ[VARIABLE] == ""
