@@ -139,7 +139,7 @@ def test_compare_prints_a_table_or_json(run, tone_run, gru_run):
     code, out, errors = run("compare", tone_run, gru_run, "--json")
     rows = json.loads(out)
     assert (code, errors, [row["encoder"] for row in rows]) == (0, [], ["improved_v2", "gru"])
-    assert rows[1]["macs_ratio_to_baseline"] == 1 and rows[1]["p_value"] is None and rows[0]["p_value"] > 0
+    assert rows[1]["macs_ratio_to_baseline"] == 1 and [row["p_value"] for row in rows] == [None, None]  # of one seed
     code, out, errors = run("compare", tone_run, gru_run)
     assert (code, errors) == (0, []) and "improved_v2" in out and "Test results" in out
 

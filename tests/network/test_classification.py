@@ -26,7 +26,7 @@ REPLACED = {
     "    stack: 3\n": "    stack: 1\n    segments: 4\n",
     "num_layers: 2\n": "num_layers: 1\ntask: classification\nmanifests: single_\n",
     "hidden_size: 32\n": "hidden_size: 12\n",
-    "epochs: 18\npatience: 18\nbatch_frames: 120\n": "epochs: 4\npatience: 4\nbatch_frames: 16\n",
+    "epochs: 26\npatience: 26\nbatch_frames: 120\n": "epochs: 4\npatience: 4\nbatch_frames: 16\n",
 }
 
 
