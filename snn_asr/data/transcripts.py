@@ -80,22 +80,19 @@ def _add(transcripts: Transcripts, utterances: Iterable[Utterance]) -> None:
 
 
 def _read_folder(folder: Path, unit: str, side: str) -> Transcripts:
-    files = sorted(_files(folder))
+    found = sorted(_files(folder))
+    failures = {path: count for path in found if (count := _failures(path)) is not None}
+    files = [path for path in found if path not in failures]
     suffix = next((each for each in FOLDER_SUFFIXES if any(path.suffix == each for path in files)), None)
     transcripts = Transcripts(suffix in MARKED_SUFFIXES)
-    read = []
-    for path in files:
-        if path.suffix != suffix:
-            continue
-        failures = _failures(path)
-        if failures is not None:
-            transcripts.notes.append(f"{path}: no transcript, but a list of {failures} inputs that failed")
-            continue
-        read.append(path)
+    for path, count in failures.items():
+        transcripts.notes.append(f"{path}: no transcript, but a list of {count} inputs that failed")
+    read = [path for path in files if path.suffix == suffix]
+    for path in read:
         _add(transcripts, _read_one(path, folder, unit, side))
     whole = {path.with_suffix("") for path in read}
     others = [each for each in files if each.suffix in FOLDER_SUFFIXES and each.suffix != suffix]
-    others = [each for each in others if each.with_suffix("") not in whole and _failures(each) is None]
+    others = [each for each in others if each.with_suffix("") not in whole]
     if others:
         more = ", ..." if len(others) > _SHOWN else ""
         names = ", ".join(str(each.relative_to(folder)) for each in others[:_SHOWN]) + more

@@ -29,7 +29,8 @@ class ReportOptions:
 
 
 def to_json(result: Score, options: ReportOptions, speakers: Speakers | None = None) -> dict[str, Any]:
-    """The counts are named by the unit (``words``, ``phones``, ``characters``); ``interval`` is in percent."""
+    """The counts are named by the unit (``words``, ``phones``, ``characters``); ``interval`` is in percent, and
+    ``worst`` are the utterances with the most errors."""
     value: dict[str, Any] = {
         "unit": result.unit, "interval": result.interval, "bootstrap": options.resampled,
         **_counts(result.total, result.unit), "utterances": len(result.utterances),
@@ -46,6 +47,9 @@ def to_json(result: Score, options: ReportOptions, speakers: Speakers | None = N
         value["confusions"] = [
             {"reference": expected, "hypothesis": found, "count": count} for (expected, found), count in frequent
         ]
+    if options.errors:
+        worst = {each: result.utterances[each] for each in result.worst(options.errors)}
+        value["worst"] = [{"utterance": name, **_counts(counts, result.unit)} for name, counts in worst.items()]
     return value
 
 

@@ -82,7 +82,8 @@ class RunFolder:
             self.path.rmdir()
 
     def _refuse_foreign(self, data_folder: Path | None) -> None:
-        """Raise UsageError where something would be overwritten that no training has written."""
+        """Raise UsageError where something would be overwritten that no training has written, DataError where a
+        run.json cannot be read and so does not tell."""
         with describing(self.path, _TODO):
             if data_folder is not None and self.path.resolve() == data_folder.resolve():
                 raise UsageError("is the data folder, whose manifests would be overwritten", self.path, _TODO)
@@ -95,10 +96,7 @@ class RunFolder:
 
     def _marked(self) -> bool:
         """Whether run.json is a training's."""
-        try:
-            return _IDENTITY in read_json_object(self.path / MARK)
-        except DataError:
-            return False
+        return os.path.lexists(self.path / MARK) and _IDENTITY in read_json_object(self.path / MARK)
 
     def _is_own(self, name: str) -> bool:
         """Whether a file in a marked folder is a training's by its content; checkpoints and models tell that

@@ -47,7 +47,9 @@ def test_json(files):
     value = json.loads(result.stdout)
     low, high = value.pop("interval")
     assert 0 <= low < value["error_rate"] < high
-    confusions = value.pop("confusions")
+    confusions, worst = value.pop("confusions"), value.pop("worst")
+    assert [(each["utterance"], each["words"], each["substitutions"]) for each in worst][0] == ("u1", 3, 1)
+    assert {each["utterance"] for each in worst} == {"u1", "u2", "u3"}
     assert value == {
         "unit": "word",
         "bootstrap": "utterance",
