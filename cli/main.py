@@ -47,10 +47,10 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; an error has then been printed as one line on stderr."""
     words, debug = _take_debug(arguments)
     log_to_stderr(logging.DEBUG if debug else logging.INFO)
-    provide_kernel_cache()
     error: BaseException | None = None
     code = 0
     try:
+        provide_kernel_cache()
         code = _invoke(words or ["--help"])
     except (Exception, KeyboardInterrupt) as raised:
         error = raised

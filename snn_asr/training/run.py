@@ -70,6 +70,7 @@ def train(
             with processes.main_first():
                 run = _begin(merged, config, data_folder, folder, device, resume)
                 if folder.finished:
+                    folder.tidy()
                     log.info("%s: already trained, nothing to do", output_folder)
                     return output_folder
                 _seed_everything(config.training.seed)

@@ -184,4 +184,10 @@ class RunFolder:
     def write_test(self, transcripts: Mapping[str, Any]) -> None:
         """The decoded test set: the last that is written of a run."""
         write_json(self.path / TEST, transcripts)
-        self.checkpoints.remove_previous()
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove what a whole run needs no longer: also by the call that finds it whole, for the one before may have
+        been stopped just there."""
+        if processes.is_main():
+            self.checkpoints.remove_previous()
