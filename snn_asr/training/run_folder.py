@@ -128,7 +128,7 @@ class RunFolder:
             return
         if self._started:
             self._refuse_another(read_json_object(self.path / MARK))
-        if not self._marked() or read_json_object(self.path / MARK) != self._mark:
+        if not os.path.lexists(self.path / MARK) or read_json_object(self.path / MARK) != self._mark:
             write_json(self.path / MARK, self._mark)
 
     def _refuse_another(self, found: Mapping[str, Any]) -> None:
