@@ -57,7 +57,7 @@ def decode(
     write to one folder at the same time.
     """
     from snn_asr.decoding.writers import FORMATS, render
-    from snn_asr.errors import PartialFailure, UsageError, unknown_name
+    from snn_asr.errors import UsageError, unknown_name
     from snn_asr.sharding import Shard
 
     part = None if shard is None else Shard.parse(shard)
@@ -73,6 +73,7 @@ def decode(
         if value is not None and lm is None:
             raise UsageError("there is no language model", option, "give --lm")
 
+    from snn_asr.cli.failures import raise_for, show_failed
     from snn_asr.decoding.beam import BeamSettings
     from snn_asr.decoding.endpointing import EndpointSettings
     from snn_asr.decoding.files import decode_files
@@ -98,11 +99,8 @@ def decode(
         typer.echo(text, nl=False)
 
     def failed(message: str) -> None:
-        typer.echo(f"failed: {message}", err=True)
+        show_failed([message])
 
     outcome = decode_files(recognizer, found, chosen, output_folder, show, failed, part)
     typer.echo(outcome.line() if part is None else f"shard {part}: {outcome.line()}", err=True)
-    if outcome.errors:
-        raise PartialFailure(
-            f"{len(outcome.errors)} of {outcome.inputs} inputs failed", todo="see the lines above; the rest is written"
-        )
+    raise_for(len(outcome.errors), outcome.inputs, "the rest is written")

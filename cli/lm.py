@@ -78,7 +78,7 @@ def _texts(source: str, data_folder: Path | None, tokens: Tokens | None) -> Iter
     if path.is_dir():
         path = find_manifests(path, prefix)["train"]
     if path.suffix == ".json":
-        for each in read_manifest(path).values():
+        for each in read_manifest(path, audio_needed=False).values():
             yield " ".join(each.text.split()) if tokens is None else tokens.transcript(each)
         return
     if path.suffix.lower() in TRANSCRIPTS:

@@ -23,11 +23,12 @@ def profile(
     """Count operations, sparsity and footprint; measure speed."""
     import sys
 
+    from snn_asr.cli.failures import raise_for, show_failed
     from snn_asr.decoding.named_files import find_files
     from snn_asr.decoding.recognizer import EVENT, Recognizer
     from snn_asr.decoding.stream import use_one_core
     from snn_asr.efficiency import profile
-    from snn_asr.errors import DataError, PartialFailure
+    from snn_asr.errors import DataError
     from snn_asr.processes import choose_device
 
     if engine == EVENT:
@@ -41,8 +42,7 @@ def profile(
         typer.echo(f"passed over: {path}: {why}", err=True)
     if errors and not paths:
         raise next(iter(errors.values()))
-    for error in errors.values():
-        typer.echo(f"failed: {' '.join(str(error).split())}", err=True)
+    show_failed(errors.values())
     if engine == EVENT:
         from snn_asr.efficiency import stream_profile
 
@@ -55,6 +55,4 @@ def profile(
         result["authors_macs_per_second"] = authors_macs_per_second(recognizer.model, result)
         text = profile.describe(result)
     typer.echo(json.dumps(result, indent=2) if as_json else text)
-    if errors:
-        what = f"{len(errors)} of {len(errors) + len(paths)} inputs failed"
-        raise PartialFailure(what, todo="see the lines above; the others are profiled")
+    raise_for(len(errors), len(errors) + len(paths), "the others are profiled")

@@ -37,7 +37,9 @@ def tune(
     """Find the weight of a language model and the insertion bonus.
 
     A grid is decoded on the development data, and on nothing else. The last line are the best options for decode.
+    Recordings that cannot be read are reported and left out (exit code 3).
     """
+    from snn_asr.cli.failures import raise_for, show_failed
     from snn_asr.data.manifest import find_manifests, read_manifest
     from snn_asr.decoding import tuning
     from snn_asr.decoding.recognizer import Recognizer
@@ -45,23 +47,18 @@ def tune(
 
     tried = _numbers(weights, "--weights") or tuning.WEIGHTS
     bonuses_tried = _numbers(bonuses, "--bonuses") or tuning.BONUSES
-    utterances = read_manifest(find_manifests(data_folder, manifests)["dev"])
+    utterances = read_manifest(find_manifests(data_folder, manifests)["dev"], audio_needed=False)
     recognizer = Recognizer(model, choose_device(device))
     result = tuning.tune(recognizer, utterances, lm, beam, tried, bonuses_tried, lm_unit)
+    show_failed(result.failed.values())
     flags = ["--beam", str(beam), "--lm", str(lm), *([] if lm_unit == "auto" else ["--lm-unit", lm_unit])]
     flags += ["--lm-weight", f"{result.best.language_weight:g}", "--insertion-bonus"]
     flags.append(f"{result.best.insertion_bonus:g}")
     if as_json:
         typer.echo(json.dumps(_as_json(result, flags), indent=2))
-        return
-    from snn_asr.reports.table import print_table
-
-    rates = f"best {result.best.error_rate:.2f}, greedy {result.greedy:.2f}"
-    typer.echo(f"{result.unit} error % of {result.utterances} development utterances: {rates}")
-    print_table(_table(result))
-    for name in result.at_an_edge:
-        typer.echo(f"the best {name} is at the end of the grid: try values beyond it too", err=True)
-    typer.echo(shlex.join(flags))
+    else:
+        _show(result, flags)
+    raise_for(len(result.failed), len(utterances), "the grid is of the others")
 
 
 def _numbers(words: str | None, option: str) -> list[float]:
@@ -77,11 +74,23 @@ def _numbers(words: str | None, option: str) -> list[float]:
     return numbers
 
 
+def _show(result: Tuning, flags: list[str]) -> None:
+    """The table for people, what to try next, and the best options."""
+    from snn_asr.reports.table import print_table
+
+    rates = f"best {result.best.error_rate:.2f}, greedy {result.greedy:.2f}"
+    typer.echo(f"{result.unit} error % of {result.utterances} development utterances: {rates}")
+    print_table(_table(result))
+    for name in result.at_an_edge:
+        typer.echo(f"the best {name} is at the end of the grid: try values beyond it too", err=True)
+    typer.echo(shlex.join(flags))
+
+
 def _as_json(result: Tuning, flags: list[str]) -> dict:
     points = [vars(each) for each in result.points]
     return {
         "unit": result.unit, "utterances": result.utterances, "greedy": result.greedy, "best": vars(result.best),
-        "points": points, "flags": flags,
+        "points": points, "flags": flags, "failed": {name: str(error) for name, error in result.failed.items()},
     }
 
 

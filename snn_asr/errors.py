@@ -10,8 +10,12 @@ from __future__ import annotations
 
 import difflib
 import errno
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class SnnAsrError(Exception):
@@ -76,6 +80,29 @@ def listed(names: Sequence[str], limit: int) -> str:
     """The first ``limit`` names apart by commas, and how many more there are."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return f"{', '.join(names[:limit])}{more}"
+
+
+def of_every(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """``function`` of every item, for work that needs all of them.
+
+    What is wrong with one item does not keep the others from being tried: where some raise a DataError, one DataError
+    names all of these at the end.
+    """
+    results, errors = [], []
+    for each in items:
+        try:
+            results.append(function(each))
+        except DataError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0] if len(errors) == 1 else unusable([f"{each.where}: {each.what}" for each in errors])
+    return results
+
+
+def unusable(problems: Sequence[str]) -> DataError:
+    """The error about several recordings, of each of which a text says which it is and what is wrong with it."""
+    recordings = "recording" if len(problems) == 1 else f"{len(problems)} recordings"
+    return DataError(f"{recordings} cannot be used: {listed(problems, limit=20)}", todo="restore what is named")
 
 
 # What to do about an OSError, by its number.

@@ -18,7 +18,7 @@ from rich.progress import track
 
 from snn_asr.corpora import MARK_NAME, already_prepared, discard_prepared, mark_prepared
 from snn_asr.data.manifest import Utterance, write_manifest
-from snn_asr.errors import DataError, UsageError, listed
+from snn_asr.errors import DataError, UsageError, unusable
 from snn_asr.files import append_json_line, read_json_object, remove_leftovers
 from snn_asr.sharding import Shard, mend_journal, read_journal
 
@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 
 SHARDS = ".prepare-shards"
 _CLAIM = "manifests-claimed"
-_SHOWN = 5
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 # Of all entries of a manifest.
@@ -132,8 +131,7 @@ class Preparation:
                 log.warning("%s; left out", errors[-1])
                 yield rank, None
         if errors and not self.leave_out_unreadable:
-            what = f"{len(errors)} recordings cannot be used: {listed(errors, _SHOWN)}"
-            raise DataError(what, todo="restore them and prepare again")
+            raise unusable(errors)
 
     def _finish(self, output_folder: Path, sizes: dict[str, int], utterances: dict[int, Utterance | None]) -> None:
         in_order = (utterances[rank] for rank in range(len(utterances)))

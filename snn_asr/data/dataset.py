@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from snn_asr.data.manifest import Utterance
 from snn_asr.data.normalization import Normalization, NormalizationAccumulator, normalize_alone
 from snn_asr.data.resampling import change_speed, speed_ratio
 from snn_asr.data.tokens import Tokens
-from snn_asr.errors import DataError, listed
+from snn_asr.errors import DataError, listed, of_every
 
 CACHE_BYTES = 2 << 30
 _TOLERANCE, _TOLERANCE_SECONDS = 0.01, 0.15  # by which a duration may be off: rounded, or told by a lossy codec
@@ -128,10 +128,14 @@ class SpeechDataset(Dataset[tuple[Utterance, Tensor, Tensor]]):
         """By speaker, of those who have a frame at all."""
         if speed not in self._speakers:
             speakers: dict[str, NormalizationAccumulator] = {}
-            for index, utterance in enumerate(self.utterances):
+
+            def add(index: int) -> None:
                 frames = self._plain_frames(index, speed)
                 if len(frames):
-                    speakers.setdefault(utterance.speaker, NormalizationAccumulator()).update(frames)
+                    speaker = self.utterances[index].speaker
+                    speakers.setdefault(speaker, NormalizationAccumulator()).update(frames)
+
+            of_every(add, range(len(self)))
             self._speakers[speed] = {name: each.finish() for name, each in speakers.items()}
         return self._speakers[speed]
 
@@ -147,11 +151,20 @@ class SpeechDataset(Dataset[tuple[Utterance, Tensor, Tensor]]):
         return [self.extractor.frame_count(math.ceil(samples / ratio)) for samples in whole]
 
     def normalization(self) -> Normalization:
-        """Global statistics over the frames of all utterances at their own speed."""
+        """Global statistics over the frames of all utterances at their own speed. Raises as ``check_recordings``."""
         accumulator = NormalizationAccumulator()
-        for index in range(len(self)):
-            accumulator.update(self.frames(index))
+        self._visit(accumulator.update)
         return accumulator.finish()
+
+    def check_recordings(self) -> None:
+        """Make the frames of all utterances. Raises one DataError that names every recording which cannot be read, or
+        does not last as long as its manifest says."""
+        self._visit(lambda frames: None)
+
+    def _visit(self, take: Callable[[Tensor], None]) -> None:
+        if self.extractor.settings.normalization == SPEAKER:
+            self._speaker_statistics(1.0)  # which every frame needs: what is wrong is told here, not of each of them
+        of_every(lambda index: take(self.frames(index)), range(len(self)))
 
     def unalignable(self) -> list[str]:
         """A line for each utterance whose target needs more stacked frames than it has at the highest speed."""

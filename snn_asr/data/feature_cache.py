@@ -30,7 +30,7 @@ from torch import Tensor
 
 from snn_asr.data import audio, features, resampling, sound_file, spectra
 from snn_asr.data.feature_settings import FeatureSettings
-from snn_asr.errors import DataError
+from snn_asr.errors import DataError, of_every
 from snn_asr.files import locked, sha256, write_bytes
 
 CHECKSUMS = "checksums"
@@ -149,7 +149,7 @@ class _Shard:
                 return False
             for left_by_a_killed_process in self.path.parent.glob(f".{self.path.stem}-*"):
                 left_by_a_killed_process.unlink(missing_ok=True)
-            tensors = {str(position): compute(index) for position, index in enumerate(self.indices)}
+            tensors = {str(position): frames for position, frames in enumerate(of_every(compute, self.indices))}
             content = safetensors.torch.save(tensors, {CHECKSUMS: _checksums(tensors)})
             try:
                 write_bytes(self.path, content)

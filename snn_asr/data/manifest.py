@@ -36,11 +36,12 @@ class Utterance:
     phones: tuple[tuple[str, float], ...] | None = None
 
 
-def read_manifest(path: str | Path) -> dict[str, Utterance]:
+def read_manifest(path: str | Path, audio_needed: bool = True) -> dict[str, Utterance]:
     """Utterances by id, in the order of the file.
 
     Raises one DataError that lists everything wrong: keys missing or of a wrong type, durations that are not positive
-    or longer than a day, phones not in order, audio files that do not exist, or no utterance at all.
+    or longer than a day, phones not in order, audio files that do not exist (unless they are not ``audio_needed``, or
+    the caller tells of them one by one), or no utterance at all.
     """
     path = Path(path)
     entries = read_json(path)
@@ -48,7 +49,8 @@ def read_manifest(path: str | Path) -> dict[str, Utterance]:
         raise DataError("not a manifest: expected an object from utterance id to utterance", path, _PREPARE)
     if not entries:
         raise DataError("no utterances", path, _PREPARE)
-    problems = [f"{name}: {problem}" for name, entry in entries.items() for problem in _problems(entry, path.parent)]
+    audio_folder = path.parent if audio_needed else None
+    problems = [f"{name}: {problem}" for name, entry in entries.items() for problem in _problems(entry, audio_folder)]
     if problems:
         shown = problems[:_SHOWN_PROBLEMS]
         if len(problems) > len(shown):
@@ -103,7 +105,8 @@ def find_manifests(folder: str | Path, prefix: str = "") -> dict[str, Path]:
     return found | {split: path for split, path in named.items() if split not in found}
 
 
-def _problems(entry: object, folder: Path) -> Iterator[str]:
+def _problems(entry: object, audio_folder: Path | None) -> Iterator[str]:
+    """What is wrong with an entry; without ``audio_folder`` its audio file is not looked for."""
     if not isinstance(entry, dict):
         yield f"expected an object, found {type(entry).__name__}"
         return
@@ -114,8 +117,8 @@ def _problems(entry: object, folder: Path) -> Iterator[str]:
             yield f"{key} must be a text, found {type(entry[key]).__name__}"
     if "duration" in entry and not _is_time(entry["duration"]):
         yield f"duration must be a positive number of seconds, at most a day, found {_shortened(entry['duration'])}"
-    if isinstance(entry.get("wav"), str) and not os.path.isfile(folder / entry["wav"]):
-        yield f"no audio file {folder / entry['wav']}"
+    if audio_folder and isinstance(entry.get("wav"), str) and not os.path.isfile(audio_folder / entry["wav"]):
+        yield f"no audio file {audio_folder / entry['wav']}"
     if entry.get("phones") is not None:
         yield from _phone_problems(entry["phones"])
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from snn_asr.data.batches import by_length
 from snn_asr.data.manifest import Utterance
 from snn_asr.decoding.beam import AUTO, BeamDecoder, BeamSettings, search
 from snn_asr.decoding.greedy import merge_repeats
 from snn_asr.decoding.recognizer import Recognizer
-from snn_asr.errors import DataError, UsageError
+from snn_asr.errors import DataError, SnnAsrError, UsageError, as_user_error
 from snn_asr.scoring.error_rates import count_errors
 
 log = logging.getLogger(__name__)
@@ -36,12 +37,16 @@ class Point:
 
 @dataclass(frozen=True)
 class Tuning:
-    """All points of a grid; ``greedy`` is the error rate in percent without beam and language model."""
+    """All points of a grid; ``greedy`` is the error rate in percent without beam and language model.
+
+    ``failed`` tells by utterance id why a recording took no part; ``utterances`` is the number of those that did.
+    """
 
     unit: str
     utterances: int
     greedy: float
     points: tuple[Point, ...]
+    failed: Mapping[str, SnnAsrError] = field(default_factory=dict)
 
     @property
     def best(self) -> Point:
@@ -70,7 +75,9 @@ def tune(
 ) -> Tuning:
     """Decode the utterances once for every pair of the grid; the network runs once for all of them.
 
-    Raises UsageError for an empty grid, DataError where no utterance has a transcript.
+    A recording that cannot be read or recognised is left out of every error rate, and told of in the result. Raises
+    UsageError for an empty grid, DataError where no utterance has a transcript, and the first recording's error where
+    none can be read.
     """
     if not weights or not bonuses:
         raise UsageError("the grid is empty", "tune", "give at least one weight and one bonus")
@@ -79,7 +86,10 @@ def tune(
     references = {name: recognizer.tokens.transcript(each) for name, each in utterances.items()}
     if not any(references.values()):
         raise DataError("no utterance has a transcript", todo="prepare the data with their texts")
-    posteriors = log_posteriors(recognizer, utterances)
+    posteriors, failed = log_posteriors(recognizer, utterances)
+    if not posteriors:
+        raise next(iter(failed.values()))
+    references = {name: text for name, text in references.items() if name in posteriors}
     best_classes = {name: _greedy(frames) for name, frames in posteriors.items()}
     points = []
     for each in settings:
@@ -87,17 +97,52 @@ def tune(
         points.append(Point(each.language_weight, each.insertion_bonus, _error_rate(recognizer, references, decoded)))
         log.info("weight %g, bonus %g: %.2f %%", *vars(points[-1]).values())
     greedy = _error_rate(recognizer, references, best_classes)
-    return Tuning(recognizer.tokens.unit, len(references), greedy, tuple(points))
+    return Tuning(recognizer.tokens.unit, len(references), greedy, tuple(points), failed)
 
 
-def log_posteriors(recognizer: Recognizer, utterances: Mapping[str, Utterance]) -> dict[str, np.ndarray]:
-    """Utterance id to (T, N): what the network says of every frame, computed in batches of similar lengths."""
+def log_posteriors(
+    recognizer: Recognizer, utterances: Mapping[str, Utterance]
+) -> tuple[dict[str, np.ndarray], dict[str, SnnAsrError]]:
+    """Utterance id to (T, N), what the network says of every frame, computed in batches of similar lengths; and
+    utterance id to what is wrong with a recording of which it can say nothing."""
     every = list(utterances.values())
     found: dict[str, np.ndarray] = {}
+    failed: dict[str, SnnAsrError] = {}
     for group in by_length([each.duration for each in every], BATCH_SECONDS):
-        batch = [(each.id, recognizer.samples(each.wav)) for each in (every[index] for index in group)]
-        found |= zip([name for name, _ in batch], recognizer.log_posteriors(batch), strict=True)
-    return found
+        batch: list[tuple[str, Tensor]] = []
+        for each in (every[index] for index in group):
+            try:
+                batch.append((each.id, recognizer.samples(each.wav)))
+            except Exception as error:
+                failed[each.id] = _described(error, each.wav)
+        for (name, _), result in zip(batch, _together_or_alone(recognizer, batch), strict=True):
+            if isinstance(result, Exception):
+                failed[name] = _described(result, utterances[name].wav)
+            else:
+                found[name] = result
+    return found, failed
+
+
+def _together_or_alone(
+    recognizer: Recognizer, batch: Sequence[tuple[str, Tensor]]
+) -> list[np.ndarray] | list[Exception] | list[np.ndarray | Exception]:
+    """The posteriors of each (id, waveform), or its error: computed together or, where that fails, one by one."""
+    if not batch:
+        return []
+    try:
+        return recognizer.log_posteriors(batch)
+    except Exception as error:
+        if len(batch) == 1:
+            return [error]
+        return [result for each in batch for result in _together_or_alone(recognizer, [each])]
+
+
+def _described(error: Exception, path: Path) -> SnnAsrError:
+    """The error of one recording for the user. Raises the error itself where it is a defect of ours."""
+    described = as_user_error(error, path)
+    if described is None:
+        raise error
+    return described
 
 
 def _greedy(posteriors: np.ndarray) -> list[int]:

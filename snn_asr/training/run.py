@@ -142,6 +142,8 @@ def _datasets(config: Config, data_folder: Path) -> dict[str, SpeechDataset]:
         require_transcripts(dataset, paths[split])
         if config.data.task == CLASSIFICATION:
             require_one_token(dataset, paths[split])
+    for split in ("dev", "test"):  # before hours of work, not after; those of the training set give its statistics
+        sets[split].check_recordings()
     return sets
 
 

@@ -64,6 +64,27 @@ def test_the_grid_finds_that_the_language_model_helps(utterances, arpa):
     assert recognizer.calls == 4  # the network ran once an utterance
 
 
+def test_recordings_that_fail_are_left_out_and_named(utterances, arpa):
+    class Unlucky(Unsure):
+        def samples(self, path: Path) -> torch.Tensor:
+            if path.name == "u4.wav":
+                raise DataError("damaged", path)
+            return super().samples(path)
+
+        def log_posteriors(self, batch: list) -> list[np.ndarray]:
+            if any(name == "u2" for name, _ in batch):
+                raise MemoryError
+            return super().log_posteriors(batch)
+
+    found = tune(Unlucky(), utterances, arpa, 10, [0.5], [0.0])
+    assert {name: str(error).partition(":")[0] for name, error in found.failed.items()} == {
+        "u2": "u2.wav", "u4": "u4.wav"
+    }
+    assert (found.utterances, found.best.error_rate, found.greedy) == (2, 0.0, 50.0)
+    with pytest.raises(DataError, match="u4.wav: damaged"):
+        tune(Unlucky(), {"u4": utterances["u4"]}, arpa)
+
+
 def test_in_ties_the_smaller_weight_and_bonus_win_and_edges_are_told():
     points = [Point(weight, bonus, 10.0) for weight in (1.0, 0.0, 2.0) for bonus in (2.0, -1.0, 0.0)]
     result = Tuning("word", 5, 20.0, (*points,))
@@ -134,8 +155,8 @@ def test_tune_prints_a_table_and_the_options_for_decode(run, tones, arpa, monkey
 
     monkeypatch.setattr(recognizer, "Recognizer", lambda *_: Unsure())
     utterances = {"u": Utterance("u", Path("u.wav"), 1.0, "s", "one two")}
-    monkeypatch.setattr(tuning, "log_posteriors", lambda asked, _: {"u": asked.log_posteriors(["u"])[0]})
-    read = lambda path: utterances if path.name == "dev.json" else {}  # noqa: E731
+    monkeypatch.setattr(tuning, "log_posteriors", lambda asked, _: ({"u": asked.log_posteriors(["u"])[0]}, {}))
+    read = lambda path, **_: utterances if path.name == "dev.json" else {}  # noqa: E731
     monkeypatch.setattr("snn_asr.data.manifest.read_manifest", read)
     words = ["tune", "run", "--data-folder", tones, "--lm", arpa, "--weights", "0,0.5", "--bonuses", "0"]
     code, out, errors = run(*words)

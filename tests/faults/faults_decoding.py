@@ -159,6 +159,34 @@ def _profile(world: World) -> Outcome:
     return outcome
 
 
+@fault(ENDS, "tune with recordings that are cut short, no sound, or not there", codes=3, says=r"3 of 6 inputs")
+def _tune(world: World) -> Outcome:
+    run, lm = world.model_run(), world.folder / "lm.arpa"
+    names = ("dev-01.wav", "dev-02.wav", "dev-04.wav")
+    cut, text, gone = (world.folder / "data" / "audio" / "dev" / name for name in names)
+    cut.write_bytes(cut.read_bytes()[:1000])
+    text.write_text("none")
+    gone.unlink()
+    assert world.run("lm", world.folder / "data", "--output", lm).code == 0
+    outcome = world.run("tune", run, "--data-folder", world.folder / "data", "--lm", lm, "--weights", "0,1")
+    assert "of 3 development utterances" in outcome.output and "--lm-weight" in outcome.output
+    assert all(name in outcome.errors for name in names)
+    return outcome
+
+
+for _split in ("train", "dev", "test"):
+
+    @fault(ENDS, f"train where recordings of {_split} are damaged", codes=4, says="2 recordings cannot be used")
+    def _train(world: World, split: str = _split) -> Outcome:
+        folder = world.data() / "audio" / split
+        names = [f"{split}-{index:02}.wav" for index in (1, 2)]
+        (folder / names[0]).write_bytes((folder / names[0]).read_bytes()[:1000])
+        (folder / names[1]).write_text("none")
+        outcome = world.train("run")
+        assert all(name in outcome.last_line for name in names) and "epoch" not in outcome.errors
+        return outcome
+
+
 @fault(OUTPUTS, "a folder is called errors.json", codes=4, says=r"errors\.json")
 def _folder_of_errors(world: World) -> Outcome:
     (world.folder / "out" / "errors.json").mkdir(parents=True)

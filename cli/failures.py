@@ -1,0 +1,21 @@
+"""What the commands that read many inputs have in common: one line for each input that failed, then exit code 3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import typer
+
+from snn_asr.errors import PartialFailure
+
+
+def show_failed(errors: Iterable[object]) -> None:
+    """A line on standard error for each error of an input."""
+    for each in errors:
+        typer.echo(f"failed: {' '.join(str(each).split())}", err=True)
+
+
+def raise_for(failed: int, inputs: int, rest: str) -> None:
+    """Raise PartialFailure where some of so many inputs failed; ``rest`` says what became of the others."""
+    if failed:
+        raise PartialFailure(f"{failed} of {inputs} inputs failed", todo=f"see the lines above; {rest}")
