@@ -93,7 +93,7 @@ test: $(STAMP) ## Run the fast tests (no GPU, no network)
 lint: $(STAMP) ## Check the style
 	$(BIN)/ruff check .
 
-types: $(STAMP) ## Check the types (mypy, strict on snn_asr)
+types: $(STAMP) ## Check the types (mypy, strict on snn_asr and cli)
 	$(BIN)/mypy
 
 clean: ## Remove the environment, builds and caches (never results/)

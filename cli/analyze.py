@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from snn_asr.cli.options import Trust, split_commas
+from .options import Trust, split_commas
 
 if TYPE_CHECKING:
     from snn_asr.reports.papers import Analysis
@@ -112,21 +112,21 @@ def _recipe_configs(path: Path, encoders: str | None) -> dict[str, Config]:
 def _key_numbers(analysis: Analysis) -> Iterator[str]:
     """The findings for people, a line each."""
     yield f"{analysis.subject}, on {analysis.features}"
-    for each in analysis.reaches:
-        if each.whole is None:
-            yield f"{each.name}: no gradient reaches the last frame"
+    for reach in analysis.reaches:
+        if reach.whole is None:
+            yield f"{reach.name}: no gradient reaches the last frame"
             continue
-        yield f"{each.name}: gradient, relative to the last frame's: {_steps(each.whole)}"
-        if each.without_current is not None:
-            yield f"{each.name}:   with the synaptic current cut: {_steps(each.without_current)}"
-    for each in analysis.mismatches:
-        shown = zip(each.bits, each.no_threshold, strict=True)
+        yield f"{reach.name}: gradient, relative to the last frame's: {_steps(reach.whole)}"
+        if reach.without_current is not None:
+            yield f"{reach.name}:   with the synaptic current cut: {_steps(reach.without_current)}"
+    for mismatch in analysis.mismatches:
+        shown = zip(mismatch.bits, mismatch.no_threshold, strict=True)
         cosines = [f"{bits} bits {'none' if value is None else f'{value:.4f}'}" for bits, value in shown]
-        yield f"{each.name}: cosine of the gradient with that without rounding: {', '.join(cosines)}"
-    for each in analysis.activities:
-        rates = each.rates_hz
+        yield f"{mismatch.name}: cosine of the gradient with that without rounding: {', '.join(cosines)}"
+    for activity in analysis.activities:
+        rates = activity.rates_hz
         yield (
-            f"{each.name}: {float(rates.mean()):.2f} events a second and unit, "
+            f"{activity.name}: {float(rates.mean()):.2f} events a second and unit, "
             f"{int((rates == 0).sum())} of {len(rates)} units silent"
         )
 

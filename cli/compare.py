@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from snn_asr.cli.options import Trust, parse_overrides, split_commas
+from .options import Trust, parse_overrides, split_commas
 
 
 def compare(

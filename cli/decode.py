@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from snn_asr.cli.options import split_commas
+from .options import split_commas
 
 
 def decode(

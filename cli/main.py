@@ -14,11 +14,12 @@ import typer
 from typer.main import get_command
 
 import snn_asr
-from snn_asr.cli.streams import flush_output, prepare_streams
 from snn_asr.errors import as_user_error
 from snn_asr.interruption import interrupt_when_told_to_end
 from snn_asr.kernel_cache import provide_kernel_cache
 from snn_asr.logs import log_to_stderr
+
+from .streams import flush_output, prepare_streams
 
 # In the order of work, which is the order of --help. Each is cli/<name>.py with a function (or an app) of that name.
 COMMANDS = (

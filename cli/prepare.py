@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from snn_asr.cli.options import parse_overrides
+from .options import parse_overrides
 
 
 def prepare(
@@ -35,9 +35,9 @@ def prepare(
     from snn_asr import corpora
 
     chosen = parse_overrides(options)
-    flags = {"seed": seed, "partial": partial or None, "download": download or None, "shard": shard}
+    flags = {"seed": seed, "partial": partial or None, "download": download or None}
     chosen |= {key: value for key, value in flags.items() if value is not None}
-    summary = corpora.prepare(corpus, data_folder, output_folder, **chosen)
+    summary = corpora.prepare(corpus, data_folder, output_folder, shard, **chosen)
     if as_json:
         typer.echo(json.dumps(summary, indent=2, ensure_ascii=False, default=str))
     else:

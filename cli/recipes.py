@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from snn_asr.cli.options import parse_overrides
+from .options import parse_overrides
 
 Recipe = Annotated[str, typer.Argument(help="A recipe's name, its folder or its YAML file.", metavar="RECIPE")]
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from snn_asr.cli.options import Trust, parse_overrides
+from .options import Trust, parse_overrides
 
 
 def train(

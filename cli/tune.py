@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from snn_asr.cli.options import split_commas
+from .options import split_commas
 
 if TYPE_CHECKING:
     from rich.table import Table

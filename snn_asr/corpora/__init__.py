@@ -32,7 +32,7 @@ def discover() -> dict[str, str]:
 
 
 def prepare(
-    name: str, data_folder: str | Path | None, output_folder: str | Path, shard: str | None = None, **options: object
+    name: str, data_folder: str | Path | None, output_folder: str | Path, shard: str | None = None, /, **options: object
 ) -> dict:
     """Prepare the corpus ``name`` (upper or lower case), or a shard of it such as "2/4", and return its summary.
 

@@ -152,6 +152,8 @@ def test_corpora_are_found_on_disk_and_called_by_name(source, tmp_path):
         corpora.prepare("fsdd", source, tmp_path, trains=1)
     with pytest.raises(UsageError, match="choose from: dev, seed, test, train"):
         corpora.prepare("fsdd", source, tmp_path, x=1)
+    with pytest.raises(UsageError, match="data_folder"):  # as in 'snn-asr prepare fsdd data_folder=elsewhere'
+        corpora.prepare("fsdd", source, tmp_path, **{"data_folder": "elsewhere"})
 
 
 def test_a_preparation_is_complete_only_with_its_options_and_files(tmp_path):
