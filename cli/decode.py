@@ -73,7 +73,6 @@ def decode(
         if value is not None and lm is None:
             raise UsageError("there is no language model", option, "give --lm")
 
-    from snn_asr.cli.failures import raise_for, show_failed
     from snn_asr.decoding.beam import BeamSettings
     from snn_asr.decoding.endpointing import EndpointSettings
     from snn_asr.decoding.files import decode_files
@@ -82,6 +81,8 @@ def decode(
     from snn_asr.decoding.recognizer import EVENT, Recognizer
     from snn_asr.decoding.stream import use_one_core
     from snn_asr.processes import choose_device
+
+    from .failures import raise_for, show_failed
 
     found = find_files(inputs, sys.stdin if "-" in inputs else ())
     if engine == EVENT:

@@ -23,13 +23,14 @@ def profile(
     """Count operations, sparsity and footprint; measure speed."""
     import sys
 
-    from snn_asr.cli.failures import raise_for, show_failed
     from snn_asr.decoding.named_files import find_files
     from snn_asr.decoding.recognizer import EVENT, Recognizer
     from snn_asr.decoding.stream import use_one_core
     from snn_asr.efficiency import profile
     from snn_asr.errors import DataError
     from snn_asr.processes import choose_device
+
+    from .failures import raise_for, show_failed
 
     if engine == EVENT:
         use_one_core()

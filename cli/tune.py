@@ -39,11 +39,12 @@ def tune(
     A grid is decoded on the development data, and on nothing else. The last line are the best options for decode.
     Recordings that cannot be read are reported and left out (exit code 3).
     """
-    from snn_asr.cli.failures import raise_for, show_failed
     from snn_asr.data.manifest import find_manifests, read_manifest
     from snn_asr.decoding import tuning
     from snn_asr.decoding.recognizer import Recognizer
     from snn_asr.processes import choose_device
+
+    from .failures import raise_for, show_failed
 
     tried = _numbers(weights, "--weights") or tuning.WEIGHTS
     bonuses_tried = _numbers(bonuses, "--bonuses") or tuning.BONUSES
