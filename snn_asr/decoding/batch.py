@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from snn_asr.decoding.greedy import Emission
-from snn_asr.decoding.segmenter import Segmenter
+from snn_asr.decoding.segmenter import Found, Segmenter
 from snn_asr.network.model import AcousticModel
 from snn_asr.network.states import keep_rows, restart_rows
 
@@ -25,8 +25,8 @@ BLOCK_SECONDS = 20.0
 class Recording:
     """One recording of a batch: blocks of its samples on the way in, tokens of its segments on the way out.
 
-    ``segments`` are the tokens of each segment; with ``with_logits`` ``segment_logits`` are its logits (t, N) too, and
-    ``first_frames`` tell where it began. ``error`` is what went wrong while the samples were read: the recording
+    ``segments`` are the tokens of each segment; ``ends`` what the segmenter said at its end and, with ``with_logits``,
+    ``segment_logits`` its logits (t, N). ``error`` is what went wrong while the samples were read: the recording
     is then at its end, and the others go on.
     """
 
@@ -42,7 +42,7 @@ class Recording:
         self.error: Exception | None = None
         self.segments: list[list[Emission]] = []
         self.segment_logits: list[Tensor] = []
-        self.first_frames: list[int] = []
+        self.ends: list[Found] = []
 
     @property
     def anew(self) -> bool:
@@ -87,7 +87,7 @@ class Recording:
                 continue
             if self._open:
                 self.segments.append(self._open)
-                self.first_frames.append(found.first_frame)
+                self.ends.append(found)
                 if self._with_logits:
                     self.segment_logits.append(torch.cat(self._logits))
             self._open, self._logits = [], []

@@ -36,7 +36,8 @@ HANG_SECONDS = 0.5
 
 
 class Gate:
-    """``step`` takes the energies of one frame of the encoder's input and tells whether the gate moves there."""
+    """``step`` takes the energies of one frame of the encoder's input and tells whether the gate moves there;
+    ``above`` is whether that frame rises above the noise."""
 
     def __init__(self, step_seconds: float, rest_seconds: float) -> None:
         self._rest = max(1, round(rest_seconds / step_seconds))
@@ -44,15 +45,15 @@ class Gate:
         self.lead = max(1, round(LEAD_SECONDS / step_seconds)) + self._onset
         self._hang = min(self._rest, round(HANG_SECONDS / step_seconds))
         self._energies: deque[np.ndarray] = deque(maxlen=max(self._rest, round(FLOOR_SECONDS / step_seconds)))
-        self.open, self.decided = False, False
+        self.open, self.decided, self.above = False, False, False
         self._rise = 0  # frames on end above the floor
         self._still = 0  # frames since the last rise
 
     def step(self, energies: np.ndarray) -> bool:
         """Take the energies (GROUPS,) of the next frame; True where the gate has opened or closed with it."""
         self._energies.append(energies)
-        above = (energies > np.minimum.reduce(self._energies) + MARGIN).any()
-        self._rise = self._rise + 1 if above else 0
+        self.above = bool((energies > np.minimum.reduce(self._energies) + MARGIN).any())
+        self._rise = self._rise + 1 if self.above else 0
         risen = self._rise >= self._onset or (not self.decided and self._fell(energies))
         self._still = 0 if risen else self._still + 1
         if self.open:

@@ -31,7 +31,8 @@ from snn_asr.decoding.encoder_inputs import EncoderInputs
 from snn_asr.decoding.endpointing import DEFAULT, EndpointSettings
 from snn_asr.decoding.greedy import Emission
 from snn_asr.decoding.hypothesis import Alternative, Hypothesis, Segment, Token
-from snn_asr.decoding.segmenter import Segmenter
+from snn_asr.decoding.segmenter import Found, Segmenter
+from snn_asr.decoding.spans import Spans
 from snn_asr.decoding.stream import SEGMENT, Stream
 from snn_asr.errors import UsageError, as_user_error, unknown_name
 from snn_asr.network import model_folder as models
@@ -185,7 +186,7 @@ class Recognizer:
     def _segmenter(self) -> Segmenter:
         settings, bidirectional = self.model.settings, bool(self.model.settings.encoder_options.get("bidirectional"))
         inputs = EncoderInputs(self.model, self.extractor)
-        return Segmenter(inputs, settings.features, settings.task, self.endpointing, bidirectional)
+        return Segmenter(inputs, settings.features, settings.task, self.tokens, self.endpointing, bidirectional)
 
     def _hypothesis(self, name: str, recording: Recording) -> Hypothesis:
         duration = recording.samples / self.extractor.settings.sample_rate
@@ -195,8 +196,8 @@ class Recognizer:
             segments = [self._segment(emissions, step) for emissions in recording.segments]
         else:
             limit = beam.settings.alternatives
-            parts = zip(recording.segment_logits, recording.first_frames, strict=True)
-            segments = [self._searched(beam, logits, first_frame, step) for logits, first_frame in parts]
+            parts = zip(recording.segment_logits, recording.ends, strict=True)
+            segments = [self._searched(beam, logits, end, step) for logits, end in parts]
         found = (each for each in segments if each.tokens)
         return Hypothesis.joined(name, found, duration, self.tokens.kind, limit)
 
@@ -234,7 +235,7 @@ class Recognizer:
         if self.model.settings.task != TRANSCRIPTION:
             raise UsageError("this model classifies", "beam search", "decode without a beam and a language model")
 
-    def _searched(self, beam: BeamDecoder, logits: Tensor, first_frame: int, step: float) -> Segment:
+    def _searched(self, beam: BeamDecoder, logits: Tensor, end: Found, step: float) -> Segment:
         """The best token sequence of one segment with its times, and the n-best list of different texts."""
         log_posteriors = logits.log_softmax(dim=-1).numpy()
         candidates = beam(log_posteriors)
@@ -243,8 +244,14 @@ class Recognizer:
             text = self.tokens.decode(each.tokens)
             texts.setdefault(text, Alternative(text, each.score, each.acoustic))
         alternatives = tuple(texts.values())[: beam.settings.alternatives]
-        aligned = align(log_posteriors, candidates[0].tokens)
-        return self._segment([each.later(first_frame) for each in aligned], step, alternatives)
+        aligned = [each.later(end.first_frame) for each in align(log_posteriors, candidates[0].tokens)]
+        return self._segment(self._spanned(aligned, end, step), step, alternatives)
+
+    def _spanned(self, emissions: list[Emission], segment: Found, step: float) -> list[Emission]:
+        """The tokens of one segment with the times of their sound."""
+        spans = Spans(self.tokens.kind, self.tokens.labels, step)
+        spans.restart(segment.first_frame)
+        return spans.accept(emissions, segment.loud, segment.first_frame)
 
     def _segment(
         self, emissions: list[Emission], step: float, alternatives: tuple[Alternative, ...] = ()

@@ -10,7 +10,7 @@ Both engines and live streams divide a recording here, so that all find the same
 
 The gate (gate.py) keeps silence and steady noise from the network; segments end at the gate's rest, or after blanks, as
 the endpointer says (endpointing.py). Between segments the network goes back to its zero state, in which every utterance
-of the training began.
+of the training began. Tokens come with the times of their sound (spans.py).
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ import torch
 from torch import Tensor
 
 from snn_asr.data.feature_settings import FeatureSettings
+from snn_asr.data.tokens import Tokens
 from snn_asr.decoding.encoder_inputs import EncoderInputs
-from snn_asr.decoding.endpointing import Endpointer, EndpointSettings
+from snn_asr.decoding.endpointing import DEFAULT, Endpointer, EndpointSettings
 from snn_asr.decoding.gate import Gate, group_energies
 from snn_asr.decoding.greedy import STREAMS, Emission
+from snn_asr.decoding.spans import Spans
 from snn_asr.network.tasks import TRANSCRIPTION
 
 _ALL = 1 << 62  # frames
@@ -33,11 +35,15 @@ _ALL = 1 << 62  # frames
 
 @dataclass(frozen=True)
 class Found:
-    """Tokens that have ended, and whether a segment ended with them; ``first_frame`` is where the segment began."""
+    """Tokens that have ended, and whether a segment ended with them; ``first_frame`` is where the segment began.
+
+    ``loud``, of a segment that has ended, tells which of its frames rise above the noise.
+    """
 
     emissions: list[Emission]
     ended: bool
     first_frame: int
+    loud: tuple[bool, ...] = ()
 
 
 class _End:
@@ -51,13 +57,17 @@ class Segmenter:
     """
 
     def __init__(
-        self, inputs: EncoderInputs, features: FeatureSettings, task: str, endpointing: EndpointSettings | None,
-        whole: bool = False,
+        self, inputs: EncoderInputs, features: FeatureSettings, task: str, tokens: Tokens,
+        endpointing: EndpointSettings | None, whole: bool = False,
     ) -> None:
         self._inputs, self._features, self._whole = inputs, features, whole
         self._decoder = STREAMS[task]()
-        self._endpointing = endpointing if task == TRANSCRIPTION and not features.segments else None
-        self._gate = Gate(features.stacked_seconds, self._endpointing.silence_seconds) if self._endpointing else None
+        timed = task == TRANSCRIPTION and not features.segments
+        self._endpointing = endpointing if timed else None
+        self._spans = Spans(tokens.kind, tokens.labels, features.stacked_seconds) if timed else None
+        self._gate = Gate(features.stacked_seconds, (endpointing or DEFAULT).silence_seconds) if timed else None
+        self._loud: list[bool] = []  # of the frames from _first_loud on: whether they rise above the noise
+        self._first_loud = 0
         self._held = torch.empty(0)  # frames before the gate, (t, D), while it is not open
         self._queue: deque[Tensor | int | _End] = deque()  # frames; numbers of frames left out; ends
         self._results: list[Found] = []
@@ -78,7 +88,8 @@ class Segmenter:
     @property
     def open(self) -> Emission | None:
         """The token of the last frame that was heard, as far as it has come."""
-        return self._decoder.open
+        token = self._decoder.open
+        return token if token is None or self._spans is None else self._spans.of(token, self._loud, self._first_loud)
 
     @property
     def room(self) -> int:
@@ -103,7 +114,7 @@ class Segmenter:
             if isinstance(head, int):
                 self._decoder.skip(head)
                 self._frames += head
-                self._first_frame = self._frames
+                self._begin()
             else:
                 self._end()
         return torch.empty(0)
@@ -115,7 +126,7 @@ class Segmenter:
             some = logits[heard : heard + self.room]
             emissions = self._decoder.accept(some)
             if emissions:
-                self._results.append(Found(emissions, False, self._first_frame))
+                self._results.append(Found(self._spanned(emissions), False, self._first_frame))
             heard += len(some)
             self._frames += len(some)
             if self._endpointer and self._endpointer.accept(len(some), self._decoder.trailing_blanks):
@@ -136,11 +147,19 @@ class Segmenter:
         if self._gate is None:
             self._enqueue(inputs)
             return
+        if self._endpointing is None:
+            for energies in group_energies(plain, self._features):
+                self._gate.step(energies)
+                self._loud.append(self._gate.above)
+            self._enqueue(inputs)
+            return
         frames = torch.cat((self._held, inputs)) if len(self._held) else inputs
         begin, place = 0, len(self._held)
         for energies in group_energies(plain, self._features):
             place, decided = place + 1, self._gate.decided
-            if not self._gate.step(energies):
+            moves = self._gate.step(energies)
+            self._loud.append(self._gate.above)
+            if not moves:
                 continue
             if self._gate.open:
                 lead = max(begin, place - self._gate.lead) if decided else begin
@@ -174,11 +193,19 @@ class Segmenter:
             else:
                 self._queue.append(item)
 
+    def _spanned(self, emissions: list[Emission]) -> list[Emission]:
+        return emissions if self._spans is None else self._spans.accept(emissions, self._loud, self._first_loud)
+
     def _end(self) -> None:
-        self._results.append(Found(self._decoder.finish(), True, self._first_frame))
+        loud = tuple(self._loud[: self._frames - self._first_loud])
+        self._results.append(Found(self._spanned(self._decoder.finish()), True, self._first_frame, loud))
         self._begin()
 
     def _begin(self) -> None:
         self.anew, self._first_frame = True, self._frames
+        if self._spans is not None:
+            self._spans.restart(self._frames)
+            del self._loud[: self._frames - self._first_loud]
+            self._first_loud = self._frames
         settings = None if self._whole else self._endpointing
         self._endpointer = None if settings is None else Endpointer(settings, self._features.stacked_seconds)

@@ -102,7 +102,7 @@ class Stream:
         return events
 
     def _begin(self) -> None:
-        self._segmenter = Segmenter(self._inputs, self._features, self._task, self._endpointing)
+        self._segmenter = Segmenter(self._inputs, self._features, self._task, self._tokens, self._endpointing)
         self._words = WordStream(self._tokens, self._features.stacked_seconds)
 
     @torch.no_grad()

@@ -1,0 +1,67 @@
+"""Where the sound of a token begins, which is earlier than where the network is sure of it.
+
+A network trained by CTC answers in peaks: a token is best on a frame or two, and blanks are around it. The network
+hears a sound before it names it, so that the peak lies where the sound ends: a word that is one token peaks at the
+word's end. A token therefore lasts from where its sound may have begun to the end of its peak. It may have begun
+
+    where the token before it ended (white space is no sound: it gives its time to the token behind it),
+    at most REACH_SECONDS before the peak,
+    and not in quiet: frames at the noise floor (gate.py) that lie before the sound are left out, and with them the last
+    TAIL_SECONDS of the token before, where that one peaked a little early.
+
+Nothing looks ahead, so that live streams give the times of whole files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from snn_asr.decoding.greedy import Emission
+
+REACH_SECONDS = {"characters": 0.1, "phones": 0.1, "sentencepiece": 0.25, "words": 0.5}
+TAIL_SECONDS = 0.06
+
+
+class Spans:
+    """The tokens of one recording, in their order, each from the beginning of its sound to the end of its peak.
+
+    ``labels`` are those of the tokens (``Tokens.labels``), ``kind`` is theirs. ``hear`` takes the frames; tokens may be
+    asked for when their frames have been heard. ``restart`` forgets what lies before a frame.
+    """
+
+    def __init__(self, kind: str, labels: Sequence[str], step_seconds: float) -> None:
+        self._labels = labels
+        self._reach = max(1, round(REACH_SECONDS[kind] / step_seconds))
+        self._tail = round(TAIL_SECONDS / step_seconds)
+        self.restart(0)
+
+    def restart(self, frame: int) -> None:
+        """The next token cannot begin before this frame."""
+        self._previous_end = self._first = frame
+
+    def accept(self, emissions: Iterable[Emission], loud: Sequence[bool], first_frame: int) -> list[Emission]:
+        """The next tokens; ``loud`` tells of the frames from ``first_frame`` on which ones rise above the noise."""
+        found = []
+        for each in emissions:
+            found.append(self.of(each, loud, first_frame))
+            if not self._labels[each.token].isspace():
+                self._previous_end = each.end_frame
+        return found
+
+    def of(self, emission: Emission, loud: Sequence[bool], first_frame: int) -> Emission:
+        """As ``accept``, of one token that may still grow."""
+        peak = emission.start_frame
+        earliest = min(peak, max(self._previous_end, peak - self._reach))
+        before = [loud[frame - first_frame] for frame in range(earliest, peak)]
+        follows = earliest == self._previous_end > self._first
+        skipped = _run(before, True) if follows else 0
+        if skipped == len(before) or skipped > self._tail:
+            skipped = 0
+        skipped += _run(before[skipped:], False)
+        return replace(emission, start_frame=earliest + skipped)
+
+
+def _run(frames: Sequence[bool], value: bool) -> int:
+    """How many frames from the first are ``value``."""
+    return next((index for index, each in enumerate(frames) if each != value), len(frames))
