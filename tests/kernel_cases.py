@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from snn_asr.network.cells import conventional, gated, leaky_integrate_and_fire, spiking_lstm
+from snn_asr.network.cells import conventional, delta_gru, gated, leaky_integrate_and_fire, spiking_lstm
 from snn_asr.network.coder import Coder, CoderSettings
 from snn_asr.network.surrogates import SURROGATES, choose
 
@@ -76,6 +76,12 @@ def draw_spiking_lstm(batch, size, dtype, cell, cell_gradient="straight"):
     return draw_state(spiking_lstm, batch, size, parameters, dtype), parameters
 
 
+def draw_delta_gru(batch, size, dtype, threshold):
+    weights = (torch.randn(3 * size, size, dtype=dtype) / size**0.5).requires_grad_()
+    parameters = delta_gru.Parameters(weights, threshold)
+    return draw_state(delta_gru, batch, size, parameters, dtype), parameters
+
+
 def draw_adaptive_lif(batch, size, dtype, adaptive, recurrent, surrogate="boxcar"):
     """Decays below the layer's intervals: at random drives, a tenth of the outputs are spikes."""
     ranges = ((0.0, 0.5), (0.5, 0.4), (-0.1, 0.4), (0, 1))
@@ -102,6 +108,8 @@ def _cases() -> dict[str, Case]:
         drawn = partial(draw_spiking_lstm, cell="thresholded", cell_gradient=gradient)
         cases[f"spiking_lstm {gradient}"] = Case(spiking_lstm, drawn)
     cases["spiking_lstm kept"] = Case(spiking_lstm, partial(draw_spiking_lstm, cell="kept"))
+    for threshold in (0.0, 0.2):
+        cases[f"delta_gru {threshold}"] = Case(delta_gru, partial(draw_delta_gru, threshold=threshold))
     for name, (adaptive, recurrent) in {"LIF": (0, 0), "adLIF": (1, 0), "RLIF": (0, 1), "RadLIF": (1, 1)}.items():
         for surrogate in SURROGATES if name == "RadLIF" else ["boxcar"]:
             drawn = partial(draw_adaptive_lif, adaptive=adaptive, recurrent=recurrent, surrogate=surrogate)

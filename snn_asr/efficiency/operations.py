@@ -6,6 +6,8 @@ with G gates, H units and D inputs, over the valid frames of an utterance, where
     effective MACs = G H · nnz(x)  +  G H · nnz(y[0 .. T-2])         the last output is fed back to no frame
     dense MACs     = G H · D T     +  G H · H T
 
+Of a source that sends changes (network/changes.py) nnz counts those: their products are added to what there was.
+
 The definitions are NeuroBench's (effective synaptic operations). Batch normalisation folds into the weights after
 training and is not charged. Padding never counts.
 
@@ -23,6 +25,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from snn_asr.network.changes import changes
 from snn_asr.network.encoders import Encoder, directions
 from snn_asr.network.front_end import Convolution, FrontEnd
 from snn_asr.network.lengths import Lengths
@@ -51,7 +54,8 @@ class Products:
 class OperationCount:
     """Totals over everything counted. ``core`` is recurrent and inter-layer products alone.
 
-    ``nonzero`` and ``outputs`` count the outputs of each layer; ``element_wise`` the products within units;
+    ``nonzero`` and ``outputs`` count what each layer sends, not zero and in all; ``element_wise`` the products within
+    units;
     ``timeline`` is (layers, 2, TIMELINE): non-zero and all outputs in equal parts of the utterances, first to last;
     ``nonzero_inputs`` counts the features, coded or as they are, that are not zero.
     """
@@ -232,17 +236,18 @@ def _count_layers(records: list[Record], head: Tensor, counts: _Counts, total: O
     total.frames += lengths.total
     total.utterances += sum(each > 0 for each in lengths.counts)
     stack = [[each for each in records if each.index == index] for index in range(layers)]
-    # Between layers the events count, also where a leaky integrator made them dense: it works on their product.
-    valid = lengths.mask
-    events = [_events(records[0].x, valid), *(torch.cat([_events(each.y, valid) for each in of]) for of in stack)]
-    sums = torch.stack([each.sum() for each in events])
     binary = [coder is not None and coder.binary, *(all(each.layer.binary for each in of) for of in stack)]
-    for each in records:
-        _count_layer(each, events[each.index], binary[each.index], lengths, counts, total)
+    for index, of in enumerate(stack):
+        for backwards, each in enumerate(of):
+            below = _events_of(stack[index - 1], lengths, bool(backwards)) if index else _features(each, lengths)
+            _count_layer(each, below, binary[index], lengths, counts, total)
     if coder is not None:
         total.element_wise += coder.unit_products * records[0].x.shape[-1] * lengths.total
-    counts.products(total.products[HEAD], head, lengths.total, events[-1], binary[-1])
+    counts.products(total.products[HEAD], head, lengths.total, _events_of(stack[-1], lengths), binary[-1])
     total.element_wise += len(head) * lengths.total if records[-1].smoothed else 0
+
+    own = [torch.cat([_events(_sent(each), lengths.mask) for each in of]).sum() for of in stack]
+    sums = torch.stack([_features(records[0], lengths).sum(), *own])
 
     def use(found: list[int]) -> None:
         total.nonzero_inputs += found[0]
@@ -260,12 +265,12 @@ def _count_layer(
     input_weight, *recurrent_weights = layer.core_weights()
     counts.products(total.products[CORE if index else INPUT], input_weight, lengths.total, events, binary)
     for recurrent_weight in recurrent_weights:
-        back = _events(record.y[:, :-1], lengths.mask[:, 1:])
+        back = _events(_sent(record)[:, :-1], lengths.mask[:, 1:])
         counts.products(total.products[CORE], recurrent_weight, lengths.total, back, layer.binary)
     total.element_wise += layer.unit_products * layer.output_size * lengths.total
     total.element_wise += len(input_weight) * lengths.total if record.smoothed and index else 0
     total.outputs[index] += layer.output_size * lengths.total
-    _count_timeline(record.y, lengths, counts, total.timeline[index])
+    _count_timeline(_sent(record), lengths, counts, total.timeline[index])
 
 
 def _convolved(
@@ -280,7 +285,7 @@ def _convolved(
 
 
 def _count_timeline(y: Tensor, lengths: Lengths, counts: _Counts, timeline: list[list[int]]) -> None:
-    """Add a layer's outputs y (B, T, H) to ``timeline`` (2, TIMELINE)."""
+    """Add what a layer sends, y (B, T, H), to ``timeline`` (2, TIMELINE)."""
     frame = torch.arange(y.shape[1], device=y.device)
     part = (frame * TIMELINE // lengths.tensor.clamp(min=1).unsqueeze(1)).clamp(max=TIMELINE - 1).flatten()
     sent, valid = (y != 0).sum(-1) * lengths.mask, lengths.mask.to(torch.int64) * y.shape[2]
@@ -292,6 +297,30 @@ def _count_timeline(y: Tensor, lengths: Lengths, counts: _Counts, timeline: list
             timeline[row] = [before + each for before, each in zip(timeline[row], numbers, strict=True)]
 
     counts.ask(sums.flatten(), use)
+
+
+def _sent(record: Record) -> Tensor:
+    """What the layer sends (B, T, H) in the order in which it walked the frames."""
+    return changes(record.y) if record.layer.sends_changes else record.y
+
+
+def _features(record: Record, lengths: Lengths) -> Tensor:
+    """Events of each feature (D,) that a first layer received."""
+    changing = record.coder is not None and record.coder.sends_changes
+    return _events(changes(record.x) if changing else record.x, lengths.mask)
+
+
+def _events_of(layer: list[Record], lengths: Lengths, backwards: bool = False) -> Tensor:
+    """Events of each unit (D,) of a layer, both directions if it has two, that one receives who walks on, or backwards.
+
+    They are those of its outputs also where a leaky integrator made them dense: it works on their product. Changes
+    depend on the order in which they are seen.
+    """
+    found = []
+    for behind, each in enumerate(layer):
+        other = each.layer.sends_changes and bool(behind) != backwards
+        found.append(_events(_sent(each._replace(y=lengths.reversed(each.y)) if other else each), lengths.mask))
+    return torch.cat(found)
 
 
 def _events(x: Tensor, valid: Tensor) -> Tensor:

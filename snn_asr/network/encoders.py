@@ -24,6 +24,7 @@ from snn_asr.network.coder import CoderSettings, RangeTracker, read_together
 from snn_asr.network.integrator import LeakyIntegrator
 from snn_asr.network.layers.base import Layer
 from snn_asr.network.layers.conventional import ConventionalLayer
+from snn_asr.network.layers.delta_gru import DeltaGruLayer
 from snn_asr.network.layers.gated import GatedLayer
 from snn_asr.network.layers.gru_lstm import GruLstmLayer
 from snn_asr.network.layers.leaky_integrate_and_fire import LeakyIntegrateAndFireLayer
@@ -41,6 +42,7 @@ ENCODERS: dict[str, Callable[..., Layer]] = {
     "adlif": partial(LeakyIntegrateAndFireLayer, adaptive=True, recurrent=False),
     "rlif": partial(LeakyIntegrateAndFireLayer, adaptive=False, recurrent=True),
     "radlif": partial(LeakyIntegrateAndFireLayer, adaptive=True, recurrent=True),
+    "delta_gru": DeltaGruLayer,
     "gru": partial(GruLstmLayer, nn.GRU),
     "lstm": partial(GruLstmLayer, nn.LSTM),
 }
@@ -155,13 +157,15 @@ def find(name: str) -> Callable[..., Layer]:
 def build(
     name: str, input_size: int, hidden_size: int, num_layers: int, *, bidirectional: bool = False,
     smoothing: float = 0.0, learn_smoothing: bool = False, input_coding: str = "none",
-    input_bits: int | None = None, input_threshold: int | None = None, input_range: str | None = None, **options: Any,
+    input_bits: int | None = None, input_threshold: int | None = None, input_range: str | None = None,
+    input_delta_threshold: float = 0.1, **options: Any,
 ) -> Encoder:
     """An encoder by name.
 
     Every encoder knows ``smoothing`` and ``learn_smoothing`` (integrator.py), ``input_coding`` (input_coding.py) and,
     for ``input_coding="coder"``, the coder's ``input_bits``, ``input_threshold`` and ``input_range``, where not given
-    those of the layers (a fixed range excepted: features have their own); ``options`` are those of its layers.
+    those of the layers (a fixed range excepted: features have their own), and for ``input_coding="delta"`` its
+    ``input_delta_threshold``; ``options`` are those of its layers.
     Raises UsageError for an unknown name, option or impossible size.
     """
     factory = find(name)
@@ -177,13 +181,13 @@ def build(
         make = partial(factory, size, hidden_size, **options)
         layers.append(Bidirectional(make) if bidirectional else make())
     input_settings = _input_settings(name, options, bits=input_bits, threshold=input_threshold, range=input_range)
-    input_coder = coding.build(input_coding, input_settings)
+    input_coder = coding.build(input_coding, input_settings, input_delta_threshold)
     backend = options.get("backend", "auto")
     integrators = [LeakyIntegrator(smoothing, learn_smoothing, backend) for _ in layers]
     given = {
         "bidirectional": bidirectional, "smoothing": smoothing, "learn_smoothing": learn_smoothing,
         "input_coding": input_coding, "input_bits": input_bits, "input_threshold": input_threshold,
-        "input_range": input_range, **options,
+        "input_range": input_range, "input_delta_threshold": input_delta_threshold, **options,
     }
     return Encoder(name, layers, given, input_coder, integrators)
 

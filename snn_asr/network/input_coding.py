@@ -4,6 +4,8 @@
                Y[n] = Q(V[n]); features have signs, so events have too
     bernoulli  1 with probability σ(x): the rate coding of Lotfi Rezaabad & Vishwanath (2020), whose pixels are
                probabilities; of normalised features the logistic function is
+    delta      each feature as it was when it last had changed by more than a threshold (changes.py); what is sent, and
+               multiplied, are the changes
     noise      1[|x| < |N(0, 1)|]: the same authors' coding of speech features
 
 Training draws anew from torch's generator. Evaluation draws each number from the seed, the frame since the start and
@@ -22,25 +24,30 @@ from torch import Tensor, nn
 
 from snn_asr.errors import unknown_name
 from snn_asr.network.cells import conventional
+from snn_asr.network.changes import check_threshold, hold_all
 from snn_asr.network.coder import AnyCoder, Coder, CoderSettings, FrameCoder, RangeTracker
 from snn_asr.network.kernels import choose_backend, run_sequence
 from snn_asr.network.lengths import Lengths
 from snn_asr.processes import send
 
-CODINGS = ("none", "coder", "bernoulli", "noise")
+CODINGS = ("none", "coder", "bernoulli", "noise", "delta")
 SEED = 2020  # of the draws in evaluation
 _BLOCK_FRAMES = 256
 
 
-def build(coding: str, settings: CoderSettings) -> nn.Module | None:
+def build(coding: str, settings: CoderSettings, delta_threshold: float) -> nn.Module | None:
     """The module for ``coding``, which maps (x (B, T, D), lengths, state) to (y, state); None for ``none``.
 
-    Raises UsageError for an unknown name.
+    ``settings`` are those of ``coder``, ``delta_threshold`` is that of ``delta``. Raises UsageError for an unknown name
+    and for a negative threshold.
     """
+    check_threshold(delta_threshold, "input_delta_threshold")
     if coding not in CODINGS:
         raise unknown_name("input_coding", coding, CODINGS)
     if coding == "none":
         return None
+    if coding == "delta":
+        return HeldFeatures(delta_threshold)
     return FeatureCoder(settings) if coding == "coder" else RandomCoding(coding)
 
 
@@ -54,6 +61,7 @@ class CoderState(NamedTuple):
 class FeatureCoder(nn.Module):
     """The multi-level coder on features, its range shared by all of them."""
 
+    sends_changes = False
     unit_products = 2  # scaling to levels and back
 
     def __init__(self, settings: CoderSettings) -> None:
@@ -95,10 +103,27 @@ class FeatureCoder(nn.Module):
         return y, CoderState(*after[1:]), membranes
 
 
+class HeldFeatures(nn.Module):
+    """``delta``: features (B, T, D) as they were last sent; the state is what was, (B, D)."""
+
+    binary, sends_changes = False, True
+    unit_products = 0
+
+    def __init__(self, threshold: float) -> None:
+        super().__init__()
+        self.threshold = threshold
+
+    def forward(self, x: Tensor, lengths: Tensor | Lengths, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        lengths = Lengths.of(lengths, x)
+        before = torch.zeros_like(x[:, 0]) if state is None else state
+        held = hold_all(x, before, self.threshold)
+        return lengths.without_padding(held), lengths.last(held.detach(), before)
+
+
 class RandomCoding(nn.Module):
     """``bernoulli`` or ``noise``; the state is the number of frames each row has had, (B,)."""
 
-    binary = True
+    binary, sends_changes = True, False
     unit_products = 0
 
     def __init__(self, coding: str) -> None:

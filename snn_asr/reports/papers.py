@@ -35,6 +35,7 @@ from snn_asr.decoding.recognizer import Recognizer
 from snn_asr.efficiency.operations import Record, record_layers
 from snn_asr.errors import DataError
 from snn_asr.network import encoders
+from snn_asr.network.changes import changes
 from snn_asr.network.coder import Coder, CoderSettings, RangeTracker
 from snn_asr.network.encoders import Bidirectional, Encoder, directions
 from snn_asr.network.layers.base import Layer
@@ -233,7 +234,8 @@ def activity(encoder: Encoder, x: Tensor, step_seconds: float) -> list[Activity]
     for each in records:
         if isinstance(each, Record) and each.layer.sends_events:
             outputs = sent.setdefault(int(each.index), [])
-            outputs.append(each.y[0].flip(0) if outputs else each.y[0])  # the second direction ran backwards
+            own = changes(each.y)[0] if each.layer.sends_changes else each.y[0]
+            outputs.append(own.flip(0) if outputs else own)  # the second direction ran backwards
     return [Activity(_layer(index), torch.cat(outputs, dim=1), step_seconds) for index, outputs in sent.items()]
 
 

@@ -132,7 +132,7 @@ class DataConfig:
 # The keys of ModelConfig that are options of every encoder.
 ENCODER_KEYS = (
     "bidirectional", "dropout", "smoothing", "learn_smoothing", "input_coding", "input_bits", "input_threshold",
-    "input_range",
+    "input_range", "input_delta_threshold",
 )
 
 
@@ -155,6 +155,9 @@ class ModelConfig:
     input_range: str | None = _key(
         None, optional(one_of(("moving_average", "moving_average_per_frame", "fixed"))),
         "range of input_coding=coder; null: that of the layers",
+    )
+    input_delta_threshold: float = _key(
+        0.1, number(0), "of input_coding=delta: features are sent when they have changed by more than this"
     )
     head_normalization: str = _key(
         "input", one_of(HEAD_NORMALIZATIONS), "batch normalisation before the linear head (input) or behind it (output)"

@@ -28,6 +28,8 @@ CASES = [
     ("improved_v2", {"input_coding": "coder"}),
     ("lif", {"input_coding": "coder", "input_bits": 2, "input_threshold": 0}),
     ("gru", {"input_coding": "noise"}),
+    ("delta_gru", {"input_coding": "delta", "smoothing": 0.5}),
+    ("improved_v2", {"input_coding": "delta", "input_delta_threshold": 1.0}),
 ]
 CLASSES = 3
 HEAD_WEIGHT = torch.ones(CLASSES, 4)
@@ -77,25 +79,33 @@ class Walker:
     @torch.no_grad()
     def walk(self, x: torch.Tensor) -> None:
         """x (T, D): one utterance."""
-        binary = False
+        binary = changing = False
         if self.encoder.input_coder is not None:
             coded, _ = self.encoder.input_coder(x.unsqueeze(0), torch.tensor([len(x)]), None)
-            x, binary = coded[0], self.encoder.input_coder.binary
-        events = x.tolist()
+            x, binary, changing = coded[0], self.encoder.input_coder.binary, self.encoder.input_coder.sends_changes
+        given = x
         for index, layer in enumerate(self.encoder.layers):
             sides = []
             for backwards, side in enumerate(encoders.directions(layer)):
                 ordered = x.flip(0) if backwards else x
                 y, _ = side(ordered.unsqueeze(0), torch.tensor([len(x)]), None)
-                self.walk_layer(index, side, events[::-1] if backwards else events, y[0].tolist(), binary)
+                received = self.sent(given.flip(0) if backwards else given, changing)
+                sent = self.sent(y[0], side.sends_changes)
+                self.walk_layer(index, side, received, sent, binary)
+                self.nonzero[index] += sum(value != 0 for frame in sent for value in frame)
                 sides.append(y[0].flip(0) if backwards else y[0])
-            sent, binary = torch.cat(sides, dim=1), encoders.directions(layer)[0].binary
-            events = sent.tolist()
-            self.nonzero[index] += sum(value != 0 for frame in events for value in frame)
-            self.outputs[index] += sent.numel()
-            x = self.integrate(sent)
-        for frame in events:
+            given, side = torch.cat(sides, dim=1), encoders.directions(layer)[0]
+            binary, changing = side.binary, side.sends_changes
+            self.outputs[index] += given.numel()
+            x = self.integrate(given)
+        for frame in self.sent(given, changing):
             self.multiply(self.products[HEAD], [[1.0] * len(frame)] * CLASSES, frame, binary)
+
+    def sent(self, values: torch.Tensor, changing: bool) -> list[list[float]]:
+        """What goes over the wires for the values (T, D), in this order."""
+        if not changing:
+            return values.tolist()
+        return torch.cat([values[:1], values[1:] - values[:-1]]).tolist()
 
     def integrate(self, sent: torch.Tensor) -> torch.Tensor:
         """What the next layer sees; products are those of the events, with which the integrator commutes."""

@@ -21,7 +21,8 @@ class LayerParts:
     ``cell`` names the neuron behind the drive, and ``flag`` is the one choice that its compiled forms know (a candidate
     that is clamped, a neuron that adapts, a cell that is kept). ``neurons`` are what each unit has for itself, (H,)
     each, and ``numbers`` what all units share. ``smoothing`` is the coefficient of a leaky integrator on the recurrent
-    product. All values sent are multiples of ``unit``; 0 means that they are not multiples of anything.
+    product. All values sent are multiples of ``unit``; 0 means that they are not multiples of anything. ``change`` is
+    the threshold of a layer that sends changes of its outputs, None for one that sends the outputs.
     """
 
     cell: str
@@ -34,6 +35,7 @@ class LayerParts:
     numbers: tuple[float, ...] = ()
     smoothing: float = 0.0
     unit: float = 0.0
+    change: float | None = None
 
 
 class Layer(nn.Module, ABC):
@@ -71,6 +73,11 @@ class Layer(nn.Module, ABC):
     @property
     def sends_events(self) -> bool:
         """Whether the outputs are events, mostly zero, and not the values of a dense layer."""
+        return False
+
+    @property
+    def sends_changes(self) -> bool:
+        """Whether the outputs are held, and what is sent are their changes from frame to frame (changes.py)."""
         return False
 
     def activity(self, outputs: Tensor, lengths: Any) -> Tensor | None:

@@ -69,6 +69,14 @@ def sigmoid(x, result):
         result[k] = one / (one + exponential(-x[k]))
 
 
+@njit(cache=True, nogil=True, **DIVIDING)
+def tangent(x, result):
+    """tanh(x) = 1 - 2 / (1 + e^2x)."""
+    one, two = x.dtype.type(1), x.dtype.type(2)
+    for k in range(result.shape[0]):
+        result[k] = one - two / (one + exponential(two * x[k]))
+
+
 @njit(cache=True, nogil=True, fastmath=FAST)
 def add(left, right, result):
     for k in range(result.shape[0]):

@@ -1,0 +1,56 @@
+"""Values that are sent only when they have changed (Neil et al. 2017, arXiv 1612.05571).
+
+    ŷ[n] = y[n]  where |y[n] - ŷ[n-1]| > Θ,  else ŷ[n-1];        ŷ before the first frame is 0
+
+A receiver that adds up the products of the changes ŷ[n] - ŷ[n-1] has those of ŷ[n] itself: a product costs only what
+has changed, and the error of a value never exceeds the threshold Θ. The gradient is straight-through: dŷ[n]/dy[n] = 1,
+and none runs into what was sent before.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snn_asr.errors import UsageError
+
+
+def check_threshold(threshold: float, name: str) -> None:
+    """Raise UsageError, which calls the threshold ``name``, for one that is negative."""
+    if not threshold >= 0:
+        raise UsageError(f"{name}={threshold} must not be negative", name, "0 sends every change")
+
+
+def hold(values: Tensor, held: Tensor, threshold: float) -> Tensor:
+    """ŷ of one frame: ``values`` and what was sent before, ``held``, of one shape."""
+    return _StraightThrough.apply(values, torch.where((values - held).abs() > threshold, values, held))
+
+
+def hold_all(values: Tensor, held: Tensor, threshold: float) -> Tensor:
+    """ŷ (B, T, D) of all frames of ``values``, from what was sent before the first, ``held`` (B, D)."""
+    sent = []
+    with torch.no_grad():
+        for frame in values.unbind(1):
+            held = torch.where((frame - held).abs() > threshold, frame, held)
+            sent.append(held)
+        together = torch.stack(sent, dim=1)
+    return _StraightThrough.apply(values, together)
+
+
+def changes(held: Tensor) -> Tensor:
+    """ŷ[n] - ŷ[n-1] (B, T, D) of ``held`` (B, T, D), with gradient; the first frame changes from 0."""
+    return torch.diff(held, dim=1, prepend=torch.zeros_like(held[:, :1]))
+
+
+class _StraightThrough(torch.autograd.Function):
+    """Forward ``sent``; backward as if it were ``values``."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, sent: Tensor) -> Tensor:
+        return sent.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None

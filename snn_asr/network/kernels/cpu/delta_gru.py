@@ -1,0 +1,145 @@
+"""The GRU that sends changes (cells/delta_gru.py): one compiled call walks all frames of a share of the rows.
+
+Forward and backward compute the equations of ``kernels.reference.delta_gru`` frame by frame. In the forward changes
+alone are multiplied, and the products added to the memory of each row; gradients are dense.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from snn_asr.network.cells.delta_gru import Parameters, State
+from snn_asr.network.kernels import Trace
+from snn_asr.network.kernels.cpu.elementwise import FAST, clear, copy, room, sigmoid, tangent
+from snn_asr.network.kernels.cpu.products import add_events, event_buffers, find_events, pack, weight_gradient
+from snn_asr.network.kernels.cpu.threads import share
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _gate(drive, memory, before, work, sums, hidden):
+    """h[n], and the sums of the three gates. ``work`` (2, H) is room for z and c."""
+    size = hidden.shape[0]
+    update, candidate = work[0], work[1]
+    for k in range(2 * size):
+        sums[k] = drive[k] + memory[k]
+    sigmoid(sums[:size], candidate)
+    for k in range(size):
+        sums[2 * size + k] = drive[2 * size + k] + candidate[k] * memory[2 * size + k]
+    sigmoid(sums[size : 2 * size], update)
+    tangent(sums[2 * size :], candidate)
+    for k in range(size):
+        hidden[k] = candidate[k] + update[k] * (before[k] - candidate[k])
+
+
+@njit(cache=True, nogil=True)
+def _hold(hidden, held, threshold, change, output):
+    for k in range(output.shape[0]):
+        output[k] = hidden[k] if abs(hidden[k] - held[k]) > threshold else held[k]
+    for k in range(output.shape[0]):
+        change[k] = output[k] - held[k]
+
+
+@njit(cache=True, nogil=True)
+def _forward_rows(drive, lengths, panels, threshold, start, sums, trace):
+    memories, hiddens, changes, outputs = trace
+    rows, size = drive.shape[0], outputs.shape[2]
+    index, value, splits = event_buffers(rows, size, drive)
+    memory = np.zeros((rows, panels.shape[0] * panels.shape[2]), drive.dtype)
+    work = np.empty((2, size), drive.dtype)
+    for row in range(rows):
+        copy(start[0][row], memory[row, : 3 * size])
+    for n in range(drive.shape[1]):
+        for row in range(rows):
+            clear(splits[row])
+            if n < lengths[row]:
+                find_events(changes[row, n - 1] if n else start[2][row], row, index, value, splits)
+        add_events(rows, index, value, splits, panels, memory)
+        for row in range(rows):
+            if n >= lengths[row]:
+                continue
+            copy(memory[row], memories[row, n])
+            hidden = hiddens[row, n - 1] if n else start[1][row]
+            held = outputs[row, n - 1] if n else start[3][row]
+            _gate(drive[row, n], memories[row, n], hidden, work, sums[row, n], hiddens[row, n])
+            _hold(hiddens[row, n], held, threshold, changes[row, n], outputs[row, n])
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def _to_gates(hidden, sums, memory, before, work, drive, feedback):
+    """g_D and g_M from g_h; then the share of g_h that the frame before gets, in place. ``work`` (3, H) is room."""
+    size = hidden.shape[0]
+    one = hidden.dtype.type(1)
+    reset, update, candidate = work[0], work[1], work[2]
+    sigmoid(sums[:size], reset)
+    sigmoid(sums[size : 2 * size], update)
+    tangent(sums[2 * size :], candidate)
+    for k in range(size):
+        drive[size + k] = hidden[k] * (before[k] - candidate[k]) * update[k] * (one - update[k])
+    for k in range(size):
+        drive[2 * size + k] = hidden[k] * (one - update[k]) * (one - candidate[k] * candidate[k])
+    for k in range(size):
+        drive[k] = drive[2 * size + k] * memory[2 * size + k] * reset[k] * (one - reset[k])
+    for k in range(2 * size):
+        feedback[k] = drive[k]
+    for k in range(size):
+        feedback[2 * size + k] = drive[2 * size + k] * reset[k]
+    for k in range(size):
+        hidden[k] *= update[k]
+
+
+@njit(cache=True, nogil=True)
+def _backward_rows(gradient, sums, trace, start, panels, drive, feedback):
+    """g_D into ``drive`` and g_M into ``feedback``, (B, T, 3H) each."""
+    memories, hiddens = trace
+    rows, frames, size = gradient.shape
+    index, value, splits = event_buffers(rows, 3 * size, gradient)
+    fed_back = np.zeros((rows, panels.shape[0] * panels.shape[2]), gradient.dtype)
+    to_hidden, work = np.zeros((rows, size), gradient.dtype), np.empty((3, size), gradient.dtype)
+    for n in range(frames - 1, -1, -1):
+        for row in range(rows):
+            for k in range(size):
+                to_hidden[row, k] += gradient[row, n, k] + fed_back[row, k]
+            before = hiddens[row, n - 1] if n else start[row]
+            _to_gates(
+                to_hidden[row], sums[row, n], memories[row, n], before, work, drive[row, n], feedback[row, n]
+            )
+            clear(fed_back[row])
+            find_events(feedback[row, n], row, index, value, splits)
+        if n:
+            add_events(rows, index, value, splits, panels, fed_back)
+
+
+def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:
+    """As the reference; frames beyond ``lengths`` are not computed, their outputs are zero."""
+    drive, panels = drive.contiguous(), pack(parameters.recurrent.detach().T)
+    sums, states = room(drive, lengths, drive.shape[2]), State(*(room(drive, lengths, each.shape[1]) for each in state))
+    start, threshold = [each.contiguous() for each in state], drive.numpy().dtype.type(parameters.threshold)
+
+    def run(rows: slice) -> None:
+        _forward_rows(
+            drive[rows].numpy(), lengths[rows].numpy(), panels, threshold, tuple(each[rows].numpy() for each in start),
+            sums[rows].numpy(), tuple(each[rows].numpy() for each in states),
+        )
+
+    share(run, len(drive))
+    return Trace(sums, states)
+
+
+def backward(gradient: Tensor, trace: Trace, state: State, parameters: Parameters) -> tuple[Tensor, Tensor]:
+    """Gradients of the drive and of U, as the reference's."""
+    gradient, panels, start = gradient.contiguous(), pack(parameters.recurrent.detach()), state.hidden.contiguous()
+    drive, feedback = torch.empty_like(trace.sums), torch.empty_like(trace.sums)
+    sums, *before = (each.contiguous() for each in (trace.sums, trace.states.memory, trace.states.hidden))
+
+    def run(rows: slice) -> None:
+        _backward_rows(
+            gradient[rows].numpy(), sums[rows].numpy(), tuple(each[rows].numpy() for each in before),
+            start[rows].numpy(), panels, drive[rows].numpy(), feedback[rows].numpy(),
+        )
+
+    share(run, len(gradient))
+    first = state.output - state.change  # what the memories had received before this call
+    return drive, weight_gradient(feedback, trace.states.output - first.unsqueeze(1), state.change)

@@ -1,0 +1,64 @@
+"""Layer of gated recurrent units that send changes alone (cells/delta_gru.py)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from snn_asr.network.cells import CellState, delta_gru
+from snn_asr.network.changes import changes, check_threshold
+from snn_asr.network.layers.base import LayerParts
+from snn_asr.network.layers.driven import DrivenLayer, drop_units, mean_outputs
+from snn_asr.network.lengths import Lengths
+
+
+class DeltaGruLayer(DrivenLayer):
+    """A GRU whose units send their changes above ``delta_threshold``; 0 sends every change.
+
+    What a frame costs are its changes: the output (B, T, H) is what the units hold. Weights and bias start uniformly
+    within ±1/√H, as torch's GRU. Dropout is one mask a sequence on what the layer sends up, outside of the recurrence.
+    """
+
+    def __init__(
+        self, input_size: int, hidden_size: int, *, delta_threshold: float = 0.1, dropout: float = 0.2,
+        backend: str = "auto",
+    ) -> None:
+        check_threshold(delta_threshold, "delta_threshold")
+        super().__init__(delta_gru, input_size, hidden_size, dropout=dropout, backend=backend, normalize=False)
+        self.threshold = delta_threshold
+        self.recurrent_weight = nn.Parameter(torch.empty(delta_gru.GATES * hidden_size, hidden_size))
+        for each in (self.input_weight, self.recurrent_weight, self.bias):
+            assert each is not None
+            nn.init.uniform_(each, -(hidden_size**-0.5), hidden_size**-0.5)
+
+    @property
+    def binary(self) -> bool:
+        return False
+
+    @property
+    def sends_changes(self) -> bool:
+        return True
+
+    @property
+    def unit_products(self) -> int:
+        """r·M, (1 - z)·c and z·h. To find a change takes no product."""
+        return 3
+
+    def activity(self, outputs: Tensor, lengths: Tensor | Lengths) -> Tensor:
+        """Mean magnitude of the changes over valid frames (a scalar with gradient): the cost of the paper."""
+        lengths = Lengths.of(lengths, outputs)
+        return mean_outputs(lengths.without_padding(changes(outputs)).abs(), lengths).mean()
+
+    def parts(self) -> LayerParts:
+        return replace(super().parts(), numbers=(self.threshold,), change=self.threshold)
+
+    def forward(
+        self, x: Tensor, lengths: Tensor | Lengths, state: CellState | None = None
+    ) -> tuple[Tensor, CellState]:
+        assert self.recurrent_weight is not None
+        lengths = Lengths.of(lengths, x)
+        parameters = delta_gru.Parameters(self.recurrent_weight, self.threshold)
+        outputs, state, _ = self.run(self.drive(x, lengths), lengths, state, parameters)
+        return drop_units(outputs, self.dropout, self.training), state
