@@ -35,7 +35,7 @@ SEED = 2020  # of the draws in evaluation
 _BLOCK_FRAMES = 256
 
 
-def build(coding: str, settings: CoderSettings, delta_threshold: float) -> nn.Module | None:
+def build(coding: str, settings: CoderSettings, delta_threshold: float = 0.1) -> nn.Module | None:
     """The module for ``coding``, which maps (x (B, T, D), lengths, state) to (y, state); None for ``none``.
 
     ``settings`` are those of ``coder``, ``delta_threshold`` is that of ``delta``. Raises UsageError for an unknown name

@@ -66,3 +66,18 @@ def test_training_draws_anew_and_evaluation_repeats():
 def test_unknown_coding_is_named():
     with pytest.raises(UsageError, match="did you mean 'bernoulli'"):
         build("bernouli", CoderSettings())
+
+
+@torch.no_grad()
+def test_delta_holds_features_from_chunk_to_chunk_and_not_into_the_padding():
+    x, lengths = torch.randn(3, 40, 5), torch.tensor([40, 0, 17])
+    coding = build("delta", CoderSettings(), delta_threshold=0.5)
+    whole, final = coding(x, lengths, None)
+    assert not whole[1].any() and not whole[2, 17:].any()
+    assert ((whole - x).abs() * (torch.arange(40) < lengths[:, None])[..., None]).max() <= 0.5
+    assert torch.equal(final[0], whole[0, -1]) and torch.equal(final[2], whole[2, 16]) and not final[1].any()
+    state, pieces = None, []
+    for part in x.split(13, dim=1):
+        y, state = coding(part, (lengths - 13 * len(pieces)).clamp(0, part.shape[1]), state)
+        pieces.append(y)
+    assert torch.equal(torch.cat(pieces, dim=1), whole) and torch.equal(state, final)
