@@ -134,13 +134,23 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def encoded(text: str) -> bytes:
+    """The text in UTF-8. Bytes of file names that are not text (lone surrogates to Python) become ``\\udc..``."""
+    return text.encode("utf-8", "backslashreplace")
+
+
 def write_text(path: str | Path, text: str) -> None:
-    """Write UTF-8. Bytes of file names that are not text (lone surrogates to Python) are written as ``\\udc..``."""
-    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+    """Write a text as ``encoded`` gives it."""
+    write_bytes(path, encoded(text))
+
+
+def json_text(value: object) -> str:
+    """What ``write_json`` writes."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
 def write_json(path: str | Path, value: object) -> None:
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json_text(value))
 
 
 def append_json_line(path: str | Path, value: object) -> None:
@@ -149,7 +159,7 @@ def append_json_line(path: str | Path, value: object) -> None:
     Raises DataError where it cannot be written; the file is then as it was.
     """
     path = Path(path)
-    line = (json.dumps(value, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+    line = encoded(json.dumps(value, ensure_ascii=False) + "\n")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "ab", buffering=0) as file:

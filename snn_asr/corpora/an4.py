@@ -84,6 +84,7 @@ def prepare(
         make=lambda item: _utterance(item[0], item[1], order),
         title="Reading AN4",
         leave_out_unreadable=partial,
+        writes_audio=bool(raw),
     )
     return preparation.run(Path(output_folder), shard)
 

@@ -105,6 +105,7 @@ def prepare(
         title=f"Reading the headers of {sum(map(len, recordings.values()))} recordings",
         threads=_THREADS,
         leave_out_unreadable=partial,
+        writes_audio=False,
         complete=None if partial else lambda utterances: _check_minutes(utterances, recordings, root),
     )
     return preparation.run(Path(output_folder), shard)

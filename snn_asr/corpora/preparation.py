@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import logging
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -16,10 +13,10 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.progress import track
 
-from snn_asr.corpora import MARK_NAME, already_prepared, discard_prepared, mark_prepared
-from snn_asr.data.manifest import Utterance, write_manifest
+from snn_asr.corpora.prepared_folder import PreparedFolder
+from snn_asr.data.manifest import Utterance
 from snn_asr.errors import DataError, UsageError, unusable
-from snn_asr.files import append_json_line, read_json_object, remove_leftovers
+from snn_asr.files import append_json_line, read_json_object
 from snn_asr.sharding import Shard, mend_journal, read_journal
 
 Item = TypeVar("Item")
@@ -27,7 +24,6 @@ Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
-SHARDS = ".prepare-shards"
 _CLAIM = "manifests-claimed"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -49,7 +45,8 @@ class Preparation:
     has to, and depends on nothing else, so that shards may do it anywhere. ``complete``, where there is one, is called
     with all utterances by manifest before the manifests are written. Recordings of which ``make`` raises a
     DataError are one error that names them when all others are made or, with ``leave_out_unreadable``, left out with
-    a warning each.
+    a warning each. ``writes_audio`` tells whether ``make`` writes any; ``files`` names the files written below the
+    output folder's ``audio``, where these are not just the utterances'.
     """
 
     options: dict[str, Any]
@@ -61,54 +58,59 @@ class Preparation:
     complete: Callable[[dict[str, list[Utterance]]], None] | None = None
     measures: Sequence[str] = ("utterances", "hours", "speakers")
     leave_out_unreadable: bool = False
+    writes_audio: bool = True
+    files: Callable[[], Iterable[Path]] | None = None
 
     def run(self, output_folder: Path, shard: Shard | None) -> dict[str, Any]:
         """Write the manifests unless they are there; returns ``measures`` of every one.
 
+        Files of somebody else's are not touched: where one stands in the way, UsageError is raised first.
+
         A shard makes its part of the utterances and keeps them in a hidden folder, where one that was killed goes
         on; the one that finds those of all there writes the manifests. Others return how many are still missing.
         """
-        parts = _parts_folder(output_folder, self.options)
+        folder = PreparedFolder(output_folder, self.options, self.manifests)
         if shard is not None:
-            _release(parts, shard)
-        if not already_prepared(output_folder, self.options):
-            if shard is None:
-                discard_prepared(output_folder, self.manifests)
-            else:
-                self._refuse_others(output_folder, parts)
+            _release(folder.parts, shard)
+        if not folder.finished:
+            self._refuse_others(folder, shard)
             items = self.items()
+            if shard is None and self.writes_audio:  # what was there is replaced from the first recording on
+                folder.discard()
+            if self.writes_audio:
+                folder.parts.mkdir(parents=True, exist_ok=True)
             in_order = [item for name in self.manifests for item in items[name]]
-            utterances = self._make(output_folder, parts, in_order, shard)
+            utterances = self._make(folder, in_order, shard)
             missing = len(in_order) - len(utterances)
-            if not already_prepared(output_folder, self.options):  # by another shard, whose parts are gone then
-                if missing or (shard is not None and not _claim(parts, shard)):
+            if not folder.finished:  # by another shard, whose parts are gone then
+                if missing or (shard is not None and not _claim(folder.parts, shard)):
                     log.info("shard %s is done; the manifests are written when the others are", shard)
                     return {"shard": str(shard), "missing_utterances": missing}
-                self._finish(output_folder, {name: len(items[name]) for name in self.manifests}, utterances)
-        shutil.rmtree(output_folder / SHARDS, ignore_errors=True)
+                self._finish(folder, {name: len(items[name]) for name in self.manifests}, utterances)
+        folder.tidy()
         return summary(output_folder, self.manifests, self.measures)
 
     def _make(
-        self, output_folder: Path, parts: Path, items: list[Any], shard: Shard | None
+        self, folder: PreparedFolder, items: list[Any], shard: Shard | None
     ) -> dict[int, Utterance | None]:
         """Utterances by the rank of their item: those that shards have made so far, and the others of this one.
 
         None stands for what is left out.
         """
-        utterances = _read_parts(parts, output_folder)
+        utterances = _read_parts(folder)
         todo = [rank for rank in range(len(items)) if rank not in utterances and (shard is None or shard.owns(rank))]
         title = self.title if shard is None else f"{self.title} (shard {shard})"
         tried = in_threads(self._try_to_make, [items[rank] for rank in todo], self.threads, title)
         made = self._readable(zip(todo, tried, strict=True))
         if shard is None:
             return utterances | dict(made)
-        own = parts / shard.file_name("made.jsonl")
+        own = folder.parts / shard.file_name("made.jsonl")
         mend_journal(own)
         for rank, utterance in made:
-            entry = {"left_out": True} if utterance is None else _to_json(utterance, output_folder)
+            entry = {"left_out": True} if utterance is None else _to_json(utterance, folder.path)
             append_json_line(own, {"rank": rank, **entry})
-        self._refuse_others(output_folder, parts)
-        return _read_parts(parts, output_folder)
+        self._refuse_others(folder, shard)
+        return _read_parts(folder)
 
     def _try_to_make(self, item: object) -> Utterance | DataError:
         """What ``make`` gives, or what is wrong with the recording; a full disk is no fault of a recording."""
@@ -133,26 +135,35 @@ class Preparation:
         if errors and not self.leave_out_unreadable:
             raise unusable(errors)
 
-    def _finish(self, output_folder: Path, sizes: dict[str, int], utterances: dict[int, Utterance | None]) -> None:
+    def _finish(self, folder: PreparedFolder, sizes: dict[str, int], utterances: dict[int, Utterance | None]) -> None:
         in_order = (utterances[rank] for rank in range(len(utterances)))
         every = {name: [next(in_order) for _ in range(size)] for name, size in sizes.items()}
         manifests = {name: [each for each in members if each is not None] for name, members in every.items()}
         if empty := [name for name, members in manifests.items() if not members]:
-            raise DataError(f"no recording that can be read for {', '.join(empty)}", output_folder, "restore them")
+            raise DataError(f"no recording that can be read for {', '.join(empty)}", folder.path, "restore them")
         if self.complete is not None:
             self.complete(manifests)
-        remove_leftovers(output_folder, "audio/**/*.flac")  # of killed shards
-        for name, members in manifests.items():
-            write_manifest(output_folder / f"{name}.json", members)
-        mark_prepared(output_folder, self.options)
+        folder.refuse_foreign(self.writes_audio)
+        if folder.of_others:
+            folder.discard()
+        folder.remove_halves()
+        recordings = (each.wav for members in manifests.values() for each in members)
+        own = self.files() if self.files is not None else (each for each in recordings if folder.is_audio(each))
+        folder.write(manifests, own if self.writes_audio else ())
 
-    def _refuse_others(self, output_folder: Path, parts: Path) -> None:
-        """Shards clear nothing away, since others are at work: they want a folder without another preparation."""
+    def _refuse_others(self, folder: PreparedFolder, shard: Shard | None) -> None:
+        """Raise UsageError where others' files are in the way.
+
+        Shards clear nothing away, since others are at work: they want a folder without another preparation.
+        """
+        folder.refuse_foreign(self.writes_audio)
+        if shard is None:
+            return
         todo = "give all shards the same options and paths and a folder of their own, or leave out --shard"
-        if any(path != parts for path in (output_folder / SHARDS).glob("*")):
-            raise UsageError("unfinished shards with other options or data", output_folder / SHARDS, todo)
-        if (output_folder / MARK_NAME).is_file() and not already_prepared(output_folder, self.options):
-            raise UsageError("another preparation is here", output_folder, todo)
+        if any(path != folder.parts for path in folder.parts.parent.glob("*")):
+            raise UsageError("unfinished shards with other options or data", folder.parts.parent, todo)
+        if folder.of_others:
+            raise UsageError("another preparation is here", folder.path, todo)
 
 
 def in_threads(
@@ -179,12 +190,6 @@ def summary(output_folder: Path, manifests: Iterable[str], measures: Sequence[st
     return summaries
 
 
-def _parts_folder(output_folder: Path, options: dict[str, Any]) -> Path:
-    """Where shards with these options keep their utterances: parts of different preparations cannot be mixed."""
-    digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
-    return output_folder / SHARDS / digest[:16]
-
-
 def _claim(parts: Path, shard: Shard) -> bool:
     """Whether this shard is to write the manifests: of shards that end at the same moment only one makes the file."""
     try:
@@ -202,10 +207,10 @@ def _release(parts: Path, shard: Shard) -> None:
         claim.unlink()
 
 
-def _read_parts(parts: Path, output_folder: Path) -> dict[int, Utterance | None]:
+def _read_parts(folder: PreparedFolder) -> dict[int, Utterance | None]:
     """Utterances by rank, of all shards, without those whose audio is gone; None for what they left out."""
-    rows = [row for path in sorted(parts.glob("*.jsonl")) for row in read_journal(path)]
-    utterances = {row.pop("rank"): None if "left_out" in row else _from_json(row, output_folder) for row in rows}
+    rows = [row for path in sorted(folder.parts.glob("*.jsonl")) for row in read_journal(path)]
+    utterances = {row.pop("rank"): None if "left_out" in row else _from_json(row, folder.path) for row in rows}
     return {rank: each for rank, each in utterances.items() if each is None or each.wav.is_file()}
 
 

@@ -92,7 +92,7 @@ def prepare(
         "corpus": "timit", "partial": partial, "test_set": test_set, "development_speakers": named["dev"],
         "test_speakers": named["test"], "source": _source_fingerprint(recordings),
     }
-    preparation = Preparation(options, REQUIRED_SPLITS, lambda: sets, _utterance, "Reading TIMIT")
+    preparation = Preparation(options, REQUIRED_SPLITS, lambda: sets, _utterance, "Reading TIMIT", writes_audio=False)
     return preparation.run(Path(output_folder), shard)
 
 

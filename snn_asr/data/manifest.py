@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from snn_asr.errors import DataError
-from snn_asr.files import read_json, sha256, write_json
+from snn_asr.files import json_text, read_json, sha256, write_text
 
 REQUIRED_SPLITS = ("train", "dev", "test")
 _SHOWN_PROBLEMS = 20
@@ -60,17 +60,21 @@ def read_manifest(path: str | Path, audio_needed: bool = True) -> dict[str, Utte
 
 
 def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
-    """Write a manifest; audio under the manifest's folder is written relative to it, other audio absolute.
+    """Write a manifest. Raises DataError where two utterances have the same id."""
+    write_text(path, manifest_text(Path(path).parent, utterances))
+
+
+def manifest_text(folder: Path, utterances: Iterable[Utterance]) -> str:
+    """A manifest to lie in ``folder``: audio below the folder has its path from there, other audio an absolute one.
 
     Raises DataError where two utterances have the same id.
     """
-    path = Path(path)
     entries: dict[str, dict[str, Any]] = {}
     for utterance in utterances:
         if utterance.id in entries:
-            raise DataError(f"utterance id '{utterance.id}' occurs twice", path, "make the ids unique")
-        entries[utterance.id] = _entry(utterance, path.parent)
-    write_json(path, entries)
+            raise DataError(f"utterance id '{utterance.id}' occurs twice", folder, "make the ids unique")
+        entries[utterance.id] = _entry(utterance, folder)
+    return json_text(entries)
 
 
 def fingerprint(path: str | Path) -> str:

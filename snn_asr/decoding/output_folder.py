@@ -17,7 +17,7 @@ from typing import Any
 
 from snn_asr.decoding.writers import FORMATS
 from snn_asr.errors import DataError, SnnAsrError
-from snn_asr.files import append_json_line, read_json_object, sha256, write_bytes, write_json
+from snn_asr.files import append_json_line, encoded, read_json_object, sha256, write_bytes, write_json
 from snn_asr.sharding import Shard, mend_journal, read_journal, shard_files
 
 JOURNAL, ERRORS = "decoded.jsonl", "errors.json"
@@ -63,7 +63,7 @@ class OutputFolder:
         paths = {each: self._path(name, each) for each in texts}
         for path in paths.values():
             self._check_own(path)
-        contents = {each: text.encode("utf-8", "backslashreplace") for each, text in texts.items()}
+        contents = {each: encoded(text) for each, text in texts.items()}
         written = {each: hashlib.sha256(content).hexdigest() for each, content in contents.items()}
         append_json_line(self._journal, {"name": name, "finished": time.time(), "written": written, **state})
         for each, content in contents.items():

@@ -21,6 +21,7 @@ from snn_asr.corpora.demo.phones import Segment, fit, segments, word_bounds
 from snn_asr.corpora.demo.room import SIGNAL_TO_NOISE_DECIBELS, degrade, reverberate
 from snn_asr.corpora.demo.sentences import KINDS, draw, vocabulary
 from snn_asr.corpora.demo.voices import SPLITS, speakers
+from snn_asr.corpora.prepared_folder import SHARDS
 from snn_asr.data.manifest import Utterance, read_manifest
 from snn_asr.data.tokens import phone_folding
 from snn_asr.errors import DataError, UsageError
@@ -302,12 +303,13 @@ def test_summary_and_second_run_does_nothing(corpus: Path, monkeypatch: pytest.M
 @needs_espeak
 def test_other_sizes_leave_nothing_of_an_interrupted_run(tmp_path: Path) -> None:
     stale = tmp_path / "audio" / "timit" / "TEST" / "DR1" / "MDAB0" / "SX99.PHN"
-    foreign = tmp_path / "audio" / "timit" / "TEST" / "DR1" / "MABC0" / "SX99.PHN"
-    for path in (stale, foreign):
-        path.parent.mkdir(parents=True)
+    foreign = [stale.parent.with_name("MABC0") / stale.name, stale.with_name("notes.md")]
+    (tmp_path / SHARDS).mkdir()
+    for path in (stale, *foreign):
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("0 1 h#\n")
     demo.prepare(None, tmp_path, train=1, dev=1, test=1)
-    assert not stale.exists() and foreign.exists()
+    assert not stale.exists() and all(path.exists() for path in foreign)
 
 
 @pytest.mark.parametrize("options", [{"train": 0}, {"test": -1}, {"seed": -1}])

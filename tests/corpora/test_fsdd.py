@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from snn_asr import corpora
-from snn_asr.corpora import already_prepared, discard_prepared, mark_prepared
 from snn_asr.corpora.fsdd import WORDS, find_clips, prepare
+from snn_asr.corpora.prepared_folder import PreparedFolder
 from snn_asr.data.audio import read_audio, write_audio
 from snn_asr.data.manifest import check_disjoint, find_manifests, read_manifest
 from snn_asr.errors import DataError, UsageError
@@ -158,26 +158,28 @@ def test_corpora_are_found_on_disk_and_called_by_name(source, tmp_path):
 
 def test_a_preparation_is_complete_only_with_its_options_and_files(tmp_path):
     options = {"seed": 0, "speeds": (1, 2)}
-    assert not already_prepared(tmp_path, options)
-    (tmp_path / "audio").mkdir()
-    (tmp_path / "train.json").write_text("{}")
-    (tmp_path / "audio" / "a.flac").write_text("sound")
-    mark_prepared(tmp_path, options)
+    folder = PreparedFolder(tmp_path, options, ["train"])
+    assert not folder.finished
+    sound = tmp_path / "audio" / "a.flac"
+    sound.parent.mkdir()
+    sound.write_text("sound")
+    folder.write({"train": []}, [sound])
     (tmp_path / "notes.txt").write_text("not part of it")
     (tmp_path / "own.json").write_text("written later by the user")
-    assert already_prepared(tmp_path, options)
-    assert not already_prepared(tmp_path, options | {"seed": 1})
-    (tmp_path / "audio" / "a.flac").write_text("other sound")
-    assert not already_prepared(tmp_path, options)
+    assert folder.finished and PreparedFolder(tmp_path, {"speeds": [1, 2], "seed": 0}).finished
+    assert not PreparedFolder(tmp_path, options | {"seed": 1}).finished
+    sound.write_text("other sound")
+    assert not folder.finished
+    sound.write_text("sound")
     halves = (".train-1234abcd.part.json", ".prepared-1234abcd.part.json", "audio/.a-1234abcd.part.flac")
     for name in (*halves, ".own-settings.json"):
         (tmp_path / name).touch()  # halves of files, and one that only looks like it
-    discard_prepared(tmp_path, ["train"])
-    left = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
-    assert left == [".own-settings.json", "notes.txt", "own.json"]
-    discard_prepared(tmp_path, ["train"])
+    for _ in range(2):
+        folder.discard()
+        left = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
+        assert left == [".own-settings.json", "notes.txt", "own.json"]
     (tmp_path / "prepared.json").write_text("damaged")
-    assert not already_prepared(tmp_path, options)
+    assert not folder.finished
 
 
 def test_real_recordings_are_split_as_published(shared_data):

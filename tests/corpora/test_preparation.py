@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from snn_asr.corpora import preparation, prepare
-from snn_asr.corpora.preparation import SHARDS, Preparation
+from snn_asr.corpora import preparation, prepare, prepared_folder
+from snn_asr.corpora.preparation import Preparation
+from snn_asr.corpora.prepared_folder import MARK, SHARDS
 from snn_asr.data.audio import write_audio
-from snn_asr.data.manifest import Utterance, write_manifest
+from snn_asr.data.manifest import Utterance
 from snn_asr.errors import UsageError
-from snn_asr.files import append_json_line
+from snn_asr.files import append_json_line, read_json, write_bytes, write_json
 from snn_asr.sharding import Shard
 
 SIZES = {"train": 11, "dev": 1, "test": 3}
@@ -117,7 +118,7 @@ def test_killed_while_it_wrote_the_manifests(tmp_path, whole, monkeypatch):
     out = tmp_path / "out"
     Corpus(out).run("1/2")
     with monkeypatch.context() as patch:
-        patch.setattr(preparation, "write_manifest", interrupted)
+        patch.setattr(prepared_folder, "write_bytes", interrupted)
         with pytest.raises(KeyboardInterrupt):
             Corpus(out).run("2/2")
     assert Corpus(out).run("1/2") == {"shard": "1/2", "missing_utterances": 0}  # it may be still at it
@@ -149,17 +150,17 @@ def test_shards_refuse_a_folder_of_another_preparation_and_an_undivided_run_clea
 
 def test_two_that_end_at_the_same_moment_write_the_manifests_once(tmp_path, whole, monkeypatch):
     """While the second writes them, the third finds everything made; then it ends before the second looks."""
-    out, summaries, write, append = tmp_path / "out", [], write_manifest, append_json_line
+    out, summaries, append = tmp_path / "out", [], append_json_line
 
-    def write_while_another_ends(path, utterances):
+    def write_while_another_ends(path, content):
         if not summaries:
             summaries.append(Corpus(out).run("3/3"))
-        write(path, utterances)
+        write_bytes(path, content)
 
     Corpus(out).run("1/3")
     Corpus(out).run("3/3")
     with monkeypatch.context() as patch:
-        patch.setattr(preparation, "write_manifest", write_while_another_ends)
+        patch.setattr(prepared_folder, "write_bytes", write_while_another_ends)
         assert Corpus(out).run("2/3") == whole[0] and contents(out) == whole[1]
     assert summaries == [{"shard": "3/3", "missing_utterances": 0}]
 
@@ -173,6 +174,82 @@ def test_two_that_end_at_the_same_moment_write_the_manifests_once(tmp_path, whol
     monkeypatch.setattr(preparation, "append_json_line", append_while_another_ends)
     assert Corpus(tmp_path / "again").run("2/3") == summaries[-1] == whole[0]
     assert contents(tmp_path / "again") == whole[1]
+
+
+@pytest.mark.parametrize("shard", [None, "1/1"])
+@pytest.mark.parametrize("name", ["train.json", "dev.json", "test.json", "prepared.json", "audio/own.wav"])
+def test_files_of_others_are_refused_before_anything_is_written(name, shard, tmp_path):
+    out = tmp_path / "out"
+    (out / name).parent.mkdir(parents=True)
+    (out / name).write_text('{"u1": "mine"}')
+    before = contents(tmp_path)
+    with pytest.raises(UsageError, match=f"{name}: is there already, and not as prepare wrote it; choose another"):
+        Corpus(out).run(shard)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_manifest_that_was_changed_by_hand_is_kept(seed, tmp_path):
+    out = tmp_path / "out"
+    Corpus(out).run()
+    text = (out / "dev.json").read_text()
+    (out / "dev.json").write_text(text.replace("ann", "bob"))
+    before = contents(tmp_path)
+    with pytest.raises(UsageError, match="dev.json: is there already"):
+        Corpus(out, seed=seed).run()
+    assert contents(tmp_path) == before
+    (out / "dev.json").unlink()
+    assert Corpus(out, seed=seed).run()["dev"]["utterances"] == 1
+
+
+def test_files_that_others_put_beside_stay_whatever_is_prepared(tmp_path):
+    out = tmp_path / "out"
+    own = {name: b"mine" for name in ("notes.json", "audio/mine.wav", "audio/deep/mine.flac", ".own-settings.json")}
+    Corpus(out).run()
+    for name, content in own.items():
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_bytes(content)
+    for seed in (1, 2, 0):
+        Corpus(out, seed=seed).run()
+        assert own.items() <= contents(out).items()
+
+
+@pytest.mark.parametrize("call", ["unlink", "write_json", "write_bytes"])
+@pytest.mark.parametrize("after", range(3))
+def test_a_preparation_ended_at_any_moment_knows_its_files_the_next_time(call, after, tmp_path, monkeypatch):
+    """Those of the earlier one, which it was removing, and those that it had written itself."""
+    out, left = tmp_path / "out", [after]
+    Corpus(out, seed=1).run()
+    owner = Path if call == "unlink" else prepared_folder
+    does = getattr(owner, call)
+
+    def interrupted(*arguments, **options):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return does(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, call, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            Corpus(out).run()
+            Corpus(out, seed=2).run()
+            Corpus(out, seed=3).run()
+    assert Corpus(out).run()["test"]["utterances"] == 3
+    assert set(contents(out)) == {"train.json", "dev.json", "test.json", MARK, *(
+        f"audio/{name}-{index}.flac" for name, index in ITEMS if not index % 2
+    )}
+
+
+def test_the_mark_of_an_earlier_version_which_knows_sizes_alone_is_understood(tmp_path):
+    out = tmp_path / "out"
+    Corpus(out).run()
+    mark = read_json(out / MARK)
+    del mark["manifests"]
+    write_json(out / MARK, mark)
+    again = Corpus(out)
+    assert again.run()["dev"]["utterances"] == 1 and again.made == []
+    Corpus(out, seed=1).run()
 
 
 @pytest.mark.parametrize(

@@ -307,7 +307,7 @@ def test_killed_in_mid_preparation_and_run_again_gives_the_right_result(few, tmp
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
     temporary, *written = sorted(contents(tmp_path / "out"))
-    assert temporary.startswith(".test-") and written == ["dev.json", "train.json"]
+    assert temporary.startswith(".test-") and written == ["dev.json", "prepared.json", "train.json"]
     prepare(few, tmp_path / "out", **other)
     assert contents(tmp_path / "out") == contents(tmp_path / "right")
 

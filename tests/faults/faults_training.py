@@ -14,6 +14,7 @@ import torch
 
 from faults.table import fault
 from faults.world import Outcome, World, digest, flip_bit, halves
+from snn_asr.data.audio import write_audio
 
 LOST, DEAD, RESIDUE = "data lost", "dead end after damage", "residue"
 DAMAGED, DISK = "silently wrong: damaged files", "unexpected error: disk"
@@ -53,6 +54,31 @@ for _name in ("test.json", "log.jsonl", "run.json", "checkpoint.pt", "checkpoint
         fault(LOST, f"train beside the user's own {_name} {' '.join(_words)}", codes=(2, 4), says="mine")(
             _own_file(_name, *_words)
         )
+
+
+def _prepare_over(name: str, edit: bool = False) -> Callable[[World], Outcome]:
+    """``prepare`` meets a file of the user's or, with ``edit``, a manifest of its own that the user has changed."""
+
+    def does(world: World) -> Outcome:
+        out = world.folder / "out"
+        for number in (0, 5, 10):
+            write_audio(world.folder / "clips" / f"1_ann_{number}.wav", torch.full((400,), 0.1), 8000)
+        words = ["prepare", "fsdd", "--data-folder", world.folder / "clips", "--output-folder", out]
+        words += ["train=2", "dev=1", "test=1"]
+        if edit:
+            assert world.run(*words).code == 0
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text('{"mine": 1}')
+        world.keep(out / name)
+        return world.run(*words, "seed=1")
+
+    return does
+
+
+for _name in ("train.json", "isolated_test.json", "prepared.json"):
+    for _edit in (False, True):
+        _what = "an edited" if _edit else "the user's own"
+        fault(LOST, f"prepare over {_what} {_name}", codes=(2, 4), says=_name)(_prepare_over(_name, _edit))
 
 
 def _begin_anew(*words: str, break_data: str = "") -> Callable[[World], Outcome]:

@@ -20,13 +20,13 @@ from pathlib import Path
 import numpy
 import torch
 
-from snn_asr.corpora import already_prepared
 from snn_asr.corpora.demo import espeak
 from snn_asr.corpora.demo.phones import Segment, fit, segments, word_bounds
 from snn_asr.corpora.demo.room import degrade
 from snn_asr.corpora.demo.sentences import KINDS, Sentence, draw
 from snn_asr.corpora.demo.voices import SPLITS, Speaker, speakers
 from snn_asr.corpora.preparation import Preparation
+from snn_asr.corpora.prepared_folder import PreparedFolder
 from snn_asr.data.audio import write_audio
 from snn_asr.data.manifest import Utterance
 from snn_asr.data.resampling import resample
@@ -36,6 +36,7 @@ from snn_asr.sharding import Shard
 
 SAMPLE_RATE = 16000
 _TIMIT_SUFFIXES = (".WAV", ".PHN", ".WRD", ".TXT")
+_SUFFIXES = (".flac", ".txt", *_TIMIT_SUFFIXES)
 _SPOKEN = {"a": "eigh"}  # the letter: espeak-ng would read "a" as the article
 _RATE_WORDS_PER_MINUTE, _PITCH, _PITCH_RANGE = (135, 165), (40, 60), (35, 65)  # espeak-ng's scales
 _SILENCE_SECONDS = (0.08, 0.2)
@@ -91,12 +92,13 @@ def prepare(
         raise UsageError("the demo corpus is synthesised and takes no data", data_folder, "leave out --data-folder")
     output_folder = Path(output_folder)
     options = {"corpus": "demo", "seed": seed, **counts}
-    if not already_prepared(output_folder, options):
+    if not PreparedFolder(output_folder, options).finished:
         espeak.installation()
     items = {split: plan(split, count, seed) for split, count in counts.items()}
 
+    every = [item for split in SPLITS for item in items[split]]
+
     def complete(_: dict[str, list[Utterance]]) -> None:
-        every = [item for split in SPLITS for item in items[split]]
         _remove_leftovers(every, output_folder)
         _write_transcripts(every, output_folder)
 
@@ -108,6 +110,7 @@ def prepare(
         threads=2 * _processors(),  # one waits for the disk
         complete=complete,
         measures=("utterances", "hours", "speakers", "words"),
+        files=lambda: [output_folder / path for path in _files(every)],
     )
     return preparation.run(output_folder, shard)
 
@@ -175,15 +178,22 @@ def _write_transcripts(items: list[Item], output_folder: Path) -> None:
         write_text(output_folder / path, "".join(lines))
 
 
+def _files(items: list[Item]) -> set[Path]:
+    """The files of these items in both layouts, below the output folder."""
+    librispeech = {item.librispeech_folder / f"{item.name}.flac" for item in items} | set(map(_transcript_path, items))
+    return librispeech | {
+        item.timit_folder / f"SX{item.number}{suffix}" for item in items for suffix in _TIMIT_SUFFIXES
+    }
+
+
 def _remove_leftovers(items: list[Item], output_folder: Path) -> None:
     """Remove what interrupted preparations left: files in the folders of this corpus' own speakers but of ``items``."""
-    wanted = {item.librispeech_folder / f"{item.name}.flac" for item in items} | set(map(_transcript_path, items))
-    wanted |= {item.timit_folder / f"SX{item.number}{suffix}" for item in items for suffix in _TIMIT_SUFFIXES}
+    wanted = _files(items)
     for speaker in (speaker for split in SPLITS for speaker in speakers(split)):
         librispeech = output_folder.glob(f"audio/librispeech/{speaker.split}-demo/{speaker.number}/*/*")
         timit = output_folder.glob(f"audio/timit/*/{speaker.region}/{speaker.code}/*")
         for path in (*librispeech, *timit):
-            if path.relative_to(output_folder) not in wanted:
+            if path.suffix in _SUFFIXES and path.relative_to(output_folder) not in wanted:
                 path.unlink()
 
 
