@@ -22,6 +22,7 @@ CODERS = {
     "off": None,
     "6 bits": Coder.at(CoderSettings(6, 3), range=0.7),
     "4 bits": Coder.at(CoderSettings(4, 1), range=2.5),
+    "powers of two": Coder.at(CoderSettings(6, 3, levels="powers_of_two"), range=0.7),
     "binary": Coder.at(CoderSettings(2, 0), range=1.0),
 }
 
@@ -55,10 +56,12 @@ def draw_state(cell: ModuleType, batch: int, size: int, parameters: NamedTuple, 
     return type(zero)(*(torch.rand_like(each) for each in zero))
 
 
-def draw_improved(batch, size, dtype, coder, candidate="relu", recurrent=True, masked=True, smoothing=0.0):
+def draw_improved(
+    batch, size, dtype, coder, candidate="relu", recurrent=True, masked=True, smoothing=0.0, shifting=False
+):
     weights = (torch.randn(2 * size, size, dtype=dtype) / size**0.5).requires_grad_() if recurrent else None
     mask = dropout_mask(batch, size, dtype) if masked else None
-    parameters = gated.Parameters(weights, mask, CODERS[coder], candidate, smoothing)
+    parameters = gated.Parameters(weights, mask, CODERS[coder], candidate, smoothing, shifting)
     return draw_state(gated, batch, size, parameters, dtype), parameters
 
 
@@ -102,6 +105,8 @@ def _cases() -> dict[str, Case]:
             cases[f"v1 {coder} {candidate}"] = Case(gated, partial(drawn, recurrent=False))
         cases[f"v2 {coder} unmasked"] = Case(gated, partial(draw_improved, coder=coder, masked=False))
         cases[f"v2 {coder} smoothed"] = Case(gated, partial(draw_improved, coder=coder, smoothing=0.6))
+        shifted = partial(draw_improved, coder=coder, candidate="clamp", shifting=True)
+        cases[f"v2 {coder} shifting gates"] = Case(gated, shifted)
         cases[f"lif {coder}"] = Case(conventional, partial(draw_lif, coder=coder))
         cases[f"lif {coder} unmasked"] = Case(conventional, partial(draw_lif, coder=coder, masked=False))
     for gradient in spiking_lstm.CELL_GRADIENTS:

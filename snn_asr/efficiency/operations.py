@@ -1,7 +1,8 @@
 """What inference costs: multiply-accumulates (MACs), accumulates (ACs) and the density of what is sent.
 
-A product with a zero input or a zero weight costs nothing; a product with a binary input is an addition (AC). Per layer
-with G gates, H units and D inputs, over the valid frames of an utterance, where no weight is zero:
+A product with a zero input or a zero weight costs nothing; one with a binary input is an addition (AC), and so is one
+with a power of two, which adds a weight that is shifted. Per layer with G gates, H units and D inputs, over the valid
+frames of an utterance, where no weight is zero:
 
     effective MACs = G H · nnz(x)  +  G H · nnz(y[0 .. T-2])         the last output is fed back to no frame
     dense MACs     = G H · D T     +  G H · H T
@@ -42,9 +43,9 @@ class Products:
     macs: int = 0
     acs: int = 0
 
-    def add(self, dense: int, effective: int, binary: bool) -> None:
+    def add(self, dense: int, effective: int, additive: bool) -> None:
         self.dense += dense
-        if binary:
+        if additive:
             self.acs += effective
         else:
             self.macs += effective
@@ -140,7 +141,8 @@ def _sum_nested(first: list[Any], second: list[Any]) -> list[Any]:
 class Record(NamedTuple):
     """One layer of one forward: ``index`` is its place in the stack, shared by the two directions of a layer.
 
-    ``smoothed``: a leaky integrator stands behind the layer, one multiplication for each drive it feeds and frame.
+    ``smoothed``: a leaky integrator stands behind the layer that takes one multiplication for each drive it feeds and
+    frame.
     ``coder`` is what coded the features (None for features as they are).
     """
 
@@ -170,7 +172,8 @@ def record_layers(encoder: Encoder, front_end: FrontEnd | None = None) -> Iterat
 
     def keep(index: int) -> Callable[[nn.Module, tuple, tuple], None]:
         def hook(layer: nn.Module, given: tuple, result: tuple) -> None:
-            records.append(Record(index, layer, given[0], given[1], result[0], encoder.smoothed, encoder.input_coder))
+            smoothed, coder = encoder.integration_multiplies, encoder.input_coder
+            records.append(Record(index, layer, given[0], given[1], result[0], smoothed, coder))
 
         return hook
 
@@ -197,7 +200,7 @@ def count_batch(records: list[Record | Convolved], head: Tensor, total: Operatio
     counts = _Counts()
     for each in records:
         if isinstance(each, Convolved):
-            counts.products(total.products[INPUT], each.weights, each.times, each.events, binary=False)
+            counts.products(total.products[INPUT], each.weights, each.times, each.events, additive=False)
     layers = [each for each in records if isinstance(each, Record)]
     if layers:
         _count_layers(layers, head, counts, total)
@@ -214,10 +217,10 @@ class _Counts:
         """``use`` gets the whole numbers (N,) when they are read."""
         self._asked.append((numbers, use))
 
-    def products(self, of: Products, weights: Tensor, frames: int, events: Tensor, binary: bool) -> None:
+    def products(self, of: Products, weights: Tensor, frames: int, events: Tensor, additive: bool) -> None:
         """Products of weights (M, D) over ``frames``; ``events`` (D,) counts the non-zero values of each input."""
         effective = ((weights != 0).sum(0) * events).sum(0, keepdim=True)
-        self.ask(effective, lambda found: of.add(weights.numel() * frames, found[0], binary))
+        self.ask(effective, lambda found: of.add(weights.numel() * frames, found[0], additive))
 
     def read(self) -> None:
         if not self._asked:
@@ -236,14 +239,14 @@ def _count_layers(records: list[Record], head: Tensor, counts: _Counts, total: O
     total.frames += lengths.total
     total.utterances += sum(each > 0 for each in lengths.counts)
     stack = [[each for each in records if each.index == index] for index in range(layers)]
-    binary = [coder is not None and coder.binary, *(all(each.layer.binary for each in of) for of in stack)]
+    additive = [coder is not None and coder.additive, *(all(each.layer.additive for each in of) for of in stack)]
     for index, of in enumerate(stack):
         for backwards, each in enumerate(of):
             below = _events_of(stack[index - 1], lengths, bool(backwards)) if index else _features(each, lengths)
-            _count_layer(each, below, binary[index], lengths, counts, total)
+            _count_layer(each, below, additive[index], lengths, counts, total)
     if coder is not None:
         total.element_wise += coder.unit_products * records[0].x.shape[-1] * lengths.total
-    counts.products(total.products[HEAD], head, lengths.total, _events_of(stack[-1], lengths), binary[-1])
+    counts.products(total.products[HEAD], head, lengths.total, _events_of(stack[-1], lengths), additive[-1])
     total.element_wise += len(head) * lengths.total if records[-1].smoothed else 0
 
     own = [torch.cat([_events(_sent(each), lengths.mask) for each in of]).sum() for of in stack]
@@ -258,15 +261,15 @@ def _count_layers(records: list[Record], head: Tensor, counts: _Counts, total: O
 
 
 def _count_layer(
-    record: Record, events: Tensor, binary: bool, lengths: Lengths, counts: _Counts, total: OperationCount
+    record: Record, events: Tensor, additive: bool, lengths: Lengths, counts: _Counts, total: OperationCount
 ) -> None:
     """One layer, or one direction of it; ``events`` (D,) are those of its inputs."""
     layer, index = record.layer, record.index
     input_weight, *recurrent_weights = layer.core_weights()
-    counts.products(total.products[CORE if index else INPUT], input_weight, lengths.total, events, binary)
+    counts.products(total.products[CORE if index else INPUT], input_weight, lengths.total, events, additive)
     for recurrent_weight in recurrent_weights:
         back = _events(_sent(record)[:, :-1], lengths.mask[:, 1:])
-        counts.products(total.products[CORE], recurrent_weight, lengths.total, back, layer.binary)
+        counts.products(total.products[CORE], recurrent_weight, lengths.total, back, layer.additive)
     total.element_wise += layer.unit_products * layer.output_size * lengths.total
     total.element_wise += len(input_weight) * lengths.total if record.smoothed and index else 0
     total.outputs[index] += layer.output_size * lengths.total

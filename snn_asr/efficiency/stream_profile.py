@@ -113,9 +113,10 @@ def _layers(recognizer: Recognizer, network: EventNetwork, heard: Heard, seconds
     """One entry a source: the features, then the layers. Operations are those with the rows that an event selects."""
     encoder = recognizer.model.encoder
     names = ["features", *(f"layer {index}" for index in range(1, len(encoder.layers) + 1))]
-    binary = [encoder.input_coder is not None and encoder.input_coder.binary, *(each.binary for each in encoder.layers)]
+    coder = encoder.input_coder
+    added = [coder is not None and coder.additive, *(each.additive for each in encoder.layers)]
     entries = []
-    for name, additions, source, sent in zip(names, binary, network.sources, np.atleast_1d(heard.sent), strict=True):
+    for name, additions, source, sent in zip(names, added, network.sources, np.atleast_1d(heard.sent), strict=True):
         fan_out, possible = source.fan_out, source.units * heard.frames
         entries.append({
             "source": name,

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from snn_asr.events.kernels import stack
 from snn_asr.events.parts import Source, causal_layers, head_parts, input_unit, weight_names
+from snn_asr.network.encoders import Encoder
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.model import AcousticModel
 from snn_asr.network.model_folder import rounded, row_scales
@@ -26,6 +27,18 @@ CELLS = {
 }
 ALIGNMENT_BYTES = 64  # a row begins on a cache line
 NEURON_ROWS, STATE_ROWS, SUMS_ROWS = 4, 3, 3
+
+
+def not_compiled(encoder: Encoder) -> list[str]:
+    """What the layers and the input coding of an encoder are that has no compiled form. Raises UsageError for a
+    bidirectional one."""
+    parts = [each.parts() for each in causal_layers(encoder)]
+    missing = sorted({each.cell for each in parts} - CELLS.keys())
+    if any(each.powers or each.shifting for each in parts):
+        missing.append("levels that are powers of two")
+    if encoder.input_coder is not None and encoder.input_coder.sends_changes:
+        missing.append("features that send changes")
+    return missing
 
 
 @dataclass

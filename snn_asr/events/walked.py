@@ -22,18 +22,20 @@ from snn_asr.network.model import AcousticModel
 
 @dataclass
 class WalkedState:
-    """What a stream remembers between frames: for each layer its own state and that of the integrator behind it."""
+    """What a stream remembers between frames: for each layer its own state and that of the integrator behind it, and
+    what each source had last."""
 
     layers: list[tuple[Any, Tensor | None]]
+    last: list[Tensor | None]
     sent: np.ndarray
 
     @property
     def nbytes(self) -> int:
-        tensors = (each for state, integrated in self.layers for each in (*(state or ()), integrated))
-        return self.sent.nbytes + sum(each.nbytes for each in tensors if each is not None)
+        tensors = [each for state, integrated in self.layers for each in (*(state or ()), integrated)]
+        return self.sent.nbytes + sum(each.nbytes for each in [*tensors, *self.last] if each is not None)
 
     def reset(self) -> None:
-        self.layers = [(None, None)] * len(self.layers)
+        self.layers, self.last = [(None, None)] * len(self.layers), [None] * len(self.last)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,23 +73,29 @@ class WalkedNetwork:
         return [Source(count, onward + back) for count, onward, back in zip(units, fed, around, strict=True)]
 
     def initial_state(self) -> WalkedState:
-        return WalkedState([(None, None)] * len(self.layers), np.zeros(len(self.layers) + 1, np.int64))
+        layers = len(self.layers)
+        return WalkedState([(None, None)] * layers, [None] * (layers + 1), np.zeros(layers + 1, np.int64))
 
     @torch.no_grad()
     def run(self, inputs: np.ndarray, state: WalkedState) -> np.ndarray:
         """inputs (T, D) float32 to logits (T, N)."""
         x, lengths, after = torch.from_numpy(inputs).unsqueeze(0), torch.tensor([len(inputs)]), []
-        sent = [self._events(x)]
-        integrators = self.model.encoder.integrators
+        outputs, integrators, coder = [x], self.model.encoder.integrators, self.model.encoder.input_coder
         for layer, integrator, (before, integrated) in zip(self.layers, integrators, state.layers, strict=True):
             x, new = layer(x, lengths, before)
-            sent.append(self._events(x))
+            outputs.append(x)
             x, integrated = integrator(x, lengths, integrated)
             after.append((new, integrated))
+        changing = [coder is not None and bool(coder.sends_changes), *(each.sends_changes for each in self.layers)]
+        rows = zip(outputs, state.last, changing, strict=True)
+        state.sent += np.array([self._events(*each) for each in rows])
         state.layers = after
-        state.sent += sent
+        if len(inputs):
+            state.last = [each[:, -1:] for each in outputs]
         weight, scale, offset = self.head
         return (functional.linear(x[0], weight) * scale + offset).numpy()
 
-    def _events(self, x: Tensor) -> int:
+    def _events(self, x: Tensor, last: Tensor | None, changing: bool) -> int:
+        if changing:
+            x = torch.diff(x, dim=1, prepend=torch.zeros_like(x[:, :1]) if last is None else last)
         return x.numel() if self.every else int(torch.count_nonzero(x))

@@ -9,12 +9,11 @@ and none runs into what was sent before.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from snn_asr.errors import UsageError
+from snn_asr.network.coder import straight_through
 
 
 def check_threshold(threshold: float, name: str) -> None:
@@ -25,7 +24,7 @@ def check_threshold(threshold: float, name: str) -> None:
 
 def hold(values: Tensor, held: Tensor, threshold: float) -> Tensor:
     """ŷ of one frame: ``values`` and what was sent before, ``held``, of one shape."""
-    return _StraightThrough.apply(values, torch.where((values - held).abs() > threshold, values, held))
+    return straight_through(values, torch.where((values - held).abs() > threshold, values, held))
 
 
 def hold_all(values: Tensor, held: Tensor, threshold: float) -> Tensor:
@@ -36,21 +35,9 @@ def hold_all(values: Tensor, held: Tensor, threshold: float) -> Tensor:
             held = torch.where((frame - held).abs() > threshold, frame, held)
             sent.append(held)
         together = torch.stack(sent, dim=1)
-    return _StraightThrough.apply(values, together)
+    return straight_through(values, together)
 
 
 def changes(held: Tensor) -> Tensor:
     """ŷ[n] - ŷ[n-1] (B, T, D) of ``held`` (B, T, D), with gradient; the first frame changes from 0."""
     return torch.diff(held, dim=1, prepend=torch.zeros_like(held[:, :1]))
-
-
-class _StraightThrough(torch.autograd.Function):
-    """Forward ``sent``; backward as if it were ``values``."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, sent: Tensor) -> Tensor:
-        return sent.clone()
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient, None

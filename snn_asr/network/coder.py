@@ -4,6 +4,10 @@
     q = trunc(s · clamp(V, -A, A)),   q = 0 where |q| <= threshold
     Y = q / s
 
+With ``levels="powers_of_two"`` q is rounded down to a power of two before it is compared with the threshold, and
+s = n / A, so that the levels are A, A/2, A/4 and so on: a product with one is a shift. What is rounded away stays in
+the membrane. (Levels on a logarithmic scale are those of ShiftLIF (2026), for networks without recurrence.)
+
 ``A`` is the range of one layer. It is either fixed or follows the extremes of the membrane:
 A = max(|average of min V|, |average of max V|), exponential averages with Adam's bias correction.
 The averages move once a training batch, over valid frames; or, as the authors have it, at every frame
@@ -25,6 +29,7 @@ from snn_asr.errors import UsageError, unknown_name
 from snn_asr.network.lengths import Lengths
 from snn_asr.processes import extremes
 
+LINEAR, POWERS_OF_TWO = LEVELS = ("linear", "powers_of_two")
 RANGES = ("moving_average", "moving_average_per_frame", "fixed")
 SMALLEST_RANGE = 1e-5  # a silent layer must not divide by zero
 
@@ -36,7 +41,7 @@ class CoderSettings:
     ``range`` is ``moving_average`` (updated once a training batch over valid frames, with ``momentum``),
     ``moving_average_per_frame`` (at each frame of training, before it is coded: the paper's) or ``fixed``
     (A = ``fixed_range``). 32 bits with threshold 0 stand for no rounding at all. Raises UsageError for impossible
-    values.
+    values. ``levels``: all whole multiples of the smallest (``linear``), or those alone that are powers of two of it.
     """
 
     bits: int = 6
@@ -44,8 +49,11 @@ class CoderSettings:
     range: str = "moving_average"
     fixed_range: float = 1.0
     momentum: float = 0.1
+    levels: str = LINEAR
 
     def __post_init__(self) -> None:
+        if self.levels not in LEVELS:
+            raise unknown_name("levels", self.levels, LEVELS)
         if not 2 <= self.bits <= 32:
             raise UsageError(f"bits={self.bits} gives no usable level", "bits", "choose 2 (binary spikes) to 32")
         if not 0 <= self.threshold < self.highest_level:
@@ -62,12 +70,28 @@ class CoderSettings:
 
     @property
     def highest_level(self) -> int:
-        return 2 ** (self.bits - 1) - 1
+        return 2 ** (self.bits - 1) - (0 if self.powers else 1)
+
+    @property
+    def powers(self) -> bool:
+        """Levels are powers of two."""
+        return self.levels == POWERS_OF_TWO
+
+    @property
+    def additive(self) -> bool:
+        """A product with a level is an addition, of something that is shifted where there are several levels."""
+        return self.powers or self.bits == 2
+
+    @property
+    def unit_products(self) -> int:
+        """Multiplications of a value by itself: to scale it to levels and back. Powers of two are found by comparison,
+        and are values from a table."""
+        return 0 if self.powers else 2
 
     @property
     def levels_per_range(self) -> float:
-        """n (1 - 1e-4): the scale s of a range of 1."""
-        return 2 ** (self.bits - 1) * (1 - 1e-4)
+        """The scale s of a range of 1: n (1 - 1e-4), or n for powers of two, of which n is the highest."""
+        return 2 ** (self.bits - 1) * (1.0 if self.powers else 1 - 1e-4)
 
 
 class RangeTracker(nn.Module):
@@ -174,6 +198,7 @@ class MovingCoder(NamedTuple):
     scale: Tensor
     unit: Tensor
     threshold: int
+    powers: bool
 
     def inside(self, membranes: Tensor) -> Tensor:
         """Where membranes lie within the clamp."""
@@ -184,18 +209,20 @@ class MovingCoder(NamedTuple):
 class Coder:
     """The coder at one moment: settings and range as plain numbers, so that every kernel rounds alike.
 
-    ``scale`` is s, ``unit`` is 1/s (a multiplication rounds the same everywhere, a division need not).
+    ``scale`` is s, ``unit`` is 1/s (a multiplication rounds the same everywhere, a division need not); ``powers``:
+    levels are powers of two.
     """
 
     range: float
     scale: float
     unit: float
     threshold: int
+    powers: bool = False
 
     @classmethod
     def at(cls, settings: CoderSettings, range: float) -> Coder:
         scale = settings.levels_per_range / range
-        return cls(range, scale, 1.0 / scale, settings.threshold)
+        return cls(range, scale, 1.0 / scale, settings.threshold, settings.powers)
 
     def inside(self, membranes: Tensor) -> Tensor:
         """Where membranes (B, T, H) lie within the clamp."""
@@ -212,6 +239,10 @@ class FrameCoder:
         self.tracker, self.lengths = tracker, lengths
         self.ranges: list[Tensor] = []
         self._updates = tracker.known().updates
+
+    @property
+    def powers(self) -> bool:
+        return self.tracker.settings.powers
 
     def next(self, membrane: Tensor) -> MovingCoder:
         """Observe the membrane (B, H) at the next frame; the coder for it."""
@@ -233,7 +264,7 @@ class FrameCoder:
         else:
             found = torch.full_like(tracker.minimum, settings.fixed_range, dtype=torch.float64)
         scale = settings.levels_per_range / found
-        return MovingCoder(found.to(kind), scale.to(kind), (1.0 / scale).to(kind), settings.threshold)
+        return MovingCoder(found.to(kind), scale.to(kind), (1.0 / scale).to(kind), settings.threshold, settings.powers)
 
     def inside(self, membranes: Tensor) -> Tensor:
         """Where membranes (B, T, H) lie within the clamp of their frame."""
@@ -251,6 +282,8 @@ class _Encode(torch.autograd.Function):
         ctx.save_for_backward(membrane)
         ctx.coder = coder
         level = torch.trunc(torch.clamp(membrane, -coder.range, coder.range) * coder.scale)  # type: ignore[arg-type]
+        if coder.powers:
+            level = power_below(level)
         level = torch.where(level.abs() <= coder.threshold, torch.zeros_like(level), level)
         return level * coder.unit
 
@@ -258,6 +291,27 @@ class _Encode(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (membrane,) = ctx.saved_tensors
         return gradient * ctx.coder.inside(membrane), None
+
+
+def power_below(values: Tensor) -> Tensor:
+    """Each value (float32 or float64) rounded towards zero to a power of two with its sign; 0 stays 0."""
+    kind, mantissa = (torch.int32, 23) if values.dtype == torch.float32 else (torch.int64, 52)
+    return (values.view(kind) & -(1 << mantissa)).view(values.dtype)
+
+
+def straight_through(values: Tensor, sent: Tensor) -> Tensor:
+    """``sent``, with the gradient as if it were ``values``."""
+    return _StraightThrough.apply(values, sent)
+
+
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, sent: Tensor) -> Tensor:
+        return sent.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
 
 
 def encode(membrane: Tensor, coder: AnyCoder) -> Tensor:

@@ -68,6 +68,11 @@ class Encoder(nn.Module):
         self.output_size: int = layers[-1].output_size
 
     @property
+    def integration_multiplies(self) -> bool:
+        """The leaky integrators behind the layers take multiplications."""
+        return any(each.multiplies for each in self.integrators)
+
+    @property
     def smoothed(self) -> bool:
         """Leaky integrators stand behind the layers."""
         return bool(self.options["smoothing"])
@@ -158,14 +163,14 @@ def build(
     name: str, input_size: int, hidden_size: int, num_layers: int, *, bidirectional: bool = False,
     smoothing: float = 0.0, learn_smoothing: bool = False, input_coding: str = "none",
     input_bits: int | None = None, input_threshold: int | None = None, input_range: str | None = None,
-    input_delta_threshold: float = 0.1, **options: Any,
+    input_levels: str | None = None, input_delta_threshold: float = 0.1, **options: Any,
 ) -> Encoder:
     """An encoder by name.
 
-    Every encoder knows ``smoothing`` and ``learn_smoothing`` (integrator.py), ``input_coding`` (input_coding.py) and,
-    for ``input_coding="coder"``, the coder's ``input_bits``, ``input_threshold`` and ``input_range``, where not given
-    those of the layers (a fixed range excepted: features have their own), and for ``input_coding="delta"`` its
-    ``input_delta_threshold``; ``options`` are those of its layers.
+    Every encoder knows ``smoothing`` and ``learn_smoothing`` (integrator.py) and ``input_coding`` (input_coding.py):
+    for ``input_coding="coder"`` the coder's ``input_bits``, ``input_threshold``, ``input_range`` and ``input_levels``,
+    where not given those of the layers (a fixed range excepted: features have their own), for ``input_coding="delta"``
+    its ``input_delta_threshold``. ``options`` are those of its layers.
     Raises UsageError for an unknown name, option or impossible size.
     """
     factory = find(name)
@@ -180,14 +185,17 @@ def build(
         size = layers[-1].output_size if layers else input_size
         make = partial(factory, size, hidden_size, **options)
         layers.append(Bidirectional(make) if bidirectional else make())
-    input_settings = _input_settings(name, options, bits=input_bits, threshold=input_threshold, range=input_range)
+    input_settings = _input_settings(
+        name, options, bits=input_bits, threshold=input_threshold, range=input_range, levels=input_levels
+    )
     input_coder = coding.build(input_coding, input_settings, input_delta_threshold)
     backend = options.get("backend", "auto")
     integrators = [LeakyIntegrator(smoothing, learn_smoothing, backend) for _ in layers]
     given = {
         "bidirectional": bidirectional, "smoothing": smoothing, "learn_smoothing": learn_smoothing,
         "input_coding": input_coding, "input_bits": input_bits, "input_threshold": input_threshold,
-        "input_range": input_range, "input_delta_threshold": input_delta_threshold, **options,
+        "input_range": input_range, "input_levels": input_levels, "input_delta_threshold": input_delta_threshold,
+        **options,
     }
     return Encoder(name, layers, given, input_coder, integrators)
 

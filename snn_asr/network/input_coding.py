@@ -62,16 +62,11 @@ class FeatureCoder(nn.Module):
     """The multi-level coder on features, its range shared by all of them."""
 
     sends_changes = False
-    unit_products = 2  # scaling to levels and back
 
     def __init__(self, settings: CoderSettings) -> None:
         super().__init__()
         self.tracker, self.backend = RangeTracker(settings), "auto"
-
-    @property
-    def binary(self) -> bool:
-        """One magnitude with either sign: products with it are additions."""
-        return self.tracker.settings.bits == 2
+        self.additive, self.unit_products = settings.additive, settings.unit_products
 
     def forward(
         self, x: Tensor, lengths: Tensor | Lengths, state: CoderState | None
@@ -106,7 +101,7 @@ class FeatureCoder(nn.Module):
 class HeldFeatures(nn.Module):
     """``delta``: features (B, T, D) as they were last sent; the state is what was, (B, D)."""
 
-    binary, sends_changes = False, True
+    additive, sends_changes = False, True
     unit_products = 0
 
     def __init__(self, threshold: float) -> None:
@@ -123,7 +118,7 @@ class HeldFeatures(nn.Module):
 class RandomCoding(nn.Module):
     """``bernoulli`` or ``noise``; the state is the number of frames each row has had, (B,)."""
 
-    binary, sends_changes = True, False
+    additive, sends_changes = True, False
     unit_products = 0
 
     def __init__(self, coding: str) -> None:

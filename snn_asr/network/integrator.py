@@ -39,6 +39,11 @@ class LeakyIntegrator(nn.Module):
     def coefficient(self) -> Tensor | float:
         return self.fixed if self.logit is None else torch.sigmoid(self.logit)
 
+    @property
+    def multiplies(self) -> bool:
+        """Whether it takes a multiplication for each value and frame."""
+        return self.logit is not None or multiplies(self.fixed)
+
     def forward(
         self, y: Tensor, lengths: Tensor | Lengths, state: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
@@ -49,6 +54,12 @@ class LeakyIntegrator(nn.Module):
         if self.logit is None and self.fixed == 0:
             return y, state
         return low_pass(y, lengths, self.coefficient, state, self.backend)
+
+
+def multiplies(coefficient: float) -> bool:
+    """Whether an integrator with this coefficient multiplies: with 0 there is none, and with 1 - 2^-k it moves towards
+    what it is given by a shift."""
+    return coefficient != 0 and math.frexp(1 - coefficient)[0] != 0.5
 
 
 def low_pass(

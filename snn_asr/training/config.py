@@ -21,6 +21,7 @@ from snn_asr.data.augmentation import FrameAugmentation, FrameDrops
 from snn_asr.data.feature_settings import GLOBAL, FeatureSettings
 from snn_asr.errors import UsageError
 from snn_asr.network import encoders, input_coding
+from snn_asr.network.coder import LEVELS
 from snn_asr.network.front_end import FrontEndSettings
 from snn_asr.network.front_end import named as named_front_end
 from snn_asr.network.kernels import BACKENDS
@@ -132,7 +133,7 @@ class DataConfig:
 # The keys of ModelConfig that are options of every encoder.
 ENCODER_KEYS = (
     "bidirectional", "dropout", "smoothing", "learn_smoothing", "input_coding", "input_bits", "input_threshold",
-    "input_range", "input_delta_threshold",
+    "input_range", "input_levels", "input_delta_threshold",
 )
 
 
@@ -155,6 +156,9 @@ class ModelConfig:
     input_range: str | None = _key(
         None, optional(one_of(("moving_average", "moving_average_per_frame", "fixed"))),
         "range of input_coding=coder; null: that of the layers",
+    )
+    input_levels: str | None = _key(
+        None, optional(one_of(LEVELS)), "levels of input_coding=coder; null: those of the layers"
     )
     input_delta_threshold: float = _key(
         0.1, number(0), "of input_coding=delta: features are sent when they have changed by more than this"

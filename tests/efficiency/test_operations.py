@@ -25,6 +25,8 @@ CASES = [
     *((name, {}) for name in NAMES),
     ("improved_v2", {"bits": 2, "threshold": 0}),
     ("improved_v2", {"smoothing": 0.5}),
+    ("improved_v2", {"levels": "powers_of_two", "input_coding": "coder"}),
+    ("lif", {"levels": "powers_of_two", "input_coding": "coder", "input_levels": "linear"}),
     ("improved_v2", {"input_coding": "coder"}),
     ("lif", {"input_coding": "coder", "input_bits": 2, "input_threshold": 0}),
     ("gru", {"input_coding": "noise"}),
@@ -67,11 +69,11 @@ class Walker:
         self.products = {each: Products() for each in (INPUT, CORE, HEAD)}
         self.nonzero, self.outputs = [0] * len(encoder.layers), [0] * len(encoder.layers)
 
-    def multiply(self, products: Products, weights: list[list[float]], vector: list[float], binary: bool) -> None:
+    def multiply(self, products: Products, weights: list[list[float]], vector: list[float], additive: bool) -> None:
         for row in weights:
             for weight, value in zip(row, vector, strict=True):
                 products.dense += 1
-                if weight != 0 and value != 0 and binary:
+                if weight != 0 and value != 0 and additive:
                     products.acs += 1
                 elif weight != 0 and value != 0:
                     products.macs += 1
@@ -79,10 +81,10 @@ class Walker:
     @torch.no_grad()
     def walk(self, x: torch.Tensor) -> None:
         """x (T, D): one utterance."""
-        binary = changing = False
+        additive = changing = False
         if self.encoder.input_coder is not None:
             coded, _ = self.encoder.input_coder(x.unsqueeze(0), torch.tensor([len(x)]), None)
-            x, binary, changing = coded[0], self.encoder.input_coder.binary, self.encoder.input_coder.sends_changes
+            x, additive, changing = coded[0], self.encoder.input_coder.additive, self.encoder.input_coder.sends_changes
         given = x
         for index, layer in enumerate(self.encoder.layers):
             sides = []
@@ -91,15 +93,15 @@ class Walker:
                 y, _ = side(ordered.unsqueeze(0), torch.tensor([len(x)]), None)
                 received = self.sent(given.flip(0) if backwards else given, changing)
                 sent = self.sent(y[0], side.sends_changes)
-                self.walk_layer(index, side, received, sent, binary)
+                self.walk_layer(index, side, received, sent, additive)
                 self.nonzero[index] += sum(value != 0 for frame in sent for value in frame)
                 sides.append(y[0].flip(0) if backwards else y[0])
             given, side = torch.cat(sides, dim=1), encoders.directions(layer)[0]
-            binary, changing = side.binary, side.sends_changes
+            additive, changing = side.additive, side.sends_changes
             self.outputs[index] += given.numel()
             x = self.integrate(given)
         for frame in self.sent(given, changing):
-            self.multiply(self.products[HEAD], [[1.0] * len(frame)] * CLASSES, frame, binary)
+            self.multiply(self.products[HEAD], [[1.0] * len(frame)] * CLASSES, frame, additive)
 
     def sent(self, values: torch.Tensor, changing: bool) -> list[list[float]]:
         """What goes over the wires for the values (T, D), in this order."""
@@ -115,13 +117,13 @@ class Walker:
             frames.append(last)
         return torch.stack(frames)
 
-    def walk_layer(self, index: int, layer, x: list, y: list, binary: bool) -> None:
+    def walk_layer(self, index: int, layer, x: list, y: list, additive: bool) -> None:
         from_below, *recurrent = layer.core_weights()
         before = [0.0] * layer.output_size
         for given, sent in zip(x, y, strict=True):
-            self.multiply(self.products[CORE if index else INPUT], from_below.tolist(), given, binary)
+            self.multiply(self.products[CORE if index else INPUT], from_below.tolist(), given, additive)
             for from_before in recurrent:
-                self.multiply(self.products[CORE], from_before.tolist(), before, layer.binary)
+                self.multiply(self.products[CORE], from_before.tolist(), before, layer.additive)
             before = sent
 
 
@@ -142,7 +144,7 @@ def test_counts_are_those_of_walking_every_weight_and_input(name, options, bidir
     assert total.frames == sum(LENGTHS)
     assert total.macs == sum(each.macs for each in walker.products.values())
     assert total.dense == sum(each.dense for each in walker.products.values())
-    assert (total.acs > 0) == any(each.binary for each in [*leaves(encoder), encoder.input_coder] if each is not None)
+    assert (total.acs > 0) == any(each.additive for each in [*leaves(encoder), encoder.input_coder] if each is not None)
     assert [sum(layer[0]) for layer in total.timeline] == total.nonzero
     assert [sum(layer[1]) for layer in total.timeline] == total.outputs
     assert total.density == [part / whole for part, whole in zip(walker.nonzero, walker.outputs, strict=True)]
@@ -228,6 +230,6 @@ def test_rates_for_each_second():
     assert rates["dense_macs_per_second"] == 2 * total.dense
     assert rates["core_macs_per_second"] == 2 * total.products[CORE].macs
     assert rates["element_wise_per_second"] == 2 * 4 * 2 * 4 * sum(LENGTHS)  # 4 products a unit, 2 layers of 4 units
-    smoothed = counted(trained("improved_v2", smoothing=0.5), sparse_input(), torch.tensor(LENGTHS))
+    smoothed = counted(trained("improved_v2", smoothing=0.6), sparse_input(), torch.tensor(LENGTHS))
     assert smoothed.element_wise - total.element_wise == (8 + CLASSES) * sum(LENGTHS)  # the drives it integrates
     assert rates["density"] == total.density and len(total.density) == 2

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from snn_asr.errors import UsageError
-from snn_asr.network.coder import Coder, CoderSettings, RangeTracker, encode
+from snn_asr.network.coder import LEVELS, Coder, CoderSettings, RangeTracker, encode, power_below
 
 
 def levels(bits: int, threshold: int) -> set[int]:
@@ -38,7 +38,11 @@ def test_gradient_is_straight_through_inside_the_clamp_only():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"bits": 1}, {"bits": 40}, {"threshold": 31}, {"threshold": -1}, {"range": "mean"}, {"fixed_range": 0.0}]
+    "wrong",
+    [
+        {"bits": 1}, {"bits": 40}, {"threshold": 31}, {"threshold": -1}, {"range": "mean"}, {"fixed_range": 0.0},
+        {"levels": "cubes"}, {"threshold": 32, "levels": "powers_of_two"},
+    ],
 )
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(UsageError):
@@ -66,3 +70,24 @@ def test_silent_layer_keeps_a_usable_range():
     tracker = RangeTracker(CoderSettings())
     tracker.observe(torch.zeros(2))
     assert tracker.value() > 0
+
+
+def test_powers_of_two_are_sent_up_to_the_range_itself():
+    coder = Coder.at(CoderSettings(6, 3, levels="powers_of_two"), range=2.0)
+    sent = encode(torch.linspace(-2.5, 2.5, 5001, dtype=torch.float64), coder)
+    assert set(sent.tolist()) == {0.0, *(side * 2.0 ** -k for side in (-1, 1) for k in range(-1, 3))}
+    membrane = torch.linspace(0, 2, 999, dtype=torch.float64)
+    residue = membrane - encode(membrane, coder)
+    assert residue.min() >= 0 and (residue < membrane.clamp(min=0.25) / 2 + 1e-9)[membrane >= 0.25].all()
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_power_below_clears_the_mantissa(kind):
+    values = torch.tensor([0.0, 1.0, 1.99, -3.0, 31.0, 0.3, -(2.0**30) - 1], dtype=kind)
+    assert power_below(values).tolist() == [0.0, 1.0, 1.0, -2.0, 16.0, 0.25, -(2.0**30)]
+
+
+def test_which_levels_cost_additions_alone():
+    of = {levels: CoderSettings(levels=levels) for levels in LEVELS}
+    assert [each.additive for each in of.values()] == [False, True] and CoderSettings(2, 0).additive
+    assert [each.unit_products for each in of.values()] == [2, 0]

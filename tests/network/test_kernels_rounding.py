@@ -18,6 +18,7 @@ from snn_asr.network.kernels.reference import walk
 from snn_asr.network.surrogates import choose
 
 CODER = Coder(range=4.0, scale=8.0, unit=0.125, threshold=3)  # a power of two as unit: what is sent is dyadic too
+POWERS = Coder(range=4.0, scale=8.0, unit=0.125, threshold=3, powers=True)
 NEAR = 1e-5  # of a level, relative to what a membrane is compared with
 
 
@@ -29,12 +30,19 @@ def dyadic(*shape: int, steps: int = 8, unit: float = 1 / 16) -> torch.Tensor:
     return torch.randint(-steps, steps + 1, shape, dtype=torch.float64) * unit
 
 
-def recurrent_gates(batch: int, frames: int, size: int, candidate: str):
+def recurrent_gates(batch: int, frames: int, size: int, candidate: str, coder: Coder = CODER):
     """The forget gate is 0, 1/2 or 1."""
     recurrent, drive = dyadic(2 * size, size), dyadic(batch, frames, 2 * size, steps=32)
     recurrent[:size] = 0
     drive[..., :size] = dyadic(batch, frames, size, steps=1, unit=1024.0)
-    return gated, drive, gated.Parameters(recurrent, None, CODER, candidate)
+    return gated, drive, gated.Parameters(recurrent, None, coder, candidate)
+
+
+def shifting_gates(batch: int, frames: int, size: int):
+    """What the gate lets in is a power of two down to 1/8, whatever its drive."""
+    cell, drive, parameters = recurrent_gates(batch, frames, size, "clamp", POWERS)
+    drive[..., :size] = dyadic(batch, frames, size, steps=32)
+    return cell, drive, parameters._replace(shifting=True)
 
 
 def conventional_neurons(batch: int, frames: int, size: int):
@@ -57,6 +65,7 @@ def adaptive(batch: int, frames: int, size: int):
 
 DRAWS = {
     "v2 relu": partial(recurrent_gates, candidate="relu"), "v2 clamp": partial(recurrent_gates, candidate="clamp"),
+    "v2 powers": partial(recurrent_gates, candidate="clamp", coder=POWERS), "v2 shifting": shifting_gates,
     "lif": conventional_neurons,
     "spiking_lstm": partial(long_short, cell="thresholded"), "spiking_lstm kept": partial(long_short, cell="kept"),
     "RadLIF": adaptive,

@@ -12,6 +12,9 @@ Inside the coder's clamp no gradient runs along V; all temporal gradient runs al
 
 With ``smoothing`` a above 0 the recurrent product passes through a leaky integrator, R[n] = a R[n-1] + (1 - a) U Y[n-1]
 in place of U Y[n-1]: still event-driven, and the rounding noise of single events is averaged. Not in the paper.
+
+With ``shifting`` 1 - F is the power of two nearest to σ(-D_f - Uf Y), so that I + (1 - F) ⊙ (C ⊙ m - I) takes a shift
+and no product; the gradient is that of σ, straight through the rounding. Not in the paper either.
 """
 
 from __future__ import annotations
@@ -22,10 +25,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from snn_asr.network.coder import AnyCoder, send
+from snn_asr.network.coder import POWERS_OF_TWO, AnyCoder, power_below, send, straight_through
 
 GATES = 2  # blocks of H rows in W and U: forget, candidate
 CANDIDATES = ("relu", "clamp")
+GATE_LEVELS = ("smooth", POWERS_OF_TWO)
+NEAREST = 4 / 3  # times this, numbers up to 3/2 of a power of two lie below the next one
 TRAINED = ("recurrent",)  # the fields of Parameters that learn
 
 
@@ -46,11 +51,17 @@ class Parameters(NamedTuple):
     coder: AnyCoder | None
     candidate: str
     smoothing: float = 0.0
+    shifting: bool = False
 
 
 def initial_state(batch: int, size: int, parameters: Parameters, like: Tensor) -> State:
     zeros = like.new_zeros(batch, size)
     return State(zeros, zeros, like.new_zeros(batch, GATES * size if parameters.smoothing else 0), zeros)
+
+
+def to_shifts(forget: Tensor) -> Tensor:
+    """F whose 1 - F is the nearest power of two, without gradient; F = 1 stays."""
+    return 1 - power_below((1 - forget.detach()) * NEAREST)
 
 
 def step(drive: Tensor, state: State, parameters: Parameters) -> tuple[Tensor, State]:
@@ -63,6 +74,8 @@ def step(drive: Tensor, state: State, parameters: Parameters) -> tuple[Tensor, S
         drive = drive + product
     forget, candidate = drive.chunk(GATES, dim=-1)
     forget = torch.sigmoid(forget)
+    if parameters.shifting:
+        forget = straight_through(forget, to_shifts(forget))
     candidate = functional.hardtanh(candidate, 0.0, 1.0) if parameters.candidate == "clamp" else torch.relu(candidate)
     if parameters.mask is not None:
         candidate = candidate * parameters.mask

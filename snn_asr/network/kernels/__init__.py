@@ -33,6 +33,7 @@ from snn_asr.network.lengths import Lengths
 
 BACKENDS = ("auto", "reference", "cpu", "triton", "cuda")
 DEVICES = {"cuda": "cuda", "triton": "cuda", "cpu": "cpu"}  # the one type of device of each, the faster ones first
+SHIFTING = ("reference", "cpu")  # backends that know levels and gates that are powers of two
 CELLS = "snn_asr.network.cells."
 
 
@@ -97,18 +98,25 @@ def load(backend: str, cell: ModuleType | None = None) -> ModuleType:
     return importlib.import_module(f"{__name__}.{backend}{suffix}")
 
 
-def kernel_of(backend: str, cell: ModuleType) -> ModuleType | None:
-    """The kernels of a cell on a backend; where it has none, those of a slower one on the same type of device or of
-    the reference; None for a cell without any. What is not as asked for is logged once."""
-    names = list(DEVICES)  # the faster ones first
+def backend_of(backend: str, cell: ModuleType, parameters: CellParameters) -> str | None:
+    """The backend that has kernels of a cell with these parameters: the one asked for, else a slower one on the same
+    type of device or the reference; None for a cell without any. What is not as asked for is logged once."""
+    names, shifting = list(DEVICES), _shifting(parameters)  # the faster ones first
     slower = names[names.index(backend) + 1 :] if backend in names else []
     for each in (backend, *(other for other in slower if DEVICES[other] == DEVICES[backend]), "reference"):
-        if _has_kernel(each, cell):
+        if _has_kernel(each, cell) and (each in SHIFTING or not shifting):
             if each != backend:
-                _warn_once(f"{_short_name(cell)} has no kernels for backend '{backend}': it runs on '{each}'")
-            return load(each, cell)
+                what = f"{_short_name(cell)} with powers of two" if shifting else _short_name(cell)
+                _warn_once(f"{what} has no kernels for backend '{backend}': it runs on '{each}'")
+            return each
     _warn_once(f"{_short_name(cell)} has no kernels: its own step is walked frame by frame, which is slow")
     return None
+
+
+def _shifting(parameters: CellParameters) -> bool:
+    """Whether levels or gates are powers of two."""
+    coder = getattr(parameters, "coder", None)
+    return bool(getattr(parameters, "shifting", False)) or (coder is not None and coder.powers)
 
 
 @cache
@@ -179,10 +187,10 @@ def _run(
 ) -> tuple[Tensor, CellState, CellState]:
     lengths = Lengths.of(lengths, drive)
     state = type(state)(*(each.detach() for each in state))
-    kernel = kernel_of(backend, cell)
-    if kernel is None:
+    found = backend_of(backend, cell, parameters)
+    if found is None:
         return _walk(cell, drive, lengths, state, parameters)
-    run = [kernel, cell, lengths, state, parameters]
+    run = [load(found, cell), cell, lengths, state, parameters]
     outputs = _Sequence.apply(run, drive, *(getattr(parameters, name) for name in cell.TRAINED))
     states = run.pop().states
     states = states._replace(output=states.output.detach())

@@ -22,7 +22,8 @@ class LayerParts:
     that is clamped, a neuron that adapts, a cell that is kept). ``neurons`` are what each unit has for itself, (H,)
     each, and ``numbers`` what all units share. ``smoothing`` is the coefficient of a leaky integrator on the recurrent
     product. All values sent are multiples of ``unit``; 0 means that they are not multiples of anything. ``change`` is
-    the threshold of a layer that sends changes of its outputs, None for one that sends the outputs.
+    the threshold of a layer that sends changes of its outputs, None for one that sends the outputs. ``powers``: the
+    levels of the coder are powers of two; ``shifting``: so is what a gate lets in.
     """
 
     cell: str
@@ -36,6 +37,8 @@ class LayerParts:
     smoothing: float = 0.0
     unit: float = 0.0
     change: float | None = None
+    powers: bool = False
+    shifting: bool = False
 
 
 class Layer(nn.Module, ABC):
@@ -55,7 +58,13 @@ class Layer(nn.Module, ABC):
     @property
     @abstractmethod
     def binary(self) -> bool:
-        """Whether all non-zero outputs have one magnitude, so that products with them are additions."""
+        """Whether all non-zero outputs have one magnitude."""
+
+    @property
+    def additive(self) -> bool:
+        """Whether a product with an output is an addition: outputs are binary, or powers of two, whose products are
+        shifts."""
+        return self.binary
 
     @property
     @abstractmethod

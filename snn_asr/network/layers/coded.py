@@ -27,7 +27,11 @@ class CodedLayer(DrivenLayer):
 
     @property
     def binary(self) -> bool:
-        return self.tracker is not None and self.tracker.settings.bits == 2
+        return self.tracker is not None and self.tracker.settings.bits == 2 and not self.tracker.settings.powers
+
+    @property
+    def additive(self) -> bool:
+        return self.tracker is not None and self.tracker.settings.additive
 
     def activity(self, outputs: Tensor, lengths: Tensor | Lengths) -> Tensor:
         """Mean magnitude of the outputs over valid frames, as a share of the range (a scalar with gradient)."""
@@ -43,7 +47,8 @@ class CodedLayer(DrivenLayer):
         if self.tracker is None:
             return shared
         coder = Coder.at(self.tracker.settings, self.tracker.value())
-        return replace(shared, numbers=(coder.range, coder.scale, coder.unit, coder.threshold), unit=coder.unit)
+        numbers = (coder.range, coder.scale, coder.unit, coder.threshold)
+        return replace(shared, numbers=numbers, unit=coder.unit, powers=coder.powers)
 
     @abstractmethod
     def parameters_for(self, mask: Tensor | None, coder: AnyCoder | None) -> CellParameters:

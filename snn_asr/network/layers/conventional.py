@@ -21,10 +21,10 @@ class ConventionalLayer(CodedLayer):
 
     def __init__(
         self, input_size: int, hidden_size: int, *, coder: bool = True, bits: int = 6, threshold: int = 3,
-        range: str = "moving_average", fixed_range: float = 1.0, momentum: float = 0.1, decay: float = 1.0,
-        dropout: float = 0.2, backend: str = "auto",
+        range: str = "moving_average", fixed_range: float = 1.0, momentum: float = 0.1, levels: str = "linear",
+        decay: float = 1.0, dropout: float = 0.2, backend: str = "auto",
     ) -> None:
-        settings = CoderSettings(bits, threshold, range, fixed_range, momentum)
+        settings = CoderSettings(bits, threshold, range, fixed_range, momentum, levels)
         super().__init__(
             conventional, input_size, hidden_size, coder=coder, settings=settings, dropout=dropout, backend=backend
         )
@@ -32,8 +32,8 @@ class ConventionalLayer(CodedLayer):
 
     @property
     def unit_products(self) -> int:
-        """τ·I; with a coder also scaling the membrane to levels and back."""
-        return 1 if self.tracker is None else 3
+        """τ·I, and those of a coder."""
+        return 1 + (0 if self.tracker is None else self.tracker.settings.unit_products)
 
     def parameters_for(self, mask: Tensor | None, coder: AnyCoder | None) -> conventional.Parameters:
         return conventional.Parameters(self.decay, mask, coder)

@@ -13,7 +13,7 @@ from snn_asr import processes
 from snn_asr.errors import UsageError
 from snn_asr.network.batch_norm import BatchNorm, folded
 from snn_asr.network.cells import CellParameters, CellState
-from snn_asr.network.kernels import choose_backend, load, run_sequence
+from snn_asr.network.kernels import backend_of, choose_backend, load, run_sequence
 from snn_asr.network.layers.base import Layer, LayerParts
 from snn_asr.network.lengths import Lengths
 
@@ -116,7 +116,9 @@ class DrivenLayer(Layer):
             state = self.cell.initial_state(len(drive), self.output_size, parameters, drive)
         backend = choose_backend(self.backend, drive.device, frame_by_frame)
         kind, recurrent = drive.device.type, getattr(parameters, "recurrent", None)
-        if backend in ("triton", "cuda") and recurrent is not None and torch.is_autocast_enabled(kind):
+        if recurrent is not None and torch.is_autocast_enabled(kind) and (
+            backend_of(backend, self.cell, parameters) in ("triton", "cuda")
+        ):
             parameters = parameters._replace(recurrent=recurrent.to(torch.get_autocast_dtype(kind)))
         with torch.autocast(kind, enabled=False):  # mixed precision is for products; the states stay as they are
             return run_sequence(self.cell, drive, lengths, state, parameters, backend)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from snn_asr.errors import UsageError, unknown_name
 from snn_asr.network.cells import gated
-from snn_asr.network.coder import AnyCoder, CoderSettings
+from snn_asr.network.coder import POWERS_OF_TWO, AnyCoder, CoderSettings
+from snn_asr.network.integrator import multiplies
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.layers.coded import CodedLayer
 
@@ -20,24 +21,29 @@ class GatedLayer(CodedLayer):
     ``recurrent_gain`` scales the orthogonal initialisation of each gate's recurrent weights; ``forget_bias`` and
     ``candidate_bias`` are where the normalised drives of the two gates start (0 in the paper): a candidate below 0
     begins sparse, a forget signal above 0 with a longer memory. ``recurrent_smoothing`` is the coefficient of a
-    leaky integrator on the recurrent product (0: none, as in the paper).
+    leaky integrator on the recurrent product (0: none, as in the paper). With ``gate_levels="powers_of_two"`` 1 - F is
+    one: the current moves towards the candidate by a shift.
     """
 
     def __init__(
         self, input_size: int, hidden_size: int, *, recurrent: bool = True, coder: bool = True, bits: int = 6,
         threshold: int = 3, range: str = "moving_average", fixed_range: float = 1.0, momentum: float = 0.1,
-        candidate: str = "relu", recurrent_gain: float = 0.5, recurrent_smoothing: float = 0.0,
-        forget_bias: float = 0.0, candidate_bias: float = 0.0, dropout: float = 0.2, backend: str = "auto",
+        levels: str = "linear", candidate: str = "relu", recurrent_gain: float = 0.5,
+        recurrent_smoothing: float = 0.0, forget_bias: float = 0.0, candidate_bias: float = 0.0,
+        gate_levels: str = "smooth", dropout: float = 0.2, backend: str = "auto",
     ) -> None:
         if candidate not in gated.CANDIDATES:
             raise unknown_name("candidate", candidate, gated.CANDIDATES)
         if not 0 <= recurrent_smoothing < 1:
             raise UsageError(f"recurrent_smoothing={recurrent_smoothing} must lie in [0, 1)", "recurrent_smoothing")
-        settings = CoderSettings(bits, threshold, range, fixed_range, momentum)
+        if gate_levels not in gated.GATE_LEVELS:
+            raise unknown_name("gate_levels", gate_levels, gated.GATE_LEVELS)
+        settings = CoderSettings(bits, threshold, range, fixed_range, momentum, levels)
         super().__init__(
             gated, input_size, hidden_size, coder=coder, settings=settings, dropout=dropout, backend=backend
         )
         self.candidate, self.recurrent_smoothing = candidate, recurrent_smoothing
+        self.shifting = gate_levels == POWERS_OF_TWO
         assert self.normalization is not None
         nn.init.constant_(self.normalization.bias.data[:hidden_size], forget_bias)
         nn.init.constant_(self.normalization.bias.data[hidden_size:], candidate_bias)
@@ -48,11 +54,17 @@ class GatedLayer(CodedLayer):
 
     @property
     def unit_products(self) -> int:
-        """F·I and (1 - F)·C; with a coder also scaling the membrane to levels and back; 2 for a smoothed product."""
-        return 2 + (2 if self.tracker is not None else 0) + (gated.GATES if self.recurrent_smoothing else 0)
+        """F·I and (1 - F)·C, unless a gate is a shift; those of a coder; 2 for a smoothed product."""
+        gates = 0 if self.shifting else 2
+        coder = 0 if self.tracker is None else self.tracker.settings.unit_products
+        return gates + coder + (gated.GATES if multiplies(self.recurrent_smoothing) else 0)
 
     def parameters_for(self, mask: Tensor | None, coder: AnyCoder | None) -> gated.Parameters:
-        return gated.Parameters(self.recurrent_weight, mask, coder, self.candidate, self.recurrent_smoothing)
+        return gated.Parameters(
+            self.recurrent_weight, mask, coder, self.candidate, self.recurrent_smoothing, self.shifting
+        )
 
     def parts(self) -> LayerParts:
-        return replace(super().parts(), flag=self.candidate == "clamp", smoothing=self.recurrent_smoothing)
+        return replace(
+            super().parts(), flag=self.candidate == "clamp", smoothing=self.recurrent_smoothing, shifting=self.shifting
+        )

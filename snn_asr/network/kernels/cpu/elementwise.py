@@ -16,7 +16,7 @@ from numba.extending import overload
 from torch import Tensor
 
 from snn_asr.network.coder import AnyCoder, FrameCoder
-from snn_asr.network.kernels.cpu.tiles import float_of_bits
+from snn_asr.network.kernels.cpu.tiles import float_of_bits, power_below
 
 FAST = {"contract"}
 # How functions that divide are compiled: numba otherwise asks at every division whether the divisor is zero, to raise
@@ -83,6 +83,14 @@ def add(left, right, result):
         result[k] = left[k] + right[k]
 
 
+@njit(cache=True, nogil=True)
+def to_shifts(forget, nearest):
+    """gated.to_shifts, in place; ``nearest`` is its factor, in the precision of ``forget``."""
+    one = forget.dtype.type(1)
+    for k in range(forget.shape[0]):
+        forget[k] = one - power_below((one - forget[k]) * nearest)
+
+
 @njit(cache=True, nogil=True, fastmath=FAST)
 def blend(product, before, kept, result):
     """A leaky integrator: product + kept · (before - product)."""
@@ -93,9 +101,14 @@ def blend(product, before, kept, result):
 @njit(cache=True, nogil=True)
 def send(current, old_membrane, old_output, levels, membrane, output):
     """coder.send: the new membrane and output of one row. No contraction here: levels must not move."""
-    limit, scale, unit, threshold, zero = levels
+    limit, scale, unit, threshold, zero, powers = levels
     for k in range(membrane.shape[0]):
         membrane[k] = (old_membrane[k] - old_output[k]) + current[k]
+    if powers:
+        for k in range(membrane.shape[0]):
+            level = power_below(np.trunc(min(max(membrane[k], -limit), limit) * scale))
+            output[k] = level * unit if abs(level) > threshold else zero
+        return
     for k in range(membrane.shape[0]):
         level = np.trunc(min(max(membrane[k], -limit), limit) * scale)
         output[k] = level * unit if abs(level) > threshold else zero
@@ -131,7 +144,7 @@ def levels(coder: AnyCoder | None, like: Tensor) -> tuple[Any, ...]:
     """The numbers of ``send``, in the precision of ``like``."""
     assert not isinstance(coder, FrameCoder), "a range that moves at every frame runs on the reference"
     numbers = (0, 0, 0, 0) if coder is None else (coder.range, coder.scale, coder.unit, coder.threshold)
-    return tuple(like.numpy().dtype.type(each) for each in (*numbers, 0))
+    return *(like.numpy().dtype.type(each) for each in (*numbers, 0)), coder is not None and coder.powers
 
 
 @njit(cache=True, nogil=True)

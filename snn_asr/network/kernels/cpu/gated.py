@@ -11,7 +11,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from snn_asr.network.cells.gated import Parameters, State
+from snn_asr.network.cells.gated import NEAREST, Parameters, State
 from snn_asr.network.kernels import Trace
 from snn_asr.network.kernels.cpu.elementwise import (
     DIVIDING,
@@ -27,6 +27,7 @@ from snn_asr.network.kernels.cpu.elementwise import (
     receive,
     room,
     sigmoid,
+    to_shifts,
 )
 from snn_asr.network.kernels.cpu.products import (
     add_events,
@@ -38,15 +39,20 @@ from snn_asr.network.kernels.cpu.products import (
     weight_gradient,
 )
 from snn_asr.network.kernels.cpu.threads import share
+from snn_asr.network.kernels.cpu.tiles import power_below
 
 
 @njit(cache=True, nogil=True, **DIVIDING)
-def _integrate(forget, candidate, mask, clamped, before, current):
-    """I = F I- + (1 - F) φ(C) m."""
+def _integrate(forget, candidate, mask, gates, before, current):
+    """I = F I- + (1 - F) φ(C) m. ``gates``: the candidate is clamped; the factor of ``to_shifts``, 0 for smooth gates.
+    """
+    clamped, nearest = gates
+    shifting = nearest > 0
     zero, one = forget.dtype.type(0), forget.dtype.type(1)
     masked = mask.shape[0] > 0
     for k in range(current.shape[0]):
         gate = one / (one + exponential(-forget[k]))
+        gate = one - power_below((one - gate) * nearest) if shifting else gate
         value = max(candidate[k], zero)
         value = min(value, one) if clamped else value
         value = value * mask[k] if masked else value
@@ -54,7 +60,7 @@ def _integrate(forget, candidate, mask, clamped, before, current):
 
 
 @njit(cache=True, nogil=True)
-def _forward_rows(drive, lengths, panels, mask, clamped, spiking, levels, smoothing, start, sums, trace):
+def _forward_rows(drive, lengths, panels, mask, gates, spiking, levels, smoothing, start, sums, trace):
     """``sums`` is where the drive and the recurrent product are added, or the drive itself without one."""
     currents, membranes, feedbacks, outputs = trace
     rows, size = drive.shape[0], outputs.shape[2]
@@ -74,13 +80,14 @@ def _forward_rows(drive, lengths, panels, mask, clamped, spiking, levels, smooth
             elif recurrent:
                 add(drive[row, n], product[row], total)
             before = currents[row, n - 1] if n else start[0][row]
-            _integrate(total[:size], total[size:], mask[row], clamped, before, currents[row, n])
+            _integrate(total[:size], total[size:], mask[row], gates, before, currents[row, n])
             emit(row, n, spiking, levels, currents, membranes, outputs, start[1], start[3])
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def _to_gates(current, forget, candidate, mask, clamped, before, to_forget, to_candidate):
-    """g_Df and g_Dc from g_I; then g_I of the frame before, in place. ``forget`` is F."""
+def _to_gates(current, forget, candidate, mask, gates, before, to_forget, to_candidate):
+    """g_Df and g_Dc from g_I; then g_I of the frame before, in place. ``forget`` is F before it is rounded."""
+    clamped, nearest = gates
     zero, one = forget.dtype.type(0), forget.dtype.type(1)
     masked = mask.shape[0] > 0
     highest = one if clamped else one / zero
@@ -88,6 +95,8 @@ def _to_gates(current, forget, candidate, mask, clamped, before, to_forget, to_c
         value = min(max(candidate[k], zero), highest)
         value = value * mask[k] if masked else value
         to_forget[k] = current[k] * (before[k] - value) * forget[k] * (one - forget[k])
+    if nearest > 0:
+        to_shifts(forget, nearest)
     for k in range(current.shape[0]):
         slope = current[k] * (one - forget[k])
         slope = slope * mask[k] if masked else slope
@@ -97,7 +106,7 @@ def _to_gates(current, forget, candidate, mask, clamped, before, to_forget, to_c
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _backward_rows(gradient, sums, trace, start, panels, mask, clamped, spiking, limit, numbers, drive, feedback):
+def _backward_rows(gradient, sums, trace, start, panels, mask, gates, spiking, limit, numbers, drive, feedback):
     """``feedback`` (B, T, 2H) receives g_R where it is not g_D; ``numbers`` are a and 1 - a."""
     currents, membranes = trace
     smoothing, share_of_new = numbers
@@ -117,7 +126,7 @@ def _backward_rows(gradient, sums, trace, start, panels, mask, clamped, spiking,
             sigmoid(total[:size], forget)
             before = currents[row, n - 1] if n else start[row]
             _to_gates(
-                to_current[row], forget, total[size:], mask[row], clamped, before, to_gates[:size], to_gates[size:]
+                to_current[row], forget, total[size:], mask[row], gates, before, to_gates[:size], to_gates[size:]
             )
             if smoothed:
                 after = feedback[row, n]
@@ -134,6 +143,10 @@ def _backward_rows(gradient, sums, trace, start, panels, mask, clamped, spiking,
             add_events(rows, index, value, splits, panels, fed_back)
 
 
+def _gates(parameters: Parameters, like: Tensor) -> tuple:
+    return parameters.candidate == "clamp", like.numpy().dtype.type(NEAREST if parameters.shifting else 0)
+
+
 def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:
     """As the reference; frames beyond ``lengths`` are not computed, their outputs are zero."""
     drive, coder, recurrent = drive.contiguous(), parameters.coder, parameters.recurrent
@@ -145,7 +158,7 @@ def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters
 
     def run(rows: slice) -> None:
         _forward_rows(
-            drive[rows].numpy(), lengths[rows].numpy(), panels, mask[rows], parameters.candidate == "clamp",
+            drive[rows].numpy(), lengths[rows].numpy(), panels, mask[rows], _gates(parameters, drive),
             coder is not None, levels(coder, drive), smoothing, tuple(each[rows].numpy() for each in start),
             sums[rows].numpy(), tuple(each[rows].numpy() for each in states),
         )
@@ -170,7 +183,7 @@ def backward(
         sums, *before = (each[rows].numpy() for each in given)
         _backward_rows(
             gradient[rows].numpy(), sums, tuple(before), start[rows].numpy(), panels, mask[rows],
-            parameters.candidate == "clamp", coder is not None, levels(coder, gradient)[0], numbers,
+            _gates(parameters, gradient), coder is not None, levels(coder, gradient)[0], numbers,
             drive[rows].numpy(), feedback[rows].numpy(),
         )
 

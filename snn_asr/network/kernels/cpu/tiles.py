@@ -88,3 +88,16 @@ def _splat(builder, scalar, vector: ir.VectorType):
 def float_of_bits(typingctx, bits):
     """The float32 with the bits of an int32."""
     return types.float32(types.int32), lambda context, builder, _, given: builder.bitcast(given[0], ir.FloatType())
+
+
+@intrinsic
+def power_below(typingctx, value):
+    """A float32 or float64 rounded towards zero to a power of two with its sign: its mantissa is cleared. 0 stays 0."""
+    mantissa = 23 if value == types.float32 else 52
+
+    def generate(context, builder, signature, arguments):
+        bits = ir.IntType(signature.args[0].bitwidth)
+        kept = builder.and_(builder.bitcast(arguments[0], bits), ir.Constant(bits, -(1 << mantissa)))
+        return builder.bitcast(kept, arguments[0].type)
+
+    return value(value), generate

@@ -9,7 +9,8 @@ The backward walks the frames once more in reverse (g_x is the gradient with res
     g_Df = g_I ⊙ (I- - C m) ⊙ F (1 - F),   g_Dc = g_I ⊙ (1 - F) ⊙ m ⊙ φ'(C)
     g_R = g_D + a g_R+
 
-The factors that do not depend on a gradient are computed for all frames at once, before the recursion.
+Where 1 - F is a power of two, F (1 - F) is that of the gate before it was rounded. The factors that do not depend on a
+gradient are computed for all frames at once, before the recursion.
 """
 
 from __future__ import annotations
@@ -51,11 +52,13 @@ def factors(trace: Trace, state: State, parameters: Parameters) -> Factors:
         slope, candidate = (candidate > 0) & (candidate < 1), candidate.clamp(0, 1)
     else:
         slope, candidate = candidate > 0, candidate.relu()
-    slope = slope.to(forget)
+    slope, forget_slope = slope.to(forget), forget * (1 - forget)
+    if parameters.shifting:
+        forget = gated.to_shifts(forget)
     if parameters.mask is not None:
         candidate, slope = candidate * parameters.mask.unsqueeze(1), slope * parameters.mask.unsqueeze(1)
     kept = 1 - forget
-    to_forget = (previous(trace.states.current, state.current) - candidate) * forget * kept
+    to_forget = (previous(trace.states.current, state.current) - candidate) * forget_slope
     return Factors(torch.cat([to_forget, kept * slope], dim=-1), forget, inside(trace, parameters))
 
 
