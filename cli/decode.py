@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .options import split_commas
+from .options import parse_formats
 
 
 def decode(
@@ -20,7 +20,7 @@ def decode(
         Path | None, typer.Option(help="Write transcripts here, the tree mirrored, instead of to stdout.")
     ] = None,
     formats: Annotated[
-        str, typer.Option("--format", help="txt, json, trn, ctm, srt, vtt; several with commas.")
+        str, typer.Option("--format", help="txt, json, trn, ctm, srt, vtt, textgrid; several with commas.")
     ] = "txt",
     beam: Annotated[
         int | None, typer.Option(help="Beam search that keeps so many prefixes (10 with --lm), not greedy.", min=1)
@@ -56,19 +56,11 @@ def decode(
     is not done again while audio, model, beam search and formats are the same. Shards 1/4 to 4/4 of the same inputs may
     write to one folder at the same time.
     """
-    from snn_asr.decoding.writers import FORMATS, render
-    from snn_asr.errors import UsageError, unknown_name
+    from snn_asr.errors import UsageError
     from snn_asr.sharding import Shard
 
     part = None if shard is None else Shard.parse(shard)
-    chosen = split_commas(formats)
-    for each in chosen:
-        if each not in FORMATS:
-            raise unknown_name("format", each, FORMATS, "--format")
-    if not chosen:
-        raise UsageError("names no format", "--format", f"choose from: {', '.join(FORMATS)}")
-    if len(chosen) > 1 and output_folder is None:
-        raise UsageError("several formats need a place", "--format", "give --output-folder")
+    chosen = parse_formats(formats, output_folder)
     for option, value in (("--lm-weight", lm_weight), ("--insertion-bonus", insertion_bonus)):
         if value is not None and lm is None:
             raise UsageError("there is no language model", option, "give --lm")
@@ -80,6 +72,7 @@ def decode(
     from snn_asr.decoding.named_files import find_files
     from snn_asr.decoding.recognizer import EVENT, Recognizer
     from snn_asr.decoding.stream import use_one_core
+    from snn_asr.decoding.writers import render
     from snn_asr.processes import choose_device
 
     from .failures import raise_for, show_failed

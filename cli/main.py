@@ -23,8 +23,8 @@ from .streams import flush_output, prepare_streams
 
 # In the order of work, which is the order of --help. Each is cli/<name>.py with a function (or an app) of that name.
 COMMANDS = (
-    "recipes", "prepare", "train", "quantize", "lm", "tune", "decode", "stream", "score", "compare", "profile",
-    "analyze", "doctor",
+    "recipes", "prepare", "train", "quantize", "lm", "tune", "decode", "stream", "align", "score", "compare",
+    "profile", "analyze", "doctor",
 )
 INTERRUPTED = 130
 BROKEN_PIPE = 141  # 128 + SIGPIPE, what the shell reports for any filter whose reader went away

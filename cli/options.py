@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from snn_asr.errors import UsageError
+from snn_asr.errors import UsageError, unknown_name
 
 Trust = Annotated[
     bool, typer.Option("--trust", help="Run the code of a recipe that is named by its folder.", show_default=False)
@@ -17,6 +18,24 @@ Trust = Annotated[
 def split_commas(words: str) -> list[str]:
     """The words between commas, without those that are empty."""
     return [each.strip() for each in words.split(",") if each.strip()]
+
+
+def parse_formats(words: str, output_folder: Path | None) -> list[str]:
+    """The output formats of ``--format``, which are one where there is no folder to write to.
+
+    Raises UsageError for one that is unknown, for none, and for several without a folder.
+    """
+    from snn_asr.decoding.writers import FORMATS
+
+    chosen = split_commas(words)
+    for each in chosen:
+        if each not in FORMATS:
+            raise unknown_name("format", each, FORMATS, "--format")
+    if not chosen:
+        raise UsageError("names no format", "--format", f"choose from: {', '.join(FORMATS)}")
+    if len(chosen) > 1 and output_folder is None:
+        raise UsageError("several formats need a place", "--format", "give --output-folder")
+    return chosen
 
 
 def parse_overrides(words: Iterable[str] | None) -> dict[str, object]:

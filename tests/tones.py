@@ -6,6 +6,7 @@ import math
 import random
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from snn_asr.data.audio import write_audio
@@ -115,6 +116,14 @@ def speak(words: list[str], seed: int = 0) -> torch.Tensor:
     noise = torch.Generator().manual_seed(seed)
     pieces = [each + 0.003 * torch.randn(len(each), generator=noise) if each.any() else each for each in pieces]
     return torch.cat([*pieces, torch.zeros(int(RATE_HZ * draw.uniform(0.05, 1.0)))])
+
+
+def tone_times(samples: torch.Tensor) -> list[tuple[float, float]]:
+    """Begin and end of each tone in what was spoken, in seconds."""
+    loud = np.concatenate([[0], (samples.abs() > 0).numpy().astype(int), [0]])
+    loud[1:-1] |= np.roll(loud, 1)[1:-1] | np.roll(loud, -1)[1:-1]  # a sine crosses zero
+    edges = np.flatnonzero(np.diff(loud))
+    return [(begin / RATE_HZ, end / RATE_HZ) for begin, end in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def write_corpus(folder: Path) -> None:

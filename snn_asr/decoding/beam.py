@@ -22,7 +22,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from snn_asr.data.tokens import Tokens
-from snn_asr.decoding.greedy import Emission
 from snn_asr.decoding.hypothesis import WORD_START
 from snn_asr.decoding.language_model import END, SPACE, START, UNKNOWN, LanguageModel, load_language_model
 from snn_asr.errors import DataError, UsageError, unknown_name
@@ -289,37 +288,3 @@ def _highest(scores: np.ndarray, count: int) -> np.ndarray:
     """Indices of the ``count`` highest scores that are possible at all, in no order."""
     best = np.argpartition(scores, -count)[-count:] if len(scores) > count else np.arange(len(scores))
     return best[scores[best] > -np.inf]
-
-
-def align(log_posteriors: np.ndarray, tokens: Sequence[int]) -> list[Emission]:
-    """Times of a token sequence that fits into log posteriors (T, N): those of its best single alignment.
-
-    States are blank, token 1, blank, ..., token L, blank; each follows itself, the one before, or the token before a
-    blank that may be left out, which it may not between equal tokens.
-    """
-    if not tokens:
-        return []
-    labels = np.full(2 * len(tokens) + 1, BLANK)
-    labels[1::2] = tokens
-    skips = np.zeros(len(labels), dtype=bool)
-    skips[3::2] = labels[3::2] != labels[1:-2:2]
-    emitted = log_posteriors[:, labels].astype(np.float64)
-    best = np.full(len(labels), -np.inf)
-    best[:2] = emitted[0, :2]
-    steps = np.zeros(emitted.shape, dtype=np.int8)  # how many states back the best way came from
-    ways = np.full((3, len(labels)), -np.inf)
-    for index in range(1, len(emitted)):
-        ways[0], ways[1, 1:], ways[2, 2:] = best, best[:-1], np.where(skips[2:], best[:-2], -np.inf)
-        steps[index] = ways.argmax(axis=0)
-        best = ways.max(axis=0) + emitted[index]
-    state = len(labels) - 1 if best[-1] > best[-2] else len(labels) - 2
-    path = np.empty(len(emitted), dtype=np.int64)
-    for index in range(len(emitted) - 1, -1, -1):
-        path[index] = state
-        state -= steps[index, state]
-    emissions = []
-    for position, token in enumerate(tokens):
-        frames = np.flatnonzero(path == 2 * position + 1)
-        confidence = float(np.exp(log_posteriors[frames, token]).mean())
-        emissions.append(Emission(token, int(frames[0]), int(frames[-1]) + 1, confidence))
-    return emissions

@@ -10,14 +10,14 @@ import errno
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from snn_asr.decoding.hypothesis import Hypothesis
 from snn_asr.decoding.named_files import NamedFile, NamedFiles
 from snn_asr.decoding.output_folder import OutputFolder
-from snn_asr.decoding.recognizer import BATCH, Recognizer
+from snn_asr.decoding.recognizer import Waveform
 from snn_asr.decoding.writers import render
 from snn_asr.errors import DataError, SnnAsrError, as_user_error
 from snn_asr.files import sha256
@@ -25,8 +25,24 @@ from snn_asr.sharding import Shard
 
 log = logging.getLogger(__name__)
 
-BATCH_FILES = 16
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+class Worker(Protocol):
+    """What makes hypotheses of recordings: a Recognizer, or an Aligner (aligner.py)."""
+
+    @property
+    def batch_files(self) -> int:
+        """How many files are best taken together."""
+
+    def settings_of(self, name: str) -> dict[str, Any]:
+        """All that determines a result, besides the recording of this name."""
+
+    def waveform(self, source: Path) -> Waveform:
+        """A file's samples, whole or in blocks."""
+
+    def recognize(self, utterances: Sequence[tuple[str, Waveform]]) -> list[Hypothesis | Exception]:
+        """Of each (id, waveform) the hypothesis, or what went wrong."""
 
 
 @dataclass
@@ -38,6 +54,7 @@ class Outcome:
     audio_seconds: float = 0.0
     wall_seconds: float = 0.0
     passed_over: int = 0
+    done: str = "transcribed"
     errors: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -48,11 +65,11 @@ class Outcome:
         speed = f", {self.audio_seconds / self.wall_seconds:.0f} times real time" if self.decoded else ""
         skipped = f", {self.skipped} already done" if self.skipped else ""
         passed_over = f", {self.passed_over} passed over" if self.passed_over else ""
-        return f"{self.decoded} transcribed{skipped}, {len(self.errors)} failed{passed_over}{speed}"
+        return f"{self.decoded} {self.done}{skipped}, {len(self.errors)} failed{passed_over}{speed}"
 
 
 def decode_files(
-    recognizer: Recognizer, found: NamedFiles, formats: Sequence[str], output_folder: Path | None,
+    worker: Worker, found: NamedFiles, formats: Sequence[str], output_folder: Path | None,
     show: Callable[[Hypothesis], None], failed: Callable[[str], None], shard: Shard | None = None,
 ) -> Outcome:
     """Transcribe the files ``found``, or the ``shard`` of them; with an output folder write each in every format,
@@ -78,18 +95,18 @@ def decode_files(
         log.warning("passed over: %s: %s", path, why)
     for path, why in found.unreadable.items():
         fail(path, DataError(why, path))
-    for group in _groups(files, BATCH_FILES if recognizer.engine == BATCH else 1):
+    for group in _groups(files, worker.batch_files):
         todo = []
         for each in group:
             try:
-                state = _state(each, recognizer, formats)
+                state = _state(each, worker, formats)
                 if output is not None and output.is_done(each.name, state):
                     outcome.skipped += 1
                 else:
                     todo.append((each, state))
             except Exception as error:
                 fail(each.path, error)
-        results = _recognized(recognizer, [each for each, _ in todo])
+        results = _recognized(worker, [each for each, _ in todo])
         for (each, state), result in zip(todo, results, strict=True):
             if isinstance(result, Exception):
                 fail(each.path, result)
@@ -111,14 +128,14 @@ def decode_files(
     return outcome
 
 
-def _recognized(recognizer: Recognizer, files: Sequence[NamedFile]) -> list[Hypothesis | Exception]:
+def _recognized(worker: Worker, files: Sequence[NamedFile]) -> list[Hypothesis | Exception]:
     """Of each file what was recognised in it, or why nothing was: together or, where that fails, one by one."""
     try:
-        return recognizer.recognize([(each.name, recognizer.waveform(each.path)) for each in files])
+        return worker.recognize([(each.name, worker.waveform(each.path)) for each in files])
     except Exception as error:
         if len(files) == 1:
             return [error]
-        return [result for each in files for result in _recognized(recognizer, [each])]
+        return [result for each in files for result in _recognized(worker, [each])]
 
 
 def _check_disk(error: BaseException) -> None:
@@ -130,15 +147,9 @@ def _check_disk(error: BaseException) -> None:
         cause = cause.__cause__
 
 
-def _state(each: NamedFile, recognizer: Recognizer, formats: Sequence[str]) -> dict[str, Any]:
+def _state(each: NamedFile, worker: Worker, formats: Sequence[str]) -> dict[str, Any]:
     """All that determines the transcripts of a file."""
-    state: dict[str, Any] = {"audio": sha256(each.path), "model": recognizer.fingerprint, "formats": sorted(formats)}
-    state["endpointing"] = asdict(recognizer.endpointing) if recognizer.endpointing else None
-    if recognizer.engine != BATCH:
-        state["engine"] = recognizer.identity
-    if recognizer.beam:
-        state["beam"] = recognizer.beam.identity
-    return state
+    return {"audio": sha256(each.path), "formats": sorted(formats)} | worker.settings_of(each.name)
 
 
 def _groups(files: Sequence[NamedFile], size: int) -> Iterator[Sequence[NamedFile]]:

@@ -14,9 +14,10 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, cast, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 import torch
@@ -26,15 +27,16 @@ from torch.nn.utils.rnn import pad_sequence
 from snn_asr.data.audio import AudioSource, is_samples, read_audio, read_blocks
 from snn_asr.data.features import FeatureExtractor
 from snn_asr.decoding.batch import BLOCK_SECONDS, Recording, recognize
-from snn_asr.decoding.beam import AUTO, BeamDecoder, BeamSettings, align
+from snn_asr.decoding.beam import AUTO, BeamDecoder, BeamSettings
 from snn_asr.decoding.encoder_inputs import EncoderInputs
 from snn_asr.decoding.endpointing import DEFAULT, EndpointSettings
+from snn_asr.decoding.forced_alignment import align, hear, spell, warn_of_poor_fit
 from snn_asr.decoding.greedy import Emission
 from snn_asr.decoding.hypothesis import Alternative, Hypothesis, Segment, Token
 from snn_asr.decoding.segmenter import Found, Segmenter
 from snn_asr.decoding.spans import Spans
 from snn_asr.decoding.stream import SEGMENT, Stream
-from snn_asr.errors import UsageError, as_user_error, unknown_name
+from snn_asr.errors import DataError, UsageError, as_user_error, unknown_name
 from snn_asr.network import model_folder as models
 from snn_asr.network.model import AcousticModel
 from snn_asr.network.tasks import TRANSCRIPTION
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from snn_asr.events.engine import EventNetwork
 
 ENGINES = BATCH, EVENT = "batch", "event"
+BATCH_FILES = 16
 Waveform = Tensor | Iterable[Tensor]  # whole, or in blocks
 _BLOCK_SAMPLES = 160_000
 
@@ -80,9 +83,19 @@ class Recognizer:
         self.engine, self._precision = engine, precision or self.model.precision
 
     @property
-    def identity(self) -> str:
-        """The engine and what its results depend on."""
-        return self.engine if self.engine == BATCH else f"{self.engine} {self._precision}"
+    def batch_files(self) -> int:
+        """How many files are best recognised together."""
+        return BATCH_FILES if self.engine == BATCH else 1
+
+    def settings_of(self, name: str) -> dict[str, Any]:
+        """All that determines what is recognised, besides the recording of this name."""
+        settings: dict[str, Any] = {"model": self.fingerprint}
+        settings["endpointing"] = asdict(self.endpointing) if self.endpointing else None
+        if self.engine != BATCH:
+            settings["engine"] = f"{self.engine} {self._precision}"
+        if self.beam:
+            settings["beam"] = self.beam.identity
+        return settings
 
     def network(self, precision: str | None = None, every: bool = False) -> EventNetwork:
         """The weights as the event engine has them, made once (events/engine.py): in float32 or int8, as they lie in
@@ -117,7 +130,7 @@ class Recognizer:
 
         Raises UsageError for a model that classifies, DataError for a language model that cannot be used.
         """
-        self._need_transcription()
+        self._need_transcription("beam search", "decode without a beam and a language model")
         if self.engine == EVENT:
             raise UsageError("the event engine decodes greedily", "--beam", "leave it out, or use --engine batch")
         self.beam = BeamDecoder(self.tokens, settings, language_model, level)
@@ -145,6 +158,34 @@ class Recognizer:
         name = Path(source).stem if isinstance(source, (str, Path)) else "waveform"
         waveform = self.waveform(cast(AudioSource, source), sample_rate)
         return self.transcribe_batch([(name, waveform)])[0]
+
+    def align(self, source: AudioSource, text: str, sample_rate: int | None = None) -> Hypothesis:
+        """Words and tokens of a known transcript with their times in a file or in samples, as ``transcribe`` takes
+        them; of a model of phones the text is phones.
+
+        The result is the transcript as the model's tokens spell it; its confidences tell how well it fits. Raises
+        DataError for audio that cannot be read, for text that the model cannot spell, and for more tokens than frames;
+        UsageError for a model that classifies.
+        """
+        name = Path(source).stem if isinstance(source, (str, Path)) else "waveform"
+        return self.aligned(name, self.waveform(source, sample_rate), text)
+
+    def aligned(self, name: str, waveform: Waveform, text: str) -> Hypothesis:
+        """As ``align``, of a waveform; ``name`` is the hypothesis' id."""
+        self._need_transcription("forced alignment", "take a model of tokens in time")
+        settings = self.extractor.settings
+        frames = max(1, round(BLOCK_SECONDS / settings.stacked_seconds))
+        try:
+            indices = spell(self.tokens, text)
+            heard = hear(self.model, self._segmenter(), _blocks(waveform), self.device, frames)
+            emissions = align(heard.log_posteriors, indices)
+        except DataError as error:
+            raise DataError(error.what, name, error.todo) from error
+        warn_of_poor_fit(name, emissions)
+        whole = Found(emissions, True, 0, tuple(heard.loud))
+        duration = heard.samples / settings.sample_rate
+        segment = self._segment(self._spanned(emissions, whole, settings.stacked_seconds), settings.stacked_seconds)
+        return Hypothesis(name, segment.text, segment.tokens, duration, kind=self.tokens.kind)
 
     def waveform(self, source: AudioSource, sample_rate: int | None = None) -> Waveform:
         """A file in blocks, which raise their errors as they are read; samples as ``samples`` gives them."""
@@ -217,7 +258,7 @@ class Recognizer:
     @torch.no_grad()
     def log_posteriors(self, utterances: Sequence[tuple[str, Tensor]]) -> list[np.ndarray]:
         """(T, N) of each (id, waveform): natural logarithms. Raises UsageError for a model that classifies."""
-        self._need_transcription()
+        self._need_transcription("posteriors in time", "take 'logits'")
         logits, lengths = self.logits([samples for _, samples in utterances])
         rows = zip(logits.log_softmax(dim=-1).cpu().numpy(), lengths.tolist(), strict=True)
         return [row[:length].copy() for row, length in rows]
@@ -231,9 +272,9 @@ class Recognizer:
         logits, lengths, _ = self.model(padded, lengths)
         return logits, lengths
 
-    def _need_transcription(self) -> None:
+    def _need_transcription(self, what: str, todo: str) -> None:
         if self.model.settings.task != TRANSCRIPTION:
-            raise UsageError("this model classifies", "beam search", "decode without a beam and a language model")
+            raise UsageError("this model classifies", what, todo)
 
     def _searched(self, beam: BeamDecoder, logits: Tensor, end: Found, step: float) -> Segment:
         """The best token sequence of one segment with its times, and the n-best list of different texts."""

@@ -86,6 +86,11 @@ class Segmenter:
         self._queue.append(_End())
 
     @property
+    def frames(self) -> int:
+        """Frames so far, those that were heard and those that were left out."""
+        return self._frames
+
+    @property
     def open(self) -> Emission | None:
         """The token of the last frame that was heard, as far as it has come."""
         token = self._decoder.open

@@ -1,4 +1,4 @@
-"""Output formats for decoded utterances: plain text, JSON, NIST trn and ctm, SubRip and WebVTT subtitles."""
+"""Output formats for decoded utterances: plain text, JSON, NIST trn and ctm, SubRip and WebVTT subtitles, TextGrid."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from typing import Any
 from snn_asr.decoding.hypothesis import Alternative, Hypothesis, Word, words
 from snn_asr.errors import unknown_name
 
-FORMATS = {"txt": ".txt", "json": ".json", "trn": ".trn", "ctm": ".ctm", "srt": ".srt", "vtt": ".vtt"}
+FORMATS = {
+    "txt": ".txt", "json": ".json", "trn": ".trn", "ctm": ".ctm", "srt": ".srt", "vtt": ".vtt", "textgrid": ".TextGrid",
+}
 
 CUE_LINE_CHARACTERS = 42  # the usual limits of subtitles: two lines of 42 characters, one to seven seconds
 CUE_LINES = 2
 CUE_MAXIMUM_SECONDS = 7.0
 CUE_MINIMUM_SECONDS = 1.0
 CUE_PAUSE_SECONDS = 1.0
+TEXTGRID_GAP_SECONDS = 0.0005  # less cannot be written
 
 
 def render(hypothesis: Hypothesis, format: str) -> str:
@@ -33,6 +36,7 @@ def render(hypothesis: Hypothesis, format: str) -> str:
         "ctm": lambda: _ctm(hypothesis),
         "srt": lambda: _srt(hypothesis),
         "vtt": lambda: _vtt(hypothesis),
+        "textgrid": lambda: _textgrid(hypothesis),
     }
     if format not in renderers:
         raise unknown_name("format", format, renderers)
@@ -109,6 +113,41 @@ def _vtt(hypothesis: Hypothesis) -> str:
         for start, end, text in _cues(hypothesis)
     ]
     return "\n".join(["WEBVTT\n", *blocks])
+
+
+def _textgrid(hypothesis: Hypothesis) -> str:
+    """Praat's text format: a tier of words and, where words are spelled, one of tokens but white space."""
+    spelt = [(each.start, each.end, each.text) for each in hypothesis.words]
+    tiers = [("phones" if hypothesis.kind == "phones" else "words", spelt)]
+    if hypothesis.kind in ("characters", "sentencepiece"):
+        spoken = (each for each in hypothesis.tokens if not each.label.isspace())
+        tiers.append((hypothesis.kind, [(each.start_seconds, each.end_seconds, each.label) for each in spoken]))
+    end = max([hypothesis.duration_seconds, *(stop for _, spans in tiers for _, stop, _ in spans)])
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {end:.3f}"]
+    lines += ["tiers? <exists>", f"size = {len(tiers)}", "item []:"]
+    for number, (name, spans) in enumerate(tiers, start=1):
+        intervals = _without_gaps(spans, end)
+        lines += [f"    item [{number}]:", '        class = "IntervalTier"', f'        name = "{name}"']
+        lines += ["        xmin = 0", f"        xmax = {end:.3f}", f"        intervals: size = {len(intervals)}"]
+        for index, (start, stop, text) in enumerate(intervals, start=1):
+            quoted = text.replace('"', '""')
+            lines += [f"        intervals [{index}]:", f"            xmin = {start:.3f}"]
+            lines += [f"            xmax = {stop:.3f}", f'            text = "{quoted}"']
+    return "\n".join(lines) + "\n"
+
+
+def _without_gaps(spans: Sequence[tuple[float, float, str]], end: float) -> list[tuple[float, float, str]]:
+    """The spans, with empty ones between them, so that they fill the time from 0 to ``end``; one at least."""
+    filled, place = [], 0.0
+    for start, stop, text in spans:
+        if start - place > TEXTGRID_GAP_SECONDS:
+            filled.append((place, start, ""))
+            place = start
+        filled.append((place, max(stop, place), text))
+        place = max(stop, place)
+    if end - place > TEXTGRID_GAP_SECONDS or not filled:
+        filled.append((place, end, ""))
+    return filled
 
 
 def _cues(hypothesis: Hypothesis) -> list[tuple[float, float, str]]:

@@ -1,4 +1,4 @@
-"""Beam search against the sum over every alignment, with and without a language model; times; speed."""
+"""Beam search against the sum over every alignment, with and without a language model; speed."""
 
 from __future__ import annotations
 
@@ -22,12 +22,10 @@ from snn_asr.decoding.beam import (
     BeamSettings,
     TokenLevel,
     WordLevel,
-    align,
     choose_level,
     search,
     spelled,
 )
-from snn_asr.decoding.greedy import Emission
 from snn_asr.decoding.hypothesis import WORD_START
 from snn_asr.decoding.language_model import END
 from snn_asr.decoding.ngrams import estimate, write_arpa
@@ -140,33 +138,6 @@ def test_the_language_model_decides_between_like_sounds():
 def test_impossible_tokens_never_appear():
     posteriors = np.array([[0.0, -np.inf, -np.inf], [-np.inf, -np.inf, 0.0]])
     assert [each.tokens for each in search(posteriors, BeamSettings(10))] == [(2,)]
-
-
-@given(st.integers(1, 6), st.integers(2, 3), st.integers(0, 10**6))
-def test_times_are_those_of_the_best_alignment(frames, size, seed):
-    log_posteriors = random_posteriors(frames, size, seed)
-    tokens = search(log_posteriors, BeamSettings(4))[0].tokens
-    best, path = max(
-        (sum(log_posteriors[frame, token] for frame, token in enumerate(path)), path)
-        for path in product(range(size), repeat=frames)
-        if tuple(token for token, _ in groupby(path) if token) == tokens
-    )
-    runs, start = [], 0
-    for token, run in groupby(path):
-        end = start + len(list(run))
-        if token:
-            confidence = np.exp(log_posteriors[start:end, token]).mean()
-            runs.append(Emission(token, start, end, pytest.approx(confidence)))
-        start = end
-    assert align(log_posteriors, tokens) == runs
-
-
-def test_times_of_repeated_tokens_and_of_nothing():
-    posteriors = np.log(np.array([[0.1, 0.9], [0.8, 0.2], [0.1, 0.9], [0.3, 0.7], [0.9, 0.1]]))
-    assert align(posteriors, (1, 1)) == [
-        Emission(1, 0, 1, pytest.approx(0.9)), Emission(1, 2, 4, pytest.approx(0.8))
-    ]
-    assert align(posteriors, ()) == align(posteriors[:0], ()) == []
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tones import RATE_HZ, speak
 import snn_asr
 from snn_asr.data.audio import write_audio
 from snn_asr.decoding import output_folder
-from snn_asr.decoding.files import BATCH_FILES, Outcome, decode_files
+from snn_asr.decoding.files import Outcome, decode_files
 from snn_asr.decoding.named_files import find_files
 from snn_asr.decoding.output_folder import ERRORS, JOURNAL
 from snn_asr.decoding.writers import FORMATS, render
@@ -74,10 +74,10 @@ def test_without_a_folder_each_is_shown_in_order_and_nothing_written(recognizer,
 
 
 def test_more_files_than_a_batch_are_all_decoded(recognizer, audio):
-    for index in range(BATCH_FILES + 3):
+    for index in range(recognizer.batch_files + 3):
         write_audio(audio / f"more-{index:02}.wav", torch.zeros(100 * index), RATE_HZ)
     outcome, shown, _ = decode(recognizer, audio, None)
-    assert outcome.decoded == len(shown) == BATCH_FILES + 9
+    assert outcome.decoded == len(shown) == recognizer.batch_files + 9
 
 
 def test_failures_are_collected_and_the_rest_is_written(recognizer, audio, tmp_path):

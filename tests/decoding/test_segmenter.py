@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from babbler import FEATURES, babbler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from soundscapes import SOUNDSCAPES, recording
@@ -11,18 +12,13 @@ from tones import RATE_HZ, speak
 
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.features import FeatureExtractor
-from snn_asr.data.normalization import Normalization
-from snn_asr.data.tokens import WordTokens
 from snn_asr.decoding.gate import Gate, group_energies
 from snn_asr.decoding.recognizer import BATCH, EVENT, Recognizer
 from snn_asr.decoding.stream import SEGMENT
 from snn_asr.network.encoders import ENCODERS
-from snn_asr.network.model import AcousticModel, ModelSettings
-from snn_asr.network.model_folder import save_model
 from snn_asr.network.states import keep_rows, restart_rows
 
 STEADY = [name for name in SOUNDSCAPES if not name.startswith("music")]
-FEATURES = FeatureSettings(sample_rate=RATE_HZ, mels=10, high_hz=3800, stack=3)
 
 
 def openings(samples: torch.Tensor, features: FeatureSettings) -> int:
@@ -57,20 +53,6 @@ def test_the_gate_opens_to_speech_however_loud_and_begins_with_the_recording(dec
     for lead in (0.0, 0.7, 5.0):
         assert openings(torch.cat([torch.zeros(int(lead * RATE_HZ)), samples]), FEATURES) == 1
     assert openings(torch.cat([samples[samples.nonzero()[0] :][: RATE_HZ // 5], torch.zeros(RATE_HZ)]), FEATURES) == 1
-
-
-def babbler(folder, encoder: str, **options) -> Recognizer:
-    """A network that has learnt nothing and finds words in whatever it hears."""
-    torch.manual_seed(1)
-    settings = ModelSettings(FEATURES, encoder, 16, 2, options, "output")
-    tokens = WordTokens(["one", "two", "three"])
-    model = AcousticModel(settings, Normalization(torch.full((10,), -9.0), torch.full((10,), 3.0)), tokens.size)
-    for _ in range(3):
-        model(torch.randn(4, 24, 10), torch.tensor([24, 24, 14, 8]), normalized=True)
-    with torch.no_grad():
-        model.head.bias[0] -= 1.0
-    save_model(folder, model.eval(), tokens, {}, "")
-    return Recognizer(folder)
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tones import RATE_HZ, speak
+from tones import speak, tone_times
 
 from snn_asr import load_model
 from snn_asr.decoding.beam import BeamSettings
@@ -60,14 +60,6 @@ def test_spans_hold_their_peaks_reach_no_further_than_their_kind_and_do_not_over
         assert (peak - first) * STEP_SECONDS <= REACH_SECONDS[kind] + STEP_SECONDS / 2
         assert first == peak or loud[first]  # no token begins in quiet but at its peak
         previous = last
-
-
-def tone_times(samples) -> list[tuple[float, float]]:
-    """Begin and end of each tone, in seconds."""
-    loud = np.concatenate([[0], (samples.abs() > 0).numpy().astype(int), [0]])
-    loud[1:-1] |= np.roll(loud, 1)[1:-1] | np.roll(loud, -1)[1:-1]  # a sine crosses zero
-    edges = np.flatnonzero(np.diff(loud))
-    return [(begin / RATE_HZ, end / RATE_HZ) for begin, end in zip(edges[::2], edges[1::2], strict=True)]
 
 
 @pytest.mark.parametrize("way", ["batch", "event", "beam", "stream", "whole"])

@@ -48,6 +48,13 @@ def test_golden(format):
         ("ctm", ""),
         ("srt", ""),
         ("vtt", "WEBVTT\n"),
+        (
+            "textgrid",
+            'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = 2.000\ntiers? <exists>\nsize = 1\n'
+            'item []:\n    item [1]:\n        class = "IntervalTier"\n        name = "words"\n        xmin = 0\n'
+            "        xmax = 2.000\n        intervals: size = 1\n        intervals [1]:\n            xmin = 0.000\n"
+            '            xmax = 2.000\n            text = ""\n',
+        ),
         ("json", '{"id": "a", "text": "", "duration": 2.0, "tokens": [], "words": [], "segments": []}'),
     ],
 )

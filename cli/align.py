@@ -1,0 +1,68 @@
+"""``snn-asr align``: recordings and their transcripts to words with times."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import parse_formats
+
+
+def align(
+    model: Annotated[str, typer.Argument(help="A model folder, or the run folder around it.", metavar="MODEL")],
+    audio: Annotated[str, typer.Argument(help="A recording, a folder (recursive) or a glob.", metavar="AUDIO")],
+    transcript: Annotated[
+        Path,
+        typer.Argument(
+            help="The text of the recording (.txt), or the transcripts of all in any format that score reads.",
+            metavar="TRANSCRIPT",
+        ),
+    ],
+    output_folder: Annotated[
+        Path | None, typer.Option(help="Write results here, the tree mirrored, instead of to stdout.")
+    ] = None,
+    formats: Annotated[
+        str, typer.Option("--format", help="ctm, json, textgrid, srt, vtt, txt, trn; several with commas.")
+    ] = "ctm",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    endpoint_silence: Annotated[
+        float, typer.Option(help="Seconds of silence or steady noise behind which the network starts anew; 0: never.",
+                            min=0)
+    ] = 1.0,
+) -> None:
+    """Tell when the words of a known transcript are said.
+
+    Each word (of a model of phones: each phone) gets a begin, an end and a confidence, by CTC forced alignment. In a
+    folder, transcripts are found by the names of the recordings. Files that fail are reported, the rest is written
+    (exit code 3).
+    """
+    chosen = parse_formats(formats, output_folder)
+
+    from snn_asr.decoding.aligner import Aligner, transcripts_for
+    from snn_asr.decoding.endpointing import EndpointSettings
+    from snn_asr.decoding.files import decode_files
+    from snn_asr.decoding.hypothesis import Hypothesis
+    from snn_asr.decoding.named_files import find_files
+    from snn_asr.decoding.recognizer import Recognizer
+    from snn_asr.decoding.writers import render
+    from snn_asr.processes import choose_device
+
+    from .failures import raise_for, show_failed
+
+    found = find_files([audio])
+    recognizer = Recognizer(model, choose_device(device))
+    recognizer.endpointing = EndpointSettings.of_silence(endpoint_silence)
+    aligner = Aligner(recognizer, transcripts_for(audio, transcript, recognizer.tokens.unit))
+
+    def show(hypothesis: Hypothesis) -> None:
+        typer.echo(render(hypothesis, chosen[0]), nl=False)
+
+    def failed(message: str) -> None:
+        show_failed([message])
+
+    outcome = decode_files(aligner, found, chosen, output_folder, show, failed)
+    outcome.done = "aligned"
+    typer.echo(outcome.line(), err=True)
+    raise_for(len(outcome.errors), outcome.inputs, "the rest is written")
