@@ -62,6 +62,18 @@ def by_length(lengths: Sequence[float], limit: float, most: int = 0) -> list[lis
     return groups
 
 
+def pad(sequences: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Sequences (t, ...) side by side (B, T, ...), with zeros behind their ends, and their lengths (B,)."""
+    return pad_sequence(list(sequences), batch_first=True), torch.tensor([len(each) for each in sequences])
+
+
+def padded_groups(sequences: Sequence[Tensor], limit: float) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+    """Sequences of frames in groups as ``by_length`` makes them, each with the indices of its members and as ``pad``
+    gives it."""
+    for group in by_length([len(each) for each in sequences], limit):
+        yield group, *pad([sequences[index] for index in group])
+
+
 def collate(examples: list[tuple[Utterance, Tensor, Tensor]], settings: FeatureSettings | None = None) -> Batch:
     """The padded batch of some examples of a data set.
 
@@ -71,12 +83,8 @@ def collate(examples: list[tuple[Utterance, Tensor, Tensor]], settings: FeatureS
     if not examples and settings is not None:
         nothing, none = torch.zeros(1, settings.stack, settings.size), torch.zeros(1, dtype=torch.long)
         return Batch([], nothing, none, none.unsqueeze(1), none)
-    frames, targets = [each for _, each, _ in examples], [each for _, _, each in examples]
-    return Batch(
-        [utterance for utterance, _, _ in examples],
-        pad_sequence(frames, batch_first=True), torch.tensor([len(each) for each in frames]),
-        pad_sequence(targets, batch_first=True), torch.tensor([len(each) for each in targets]),
-    )
+    utterances, frames, targets = zip(*examples, strict=True)
+    return Batch(list(utterances), *pad(frames), *pad(targets))
 
 
 class BucketedBatches:
@@ -166,11 +174,9 @@ class ResidentBatches(Dataset[int]):
         if not indices:
             return collate([], self.dataset.extractor.settings).to(self.device)
         frames, counts = self.frames.padded(indices)
-        targets = [self.dataset.targets[index] for index in indices]
-        return Batch(
-            [self.dataset.utterances[index] for index in indices], frames, torch.tensor(counts),
-            send(pad_sequence(targets, batch_first=True), self.device), torch.tensor([len(each) for each in targets]),
-        )
+        targets, target_lengths = pad([self.dataset.targets[index] for index in indices])
+        utterances = [self.dataset.utterances[index] for index in indices]
+        return Batch(utterances, frames, torch.tensor(counts), send(targets, self.device), target_lengths)
 
 
 def training_loader(dataset: SpeechDataset, batches: BucketedBatches, workers: int, device: str) -> DataLoader[Any]:

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
-from snn_asr.data.batches import Batch
+from snn_asr.data.batches import Batch, pad
 from snn_asr.data.features import FeatureExtractor
 from snn_asr.data.tokens import Tokens
 
@@ -58,12 +56,7 @@ class Pauses:
             for row, paused in enumerate(chosen)
         ]
         longer, said = zip(*rows, strict=True)
-        return replace(
-            batch, frames=pad_sequence(list(longer), batch_first=True),
-            targets=pad_sequence(list(said), batch_first=True),
-            lengths=torch.tensor([len(each) for each in longer]),
-            target_lengths=torch.tensor([len(each) for each in said]),
-        )
+        return Batch(batch.utterances, *pad(longer), *pad(said))
 
     def _with_pause(self, frames: list[Tensor], targets: list[Tensor], row: int) -> tuple[Tensor, Tensor]:
         """Frames (t, F) and target (l,) of one utterance with its pause."""

@@ -1,9 +1,9 @@
 """Several recordings through a network at once, block by block, so that memory does not grow with their length.
 
-Each round takes the next frames of every recording, at most BLOCK_SECONDS, pads them to the longest and runs the
-network once; states are carried from round to round. A recording that has come to its end leaves, so that a long one
-among short ones costs what it costs alone. Where a segment ends within its block, the frames behind it are run again,
-from the zero state, in a shorter block that doubles from round to round.
+Each round takes the next frames of every recording, at most BLOCK_SECONDS, and runs the network over them in padded
+batches of similar length (data/batches.py); states are carried from round to round. A recording that has come to its
+end leaves, so that a long one among short ones costs what it costs alone. Where a segment ends within its block, the
+frames behind it are run again, from the zero state, in a shorter block that doubles from round to round.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
+from snn_asr.data.batches import padded_groups
 from snn_asr.decoding.greedy import Emission
 from snn_asr.decoding.segmenter import Found, Segmenter
 from snn_asr.network.model import AcousticModel
-from snn_asr.network.states import keep_rows, restart_rows
+from snn_asr.network.states import join_rows, keep_rows, restart_rows
 
 BLOCK_SECONDS = 20.0
+BATCH_BLOCKS = 8  # so many blocks are in one batch at most, padding included
 
 
 class Recording:
@@ -94,8 +95,8 @@ class Recording:
 
 
 @torch.no_grad()
-def recognize(model: AcousticModel, recordings: Sequence[Recording], device: str) -> None:
-    """Take the recordings through the network to their ends."""
+def recognize(model: AcousticModel, recordings: Sequence[Recording], block_frames: int, device: str) -> None:
+    """Take the recordings, whose blocks have at most so many frames, through the network to their ends."""
     alive, state = list(recordings), None
     bidirectional = bool(model.settings.encoder_options.get("bidirectional"))
     while True:
@@ -106,8 +107,12 @@ def recognize(model: AcousticModel, recordings: Sequence[Recording], device: str
         state = keep_rows(state, going, len(alive))
         alive, chunks = [alive[row] for row in going], [chunks[row] for row in going]
         state = restart_rows(state, [row for row, each in enumerate(alive) if each.anew], len(alive))
-        lengths = torch.tensor([len(each) for each in chunks])
-        padded = pad_sequence(chunks, batch_first=True).to(device)
-        logits, state = model.encode(padded, lengths, None if bidirectional else state)
-        for each, row, frames in zip(alive, logits.cpu(), chunks, strict=True):
-            each.hear(row[: len(frames)])
+        order, after = [], []
+        for rows, frames, lengths in padded_groups(chunks, BATCH_BLOCKS * block_frames):
+            before = None if bidirectional else keep_rows(state, rows, len(alive))
+            logits, states = model.encode(frames.to(device), lengths, before)
+            for row, of_frames, length in zip(rows, logits.cpu(), lengths.tolist(), strict=True):
+                alive[row].hear(of_frames[:length])
+            order += rows
+            after.append(states)
+        alive, state = [alive[row] for row in order], None if bidirectional else join_rows(after)

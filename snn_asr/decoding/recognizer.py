@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any, cast, overload
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from snn_asr.data.audio import AudioSource, is_samples, read_audio, read_blocks
+from snn_asr.data.batches import pad
 from snn_asr.data.features import FeatureExtractor
 from snn_asr.decoding.batch import BLOCK_SECONDS, Recording, recognize
 from snn_asr.decoding.beam import AUTO, BeamDecoder, BeamSettings
@@ -218,7 +218,7 @@ class Recognizer:
         recordings = [
             Recording(_blocks(waveform), self._segmenter(), frames, self.beam is not None) for _, waveform in utterances
         ]
-        recognize(self.model, recordings, self.device)
+        recognize(self.model, recordings, frames, self.device)
         return [
             self._hypothesis(name, each) if each.error is None else each.error
             for (name, _), each in zip(utterances, recordings, strict=True)
@@ -266,10 +266,8 @@ class Recognizer:
     @torch.no_grad()
     def logits(self, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Logits (B, T, N) of whole waveforms, each one segment from start to end, and their lengths (B,) frames."""
-        frames = [self.extractor(samples) for samples in waveforms]
-        lengths = torch.tensor([len(each) for each in frames], device=self.device)
-        padded = pad_sequence(frames, batch_first=True).to(self.device)
-        logits, lengths, _ = self.model(padded, lengths)
+        frames, lengths = pad([self.extractor(samples) for samples in waveforms])
+        logits, lengths, _ = self.model(frames.to(self.device), lengths.to(self.device))
         return logits, lengths
 
     def _need_transcription(self, what: str, todo: str) -> None:

@@ -1,7 +1,7 @@
-"""The state of a batch, row by row: which rows go on, and which begin anew.
+"""The state of a batch, row by row: which rows go on, which begin anew, and rows of several batches in one.
 
-Layers return what they remember as tensors in tuples, lists and named tuples. The rows of the batch are a tensor's
-first dimension, or its second behind the one layer of torch's GRU and LSTM; zero is where every row starts.
+Layers return what they remember as tensors in tuples, lists and named tuples. A row of the batch is a row of every
+tensor's first dimension, and starts at zero.
 """
 
 from __future__ import annotations
@@ -15,36 +15,41 @@ from torch import Tensor
 
 def keep_rows(state: Any, rows: Sequence[int], batch: int) -> Any:
     """The state of these rows of a batch of so many, in this order."""
-    if len(rows) == batch:
+    if list(rows) == list(range(batch)):
         return state
-
-    def kept(tensor: Tensor) -> Tensor:
-        index = torch.tensor(rows, device=tensor.device)
-        return tensor.index_select(_rows_dimension(tensor, batch), index)
-
-    return _changed(state, kept)
+    return change_tensors(state, lambda tensor: tensor.index_select(0, torch.tensor(rows, device=tensor.device)))
 
 
 def restart_rows(state: Any, rows: Sequence[int], batch: int) -> Any:
     """The state with these rows at zero, where they start; the tensors given are left as they are."""
     if len(rows) == batch:
         return None
-
-    def restarted(tensor: Tensor) -> Tensor:
-        index = torch.tensor(rows, device=tensor.device)
-        return tensor.index_fill(_rows_dimension(tensor, batch), index, 0)
-
-    return _changed(state, restarted) if rows else state
+    if not rows:
+        return state
+    return change_tensors(state, lambda tensor: tensor.index_fill(0, torch.tensor(rows, device=tensor.device), 0))
 
 
-def _changed(state: Any, change: Callable[[Tensor], Tensor]) -> Any:
+def join_rows(states: Sequence[Any]) -> Any:
+    """The state of a batch that has the rows of these one behind the other."""
+    first = states[0]
+    if len(states) == 1:
+        return first
+    if isinstance(first, Tensor):
+        return torch.cat(list(states))
+    if isinstance(first, (tuple, list)):
+        return _like(first, [join_rows(parts) for parts in zip(*states, strict=True)])
+    return first
+
+
+def change_tensors(state: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The state with every tensor of it changed."""
     if isinstance(state, Tensor):
         return change(state)
     if isinstance(state, (tuple, list)):
-        parts = [_changed(each, change) for each in state]
-        return type(state)(*parts) if hasattr(state, "_fields") else type(state)(parts)
+        return _like(state, [change_tensors(each, change) for each in state])
     return state
 
 
-def _rows_dimension(tensor: Tensor, batch: int) -> int:
-    return 0 if tensor.shape[0] == batch else 1
+def _like(sequence: Any, parts: list[Any]) -> Any:
+    """The parts in a tuple, list or named tuple as this one."""
+    return type(sequence)(*parts) if hasattr(sequence, "_fields") else type(sequence)(parts)

@@ -168,7 +168,7 @@ def test_prepare_passes_its_options_and_prints_the_summary(monkeypatch, capsys) 
     monkeypatch.setattr(corpora, "prepare", prepare)
     arguments = ["prepare", "fsdd", "--data-folder", "d", "--output-folder", "m", "--seed", "7", "share=0.1"]
     assert program.run(arguments) == 0
-    assert calls == [(("fsdd", Path("d"), Path("m")), {"seed": 7, "share": 0.1})]
+    assert calls == [(("fsdd", Path("d"), Path("m"), None), {"seed": 7, "share": 0.1})]
     assert capsys.readouterr().out == "train: utterances 3, hours 0.5\nspeakers: 2\n"
     assert program.run([*arguments, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["train"]["hours"] == 0.5

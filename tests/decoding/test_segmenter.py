@@ -16,7 +16,7 @@ from snn_asr.decoding.gate import Gate, group_energies
 from snn_asr.decoding.recognizer import BATCH, EVENT, Recognizer
 from snn_asr.decoding.stream import SEGMENT
 from snn_asr.network.encoders import ENCODERS
-from snn_asr.network.states import keep_rows, restart_rows
+from snn_asr.network.states import join_rows, keep_rows, restart_rows
 
 STEADY = [name for name in SOUNDSCAPES if not name.startswith("music")]
 
@@ -145,6 +145,17 @@ def test_blocks_do_not_change_what_is_recognised(recognizer, monkeypatch):
         assert recognizer.transcribe(talk(2)) == expected
 
 
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_the_batches_of_a_round_do_not_change_what_is_recognised(encoder, tmp_path, monkeypatch):
+    recognizer = babbler(tmp_path, encoder)
+    talks = [(str(seed), talk(seed)[: (4 + 3 * seed) * RATE_HZ]) for seed in (3, 0, 2, 1)]
+    alone = [recognizer.transcribe_batch([each])[0].text for each in talks]
+    monkeypatch.setattr("snn_asr.decoding.recognizer.BLOCK_SECONDS", 1.0)
+    monkeypatch.setattr("snn_asr.decoding.batch.BATCH_BLOCKS", 2)  # recordings in pairs that change from round to round
+    assert [each.text for each in recognizer.transcribe_batch(talks)] == alone
+    assert all(alone)
+
+
 def test_without_endpointing_a_recording_is_one_segment(tone_run):
     recognizer = Recognizer(tone_run)
     recognizer.endpointing = None
@@ -162,13 +173,18 @@ def test_one_recording_that_breaks_off_leaves_the_others_as_they_are(recognizer)
     assert found.text == recognizer.transcribe(good).text != ""
 
 
-def test_rows_of_a_state_are_kept_and_begin_anew_wherever_they_stand():
-    state = [torch.arange(3.0)[:, None], None, (torch.arange(3.0)[None, :, None], [torch.arange(3)])]
-    first, nothing, (second, (third,)) = keep_rows(state, [2, 0], 3)
-    assert nothing is None
-    assert [each.flatten().tolist() for each in (first, second, third)] == [[2, 0]] * 3
-    first, nothing, (second, (third,)) = restart_rows(state, [2], 3)
-    assert nothing is None
-    assert [each.flatten().tolist() for each in (first, second, third)] == [[0, 1, 0]] * 3
+def test_rows_of_a_state_are_kept_begin_anew_and_are_joined_wherever_they_stand():
+    state = [torch.arange(3.0)[:, None], None, (torch.arange(3.0)[:, None, None], [torch.arange(3)])]
+
+    def rows(changed):
+        first, nothing, (second, (third,)) = changed
+        assert nothing is None
+        assert first.flatten().tolist() == second.flatten().tolist() == third.tolist()
+        return third.tolist()
+
+    assert rows(keep_rows(state, [2, 0], 3)) == [2, 0]
+    assert rows(keep_rows(state, [2, 0, 1], 3)) == [2, 0, 1]
+    assert rows(restart_rows(state, [2], 3)) == [0, 1, 0]
     assert restart_rows(state, [0, 1, 2], 3) is None
-    assert state[0].flatten().tolist() == [0, 1, 2]
+    assert rows(join_rows([keep_rows(state, each, 3) for each in ([1], [2, 0])])) == [1, 2, 0]
+    assert rows(state) == [0, 1, 2]

@@ -46,10 +46,12 @@ def test_alone_in_a_batch_or_padded_with_anything_a_row_is_the_same(name, bidire
     encoder = trained(name, bidirectional, smoothing=smoothing)
     x, lengths = torch.randn(5, 40, 9), torch.tensor([40, 17, 1, 0, 33])
     x[1, 17:] = 1e3  # what stands in the padding must not matter
-    together, _ = encoder(x, lengths)
+    together, state = encoder(x, lengths)
     order = torch.tensor([3, 0, 4, 2, 1])
-    shuffled, _ = encoder(x[order], lengths[order])
+    shuffled, other = encoder(x[order], lengths[order])
     assert_same(name, shuffled, together[order])
+    for got, wanted in zip(tensors(other), tensors(state), strict=True):
+        assert_same(name, got, wanted[order])
     for row, length in enumerate(lengths.tolist()):
         alone, _ = encoder(x[row : row + 1, :length], lengths[row : row + 1])
         assert_same(name, together[row, :length], alone[0])

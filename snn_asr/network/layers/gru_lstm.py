@@ -10,6 +10,7 @@ from snn_asr.network.cells import CellState
 from snn_asr.network.layers.base import Layer, LayerParts
 from snn_asr.network.layers.driven import check_dropout, drop_units
 from snn_asr.network.lengths import Lengths
+from snn_asr.network.states import change_tensors
 
 GRU, LSTM = "gru", "lstm"  # names of the cells in ``parts``
 
@@ -17,7 +18,8 @@ GRU, LSTM = "gru", "lstm"  # names of the cells in ``parts``
 class GruLstmLayer(Layer):
     """torch.nn.GRU or LSTM, one layer, with a sequence-wise dropout mask on its output.
 
-    In training from the zero state the state after is not worked out (None): padding stands behind every row's frames
+    The state is that of torch, without its dimension of one layer: (B, H), or for the LSTM a pair of it. In training
+    from the zero state the state after is not worked out (None): padding stands behind every row's frames
     and cannot reach them, and torch walks a plain batch two to three times as fast as a packed one.
     """
 
@@ -73,8 +75,9 @@ class GruLstmLayer(Layer):
         # A packed sequence has no empty rows: those are computed over one frame and put back afterwards.
         counts = [max(each, 1) for each in lengths.counts]
         packed = pack_padded_sequence(x, counts, batch_first=True, enforce_sorted=False)
-        y, after = self.recurrence(packed, state)
+        y, after = self.recurrence(packed, change_tensors(state, lambda each: each.unsqueeze(0)))
         y, _ = pad_packed_sequence(y, batch_first=True, total_length=x.shape[1])
+        after = change_tensors(after, lambda each: each.squeeze(0))
         if not all(lengths.counts):
             empty = lengths.tensor == 0
             y = y * ~empty[:, None, None]
@@ -83,9 +86,9 @@ class GruLstmLayer(Layer):
 
 
 def _keep(after: CellState, before: CellState, rows: Tensor) -> CellState:
-    """States (1, B, H), or a tuple of them, with ``rows`` as they were before (None: zero)."""
+    """States (B, H), or a tuple of them, with ``rows`` as they were before (None: zero)."""
     if isinstance(after, tuple):
         befores = before if before is not None else [None] * len(after)
         return tuple(_keep(*pair, rows) for pair in zip(after, befores, strict=True))
     old = torch.zeros_like(after) if before is None else before
-    return torch.where(rows[None, :, None], old, after)
+    return torch.where(rows[:, None], old, after)
