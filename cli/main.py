@@ -23,7 +23,7 @@ from .streams import flush_output, prepare_streams
 
 # In the order of work, which is the order of --help. Each is cli/<name>.py with a function (or an app) of that name.
 COMMANDS = (
-    "recipes", "prepare", "train", "quantize", "lm", "tune", "decode", "stream", "align", "score", "compare",
+    "recipes", "prepare", "train", "quantize", "export", "lm", "tune", "decode", "stream", "align", "score", "compare",
     "profile", "analyze", "doctor",
 )
 INTERRUPTED = 130

@@ -15,8 +15,8 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 # A folder, or a file beside the folders, may import those of lower ranks; those of the base also each other.
 BASE = ("errors", "files", "interruption", "kernel_cache", "logs", "processes", "sharding")
 ORDER = (
-    BASE, ("data",), ("network",), ("events",), ("scoring",), ("decoding",), ("efficiency",), ("training",),
-    ("reports",), ("", "doctor", "encoders"), ("cli",),
+    BASE, ("data",), ("network",), ("events",), ("scoring",), ("decoding",), ("efficiency",), ("export",),
+    ("training",), ("reports",), ("", "doctor", "encoders"), ("cli",),
 )
 RANKS = {name: rank for rank, names in enumerate(ORDER) for name in names}
 CORPORA = "corpora"  # beside the network: needs the data alone

@@ -17,43 +17,46 @@ from torchaudio.functional import create_dct
 from snn_asr.data.feature_settings import FeatureSettings
 
 _BLOCK_FRAMES = 64  # at a time: what stands between the steps stays in the cache
-_PREEMPHASIS = 0.97
+PREEMPHASIS = 0.97
 _CEPSTRAL_LIFTER = 22.0
-_ENERGY_FLOOR = float(np.finfo(np.float32).eps)  # Kaldi's; about the noise of 16-bit samples, so log-mel >= -15.95
+ENERGY_FLOOR = float(np.finfo(np.float32).eps)  # Kaldi's; about the noise of 16-bit samples, so log-mel >= -15.95
 
 
 class Spectra:
     """``spectra(samples (N,), count) -> (count, size) float32``: the frames that begin at 0, hop, 2 hops, ...
 
     Povey window, DC offset removed, pre-emphasis 0.97, no dither, for samples in [-1, 1].
+
+    ``window`` (W,), ``filters`` (mels, bins), each not 0 from bin ``reach[m, 0]`` to ``reach[m, 1]``, the last
+    excluded, and ``cosines`` (mels, coefficients), None for log-mel, are what a frame is computed with, in float64.
     """
 
     def __init__(self, settings: FeatureSettings) -> None:
         self._hop, self._size = settings.hop_samples, settings.base_size
         window = torch.hann_window(settings.window_samples, periodic=False, dtype=torch.float64)
-        self._window = window.pow(0.85).numpy()
-        self._fft_size = 2 ** (settings.window_samples - 1).bit_length()
+        self.window = window.pow(0.85).numpy()
+        self.fft_size = 2 ** (settings.window_samples - 1).bit_length()
         filters, _ = kaldi.get_mel_banks(
-            settings.mels, self._fft_size, settings.sample_rate, float(settings.low_hz), float(settings.high_hz or 0),
+            settings.mels, self.fft_size, settings.sample_rate, float(settings.low_hz), float(settings.high_hz or 0),
             100.0, -500.0, 1.0,
         )
-        self._filters = filters.double().numpy()  # (mels, bins); none reaches Nyquist, whose bin is left out
-        self._reach = np.array([_reach(each) for each in self._filters])
-        self._cosines = _cepstral_matrix(settings) if settings.kind == "mfcc" else None
+        self.filters = filters.double().numpy()  # (mels, bins); none reaches Nyquist, whose bin is left out
+        self.reach = np.array([_reach(each) for each in self.filters])
+        self.cosines = _cepstral_matrix(settings) if settings.kind == "mfcc" else None
 
     def __call__(self, samples: np.ndarray, count: int) -> np.ndarray:
         frames = np.empty((count, self._size), np.float32)
         for first in range(0, count, _BLOCK_FRAMES):
             some = frames[first : first + _BLOCK_FRAMES]
-            windowed = np.empty((len(some), len(self._window)))
-            _windowed(samples[first * self._hop :], self._hop, self._window, windowed)
-            spectrum = np.fft.rfft(windowed, n=self._fft_size)  # numpy transforms row by row
-            if self._cosines is None:
-                _log_energies(spectrum, self._filters, self._reach, some)
+            windowed = np.empty((len(some), len(self.window)))
+            _windowed(samples[first * self._hop :], self._hop, self.window, windowed)
+            spectrum = np.fft.rfft(windowed, n=self.fft_size)  # numpy transforms row by row
+            if self.cosines is None:
+                _log_energies(spectrum, self.filters, self.reach, some)
             else:
-                energies = np.empty((len(some), len(self._filters)))
-                _log_energies(spectrum, self._filters, self._reach, energies)
-                _project(energies, self._cosines, some)
+                energies = np.empty((len(some), len(self.filters)))
+                _log_energies(spectrum, self.filters, self.reach, energies)
+                _project(energies, self.cosines, some)
         return frames
 
 
@@ -69,7 +72,7 @@ def _windowed(samples, hop, window, result):
         before = samples[start] - mean
         for k in range(size):
             here = samples[start + k] - mean
-            result[n, k] = (here - _PREEMPHASIS * before) * window[k]
+            result[n, k] = (here - PREEMPHASIS * before) * window[k]
             before = here
 
 
@@ -85,7 +88,7 @@ def _log_energies(spectrum, filters, reach, result):
             energy = 0.0
             for k in range(reach[m, 0], reach[m, 1]):
                 energy += power[k] * filters[m, k]
-            result[n, m] = np.log(max(energy, _ENERGY_FLOOR))
+            result[n, m] = np.log(max(energy, ENERGY_FLOOR))
 
 
 @njit(cache=True, nogil=True)

@@ -47,23 +47,23 @@ class Endpointer:
     """Counts frames and blanks. Frames come in chunks that are short enough (``room``) to end with the segment."""
 
     def __init__(self, settings: EndpointSettings, step_seconds: float) -> None:
-        self._wordless = max(1, round(settings.wordless_seconds / step_seconds))
-        self._pause = max(1, round(settings.silence_seconds / step_seconds) // 4)
-        self._longest = max(1, round(settings.longest_seconds / step_seconds))
+        self.wordless = max(1, round(settings.wordless_seconds / step_seconds))
+        self.pause = max(1, round(settings.silence_seconds / step_seconds) // 4)
+        self.longest = max(1, round(settings.longest_seconds / step_seconds))
         self._frames = self._blanks = 0
 
     @property
     def room(self) -> int:
         """So many frames, at least 1, are sure not to hold an end before the last of them."""
-        in_pause = max(self._pause - self._blanks, self._longest - self._frames, 1)
-        return min(self._wordless - self._blanks, in_pause)
+        in_pause = max(self.pause - self._blanks, self.longest - self._frames, 1)
+        return min(self.wordless - self._blanks, in_pause)
 
     def accept(self, frames: int, trailing_blanks: int) -> bool:
         """Count ``frames`` more; ``trailing_blanks`` are those since the last token or end. True at an end."""
         self._frames += frames
         self._blanks = trailing_blanks
-        long = self._frames >= self._longest and self._blanks >= self._pause
-        if not long and self._blanks < self._wordless:
+        long = self._frames >= self.longest and self._blanks >= self.pause
+        if not long and self._blanks < self.wordless:
             return False
         self._frames = self._blanks = 0
         return True

@@ -37,14 +37,19 @@ HANG_SECONDS = 0.5
 
 class Gate:
     """``step`` takes the energies of one frame of the encoder's input and tells whether the gate moves there;
-    ``above`` is whether that frame rises above the noise."""
+    ``above`` is whether that frame rises above the noise.
+
+    Counts of such frames: ``rest``, ``onset``, ``lead`` and ``hang`` are the times above; so many energies are
+    ``remembered``.
+    """
 
     def __init__(self, step_seconds: float, rest_seconds: float) -> None:
-        self._rest = max(1, round(rest_seconds / step_seconds))
-        self._onset = math.ceil(round(ONSET_SECONDS / step_seconds, 3))
-        self.lead = max(1, round(LEAD_SECONDS / step_seconds)) + self._onset
-        self._hang = min(self._rest, round(HANG_SECONDS / step_seconds))
-        self._energies: deque[np.ndarray] = deque(maxlen=max(self._rest, round(FLOOR_SECONDS / step_seconds)))
+        self.rest = max(1, round(rest_seconds / step_seconds))
+        self.onset = math.ceil(round(ONSET_SECONDS / step_seconds, 3))
+        self.lead = max(1, round(LEAD_SECONDS / step_seconds)) + self.onset
+        self.hang = min(self.rest, round(HANG_SECONDS / step_seconds))
+        self.remembered = max(self.rest, round(FLOOR_SECONDS / step_seconds))
+        self._energies: deque[np.ndarray] = deque(maxlen=self.remembered)
         self.open, self.decided, self.above = False, False, False
         self._rise = 0  # frames on end above the floor
         self._still = 0  # frames since the last rise
@@ -54,26 +59,26 @@ class Gate:
         self._energies.append(energies)
         self.above = bool((energies > np.minimum.reduce(self._energies) + MARGIN).any())
         self._rise = self._rise + 1 if self.above else 0
-        risen = self._rise >= self._onset or (not self.decided and self._fell(energies))
+        risen = self._rise >= self.onset or (not self.decided and self._fell(energies))
         self._still = 0 if risen else self._still + 1
         if self.open:
-            self.open = self._still < self._rest
+            self.open = self._still < self.rest
             return not self.open
         if risen:
             self.open = self.decided = True
-        elif self._still >= self._rest:
+        elif self._still >= self.rest:
             self.decided = True
         return self.open
 
     @property
     def doubtful(self) -> int:
         """How many of the last frames of an open gate have come too long after a rise to pass by themselves."""
-        return max(0, self._still - self._hang)
+        return max(0, self._still - self.hang)
 
     def _fell(self, energies: np.ndarray) -> bool:
         """Whether the recording began with sound, and has come down from it to these energies."""
         above = (np.array(self._energies) > energies + MARGIN).any(axis=1)
-        return int(above.sum()) >= self._onset
+        return int(above.sum()) >= self.onset
 
 
 def group_energies(frames: Tensor, settings: FeatureSettings) -> np.ndarray:

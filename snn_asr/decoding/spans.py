@@ -32,8 +32,8 @@ class Spans:
 
     def __init__(self, kind: str, labels: Sequence[str], step_seconds: float) -> None:
         self._labels = labels
-        self._reach = max(1, round(REACH_SECONDS[kind] / step_seconds))
-        self._tail = round(TAIL_SECONDS / step_seconds)
+        self.reach = max(1, round(REACH_SECONDS[kind] / step_seconds))
+        self.tail = round(TAIL_SECONDS / step_seconds)
         self.restart(0)
 
     def restart(self, frame: int) -> None:
@@ -52,11 +52,11 @@ class Spans:
     def of(self, emission: Emission, loud: Sequence[bool], first_frame: int) -> Emission:
         """As ``accept``, of one token that may still grow."""
         peak = emission.start_frame
-        earliest = min(peak, max(self._previous_end, peak - self._reach))
+        earliest = min(peak, max(self._previous_end, peak - self.reach))
         before = [loud[frame - first_frame] for frame in range(earliest, peak)]
         follows = earliest == self._previous_end > self._first
         skipped = _run(before, True) if follows else 0
-        if skipped == len(before) or skipped > self._tail:
+        if skipped == len(before) or skipped > self.tail:
             skipped = 0
         skipped += _run(before[skipped:], False)
         return replace(emission, start_frame=earliest + skipped)

@@ -1,0 +1,34 @@
+"""``snn-asr export``: a model as a file for another runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def export(
+    model: Annotated[str, typer.Argument(help="A model folder, or the run folder around it.", metavar="MODEL")],
+    output_folder: Annotated[Path, typer.Option(help="Where the files go.")],
+    form: Annotated[str, typer.Option("--format", help="c: one C99 file that takes samples and tells words.")] = "c",
+    precision: Annotated[
+        str | None, typer.Option(help="Of the weights: float32 or int8; else as the model has them.")
+    ] = None,
+    endpoint_silence: Annotated[
+        float, typer.Option(help="Of c: seconds of silence that end a segment, as in 'stream'; 0: one segment.", min=0)
+    ] = 1.0,
+) -> None:
+    """Write a model as source code or as a graph for other programs.
+
+    c needs no library but math.h, allocates nothing, and gives the words of 'snn-asr stream'.
+    """
+    from snn_asr.decoding.endpointing import EndpointSettings
+    from snn_asr.errors import unknown_name
+    from snn_asr.export.c import export_c
+    from snn_asr.network.model_folder import load
+
+    if form not in ("c",):
+        raise unknown_name("format", form, ("c",))
+    made = export_c(load(model), output_folder, precision, EndpointSettings.of_silence(endpoint_silence))
+    typer.echo(made.describe())

@@ -1,0 +1,93 @@
+"""A model as one C99 file: features, gate, encoder, head and greedy CTC, fed with samples as they come.
+
+The arithmetic is that of the event engine and of live streams (events/kernels, decoding/stream.py), piece by piece in
+templates/: values that are not zero add rows of weights, pruned weights are left out, segments begin and end where a
+stream's do. What differs is the order of sums, and that features are computed in single precision unless the C is
+compiled with -DRECOGNIZER_DOUBLE.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from snn_asr import __version__
+from snn_asr.decoding.endpointing import EndpointSettings
+from snn_asr.errors import DataError, describing
+from snn_asr.export import constants
+from snn_asr.export.constants import Recognizer
+from snn_asr.export.pieces import piece
+from snn_asr.export.state import WORD_BYTES
+from snn_asr.files import read_text, write_text
+from snn_asr.network.model_folder import LoadedModel
+
+SOURCE, HEADER, EXAMPLE, MAKEFILE = "recognizer.c", "recognizer.h", "main.c", "Makefile"
+_MARK = "Exported by snn-asr"
+PARTS = (
+    "arithmetic.c", "features.c", "events.c", "cells/{cell}.c", "network.c", "words.c", "noise.c", "gate.c", "stream.c",
+)
+
+
+@dataclass(frozen=True)
+class ExportedC:
+    """Bytes of constants and of the state, on a device of 32 bits; ``pruned`` is the share of weights left out."""
+
+    constants: int
+    state: int
+    pruned: float
+
+    def describe(self) -> str:
+        left_out = f", {self.pruned:.0%} of the weights left out" if self.pruned else ""
+        return (
+            f"{SOURCE}: {self.constants} bytes of constants in flash{left_out}, {self.state} bytes of state in RAM; "
+            f"'make size' in the folder tells code and stack"
+        )
+
+
+def export_c(
+    loaded: LoadedModel, folder: str | Path, precision: str | None, endpointing: EndpointSettings | None
+) -> ExportedC:
+    """Write recognizer.c and recognizer.h to ``folder``; main.c and Makefile too, where there are none yet.
+
+    ``precision`` is float32 or int8, else as the model has its weights.
+    Raises UsageError for a model that cannot be exported or an unknown precision, DataError where the folder cannot be
+    written or has a recognizer.c of another origin.
+    """
+    folder = Path(folder)
+    made = constants.recognizer_of(loaded, precision or loaded.model.precision, endpointing)
+    _refuse_foreign_files(folder)
+    settings, features = loaded.model.settings, loaded.model.settings.features
+    state = made.declared_state().rstrip("\n")
+    title = (
+        f"{_MARK} {__version__} from model {loaded.fingerprint[:12]}: {settings.encoder}, "
+        f"{settings.num_layers} x {settings.hidden_size}, {made.precision}."
+    )
+    values = {
+        "title": title, "rate": features.sample_rate, "step": f"{features.stacked_seconds:.9g}",
+        "ram": made.state_bytes, "word_bytes": WORD_BYTES, "state": state,
+    }
+    with describing(folder, "choose a writable folder"):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / HEADER, piece(HEADER, values=values))
+    write_text(folder / SOURCE, _source(made, title))
+    for example in (EXAMPLE, MAKEFILE):
+        if not (folder / example).exists():
+            write_text(folder / example, piece(example, values=values))
+    return ExportedC(made.constant_bytes, made.state_bytes, made.pruned)
+
+
+def _source(made: Recognizer, title: str) -> str:
+    begin = f'/* {title} */\n#include <math.h>\n#include <string.h>\n\n#include "{HEADER}"\n\n'
+    left_out = {"noise.c": not made.flags["TIMED"], "gate.c": not made.flags["GATE"]}
+    parts = (name for name in PARTS if not left_out.get(name))
+    code = [piece(name.format(cell=made.cell), made.flags) for name in parts]
+    tables = [each.text for each in made.tables]
+    return "".join([begin, made.defined(), piece("types.c", made.flags), *tables, "\n", *code])
+
+
+def _refuse_foreign_files(folder: Path) -> None:
+    """Raise DataError where a file is in the way that was not exported."""
+    for name in (SOURCE, HEADER):
+        path = folder / name
+        if path.exists() and _MARK not in read_text(path)[:1000]:
+            raise DataError("was not exported, and would be overwritten", path, "choose another folder")

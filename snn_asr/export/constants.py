@@ -1,0 +1,223 @@
+"""The numbers of an exported recogniser: sizes, flags and tables, from a trained model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from snn_asr.data.feature_settings import FeatureSettings
+from snn_asr.data.features import DELTA_LOOK_AHEAD_FRAMES
+from snn_asr.data.spectra import ENERGY_FLOOR, PREEMPHASIS, Spectra
+from snn_asr.data.tokens import Tokens
+from snn_asr.decoding.endpointing import DEFAULT, Endpointer, EndpointSettings
+from snn_asr.decoding.gate import GROUPS, LOWEST, MARGIN, Gate
+from snn_asr.decoding.hypothesis import WORD_START
+from snn_asr.decoding.spans import Spans
+from snn_asr.errors import unknown_name
+from snn_asr.events.engine import PRECISIONS
+from snn_asr.export import rows, state
+from snn_asr.export.network import SourceWeights, exportable_layers, sources_of
+from snn_asr.export.tables import Table, number, string, table, wrapped
+from snn_asr.network.coder import Coder
+from snn_asr.network.input_coding import FeatureCoder
+from snn_asr.network.layers.base import LayerParts
+from snn_asr.network.model import AcousticModel
+from snn_asr.network.model_folder import LoadedModel
+from snn_asr.network.tasks import BLANK, CLASSIFICATION
+
+# Cells that have a piece in templates/cells/, and the quantities that a unit of each remembers.
+STATES = {
+    "gated": 3, "conventional": 3, "leaky_integrate_and_fire": 3, "spiking_lstm": 2, "gru": 1, "lstm": 2,
+}
+_LOGISTIC, _TANGENT = ("gated", "gru", "lstm"), ("gru", "lstm")
+
+
+@dataclass(frozen=True)
+class Recognizer:
+    """What the pieces in templates/ are filled with. ``sizes`` are whole numbers, ``numbers`` others, both by name."""
+
+    cell: str
+    precision: str
+    flags: dict[str, bool]
+    sizes: dict[str, int]
+    numbers: dict[str, float]
+    tables: list[Table]
+    members: list[state.Member]
+    scratch: state.Scratch
+    pruned: float
+
+    @property
+    def constant_bytes(self) -> int:
+        return sum(each.nbytes for each in self.tables)
+
+    @property
+    def state_bytes(self) -> int:
+        return sum(each.nbytes for each in self.members) + self.scratch.nbytes
+
+    def declared_state(self) -> str:
+        return "".join(each.declared("    ") for each in self.members) + self.scratch.declared()
+
+    def defined(self) -> str:
+        """Sizes and numbers as constants in C."""
+        sizes = wrapped([f"{name} = {value}" for name, value in self.sizes.items()])
+        numbers = "".join(f"#define {name} {number('float', value)}\n" for name, value in self.numbers.items())
+        return f"enum {{\n{sizes}}};\n{numbers}\n"
+
+
+@torch.no_grad()
+def recognizer_of(loaded: LoadedModel, precision: str, endpointing: EndpointSettings | None) -> Recognizer:
+    """Raises UsageError for a model that cannot be exported, and for an unknown precision."""
+    if precision not in PRECISIONS:
+        raise unknown_name("precision", precision, PRECISIONS)
+    model, settings = loaded.model, loaded.model.settings
+    parts = exportable_layers(model, frozenset(STATES), "C")
+    sources, cell = sources_of(model, parts, precision), parts[0].cell
+    timed = settings.task != CLASSIFICATION
+    gate = endpointing if timed else None
+    sparse = [rows.is_sparse(each) for each in sources]
+    flags = _flags(model, parts, precision) | {"SPARSE": any(sparse), "TIMED": timed, "GATE": gate is not None}
+    sizes = _sizes(model, parts, sources, flags)
+    numbers = {"HIGHEST_CANDIDATE": 1.0 if parts[0].flag else 3e38} if cell == "gated" else {}
+    numbers |= {"PREEMPHASIS": PREEMPHASIS, "ENERGY_FLOOR": ENERGY_FLOOR}
+    if timed:
+        sizes |= _noise(settings.features, loaded.tokens, endpointing or DEFAULT)
+        numbers |= {"MARGIN": MARGIN, "LOWEST_ENERGY": LOWEST}
+    if gate is not None:
+        sizes |= _gate(gate, settings.features)
+    tables = [
+        *_features(settings.features, flags), *_normalization(model), *_words(loaded.tokens), *_network(model, parts),
+        *rows.tables_of(sources, sparse),
+    ]
+    longest, driven = max(each.rows.shape[1] for each in sources), max(each.fed for each in sources)
+    left_out = sum(int((each.rows == 0).sum()) for each, pruned in zip(sources, sparse, strict=True) if pruned)
+    return Recognizer(
+        cell, precision, flags, sizes, numbers, tables, state.members(sizes, flags),
+        state.scratch(sizes, flags, longest, driven), left_out / sum(each.rows.size for each in sources),
+    )
+
+
+def _flags(model: AcousticModel, parts: list[LayerParts], precision: str) -> dict[str, bool]:
+    first, encoder = parts[0], model.encoder
+    coder = first.cell in ("gated", "conventional") and bool(first.numbers)
+    smoothing, back_smoothing, coded = encoder.smoothed, first.smoothing > 0, encoder.input_coder is not None
+    return {
+        "LOGISTIC": first.cell in _LOGISTIC, "TANGENT": first.cell in _TANGENT,
+        "INTEGRATORS": smoothing or back_smoothing, "SMOOTHING": smoothing, "RECURRENT_SMOOTHING": back_smoothing,
+        "CODER": coder, "INPUT_CODER": coded, "SEND": coder or coded,
+        "RECURRENT": first.back is not None, "ADDED_RECURRENCE": first.back is not None and first.cell != "gru",
+        "ADAPTIVE": first.cell == "leaky_integrate_and_fire" and first.flag, "THRESHOLDED": not first.flag,
+        "MFCC": model.settings.features.kind == "mfcc", "DELTAS": model.settings.features.deltas,
+        "INT8": precision == "int8", "CLASSIFICATION": model.settings.task == CLASSIFICATION,
+    }
+
+
+def _sizes(
+    model: AcousticModel, parts: list[LayerParts], sources: list[SourceWeights], flags: dict[str, bool]
+) -> dict[str, int]:
+    features = model.settings.features
+    return {
+        "WINDOW": features.window_samples, "HOP": features.hop_samples, "FFT_SIZE": Spectra(features).fft_size,
+        "MELS": features.mels, "BASE": features.base_size, "SIZE": features.size, "STACK": features.stack,
+        "CONTEXT": 2 * DELTA_LOOK_AHEAD_FRAMES + 1, "LOOK_AHEAD": DELTA_LOOK_AHEAD_FRAMES,
+        "INPUT": features.stacked_size, "LAYERS": len(parts), "HIDDEN": model.settings.hidden_size,
+        "STATES": STATES[parts[0].cell], "BACK": sources[-1].back, "CLASSES": sources[-1].fed,
+        "LONGEST_FED": max(each.fed for each in sources[1:]), "BLANK": BLANK, "WORD_BYTES": state.WORD_BYTES,
+    }
+
+
+def _noise(features: FeatureSettings, tokens: Tokens, endpointing: EndpointSettings) -> dict[str, int]:
+    gate = Gate(features.stacked_seconds, endpointing.silence_seconds)
+    spans = Spans(tokens.kind, tokens.labels, features.stacked_seconds)
+    groups = min(GROUPS, features.mels)
+    return {"GROUPS": groups, "ENERGIES": gate.remembered, "REACH": spans.reach, "TAIL": spans.tail}
+
+
+def _gate(endpointing: EndpointSettings, features: FeatureSettings) -> dict[str, int]:
+    gate = Gate(features.stacked_seconds, endpointing.silence_seconds)
+    endpointer = Endpointer(endpointing, features.stacked_seconds)
+    return {
+        "REST": gate.rest, "ONSET": gate.onset, "HANG": gate.hang, "LEAD": gate.lead,
+        "HELD": max(gate.rest, gate.lead) + 1, "WORDLESS": endpointer.wordless, "PAUSE": endpointer.pause,
+        "LONGEST": endpointer.longest,
+    }
+
+
+def _features(features: FeatureSettings, flags: dict[str, bool]) -> list[Table]:
+    spectra = Spectra(features)
+    first, end = spectra.reach.astype(np.int64).T
+    weights = np.concatenate([row[a:b] for row, a, b in zip(spectra.filters, first, end, strict=True)])
+    turn = np.cos(2 * np.pi * np.arange(spectra.fft_size // 2 + 1) / spectra.fft_size)
+    tables = [
+        table("real", "window", spectra.window, "Povey's window"),
+        table("real", "cosine", turn, "of 2 pi k / FFT_SIZE"),
+        table("uint16_t", "mel_first", first, "the first frequency of each mel filter"),
+        table("uint16_t", "mel_end", end, "and the one behind its last"),
+        table("real", "mel_weights", weights, "of all filters"),
+    ]
+    if spectra.cosines is not None:
+        tables.append(table("real", "cepstral", spectra.cosines, "energies to cepstral coefficients"))
+    if flags["TIMED"]:
+        bands = np.array_split(np.arange(features.mels), min(GROUPS, features.mels))
+        ends = np.array([each[-1] + 1 for each in bands])
+        tables.append(table("uint16_t", "group_ends", ends, "the mel filters of the gate's groups"))
+        if spectra.cosines is not None:
+            smooth = np.linalg.pinv(spectra.cosines).astype(np.float32)
+            tables.append(table("float", "smooth_mels", smooth, "cepstral coefficients back to energies"))
+    return tables
+
+
+def _normalization(model: AcousticModel) -> list[Table]:
+    given = model.normalization
+    return [
+        table("float", "mean", given.mean.numpy(), "of the features in training"),
+        table("float", "deviation", given.deviation.numpy(), "and their deviation"),
+    ]
+
+
+def _words(tokens: Tokens) -> list[Table]:
+    """Labels as they are written in words, and their roles there."""
+    labels, roles = [], []
+    for label in tokens.labels:
+        labels.append(string(label.replace(WORD_START, "")))
+        if tokens.kind in ("words", "phones"):
+            roles.append("WHOLE_WORD")
+        elif tokens.kind == "characters":
+            roles.append("SEPARATOR" if label.isspace() else "WITHIN_WORD")
+        else:
+            roles.append("STARTS_WORD" if label.startswith(WORD_START) else "WITHIN_WORD")
+    size = sum(len(label.encode("utf-8")) + 1 + 4 for label in tokens.labels)
+    return [
+        Table(f"static const char *const labels[CLASSES] = {{\n{wrapped(labels)}}};\n", size),
+        Table(f"static const uint8_t roles[CLASSES] = {{\n{wrapped(roles)}}};\n", len(roles)),
+    ]
+
+
+def _network(model: AcousticModel, parts: list[LayerParts]) -> list[Table]:
+    """What each unit has for itself, and what all units of a layer share."""
+    tables = []
+    if parts[0].neurons:
+        values = np.stack([np.stack([each.numpy() for each in part.neurons]) for part in parts])
+        tables.append(table("float", "neurons", values, "layer, quantity, unit"))
+    if parts[0].cell == "spiking_lstm":
+        tables.append(table("float", "thresholds", np.array([each.numbers[0] for each in parts], np.float32)))
+    elif parts[0].numbers:
+        lines = "".join(f"    {_coder(each.numbers)},\n" for each in parts)
+        tables.append(Table(f"static const coder coders[LAYERS] = {{\n{lines}}};\n", 16 * len(parts)))
+    if isinstance(model.encoder.input_coder, FeatureCoder):
+        tracker = model.encoder.input_coder.tracker
+        given = Coder.at(tracker.settings, tracker.value())
+        text = _coder((given.range, given.scale, given.unit, given.threshold))
+        tables.append(Table(f"static const coder input_coder = {text};\n", 16))
+    if model.encoder.smoothed:
+        kept = np.array([float(each.coefficient) for each in model.encoder.integrators], np.float32)
+        tables.append(table("float", "smoothing", kept, "of what layers feed"))
+    if parts[0].smoothing:
+        kept = np.array([each.smoothing for each in parts], np.float32)
+        tables.append(table("float", "recurrent_smoothing", kept))
+    return tables
+
+
+def _coder(numbers: tuple[float, ...]) -> str:
+    return f"{{{', '.join(number('float', float(np.float32(each))) for each in numbers)}}}"

@@ -1,0 +1,76 @@
+/* ---- Arithmetic that several parts share ---- */
+
+static float clamped(float value, float lowest, float highest)
+{
+    return value < lowest ? lowest : value > highest ? highest : value;
+}
+
+/* e^x = 2^k e^r with |r| <= ln 2 / 2 and the Cephes polynomial for e^r: within two units of the last place, 0 below
+ * -88, infinite above 88.4. */
+static float exponential(float x)
+{
+    float power, r, tail, scale;
+    uint32_t bits;
+
+    x = clamped(x, -88.0f, 89.0f);
+    power = floorf(x * 1.44269504f + 0.5f);
+    r = (x - power * 0.693359375f) - power * -2.12194440e-4f;
+    tail = 1.9875691500e-4f * r + 1.3981999507e-3f;
+    tail = tail * r + 8.3334519073e-3f;
+    tail = tail * r + 4.1665795894e-2f;
+    tail = tail * r + 1.6666665459e-1f;
+    tail = tail * r + 5.0000001201e-1f;
+    bits = (uint32_t)((int32_t)power + 127) << 23;
+    memcpy(&scale, &bits, sizeof scale);
+    return (tail * (r * r) + r + 1.0f) * scale;
+}
+
+#if LOGISTIC
+/* 1 / (1 + e^-x) */
+static void logistic(float *values, int count)
+{
+    int k;
+
+    for (k = 0; k < count; k++)
+        values[k] = 1.0f / (1.0f + exponential(-values[k]));
+}
+
+#endif
+#if TANGENT
+/* tanh x = 1 - 2 / (1 + e^2x) */
+static void tangent(float *values, int count)
+{
+    int k;
+
+    for (k = 0; k < count; k++)
+        values[k] = 1.0f - 2.0f / (1.0f + exponential(2.0f * values[k]));
+}
+
+#endif
+#if INTEGRATORS
+/* A leaky integrator: kept = a kept + (1 - a) given. */
+static void integrate(float *kept, const float *given, int count, float coefficient)
+{
+    int k;
+
+    for (k = 0; k < count; k++)
+        kept[k] = given[k] + coefficient * (kept[k] - given[k]);
+}
+
+#endif
+#if SEND
+/* The multi-level coder: V = V - Y + I, then Y = the level of V, a whole number of units, or 0 up to the threshold.
+ * What is sent is subtracted from the membrane at the next frame. */
+static void send(const coder *coder, const float *current, float *membrane, float *output, int count)
+{
+    int k;
+
+    for (k = 0; k < count; k++) {
+        float level;
+        membrane[k] = (membrane[k] - output[k]) + current[k];
+        level = truncf(clamped(membrane[k], -coder->range, coder->range) * coder->scale);
+        output[k] = fabsf(level) > coder->threshold ? level * coder->unit : 0.0f;
+    }
+}
+
+#endif

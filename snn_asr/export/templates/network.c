@@ -1,0 +1,78 @@
+/* ---- The network: one frame through all layers and the head ----
+ *
+ * Source 0 is the input, source l the layer l - 1; source l feeds layer l, or the head. What a layer sends back to
+ * itself waits for the next frame.
+ */
+static void forget_everything(recognizer *self)
+{
+#if INPUT_CODER
+    memset(self->coded, 0, sizeof self->coded);
+#endif
+    memset(self->units, 0, sizeof self->units);
+#if RECURRENT
+    memset(self->waiting, 0, sizeof self->waiting);
+#endif
+#if RECURRENT_SMOOTHING
+    memset(self->fed_back, 0, sizeof self->fed_back);
+#endif
+#if SMOOTHING
+    memset(self->integrated, 0, sizeof self->integrated);
+#endif
+}
+
+/* drive = scale * product + offset: batch normalisation and biases behind a product. */
+static void normalize(const source *source, const float *product, float *drive)
+{
+    int k;
+
+    for (k = 0; k < source->fed; k++)
+        drive[k] = product[k] * source->scale[k] + source->offset[k];
+}
+
+/* One input of INPUT values to CLASSES logits. */
+static void run_network(recognizer *self, const float *input, float *logits)
+{
+    float *product = self->scratch.network.product, *drive = self->scratch.network.drive;
+    const float *values = input;
+    int layer;
+#if ADDED_RECURRENCE
+    int k;
+#endif
+
+#if INPUT_CODER
+    send(&input_coder, input, self->coded[1], self->coded[0], INPUT);
+    values = self->coded[0];
+#endif
+    for (layer = 0; layer <= LAYERS; layer++) {
+        const source *source = &sources[layer];
+        const float *fed = product;
+        deliver(self, source, values, product);
+        if (layer > 0) {
+#if RECURRENT
+            memcpy(self->waiting[layer - 1], product + source->fed, sizeof self->waiting[0]);
+#endif
+#if SMOOTHING
+            integrate(self->integrated[layer - 1], product, source->fed, smoothing[layer - 1]);
+            fed = self->integrated[layer - 1];
+#endif
+        }
+        if (layer == LAYERS) {
+            normalize(source, fed, logits);
+            return;
+        }
+        normalize(source, fed, drive);
+#if ADDED_RECURRENCE
+#if RECURRENT_SMOOTHING
+        integrate(self->fed_back[layer], self->waiting[layer], BACK, recurrent_smoothing[layer]);
+        for (k = 0; k < BACK; k++)
+            drive[k] += self->fed_back[layer][k];
+#else
+        for (k = 0; k < BACK; k++)
+            drive[k] += self->waiting[layer][k];
+#endif
+#endif
+        step(self, layer, drive);
+        values = self->units[layer][OUTPUT];
+    }
+}
+

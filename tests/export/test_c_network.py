@@ -1,0 +1,89 @@
+"""The network of exported C frame by frame against the event engine: bits where products are exact, else logits."""
+
+from __future__ import annotations
+
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+from event_cases import CLASSES, FEATURES, SPIKING, dyadic, trained
+from exported import built
+
+from snn_asr.data.tokens import WordTokens
+from snn_asr.events.engine import event_network
+from snn_asr.export.c import export_c
+from snn_asr.network.model_folder import LoadedModel
+
+SIZE, LAYERS, FRAMES = 12, 2, 40
+FAST = {"improved_v2 relu": "float32", "lif": "int8", "radlif": "float32", "spiking_lstm": "float32"}
+# Takes frames of the encoder's input, tells what each layer sends and the logits; includes the source, to reach inside.
+PROBE = r"""
+#include <stdio.h>
+#include "recognizer.c"
+
+static recognizer state;
+
+int main(void)
+{
+    float input[INPUT], logits[CLASSES];
+    int layer;
+
+    recognizer_init(&state, NULL, NULL);
+    while (fread(input, sizeof input, 1, stdin) == 1) {
+        run_network(&state, input, logits);
+        for (layer = 0; layer < LAYERS; layer++)
+            fwrite(state.units[layer][OUTPUT], sizeof(float), HIDDEN, stdout);
+        fwrite(logits, sizeof logits, 1, stdout);
+    }
+    return 0;
+}
+"""
+
+
+def in_c(model, folder, inputs: np.ndarray, precision: str) -> tuple[np.ndarray, np.ndarray]:
+    """Outputs of the layers (T, L, H) and logits (T, N)."""
+    words = WordTokens([f"word {number}" for number in range(1, CLASSES)])
+    export_c(LoadedModel(model, words, {}, "0" * 64), folder, precision, None)
+    program = built(folder, source=PROBE)
+    result = subprocess.run([program], input=inputs.tobytes(), capture_output=True)
+    assert result.returncode == 0, result.stderr.decode()
+    told = np.frombuffer(result.stdout, np.float32).reshape(len(inputs), -1)
+    return told[:, :-CLASSES].reshape(len(inputs), LAYERS, SIZE), told[:, -CLASSES:]
+
+
+def in_python(model, inputs: np.ndarray, precision: str) -> tuple[np.ndarray, np.ndarray]:
+    """The same of the event engine."""
+    network = event_network(model, precision)
+    state, outputs, logits = network.initial_state(), [], []
+    for frame in inputs:
+        logits.append(network.run(frame[None], state)[0])
+        outputs.append(state.units[:, 0].copy())
+    return np.stack(outputs), np.stack(logits)
+
+
+@pytest.mark.parametrize(
+    ("case", "precision"),
+    [
+        pytest.param(case, precision, marks=() if precision == FAST.get(case) else pytest.mark.slow)
+        for case in SPIKING for precision in ("float32", "int8")
+    ],
+)
+def test_spikes_equal_the_event_engine_bit_for_bit_where_products_are_exact(case, precision, tmp_path):
+    model = dyadic(case, 1, smoothing=0.5, head="output")
+    torch.manual_seed(0)
+    inputs = (torch.randint(-8, 9, (FRAMES, FEATURES)) / 4.0).numpy()
+    outputs, logits = in_c(model, tmp_path, inputs, precision)
+    expected, expected_logits = in_python(model, inputs, precision)
+    assert 0.01 < (expected != 0).mean() < 0.99
+    assert np.array_equal(outputs, expected)
+    np.testing.assert_allclose(logits, expected_logits, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", ["gru", *(pytest.param(name, marks=pytest.mark.slow) for name in ("lstm", "ligru"))])
+def test_dense_networks_agree_to_rounding(case, tmp_path):
+    model, inputs = trained(case), torch.randn(FRAMES, FEATURES).numpy()
+    outputs, logits = in_c(model, tmp_path, inputs, "float32")
+    expected, expected_logits = in_python(model, inputs, "float32")
+    np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(logits, expected_logits, rtol=1e-4, atol=1e-5)
