@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,8 @@ from typing import Annotated
 import typer
 
 from .options import parse_formats
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # such as a line feed in a name, which would make two lines of one
 
 
 def decode(
@@ -89,7 +92,8 @@ def decode(
 
     def show(hypothesis: Hypothesis) -> None:
         plain = chosen == ["txt"] and len(found.files) > 1
-        text = f"{hypothesis.id}\t{' '.join(hypothesis.text.split())}\n" if plain else render(hypothesis, chosen[0])
+        one_line = f"{_CONTROL.sub(_escaped, hypothesis.id)}\t{' '.join(hypothesis.text.split())}\n"
+        text = one_line if plain else render(hypothesis, chosen[0])
         typer.echo(text, nl=False)
 
     def failed(message: str) -> None:
@@ -98,3 +102,7 @@ def decode(
     outcome = decode_files(recognizer, found, chosen, output_folder, show, failed, part)
     typer.echo(outcome.line() if part is None else f"shard {part}: {outcome.line()}", err=True)
     raise_for(len(outcome.errors), outcome.inputs, "the rest is written")
+
+
+def _escaped(control: re.Match[str]) -> str:
+    return control[0].encode("unicode_escape").decode()

@@ -17,6 +17,7 @@ import os
 import re
 import shutil
 import socket
+import stat
 import tempfile
 import time
 from collections import Counter
@@ -259,9 +260,14 @@ def _named(value: object) -> str:
 
 
 def sha256(path: str | Path) -> str:
-    """Hexadecimal SHA-256 of a file's content."""
+    """Hexadecimal SHA-256 of a file's content. Raises DataError where it cannot be read, or is a pipe or a device, from
+    which nothing may ever come."""
     digest = hashlib.sha256()
-    with describing(path), open(path, "rb") as file:
+    with describing(path):
+        if not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path):
+            raise DataError("no regular file", path, "write what it gives into a file")
+        file = open(path, "rb")
+    with describing(path), file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

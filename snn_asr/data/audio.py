@@ -13,6 +13,7 @@ not finite or not numbers, other shapes than one waveform, rates no sound card h
 from __future__ import annotations
 
 import io
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -31,9 +32,12 @@ from snn_asr.files import write_bytes
 Samples: TypeAlias = "Tensor | np.ndarray | Sequence[float]"
 AudioSource: TypeAlias = "SoundSource | Samples"
 
+log = logging.getLogger(__name__)
+
 BLOCK_SECONDS = 10.0
 LONGEST_WHOLE_HOURS = 4  # of one waveform in memory: 0.9 GB at 16 kHz
 MOST_CHANNELS = 64  # of samples in memory
+_LARGEST_USUAL = 100.0  # a mixture of many voices stays below; beyond, a warning is due
 _LARGEST_SAMPLE = 1e12  # floats of other scales are legal; what is beyond is no sound
 _FULL_SCALE = 32768  # of a signed 16-bit sample
 _WRITTEN_FORMATS = {".wav": "WAV", ".flac": "FLAC"}
@@ -110,10 +114,15 @@ def write_audio(path: str | Path, samples: Tensor, sample_rate: int) -> None:
 
 def _resampled(blocks: Iterable[np.ndarray], from_rate: int, to_rate: int, name: object) -> Iterator[Tensor]:
     """Blocks (n, channels) at one rate to (m,) at another."""
-    resampler, done = Resampler(from_rate, to_rate), 0
+    resampler, done, loudest = Resampler(from_rate, to_rate), 0, 0.0
     for block in blocks:
-        yield resampler.accept(torch.from_numpy(_mono(block, name, done, from_rate)))
+        mono = _mono(block, name, done, from_rate)
+        loudest = max(loudest, float(np.abs(mono).max(initial=0)))
+        yield resampler.accept(torch.from_numpy(mono))
         done += len(block)
+    if loudest > _LARGEST_USUAL:
+        what = "%s: floats up to %g, where full scale is 1, taken as they are; were whole numbers not divided by %d?"
+        log.warning(what, name, loudest, _FULL_SCALE)
     yield resampler.finish()
 
 

@@ -1,8 +1,8 @@
 """What the header of a sound file claims about its length, against the bytes that are there.
 
-libsndfile silently takes what it finds of a file that was cut short, and nothing of a WAV file whose recorder was
-killed before it wrote the length. The length of the sound stands in the headers of the RIFF family (WAV, RF64), W64,
-AIFF, CAF, AU, NIST SPHERE and MP3; in OGG the last page tells how long it is. FLAC can be checked by decoding it alone.
+libsndfile silently takes what it finds of a file that was cut short, and nothing of one whose recorder was killed
+before it wrote the length. The length of the sound stands in the headers of the RIFF family (WAV, RF64), W64, AIFF,
+CAF, AU, VOC, NIST SPHERE and MP3; in OGG the last page tells how long it is. FLAC can be checked by decoding it alone.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import BinaryIO
+
+from snn_asr.data import mpeg_frames
 
 _UNKNOWN_FROM = 0x7FFF0000  # programs that write into a pipe put something from here on for the length
 _W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
@@ -27,13 +29,21 @@ _OGG_TAIL_BYTES = 1 << 17  # a page has at most 65,307
 class Claim:
     """``claimed`` bytes (None: not told) and the ``present`` ones, as far as the file goes.
 
-    ``samples`` is the number of a FLAC header, 0 where it does not tell. ``patches`` are bytes to be read in place of
-    those in the file, by their place, so that libsndfile reads to the end.
+    ``samples`` is the number of a FLAC header, or that of the frames counted in MP3; 0 where it is not told.
+    ``left_out`` counts bytes behind the sound that belong to nothing, and ``several`` tells that other recordings
+    follow in the same file, which libsndfile would not read.
+
+    So that libsndfile reads to the end, it is to be given the file without its first ``skipped`` bytes and with
+    ``beginning`` before them; ``patches`` are bytes to be read in place of those in the file, by their place in it.
     """
 
     claimed: int | None = None
     present: int = 0
     samples: int | None = None
+    left_out: int = 0
+    several: bool = False
+    skipped: int = 0
+    beginning: bytes = b""
     patches: dict[int, bytes] = field(default_factory=dict)
 
     @property
@@ -57,29 +67,32 @@ def read_claim(file: BinaryIO) -> Claim:
         if start[:4] == b"caff":
             return _chunks(file, size, 8, _caf_chunk)
         if start[:4] in (b".snd", b"dns."):
-            offset, length = struct.unpack(">II" if start[:1] == b"." else "<II", start[4:12])
-            return Claim(None if length >= _UNKNOWN_FROM else length, size - offset)
+            return _au(start, size)
+        if start[:19] == b"Creative Voice File":
+            return _voc(file, start, size)
         if start[:8] == b"NIST_1A\n":
             return _nist(start, size)
         if start[:4] == b"OggS":
             return _ogg(file, size)
-        if start[:4] == b"fLaC":
-            return _flac(start)
-        return _mp3(start, size)
+        begin = _behind_tag(start)
+        file.seek(begin)
+        start = file.read(4096)
+        return _flac(start, begin) if start[:4] == b"fLaC" else _mp3(file, start, begin, size)
     except (struct.error, ValueError):  # a header that ends early, or no number: libsndfile says what is wrong with it
         return Claim()
 
 
 class PatchedFile(io.RawIOBase):
-    """A file with some bytes replaced, to be read only.
+    """A file as its claim wants it to be read, to be read only.
 
     What goes wrong while libsndfile reads is kept in ``error``: an exception could not pass through it.
     """
 
-    def __init__(self, file: BinaryIO, patches: dict[int, bytes]) -> None:
-        self._file, self._patches = file, patches
+    def __init__(self, file: BinaryIO, claim: Claim) -> None:
+        self._file, self._patches, self._beginning = file, claim.patches, claim.beginning
+        self._shift = claim.skipped - len(claim.beginning)  # from a place here to that in the file
+        self._place = 0
         self.error: Exception | None = None
-        file.seek(0)
 
     def readable(self) -> bool:
         return True
@@ -89,19 +102,27 @@ class PatchedFile(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         try:
-            return self._file.seek(offset, whence)
-        except (OSError, ValueError) as error:  # such as a place before the start
+            if whence == os.SEEK_END:
+                offset += self._file.seek(0, os.SEEK_END) - self._shift
+            place = offset + (self._place if whence == os.SEEK_CUR else 0)
+            if place < 0:
+                raise ValueError("a place before the start")
+            self._place = place
+        except (OSError, ValueError) as error:
             self.error = error
-            return self._file.tell()
+        return self._place
 
     def tell(self) -> int:
-        return self._file.tell()
+        return self._place
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         view = memoryview(buffer).cast("B")
+        content = bytearray(self._beginning[self._place : self._place + len(view)])
         try:
-            start = self._file.tell()
-            content = bytearray(self._file.read(len(view)))
+            start = self._place + self._shift
+            if len(content) < len(view):
+                self._file.seek(start + len(content))
+                content += self._file.read(len(view) - len(content))
         except (OSError, ValueError) as error:
             self.error = error
             return 0
@@ -110,26 +131,31 @@ class PatchedFile(io.RawIOBase):
                 if 0 <= index < len(content):
                     content[index] = value
         view[: len(content)] = content
+        self._place += len(content)
         return len(content)
 
 
 def _riff(file: BinaryIO, order: str, size: int) -> Claim:
     """WAV: chunks of a name, a length and so many bytes; RF64 has the length of its samples in a chunk ds64."""
-    large: int | None = None
+    large, large_at = None, 0
     place = 12
     for _ in range(_MOST_CHUNKS):
         file.seek(place)
         name, length = struct.unpack(f"{order}4sI", file.read(8))
         if name == b"ds64":
-            large = struct.unpack("<QQ", file.read(16))[1]
+            large, large_at = struct.unpack("<QQ", file.read(16))[1], place + 16
         if name == b"data":
             present = size - place - 8
-            if length == 0xFFFFFFFF and large:
-                return Claim(large, present)
+            if length == 0xFFFFFFFF and large is not None:
+                return Claim(large, present) if large else Claim(patches={large_at: struct.pack("<Q", present)})
             if length == 0 and present and not _are_chunks(file, order, place + 8, size):
                 patches = {4: min(size - 8, _UNKNOWN_FROM), place + 4: min(present, _UNKNOWN_FROM)}
                 return Claim(patches={at: struct.pack(f"{order}I", number) for at, number in patches.items()})
-            return Claim(None if length >= _UNKNOWN_FROM else length, present)
+            if length >= _UNKNOWN_FROM:
+                return Claim()
+            behind = place + 8 + length + length % 2
+            left_out = size - behind if behind < size and not _are_chunks(file, order, behind, size) else 0
+            return Claim(length, present, left_out=left_out)
         place += 8 + length + length % 2
     return Claim()
 
@@ -145,31 +171,75 @@ def _are_chunks(file: BinaryIO, order: str, place: int, size: int) -> bool:
     return place <= size + 1
 
 
-def _chunks(file: BinaryIO, size: int, place: int, read_chunk: Callable[[bytes], tuple[bool, int, int]]) -> Claim:
+def _chunks(file: BinaryIO, size: int, place: int, read_chunk: Callable[[bytes], _Chunk]) -> Claim:
+    """Chunks up to that of the samples; where it tells of none, and they are there, the real length is put in."""
     for _ in range(_MOST_CHUNKS):
         file.seek(place)
-        found, header, length = read_chunk(file.read(24))
-        if found:
-            return Claim(None if length < 0 else length, size - place - header)
-        place += header + max(0, length)
+        chunk = read_chunk(file.read(24))
+        present = size - place - chunk.header
+        if chunk.is_sound and chunk.length <= chunk.fewest and present > chunk.fewest and chunk.form:
+            following = place + chunk.header + max(0, chunk.length)
+            if chunk.length < 0 or not _are_chunks(file, ">", following, size):
+                return Claim(patches={place + 4: struct.pack(chunk.form, present)})
+        if chunk.is_sound:
+            return Claim(None if chunk.length < 0 else chunk.length, present)
+        place += chunk.header + max(0, chunk.length)
     return Claim()
 
 
-def _w64_chunk(head: bytes) -> tuple[bool, int, int]:
-    """Whether these are the samples, bytes of the chunk's header, and bytes behind it, up to the next chunk."""
+@dataclass(frozen=True)
+class _Chunk:
+    """Whether it holds the samples, bytes of its header, and bytes behind that up to the next chunk (-1: to the end).
+
+    ``fewest`` bytes are there without any sample. ``form`` is how struct writes the length, behind the chunk's name of
+    four bytes, where libsndfile needs a true one.
+    """
+
+    is_sound: bool
+    header: int
+    length: int
+    fewest: int = 0
+    form: str = ""
+
+
+def _w64_chunk(head: bytes) -> _Chunk:
     length = max(0, struct.unpack("<Q", head[16:24])[0] - 24)
-    return head[:16] == _W64_DATA, 24, length if head[:16] == _W64_DATA else length + -length % 8
+    return _Chunk(head[:16] == _W64_DATA, 24, length if head[:16] == _W64_DATA else length + -length % 8)
 
 
-def _aiff_chunk(head: bytes) -> tuple[bool, int, int]:
+def _aiff_chunk(head: bytes) -> _Chunk:
     name, length = struct.unpack(">4sI", head[:8])
-    return name == b"SSND", 8, length if name == b"SSND" else length + length % 2
+    return _Chunk(name == b"SSND", 8, length if name == b"SSND" else length + length % 2, 8, ">I")
 
 
-def _caf_chunk(head: bytes) -> tuple[bool, int, int]:
-    """The samples may have the length -1: to the end of the file."""
+def _caf_chunk(head: bytes) -> _Chunk:
     name, length = struct.unpack(">4sq", head[:12])
-    return name == b"data", 12, length
+    return _Chunk(name == b"data", 12, length, 4, ">q")
+
+
+def _au(start: bytes, size: int) -> Claim:
+    """AU has the length in its header; programs that write into a pipe put all ones there, or 0."""
+    order = ">" if start[:1] == b"." else "<"
+    offset, length = struct.unpack(f"{order}II", start[4:12])
+    present = max(0, size - offset)
+    if length == 0 and present:
+        return Claim(patches={8: struct.pack(f"{order}I", min(present, _UNKNOWN_FROM))})
+    return Claim(None if length >= _UNKNOWN_FROM else length, present)
+
+
+def _voc(file: BinaryIO, start: bytes, size: int) -> Claim:
+    """Creative's VOC: blocks of a kind, a length in three bytes, and so much; the kinds 1, 2 and 9 are sound."""
+    place = struct.unpack("<H", start[20:22])[0]
+    for _ in range(_MOST_CHUNKS):
+        file.seek(place)
+        kind, low, high = struct.unpack("<BHB", file.read(4))
+        length = high << 16 | low
+        if kind == 0 or (kind in (1, 2, 9) and length == 0):
+            break
+        if place + 4 + length > size:
+            return Claim(length, size - place - 4)
+        place += 4 + length
+    return Claim()
 
 
 def _nist(start: bytes, size: int) -> Claim:
@@ -178,7 +248,7 @@ def _nist(start: bytes, size: int) -> Claim:
     if len(counts) < 3 or _NIST_COMPRESSED.search(start):
         return Claim()
     claimed = counts[b"sample_count"] * counts[b"sample_n_bytes"] * counts[b"channel_count"]
-    return Claim(claimed, size - int(start[8:16]))
+    return Claim(claimed, max(0, size - int(start[8:16])))
 
 
 def _ogg(file: BinaryIO, size: int) -> Claim:
@@ -187,25 +257,56 @@ def _ogg(file: BinaryIO, size: int) -> Claim:
     page = tail[tail.rfind(b"OggS") :]
     if len(page) < 27 or len(page) < 27 + page[26]:
         return Claim(size + 27, size)
-    return Claim(size - len(page) + 27 + page[26] + sum(page[27 : 27 + page[26]]), size)
+    end = size - len(page) + 27 + page[26] + sum(page[27 : 27 + page[26]])
+    return Claim(end, size, several=_is_chained(file, size))
 
 
-def _flac(start: bytes) -> Claim:
+def _is_chained(file: BinaryIO, size: int) -> bool:
+    """Whether OGG begins anew behind its first pages: streams that were put one behind the other, as radio does."""
+    place, begun = 0, False
+    while place + 27 <= size:
+        file.seek(place)
+        head = file.read(27 + 255)
+        if head[:4] != b"OggS" or len(head) < 27 + head[26]:
+            return False
+        begins = bool(head[5] & 2)
+        if begins and begun:
+            return True
+        begun = begun or not begins
+        place += 27 + head[26] + sum(head[27 : 27 + head[26]])
+    return False
+
+
+def _behind_tag(start: bytes) -> int:
+    """Where the sound begins: behind ID3 tags, which are put before MP3 and, by some programs, before FLAC."""
+    if start[:3] != b"ID3" or len(start) < 10:
+        return 0
+    return 10 + (start[6] << 21 | start[7] << 14 | start[8] << 7 | start[9])
+
+
+def _flac(start: bytes, begin: int) -> Claim:
     """The header has 36 bits for the number of samples: "unknown" in their place makes libsndfile read to the end."""
     first, rest = struct.unpack(">BI", start[21:26])
-    return Claim(samples=(first & 0x0F) << 32 | rest, patches={21: bytes([first & 0xF0]) + bytes(4)})
+    patches = {begin + 21: bytes([first & 0xF0]) + bytes(4)}
+    return Claim(samples=(first & 0x0F) << 32 | rest, skipped=begin, patches=patches)
 
 
-def _mp3(start: bytes, size: int) -> Claim:
-    """The first frame of a file may hold its number of bytes, in the place where sound begins."""
-    begin = 0
-    if start[:3] == b"ID3":
-        begin = 10 + (start[6] << 21 | start[7] << 14 | start[8] << 7 | start[9])
-    mark = max(start.find(b"Xing", begin, begin + 64), start.find(b"Info", begin, begin + 64))
-    if mark < 0 or start[begin] != 0xFF:
+def _mp3(file: BinaryIO, start: bytes, begin: int, size: int) -> Claim:
+    """MP3, whose first frame may tell how many bytes there are; else, or where others follow, frames are counted."""
+    length = mpeg_frames.frame_bytes(start)
+    if not length:
         return Claim()
-    flags = struct.unpack(">I", start[mark + 4 : mark + 8])[0]
-    if not flags & 2:
+    mark = mpeg_frames.xing_place(start[:length])
+    flags = struct.unpack(">I", start[mark + 4 : mark + 8])[0] if mark is not None else 0
+    if mark is not None and flags & 3 == 3:
+        frames, claimed = struct.unpack(">II", start[mark + 8 : mark + 16])
+        file.seek(begin + claimed)
+        following = file.read(4)
+        if not (frames and claimed and (following[:3] == b"ID3" or mpeg_frames.frame_bytes(following))):
+            return Claim(claimed or None, size - begin)
+    frames = mpeg_frames.count_frames(file, begin + (length if mark is not None else 0), size)
+    if not frames:
         return Claim()
-    at = mark + 8 + (4 if flags & 1 else 0)
-    return Claim(struct.unpack(">I", start[at : at + 4])[0] or None, size - begin)
+    beginning = mpeg_frames.xing_frame(start[:4], frames, size - begin)
+    samples = frames * mpeg_frames.samples_of_frame(start)
+    return Claim(samples=samples, skipped=begin + (length if mark is not None else 0), beginning=beginning)

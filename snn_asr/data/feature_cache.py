@@ -28,7 +28,7 @@ import torch
 import torchaudio
 from torch import Tensor
 
-from snn_asr.data import audio, features, resampling, sound_file, spectra
+from snn_asr.data import audio, containers, features, mpeg_frames, resampling, sound_file, spectra
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.errors import DataError, of_every
 from snn_asr.files import locked, sha256, write_bytes
@@ -181,7 +181,8 @@ def _source(path: Path) -> list:
 def _folder_name(settings: FeatureSettings, speed: float) -> str:
     # Stacking and normalisation come after the frames that are kept.
     plain = {**settings.to_dict(), "stack": 1, "normalization": "global"}
-    code = [sha256(str(module.__file__)) for module in (audio, sound_file, resampling, features, spectra)]
+    modules = (audio, sound_file, containers, mpeg_frames, resampling, features, spectra)
+    code = [sha256(str(module.__file__)) for module in modules]
     kind = _digest([plain, speed, code, torch.__version__, torchaudio.__version__])
     return f"{settings.kind}{settings.size}-speed{speed:g}-{kind[:12]}"
 

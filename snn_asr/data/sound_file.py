@@ -52,7 +52,7 @@ class SoundFile:
     """An open file; ``name`` is what errors call it. Its blocks can be read once."""
 
     def __init__(self, content: BinaryIO, claim: Claim, name: object) -> None:
-        self._content, self._name = PatchedFile(content, claim.patches), name
+        self._content, self._name = PatchedFile(content, claim), name
         try:
             self._file = _ForwardFile(self._content)
         except _CODEC_ERRORS as error:
@@ -113,6 +113,10 @@ def open_sound(source: SoundSource, name: object) -> Iterator[SoundFile]:
             raise DataError(f"cannot read ({reason(error)})", name, "check the disk") from error
         if claim.cut_short:
             raise DataError(f"cut short: {claim.present} of {claim.claimed} bytes", name, _COPY_ANEW)
+        if claim.several:
+            raise DataError("several recordings in one file, of which only the first would be read", name, _CONVERT)
+        if claim.left_out:
+            log.warning("%s: %d bytes behind its samples are no part of a WAV, and are left out", name, claim.left_out)
         sound = SoundFile(content, claim, name)
         try:
             if not LOWEST_RATE_HZ <= sound.info.sample_rate <= HIGHEST_RATE_HZ:
@@ -152,7 +156,8 @@ def duration_seconds(path: str | os.PathLike[str]) -> float:
 def _last_sample(content: BinaryIO, name: object) -> Iterator[soundfile.SoundFile]:
     """A file to seek in; where that fails there is less of it than its header tells."""
     try:
-        with soundfile.SoundFile(PatchedFile(content, {})) as file:
+        tag = Claim(skipped=read_claim(content).skipped)
+        with soundfile.SoundFile(PatchedFile(content, tag)) as file:
             yield file
     except _CODEC_ERRORS as error:
         raise DataError(f"cut short or damaged ({reason(error)})", name, _COPY_ANEW) from error

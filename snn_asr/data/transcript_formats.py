@@ -69,11 +69,12 @@ def json_entries(path: Path) -> Iterator[tuple[str, dict[str, object], str]]:
     lines = located_lines(path)
     if len(lines) > 1 and (path.suffix.lower() == ".jsonl" or _is_json_object(lines[0][1])):
         for where, line in lines:
-            yield _with_id(parse_json(line, where), where)
+            yield _with_id(parse_json(line, where, file_names=True), where)
         return
-    value = read_json(path)
+    value = read_json(path, file_names=True)
     if isinstance(value, dict) and not isinstance(value.get("text"), str):
         for identifier, entry in value.items():
+            _check_characters(identifier, path, file_name=True)
             where = f"{path}: entry '{identifier}'"
             if not isinstance(entry, dict):
                 raise DataError("not an object", where, EXPECTED_JSON)
@@ -249,7 +250,19 @@ def _finite(field: str) -> float | None:
 def _with_id(record: object, where: str) -> tuple[str, dict[str, object], str]:
     if not isinstance(record, dict) or not isinstance(record.get("id"), str):
         raise DataError("not an object with an 'id'", where, EXPECTED_JSON)
+    _check_characters(record["id"], where, file_name=True)
     return record["id"], record, where
+
+
+def _check_characters(text: str, where: object, *, file_name: bool = False) -> None:
+    """Raise DataError for halves of surrogate pairs, but for those that stand for bytes of a file's name.
+
+    The ids that decode writes are names of files, which need not be UTF-8.
+    """
+    try:
+        text.encode("utf-8", "surrogateescape" if file_name else "strict")
+    except UnicodeEncodeError as error:
+        raise DataError("holds half of a surrogate pair (\\ud800 to \\udfff)", where, "write it anew") from error
 
 
 def json_text(entry: dict[str, object], unit: str, side: str, where: str) -> str:
@@ -257,6 +270,7 @@ def json_text(entry: dict[str, object], unit: str, side: str, where: str) -> str
     text = entry.get("text", entry.get(side))
     if not isinstance(text, str):
         raise DataError("no 'text'", where, EXPECTED_JSON)
+    _check_characters(text, where)
     phones = entry.get("phones") if unit == "phone" else None
     if phones is None:
         return text

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,13 +47,14 @@ def find_files(words: Iterable[str], listed: Iterable[str] = ()) -> NamedFiles:
     found = NamedFiles()
     pairs: list[tuple[Path, Path]] = []
     for word in words:
-        pairs += _listed(listed) if word == "-" else _expand(word, found)
+        pairs += _listed(listed, found) if word == "-" else _expand(word, found)
     pairs = list(dict.fromkeys(pairs))
     stems = Counter(relative.with_suffix("") for _, relative in pairs)
     found.files = [NamedFile(path, _name(relative, stems)) for path, relative in pairs]
     for name, count in Counter(each.name for each in found.files).items():
         if count > 1:
-            raise UsageError(f"{count} inputs would be written as '{name}'", todo="decode them in separate calls")
+            todo = "list relative paths, whose folders are kept, or decode them in separate calls"
+            raise UsageError(f"{count} inputs would be written as '{name}'", todo=todo)
     return found
 
 
@@ -95,10 +97,30 @@ def _is_named(path: Path) -> bool:
     return path.is_file() or (path.is_symlink() and not path.exists() and is_audio_name(path.name))
 
 
-def _listed(lines: Iterable[str]) -> list[tuple[Path, Path]]:
-    """Listed paths keep their folders when relative; a missing file is an error of its own when it is read."""
-    paths = [Path(line.strip()) for line in lines if line.strip()]
-    return [(path, Path(path.name) if path.is_absolute() or ".." in path.parts else path) for path in paths]
+def _listed(lines: Iterable[str], found: NamedFiles) -> list[tuple[Path, Path]]:
+    """Listed paths keep their folders when relative; a missing file is an error of its own when it is read.
+
+    Names are apart by line feeds, or by bytes of 0 as ``find -print0`` writes them. White space around a name belongs
+    to it only where there is such a file. Folders are noted as unreadable, since a list is one of files.
+    """
+    pairs = []
+    for path in map(Path, _list_entries(list(lines))):
+        if path.is_dir():
+            found.unreadable[path] = "a folder, in a list of files: name it on the command line"
+        else:
+            pairs.append((path, Path(path.name) if path.is_absolute() or ".." in path.parts else path))
+    return pairs
+
+
+def _list_entries(lines: list[str]) -> Iterator[str]:
+    if any("\0" in line for line in lines):
+        yield from filter(None, "".join(lines).split("\0"))
+        return
+    for line in lines:
+        name = line.rstrip("\r\n")
+        name = name if os.path.lexists(name) else name.strip()
+        if name:
+            yield name
 
 
 def _fixed_part(pattern: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from snn_asr.data.audio import waveform
+from snn_asr.data.mpeg_frames import frame_bytes
 from snn_asr.data.resampling import Resampler
 from snn_asr.errors import DataError
 
@@ -30,11 +32,10 @@ _FORMATS = {
     (4, b"ftyp"): "MP4", (0, b"0&\xb2u\x8ef\xcf\x11"): "ASF", (0, b"#!AMR"): "AMR", (0, b"wvpk"): "WavPack",
     (0, b"MAC "): "Monkey's Audio", **{(0, bytes([0x64, 0xA3, version, 0])): "IRCAM" for version in range(1, 5)},
     (0, b"PAF "): "PAF", (0, b" paf"): "PAF", (0, b"\x1f\x8b\x08"): "gzip", (0, b"PK\x03\x04"): "ZIP",
+    (0, b"PVF1"): "PVF", (0, b"2BIT"): "AVR", (0, b"FLV\x01"): "FLV", (0, b".RMF"): "RealMedia",
 }
-_MP3_KILOBITS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # of layer III, version 1
-_MP3_KILOBITS_LOW = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)  # of versions 2 and 2.5
-_MP3_RATES = (44100, 48000, 32000)
-
+_TEXT = re.compile(rb"[\t\n\r -~]*")
+_TEXT_BYTES = 64  # no sound begins with so many bytes that are letters and signs
 log = logging.getLogger(__name__)
 
 
@@ -116,28 +117,20 @@ def _refuse_formats(start: bytes, pipe: BinaryIO) -> bytes:
     for (place, mark), name in _FORMATS.items():
         if start[place : place + len(mark)] == mark:
             raise _refused(name)
-    frame = _mp3_frame_bytes(start)
+    if _TEXT.fullmatch(start) and start:
+        more = pipe.read(_TEXT_BYTES - len(start))
+        if _TEXT.fullmatch(more):
+            raise _refused("text")
+        return more
+    frame = frame_bytes(start)
     if not frame:
         return b""
     more = pipe.read(frame + 4 - len(start))
     following = (start + more)[frame:]
-    if _mp3_frame_bytes(following) and following[1] == start[1]:
+    if frame_bytes(following) and following[1] == start[1]:
         raise _refused("MP3")
     return more
 
 
 def _refused(name: str) -> DataError:
     return DataError(f"{name}, not raw samples", _INPUT, f"name a file instead of -, or {_TODO}")
-
-
-def _mp3_frame_bytes(head: bytes) -> int:
-    """The length of the frame of MP3 that begins here; 0 where none does. Samples may look like one, not like two."""
-    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2 or head[1] & 0x18 == 0x08:
-        return 0
-    version_1 = head[1] & 0x18 == 0x18
-    rate_index, bitrate = head[2] >> 2 & 3, head[2] >> 4
-    if rate_index == 3 or bitrate in (0, 15):
-        return 0
-    rate = _MP3_RATES[rate_index] // (1 if version_1 else 2 if head[1] & 0x18 == 0x10 else 4)
-    kilobits = (_MP3_KILOBITS if version_1 else _MP3_KILOBITS_LOW)[bitrate]
-    return (144 if version_1 else 72) * 1000 * kilobits // rate + (head[2] >> 1 & 1)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -207,9 +209,6 @@ def _full(world: World) -> Outcome:
 
 def _piped(content: Callable[[World], bytes]) -> Callable[[World], Outcome]:
     def does(world: World) -> Outcome:
-        import io
-        import sys
-
         run, sound = world.model_run(), content(world)
         world.monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(sound)))
         return world.run("stream", run, "--json")
@@ -253,4 +252,42 @@ def _chunk(world: World) -> Outcome:
     noise = np.random.default_rng(1).integers(-20000, 20000, 16000).astype("<i2").tobytes()
     outcome = _piped(_wav(tail=b"LIST" + struct.pack("<I", len(noise)) + noise))(world)
     assert not outcome.output.strip(), f"the chunk was heard: {outcome.output[:80]!r}"
+    return outcome
+
+
+def _listed(content: bytes, expected: int) -> Callable[[World], Outcome]:
+    """The list on standard input, in a folder with a recording and one whose name begins and ends with a space."""
+
+    def does(world: World) -> Outcome:
+        world.recording("a.wav")
+        world.recording(" b.wav ")
+        world.monkeypatch.chdir(world.folder)
+        world.monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+        outcome = world.run("decode", world.made / "run", "-", "--output-folder", "out")
+        assert len(list((world.folder / "out").glob("*.txt"))) == expected, outcome.errors
+        return outcome
+
+    return does
+
+
+fault(PASSED, "a list of files with folders in it", codes=3, says="a folder, in a list")(_listed(b".\na.wav\n/\n", 1))
+fault(PASSED, "a list of files as find -print0 writes it", codes=0, says="2 trans")(_listed(b"a.wav\0 b.wav \0", 2))
+fault(PASSED, "a list of names that begin with spaces", codes=0, says="2 trans")(_listed(b"a.wav \r\n b.wav \n", 2))
+
+
+@fault("what one command writes another cannot read", "score of json whose ids are no UTF-8", codes=0)
+def _not_utf_8(world: World) -> Outcome:
+    os.rename(world.recording("in/a.wav"), os.fsencode(world.folder / "in") + b"/\xff\xfe.wav")
+    out = world.folder / "out"
+    decoded = world.run("decode", world.made / "run", world.folder / "in", "--output-folder", out, "--format", "json")
+    assert decoded.code == 0, decoded.errors
+    return world.run("score", out, out)
+
+
+@fault("transcripts and language models", "a line feed in the name of one of two recordings", codes=0)
+def _line_feed(world: World) -> Outcome:
+    world.recording("in/a\nb.wav")
+    world.recording("in/c.wav")
+    outcome = world.run("decode", world.made / "run", world.folder / "in")
+    assert [line.partition("\t")[0] for line in outcome.output.splitlines()] == ["a\\nb", "c"]
     return outcome
