@@ -14,6 +14,7 @@ from torch import Tensor
 from snn_asr.network.cells.delta_gru import Parameters, State
 from snn_asr.network.kernels import Trace
 from snn_asr.network.kernels.cpu.elementwise import FAST, clear, copy, room, sigmoid, tangent
+from snn_asr.network.kernels.cpu.frames import backwards
 from snn_asr.network.kernels.cpu.products import add_events, event_buffers, find_events, pack, weight_gradient
 from snn_asr.network.kernels.cpu.threads import share
 
@@ -95,21 +96,12 @@ def _backward_rows(gradient, sums, trace, start, panels, drive, feedback):
     """g_D into ``drive`` and g_M into ``feedback``, (B, T, 3H) each."""
     memories, hiddens = trace
     rows, frames, size = gradient.shape
-    index, value, splits = event_buffers(rows, 3 * size, gradient)
-    fed_back = np.zeros((rows, panels.shape[0] * panels.shape[2]), gradient.dtype)
     to_hidden, work = np.zeros((rows, size), gradient.dtype), np.empty((3, size), gradient.dtype)
-    for n in range(frames - 1, -1, -1):
-        for row in range(rows):
-            for k in range(size):
-                to_hidden[row, k] += gradient[row, n, k] + fed_back[row, k]
-            before = hiddens[row, n - 1] if n else start[row]
-            _to_gates(
-                to_hidden[row], sums[row, n], memories[row, n], before, work, drive[row, n], feedback[row, n]
-            )
-            clear(fed_back[row])
-            find_events(feedback[row, n], row, index, value, splits)
-        if n:
-            add_events(rows, index, value, splits, panels, fed_back)
+    for n, row, fed_back in backwards(np.full(rows, frames), feedback, panels):
+        for k in range(size):
+            to_hidden[row, k] += gradient[row, n, k] + fed_back[k]
+        before = hiddens[row, n - 1] if n else start[row]
+        _to_gates(to_hidden[row], sums[row, n], memories[row, n], before, work, drive[row, n], feedback[row, n])
 
 
 def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:

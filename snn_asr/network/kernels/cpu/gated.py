@@ -18,7 +18,6 @@ from snn_asr.network.kernels.cpu.elementwise import (
     FAST,
     add,
     blend,
-    clear,
     copy,
     emit,
     exponential,
@@ -29,15 +28,8 @@ from snn_asr.network.kernels.cpu.elementwise import (
     sigmoid,
     to_shifts,
 )
-from snn_asr.network.kernels.cpu.products import (
-    add_events,
-    event_buffers,
-    feed_back,
-    find_events,
-    no_panels,
-    pack,
-    weight_gradient,
-)
+from snn_asr.network.kernels.cpu.frames import backwards, forwards
+from snn_asr.network.kernels.cpu.products import no_panels, pack, weight_gradient
 from snn_asr.network.kernels.cpu.threads import share
 from snn_asr.network.kernels.cpu.tiles import power_below
 
@@ -63,25 +55,17 @@ def _integrate(forget, candidate, mask, gates, before, current):
 def _forward_rows(drive, lengths, panels, mask, gates, spiking, levels, smoothing, start, sums, trace):
     """``sums`` is where the drive and the recurrent product are added, or the drive itself without one."""
     currents, membranes, feedbacks, outputs = trace
-    rows, size = drive.shape[0], outputs.shape[2]
-    recurrent, smoothed = panels.shape[0] > 0, feedbacks.shape[2] > 0
-    index, value, splits = event_buffers(rows if recurrent else 0, size, drive)
-    product = np.zeros((rows, panels.shape[0] * panels.shape[2]), drive.dtype)
-    for n in range(drive.shape[1]):
-        if recurrent:
-            feed_back(n, lengths, outputs, start[3], index, value, splits, panels, product)
-        for row in range(rows):
-            if n >= lengths[row]:
-                continue
-            total = sums[row, n]
-            if smoothed:
-                blend(product[row], feedbacks[row, n - 1] if n else start[2][row], smoothing, feedbacks[row, n])
-                add(drive[row, n], feedbacks[row, n], total)
-            elif recurrent:
-                add(drive[row, n], product[row], total)
-            before = currents[row, n - 1] if n else start[0][row]
-            _integrate(total[:size], total[size:], mask[row], gates, before, currents[row, n])
-            emit(row, n, spiking, levels, currents, membranes, outputs, start[1], start[3])
+    size, recurrent, smoothed = outputs.shape[2], panels.shape[0] > 0, feedbacks.shape[2] > 0
+    for n, row, product in forwards(lengths, outputs, start[3], panels):
+        total = sums[row, n]
+        if smoothed:
+            blend(product, feedbacks[row, n - 1] if n else start[2][row], smoothing, feedbacks[row, n])
+            add(drive[row, n], feedbacks[row, n], total)
+        elif recurrent:
+            add(drive[row, n], product, total)
+        before = currents[row, n - 1] if n else start[0][row]
+        _integrate(total[:size], total[size:], mask[row], gates, before, currents[row, n])
+        emit(row, n, spiking, levels, currents, membranes, outputs, start[1], start[3])
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
@@ -111,36 +95,23 @@ def _backward_rows(gradient, sums, trace, start, panels, mask, gates, spiking, l
     currents, membranes = trace
     smoothing, share_of_new = numbers
     rows, frames, size = gradient.shape
-    recurrent, smoothed = panels.shape[0] > 0, feedback.shape[2] > 0
-    index, value, splits = event_buffers(rows if recurrent else 0, 2 * size, gradient)
-    fed_back = np.zeros((rows, max(size, panels.shape[0] * panels.shape[2])), gradient.dtype)
+    smoothed = feedback.shape[2] > 0
     to_membrane, to_current = np.zeros((rows, size), gradient.dtype), np.zeros((rows, size), gradient.dtype)
-    forget = np.zeros(size, gradient.dtype)
-    for n in range(frames - 1, -1, -1):
-        for row in range(rows):
-            total, to_gates = sums[row, n], drive[row, n]
-            receive(
-                gradient[row, n], fed_back[row], share_of_new, membranes[row, n], spiking, limit, to_membrane[row],
-                to_current[row],
-            )
-            sigmoid(total[:size], forget)
-            before = currents[row, n - 1] if n else start[row]
-            _to_gates(
-                to_current[row], forget, total[size:], mask[row], gates, before, to_gates[:size], to_gates[size:]
-            )
-            if smoothed:
-                after = feedback[row, n]
-                if n + 1 < frames:
-                    for k in range(2 * size):
-                        after[k] = to_gates[k] + smoothing * feedback[row, n + 1, k]
-                else:
-                    copy(to_gates, after)
-                to_gates = after
-            if recurrent:
-                clear(fed_back[row])
-                find_events(to_gates, row, index, value, splits)
-        if recurrent and n:
-            add_events(rows, index, value, splits, panels, fed_back)
+    forget, lengths = np.zeros(size, gradient.dtype), np.full(rows, frames)
+    for n, row, fed_back in backwards(lengths, feedback if smoothed else drive, panels):
+        total, to_gates = sums[row, n], drive[row, n]
+        receive(
+            gradient[row, n], fed_back, share_of_new, membranes[row, n], spiking, limit, to_membrane[row],
+            to_current[row],
+        )
+        sigmoid(total[:size], forget)
+        before = currents[row, n - 1] if n else start[row]
+        _to_gates(to_current[row], forget, total[size:], mask[row], gates, before, to_gates[:size], to_gates[size:])
+        if smoothed and n + 1 < frames:
+            for k in range(2 * size):
+                feedback[row, n, k] = to_gates[k] + smoothing * feedback[row, n + 1, k]
+        elif smoothed:
+            copy(to_gates, feedback[row, n])
 
 
 def _gates(parameters: Parameters, like: Tensor) -> tuple:

@@ -9,16 +9,9 @@ from torch import Tensor
 
 from snn_asr.network.cells.leaky_integrate_and_fire import THRESHOLD, Parameters, State
 from snn_asr.network.kernels import Trace
-from snn_asr.network.kernels.cpu.elementwise import FAST, add, clear, room
-from snn_asr.network.kernels.cpu.products import (
-    add_events,
-    event_buffers,
-    feed_back,
-    find_events,
-    no_panels,
-    pack,
-    weight_gradient,
-)
+from snn_asr.network.kernels.cpu.elementwise import FAST, add, room
+from snn_asr.network.kernels.cpu.frames import backwards, forwards
+from snn_asr.network.kernels.cpu.products import no_panels, pack, weight_gradient
 from snn_asr.network.kernels.cpu.slopes import differentiate, slope
 from snn_asr.network.kernels.cpu.threads import share
 
@@ -47,25 +40,15 @@ def _fire(given, levels, total, adaptation, before, sent, potential, output):
 def _forward_rows(drive, lengths, panels, given, levels, start, sums, trace):
     """``given`` is that of ``_neurons``; ``sums`` receives drive and recurrent product, or is the drive."""
     potentials, adaptations, outputs = trace
-    rows, size = drive.shape[0], outputs.shape[2]
     recurrent, adaptive = panels.shape[0] > 0, adaptations.shape[2] > 0
-    index, value, splits = event_buffers(rows if recurrent else 0, size, drive)
-    product = np.zeros((rows, panels.shape[0] * panels.shape[2]), drive.dtype)
-    for n in range(drive.shape[1]):
+    for n, row, product in forwards(lengths, outputs, start[2], panels):
         if recurrent:
-            feed_back(n, lengths, outputs, start[2], index, value, splits, panels, product)
-        for row in range(rows):
-            if n >= lengths[row]:
-                continue
-            if recurrent:
-                add(drive[row, n], product[row], sums[row, n])
-            potential = potentials[row, n - 1] if n else start[0][row]
-            sent = outputs[row, n - 1] if n else start[2][row]
-            if adaptive:
-                _adapt(given, potential, sent, adaptations[row, n - 1] if n else start[1][row], adaptations[row, n])
-            _fire(
-                given, levels, sums[row, n], adaptations[row, n], potential, sent, potentials[row, n], outputs[row, n]
-            )
+            add(drive[row, n], product, sums[row, n])
+        potential = potentials[row, n - 1] if n else start[0][row]
+        sent = outputs[row, n - 1] if n else start[2][row]
+        if adaptive:
+            _adapt(given, potential, sent, adaptations[row, n - 1] if n else start[1][row], adaptations[row, n])
+        _fire(given, levels, sums[row, n], adaptations[row, n], potential, sent, potentials[row, n], outputs[row, n])
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
@@ -120,32 +103,22 @@ def _backward_rows(gradient, sums, trace, start, given, slope, threshold, panels
     the parameters into ``totals``, four of (B, H), the last three (B, 0) without adaptation."""
     potentials, adaptations, outputs = trace
     rows, frames, size = gradient.shape
-    adaptive, recurrent = adaptations.shape[2] > 0, panels.shape[0] > 0
-    index, value, splits = event_buffers(rows if recurrent else 0, size, gradient)
+    adaptive = adaptations.shape[2] > 0
     to_potential = np.zeros((rows, size), gradient.dtype)
     to_adaptation = np.zeros((rows, adaptations.shape[2]), gradient.dtype)
-    fed_back = np.zeros((rows, max(size, panels.shape[0] * panels.shape[2])), gradient.dtype)
     height = np.zeros(size, gradient.dtype)
-    for n in range(frames - 1, -1, -1):
-        for row in range(rows):
-            work = drive[row, n]
-            differentiate(slope, potentials[row, n], threshold, height)
-            _to_neuron(
-                given, gradient[row, n], fed_back[row], height, adaptive, to_potential[row], to_adaptation[row], work
-            )
-            before = (
-                potentials[row, n - 1] if n else start[0][row], adaptations[row, n - 1] if n else start[1][row],
-                outputs[row, n - 1] if n else start[2][row],
-            )
-            own = totals[0][row], totals[1][row], totals[2][row], totals[3][row]
-            _add_to_totals(
-                adaptive, to_potential[row], to_adaptation[row], sums[row, n], adaptations[row, n], before, own
-            )
-            if recurrent:
-                clear(fed_back[row])
-                find_events(work, row, index, value, splits)
-        if recurrent and n:
-            add_events(rows, index, value, splits, panels, fed_back)
+    for n, row, fed_back in backwards(np.full(rows, frames), drive, panels):
+        differentiate(slope, potentials[row, n], threshold, height)
+        _to_neuron(
+            given, gradient[row, n], fed_back, height, adaptive, to_potential[row], to_adaptation[row],
+            drive[row, n],
+        )
+        before = (
+            potentials[row, n - 1] if n else start[0][row], adaptations[row, n - 1] if n else start[1][row],
+            outputs[row, n - 1] if n else start[2][row],
+        )
+        own = totals[0][row], totals[1][row], totals[2][row], totals[3][row]
+        _add_to_totals(adaptive, to_potential[row], to_adaptation[row], sums[row, n], adaptations[row, n], before, own)
 
 
 def _neurons(parameters: Parameters) -> tuple:

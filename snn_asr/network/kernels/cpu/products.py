@@ -74,18 +74,6 @@ def add_events(rows, index, value, splits, panels, totals):
 
 
 @njit(cache=True, nogil=True)
-def feed_back(n, lengths, outputs, start, index, value, splits, panels, product):
-    """product (B, P · L) = the outputs (B, T, H) of the frame before ``n`` (``start`` (B, H) before the first) times
-    ``panels``, in the rows that have a frame ``n``."""
-    for row in range(lengths.shape[0]):
-        clear(splits[row])
-        if n < lengths[row]:
-            clear(product[row])
-            find_events(outputs[row, n - 1] if n else start[row], row, index, value, splits)
-    add_events(lengths.shape[0], index, value, splits, panels, product)
-
-
-@njit(cache=True, nogil=True)
 def _multiply_rows(inputs, panels, result):
     rows, size = inputs.shape
     most = min(_ROWS, _FOUND // size + 16)

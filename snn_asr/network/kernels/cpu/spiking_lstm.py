@@ -15,16 +15,9 @@ from torch import Tensor
 
 from snn_asr.network.cells.spiking_lstm import Parameters, State
 from snn_asr.network.kernels import Trace, dense, last_states
-from snn_asr.network.kernels.cpu.elementwise import FAST, add, clear, room
-from snn_asr.network.kernels.cpu.products import (
-    add_events,
-    event_buffers,
-    feed_back,
-    find_events,
-    linear,
-    pack,
-    weight_gradient,
-)
+from snn_asr.network.kernels.cpu.elementwise import FAST, add, room
+from snn_asr.network.kernels.cpu.frames import backwards, forwards
+from snn_asr.network.kernels.cpu.products import linear, pack, weight_gradient
 from snn_asr.network.kernels.cpu.slopes import differentiate, slope
 from snn_asr.network.kernels.cpu.threads import share
 from snn_asr.network.lengths import Lengths
@@ -47,18 +40,10 @@ def _fire(total, kept, numbers, before, cell, output):
 def _forward_rows(drive, lengths, panels, kept, numbers, start, sums, trace):
     """``sums`` may be the drive itself."""
     cells, outputs = trace
-    rows, size = drive.shape[0], outputs.shape[2]
-    index, value, splits = event_buffers(rows, size, drive)
-    product = np.zeros((rows, panels.shape[0] * panels.shape[2]), drive.dtype)
-    for n in range(drive.shape[1]):
-        feed_back(n, lengths, outputs, start[1], index, value, splits, panels, product)
-        for row in range(rows):
-            if n < lengths[row]:
-                add(drive[row, n], product[row], sums[row, n])
-                before = cells[row, n - 1] if n else start[0][row]
-                _fire(sums[row, n], kept, numbers, before, cells[row, n], outputs[row, n])
-            else:
-                clear(sums[row, n])
+    for n, row, product in forwards(lengths, outputs, start[1], panels):
+        add(drive[row, n], product, sums[row, n])
+        before = cells[row, n - 1] if n else start[0][row]
+        _fire(sums[row, n], kept, numbers, before, cells[row, n], outputs[row, n])
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
@@ -110,27 +95,15 @@ def _to_gates(gradient, fed_back, given, cell, drive):
 
 @njit(cache=True, nogil=True)
 def _backward_rows(gradient, lengths, trace, start, variant, numbers, slopes, panels, drive):
-    """``drive`` may be where the sums are; its frames beyond the lengths become zero."""
+    """``drive`` may be where the sums are; its frames beyond the lengths are left as they are."""
     sums, cells = trace
-    rows, frames, size = cells.shape
-    index, value, splits = event_buffers(rows, 4 * size, gradient)
-    carried = np.zeros((rows, size), gradient.dtype)
-    fed_back = np.zeros((rows, panels.shape[0] * panels.shape[2]), gradient.dtype)
+    rows, _, size = cells.shape
+    carried, work = np.zeros((rows, size), gradient.dtype), np.zeros(size, gradient.dtype)
     given = np.zeros(4 * size, gradient.dtype), np.zeros(size, gradient.dtype), np.zeros(size, gradient.dtype)
-    work = np.zeros(size, gradient.dtype)
-    for n in range(frames - 1, -1, -1):
-        for row in range(rows):
-            written = drive[row, n]
-            if n >= lengths[row]:
-                clear(written)
-                continue
-            before = cells[row, n - 1] if n else start[row]
-            _factors(sums[row, n], before, cells[row, n], variant, numbers, slopes, work, given)
-            _to_gates(gradient[row, n], fed_back[row], given, carried[row], written)
-            find_events(written, row, index, value, splits)
-            clear(fed_back[row])
-        if n:
-            add_events(rows, index, value, splits, panels, fed_back)
+    for n, row, fed_back in backwards(lengths, drive, panels):
+        before = cells[row, n - 1] if n else start[row]
+        _factors(sums[row, n], before, cells[row, n], variant, numbers, slopes, work, given)
+        _to_gates(gradient[row, n], fed_back, given, carried[row], drive[row, n])
 
 
 def _numbers(parameters: Parameters, like: Tensor) -> tuple:
@@ -138,7 +111,8 @@ def _numbers(parameters: Parameters, like: Tensor) -> tuple:
 
 
 def _walk(drive: Tensor, sums: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> State:
-    """The states after every frame, zero beyond the lengths. The sums may be the drive itself."""
+    """The states after every frame, zero beyond the lengths, where the sums are left as they are. The sums may be the
+    drive itself."""
     panels, start = pack(parameters.recurrent.detach().T), [each.contiguous() for each in state]
     states = State(*(room(drive, lengths, each.shape[1]) for each in state))
     numbers = _numbers(parameters, drive)
@@ -157,7 +131,8 @@ def _walk(drive: Tensor, sums: Tensor, lengths: Tensor, state: State, parameters
 def _walk_back(
     gradient: Tensor, lengths: Tensor, trace: Trace, state: State, parameters: Parameters, drive: Tensor
 ) -> None:
-    """g_D into ``drive``, zero beyond the lengths. It may be the trace's sums, which are then lost."""
+    """g_D into ``drive``, which is left as it is beyond the lengths. It may be the trace's sums, zero there, which are
+    then lost."""
     gradient, panels, start = gradient.contiguous(), pack(parameters.recurrent.detach()), state.cell.contiguous()
     given, numbers = (trace.sums.contiguous(), trace.states.cell.contiguous()), _numbers(parameters, gradient)
     derivatives = (parameters.gate_slope, parameters.candidate_slope, parameters.cell_slope)
@@ -176,7 +151,7 @@ def _walk_back(
 def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:
     """As the reference; frames beyond ``lengths`` are not computed, their sums, cells and outputs are zero."""
     drive = drive.contiguous()
-    sums = torch.empty_like(drive)
+    sums = room(drive, lengths, drive.shape[2])
     return Trace(sums, _walk(drive, sums, lengths, state, parameters))
 
 
