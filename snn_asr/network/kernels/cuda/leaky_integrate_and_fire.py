@@ -7,7 +7,7 @@ from torch import Tensor
 
 from snn_asr.network.cells.leaky_integrate_and_fire import GATES, THRESHOLD, Parameters, State
 from snn_asr.network.kernels import Trace
-from snn_asr.network.kernels.cuda.walking import Walk, first_product, walk, weight_gradient, weights_and_scale
+from snn_asr.network.kernels.cuda.walking import Walk, forward_operands, walk, weight_gradient, weights_and_scale
 from snn_asr.network.kernels.triton import leaky_integrate_and_fire as triton
 from snn_asr.network.kernels.triton.leaky_scan import neurons
 from snn_asr.network.kernels.triton.scanning import on_device, starts
@@ -28,15 +28,15 @@ def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters
     run = _walk("forward", drive, parameters)
     if run is None:
         return triton.forward(drive, lengths, state, parameters)
-    recurrent = parameters.recurrent
-    weights, scale = weights_and_scale(recurrent, product_type(drive, recurrent))
-    given, first = dense(drive, torch.float32), first_product(state.output, recurrent)
+    assert parameters.recurrent is not None
+    operands = forward_operands(drive, state.output, parameters.recurrent)
+    given = operands[0]
     sums, potentials, outputs = (torch.empty_like(given) for _ in range(3))
     batch, frames, _ = given.shape
     adaptive = parameters.adaptation_decay is not None
     adaptations = torch.empty_like(given) if adaptive else given.new_zeros(batch, frames, 0)
     tensors = [
-        given, first, weights, scale, *neurons(parameters, torch.float32).values(), *starts(state, given).values(),
+        *operands, *neurons(parameters, torch.float32).values(), *starts(state, given).values(),
         sums, potentials, adaptations, outputs,
     ]
     run(tensors, on_device(lengths, given), frames, 1.0, THRESHOLD)
@@ -49,9 +49,11 @@ def backward(gradient: Tensor, trace: Trace, state: State, parameters: Parameter
     if run is None:
         return triton.backward(gradient, trace, state, parameters)
     batch, frames, size = gradient.shape
-    _, scale_of_slope, height = slope_numbers(parameters.derivative)
-    kind = product_type(trace.sums, parameters.recurrent)
-    weights, scale = weights_and_scale(parameters.recurrent, kind)
+    recurrent, numbers = parameters.recurrent, slope_numbers(parameters.derivative)
+    assert recurrent is not None and numbers is not None
+    _, scale_of_slope, height = numbers
+    kind = product_type(trace.sums, recurrent)
+    weights, scale = weights_and_scale(recurrent, kind)
     to_drive, totals = torch.empty_like(trace.sums), trace.sums.new_empty(4, batch, size)
     states = [each.detach().contiguous() for each in trace.states]
     tensors = [
@@ -62,5 +64,5 @@ def backward(gradient: Tensor, trace: Trace, state: State, parameters: Parameter
     run(tensors, lengths, frames, THRESHOLD, scale_of_slope, height)
     adaptive = parameters.adaptation_decay is not None
     to_neurons = totals[: 4 if adaptive else 1].sum(1)
-    recurrent = weight_gradient(to_drive, trace.states.output, state.output, kind, 1.0)
-    return to_drive, *(to_neurons if adaptive else (to_neurons[0], None, None, None)), recurrent
+    to_recurrent = weight_gradient(to_drive, trace.states.output, state.output, kind, 1.0)
+    return to_drive, *(to_neurons if adaptive else (to_neurons[0], None, None, None)), to_recurrent

@@ -78,10 +78,13 @@ def weights_and_scale(recurrent: Tensor, kind: torch.dtype) -> tuple[Tensor, Ten
     return weights, torch.exp2(torch.floor(LARGEST_SCALED - torch.log2(largest)))
 
 
-def first_product(output: Tensor, recurrent: Tensor) -> Tensor:
-    """The product (B, gates · H) of the state's output (B, H), which the first frame is given: what a state holds need
-    not be a level of this coder."""
-    return output.detach().float() @ recurrent.detach().float().T
+def forward_operands(drive: Tensor, output: Tensor, recurrent: Tensor) -> list[Tensor]:
+    """What every forward takes first: the drive in float32, the first frame's recurrent product, the weights and their
+    scale. The product (B, gates · H) of the state's ``output`` (B, H) is made here: what a state holds need not be a
+    level of this coder."""
+    first = output.detach().float() @ recurrent.detach().float().T
+    given = drive.detach().float().contiguous()
+    return [given, first, *weights_and_scale(recurrent, product_type(drive, recurrent))]
 
 
 def weight_gradient(gradient: Tensor, outputs: Tensor, first: Tensor, kind: torch.dtype, unit: float) -> Tensor:

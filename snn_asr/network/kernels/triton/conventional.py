@@ -10,7 +10,17 @@ from torch import Tensor
 from snn_asr.network.cells.conventional import Parameters, State
 from snn_asr.network.kernels import Trace
 from snn_asr.network.kernels.triton.scanning import scan, starts
-from snn_asr.network.kernels.triton.tiles import coder_of, frames_ahead, keep, receive, row_of, send
+from snn_asr.network.kernels.triton.tiles import (
+    coder_of,
+    emit,
+    frames_ahead,
+    keep,
+    keep_states,
+    mask_of,
+    receive,
+    row_of,
+    states_before,
+)
 from snn_asr.network.kernels.triton.walking import coder_numbers, dense, state_type
 
 
@@ -22,13 +32,8 @@ def _forward(
 ):
     row, units, here, length = row_of(lengths, SIZE, UNITS)
     start, place, coder = row * SIZE + units, row * frames * SIZE + units, coder_of(numbers)
-    current = tl.load(current0 + start, mask=here, other=0.0)
-    membrane = tl.load(membrane0 + start, mask=here, other=0.0)
-    output = tl.load(output0 + start, mask=here, other=0.0)
-    kept = tl.load(decay + units, mask=here, other=0.0)
-    masked = current
-    if MASKED:
-        masked = tl.load(mask + start, mask=here, other=0.0)
+    current, membrane, output = states_before(current0, membrane0, output0, start, here)
+    kept, masked = tl.load(decay + units, mask=here, other=0.0), mask_of(mask, start, here, current, MASKED)
     n = frames * 0
     while n < frames:
         given = frames_ahead(drive + place, n, 1, length, here, SIZE, GROUP)
@@ -37,14 +42,10 @@ def _forward(
             if MASKED:
                 sent = sent * masked
             current = kept * current + sent
-            if SPIKING:
-                membrane = (membrane - output) + current
-                output = send(membrane, coder)
-            else:
-                membrane, output = current, current
-            keep(currents + place, current, n + i, length, frames, here, SIZE)
-            keep(membranes + place, membrane, n + i, length, frames, here, SIZE)
-            keep(outputs + place, output, n + i, length, frames, here, SIZE)
+            membrane, output = emit(current, membrane, output, coder, SPIKING)
+            keep_states(
+                currents, membranes, outputs, current, membrane, output, place, n + i, length, frames, here, SIZE
+            )
         n += GROUP
 
 
@@ -59,9 +60,7 @@ def _backward(
     start, place, limit = row * SIZE + units, row * frames * SIZE + units, tl.load(numbers)
     first = tl.load(current0 + start, mask=here, other=0.0)
     kept = tl.load(decay + units, mask=here, other=0.0)
-    masked = first
-    if MASKED:
-        masked = tl.load(mask + start, mask=here, other=0.0)
+    masked = mask_of(mask, start, here, first, MASKED)
     to_current, to_membrane = tl.full((UNITS,), 0.0, STATE), tl.full((UNITS,), 0.0, STATE)
     total = tl.full((UNITS,), 0.0, STATE)
     n = frames - 1

@@ -15,7 +15,7 @@ from snn_asr.network.kernels import Trace
 from snn_asr.network.kernels.reference import previous, weight_gradient
 from snn_asr.network.kernels.triton import gated_scan
 from snn_asr.network.kernels.triton.gated_scan import gate, gate_factors
-from snn_asr.network.kernels.triton.tiles import at, coder_of, product, receive, send, sigmoid, tile
+from snn_asr.network.kernels.triton.tiles import at, coder_of, emit, product, receive, sigmoid, tile
 from snn_asr.network.kernels.triton.walking import (
     after,
     coder_numbers,
@@ -65,11 +65,7 @@ def _forward(
         tl.store(sums + n * (2 * SIZE) + SIZE, candidate, mask=alive)
         forget = sigmoid(forget)
         current = forget * current + (1.0 - forget) * gate(candidate, mask, CLAMPED, MASKED)
-        if SPIKING:
-            membrane = (membrane - output) + current
-            output = send(membrane, coder_of(numbers))
-        else:
-            membrane, output = current, current
+        membrane, output = emit(current, membrane, output, coder_of(numbers), SPIKING)
         tl.store(currents + (n + 1) * SIZE, current, mask=alive)
         tl.store(membranes + (n + 1) * SIZE, membrane, mask=alive)
         tl.store(sent + units + (n + 1) * SIZE, output, mask=alive)

@@ -10,7 +10,18 @@ from torch import Tensor
 from snn_asr.network.cells.gated import Parameters, State
 from snn_asr.network.kernels import Trace
 from snn_asr.network.kernels.triton.scanning import scan, starts
-from snn_asr.network.kernels.triton.tiles import coder_of, frames_ahead, keep, receive, row_of, send, sigmoid
+from snn_asr.network.kernels.triton.tiles import (
+    coder_of,
+    emit,
+    frames_ahead,
+    keep,
+    keep_states,
+    mask_of,
+    receive,
+    row_of,
+    sigmoid,
+    states_before,
+)
 from snn_asr.network.kernels.triton.walking import coder_numbers, dense, state_type
 
 
@@ -48,12 +59,8 @@ def _forward(
     row, units, here, length = row_of(lengths, SIZE, UNITS)
     start, place, coder = row * SIZE + units, row * frames * SIZE + units, coder_of(numbers)
     drives = drive + 2 * row * frames * SIZE + units
-    current = tl.load(current0 + start, mask=here, other=0.0)
-    membrane = tl.load(membrane0 + start, mask=here, other=0.0)
-    output = tl.load(output0 + start, mask=here, other=0.0)
-    masked = current
-    if MASKED:
-        masked = tl.load(mask + start, mask=here, other=0.0)
+    current, membrane, output = states_before(current0, membrane0, output0, start, here)
+    masked = mask_of(mask, start, here, current, MASKED)
     n = frames * 0
     while n < frames:
         forgets = frames_ahead(drives, n, 1, length, here, 2 * SIZE, GROUP)
@@ -61,14 +68,10 @@ def _forward(
         for i in tl.static_range(GROUP):
             forget = sigmoid(forgets[i])
             current = forget * current + (1.0 - forget) * gate(candidates[i], masked, CLAMPED, MASKED)
-            if SPIKING:
-                membrane = (membrane - output) + current
-                output = send(membrane, coder)
-            else:
-                membrane, output = current, current
-            keep(currents + place, current, n + i, length, frames, here, SIZE)
-            keep(membranes + place, membrane, n + i, length, frames, here, SIZE)
-            keep(outputs + place, output, n + i, length, frames, here, SIZE)
+            membrane, output = emit(current, membrane, output, coder, SPIKING)
+            keep_states(
+                currents, membranes, outputs, current, membrane, output, place, n + i, length, frames, here, SIZE
+            )
         n += GROUP
 
 
@@ -82,9 +85,7 @@ def _backward(
     start, place, limit = row * SIZE + units, row * frames * SIZE + units, tl.load(numbers)
     gates = 2 * row * frames * SIZE + units
     first = tl.load(current0 + start, mask=here, other=0.0)
-    masked = first
-    if MASKED:
-        masked = tl.load(mask + start, mask=here, other=0.0)
+    masked = mask_of(mask, start, here, first, MASKED)
     to_current, to_membrane = tl.full((UNITS,), 0.0, STATE), tl.full((UNITS,), 0.0, STATE)
     n = frames - 1
     while n >= 0:

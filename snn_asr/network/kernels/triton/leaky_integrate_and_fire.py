@@ -119,6 +119,7 @@ def backward(gradient: Tensor, trace: Trace, state: State, parameters: Parameter
 def _recursion(gradient: Tensor, slope: Tensor, parameters: Parameters) -> tuple[Tensor, Tensor | None]:
     """The recursion of the reference; 1 - α is worked into V before it is packed."""
     kind, recurrent, adaptive = slope.dtype, parameters.recurrent, _adaptive(parameters)
+    assert recurrent is not None
     to_potential, to_adaptation = (torch.zeros_like(slope, memory_format=torch.contiguous_format) for _ in range(2))
     packed = pack(((1 - parameters.decay).unsqueeze(1) * recurrent).T, 1, product_type(slope, recurrent))
     tensors = [dense(gradient, kind), dense(slope, kind), to_potential, to_adaptation, *_neurons(parameters, kind)]

@@ -32,7 +32,7 @@ def scan(
     if not (len(lengths) and frames and size):
         return
     options = {"SIZE": size, "UNITS": UNITS, "GROUP": GROUP, "STATE": KINDS[like.dtype], "num_warps": 1, **flags}
-    given = {name: like if each is None else each for name, each in tensors.items()}
+    given: dict[str, object] = {name: like if each is None else each for name, each in tensors.items()}
     given |= {"lengths": on_device(lengths, like), "numbers": send_numbers(numbers, like), "frames": frames}
     Launch(kernel, (-(-size // UNITS), len(lengths)), tuple(options.items()))(given)
 

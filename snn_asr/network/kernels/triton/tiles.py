@@ -70,6 +70,18 @@ def send(membrane, coder):
 
 
 @triton.jit
+def emit(current, membrane, output, coder, SPIKING: tl.constexpr):
+    """Membrane and output of a frame, from its current and those of the frame before; without a coder all three are the
+    current."""
+    if SPIKING:
+        membrane = (membrane - output) + current
+        output = send(membrane, coder)
+    else:
+        membrane, output = current, current
+    return membrane, output
+
+
+@triton.jit
 def receive(gradient, membrane, to_membrane, limit):
     """The gradient of the membrane, from that of the outputs and that of the membrane one frame later."""
     return tl.where(tl.abs(membrane) <= limit, gradient, to_membrane)
@@ -84,9 +96,35 @@ def row_of(lengths, SIZE: tl.constexpr, UNITS: tl.constexpr):
 
 
 @triton.jit
+def mask_of(mask, place, here, like, MASKED: tl.constexpr):
+    """The dropout mask at a program's units; without one, what is never read."""
+    if MASKED:
+        like = tl.load(mask + place, mask=here, other=0.0)
+    return like
+
+
+@triton.jit
 def keep(pointers, value, n, length, frames, here, PITCH: tl.constexpr):
     """Store a frame's value, and zero beyond the row's length."""
     tl.store(pointers + n * PITCH, tl.where(n < length, value, 0.0), mask=here & (n >= 0) & (n < frames))
+
+
+@triton.jit
+def states_before(currents, membranes, outputs, place, here):
+    """Current, membrane and output before the first frame of a scan."""
+    current = tl.load(currents + place, mask=here, other=0.0)
+    membrane = tl.load(membranes + place, mask=here, other=0.0)
+    return current, membrane, tl.load(outputs + place, mask=here, other=0.0)
+
+
+@triton.jit
+def keep_states(
+    currents, membranes, outputs, current, membrane, output, place, n, length, frames, here, SIZE: tl.constexpr
+):
+    """``keep`` of a frame's current, membrane and output."""
+    keep(currents + place, current, n, length, frames, here, SIZE)
+    keep(membranes + place, membrane, n, length, frames, here, SIZE)
+    keep(outputs + place, output, n, length, frames, here, SIZE)
 
 
 @triton.jit
@@ -101,5 +139,5 @@ def frames_ahead(
     for i in tl.static_range(GROUP):
         n = first + i * STEP
         alive = here & (n < length) & (n >= LOWEST)
-        found = found + (tl.load(pointers + n * PITCH, mask=alive, other=0.0),)
+        found = found + (tl.load(pointers + n * PITCH, mask=alive, other=0.0),)  # type: ignore[assignment]
     return found

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple, overload
 
 import torch
 import triton
@@ -24,7 +24,7 @@ import triton.language as tl
 from torch import Tensor
 
 from snn_asr.network.cells import CellState
-from snn_asr.network.coder import Coder
+from snn_asr.network.coder import AnyCoder, FrameCoder
 
 FRAMES = 32  # frames of a graph
 GRAPHS = 64  # kept at a time: directions, sizes of layers, numbers of row tiles
@@ -51,7 +51,7 @@ class Launch:
 
     kernel: triton.runtime.JITFunction
     grid: tuple[int, int]
-    options: tuple[tuple[str, object], ...]
+    options: tuple[tuple[str, Any], ...]
 
     def __call__(self, arguments: Mapping[str, object]) -> None:
         given = {**arguments, **dict(self.options)}
@@ -72,13 +72,22 @@ def product_type(drive: Tensor, recurrent: Tensor) -> torch.dtype:
     return next(narrow, state_type(drive))
 
 
+@overload
+def dense(given: Tensor, kind: torch.dtype) -> Tensor: ...
+
+
+@overload
+def dense(given: None, kind: torch.dtype) -> None: ...
+
+
 def dense(given: Tensor | None, kind: torch.dtype) -> Tensor | None:
     """A tensor without gradient, contiguous, of the type of the state."""
     return None if given is None else given.detach().to(kind).contiguous()
 
 
-def coder_numbers(coder: Coder | None) -> tuple[float, ...]:
+def coder_numbers(coder: AnyCoder | None) -> tuple[float, ...]:
     """The first four ``numbers`` of a kernel with a coder."""
+    assert not isinstance(coder, FrameCoder), "a range that moves at every frame runs on the reference"
     return (0.0,) * 4 if coder is None else (coder.range, coder.scale, coder.unit, coder.threshold)
 
 
@@ -114,6 +123,7 @@ def walk(
     ``flags`` are the kernel's own options.
     """
     like = tensors[0]
+    assert like is not None
     batch, frames = like.shape[:2]
     if not (batch and frames and size):
         return
