@@ -16,6 +16,7 @@ from torch import Tensor
 
 from snn_asr.network.cells import conventional, delta_gru, gated, leaky_integrate_and_fire, spiking_lstm
 from snn_asr.network.coder import Coder, CoderSettings
+from snn_asr.network.kernels import run_sequence
 from snn_asr.network.surrogates import SURROGATES, choose
 
 CODERS = {
@@ -133,3 +134,8 @@ def problem(case: str, batch: int, frames: int, size: int, seed: int, dtype=torc
     lengths = torch.randint(0, frames + 1, (batch,))
     lengths[0] = frames
     return Problem(cell, drive, lengths, *draw(batch, size, dtype))
+
+
+def run(given: Problem, backend: str) -> tuple[Tensor, NamedTuple, NamedTuple]:
+    """``run_sequence`` of a problem: outputs, last states, all states."""
+    return run_sequence(given.cell, given.drive, given.lengths, given.state, given.parameters, backend)

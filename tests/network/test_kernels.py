@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from kernel_cases import CASES, Problem, problem
+from kernel_cases import CASES, Problem, problem, run
 
 from snn_asr.errors import UsageError
 from snn_asr.network import kernels
 from snn_asr.network.cells import delta_gru, gated
 from snn_asr.network.coder import Coder, CoderSettings, FrameCoder, RangeTracker
-from snn_asr.network.kernels import cpu, run_sequence
+from snn_asr.network.kernels import cpu
 from snn_asr.network.kernels.reference import walk
 from snn_asr.network.lengths import Lengths
 
@@ -24,10 +24,6 @@ def looped(given: Problem):
     ends = [torch.cat([first.unsqueeze(1), each], dim=1) for first, each in zip(given.state, states, strict=True)]
     final = type(given.state)(*(each[torch.arange(len(given.lengths)), given.lengths] for each in ends))
     return states.output * Lengths.of(given.lengths, given.drive).mask.unsqueeze(-1), final
-
-
-def run(given: Problem, backend: str):
-    return run_sequence(given.cell, given.drive, given.lengths, given.state, given.parameters, backend)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -118,3 +114,33 @@ def test_unknown_and_impossible_backends_are_refused():
     with pytest.raises(UsageError, match="range that moves at every frame"):
         kernels.choose_backend("cpu", torch.device("cpu"), frame_by_frame=True)
     assert kernels.choose_backend("auto", torch.device("cpu"), frame_by_frame=True) == "reference"
+
+
+def test_the_fastest_backend_is_taken_and_refused_where_it_cannot_run(monkeypatch):
+    device, found, capability = torch.device("cuda", 0), {"triton"}, (9, 0)
+    monkeypatch.setattr(kernels, "_installed", lambda package: package.split(".")[0] in found)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+
+    def chosen(requested: str, **given) -> str:
+        kernels._lack.cache_clear()
+        return kernels.choose_backend(requested, device, **given)
+
+    assert chosen("auto") == chosen("triton") == "triton"
+    with pytest.raises(UsageError, match="'triton' cannot run on cpu"):
+        kernels.choose_backend("triton", torch.device("cpu"))
+    with pytest.raises(UsageError, match="range that moves at every frame"):
+        chosen("triton", frame_by_frame=True)
+    assert chosen("auto", frame_by_frame=True) == "reference"
+    with pytest.raises(UsageError, match="needs the package cuda-core"):
+        chosen("cuda")
+    found.add("cuda")
+    assert chosen("auto") == chosen("cuda") == "cuda"
+    capability = (8, 0)
+    assert chosen("auto") == "triton"
+    with pytest.raises(UsageError, match="compute capability"):
+        chosen("cuda")
+    found.clear()
+    assert chosen("auto") == "reference"
+    with pytest.raises(UsageError, match="needs the package triton"):
+        chosen("triton")
+    kernels._lack.cache_clear()

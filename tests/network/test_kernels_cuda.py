@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from kernel_cases import problem
-from test_kernels_triton import assert_same, differing_spikes, dyadic, on, run
+from dyadic_cases import assert_same, differing_spikes, dyadic, on
+from kernel_cases import problem, run
 
 from snn_asr.network.kernels.cuda import plan
 from snn_asr.network.surrogates import choose

@@ -8,22 +8,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_cases import CASES, Problem, problem
+from kernel_cases import CASES, Problem, problem, run
 
 from snn_asr.network.cells import conventional, delta_gru, gated, spiking_lstm
 from snn_asr.network.cells import leaky_integrate_and_fire as leaky
 from snn_asr.network.coder import Coder
-from snn_asr.network.kernels import run_sequence
 from snn_asr.network.kernels.reference import walk
 from snn_asr.network.surrogates import choose
 
 CODER = Coder(range=4.0, scale=8.0, unit=0.125, threshold=3)  # a power of two as unit: what is sent is dyadic too
 POWERS = Coder(range=4.0, scale=8.0, unit=0.125, threshold=3, powers=True)
 NEAR = 1e-5  # of a level, relative to what a membrane is compared with
-
-
-def run(given: Problem, backend: str):
-    return run_sequence(given.cell, given.drive, given.lengths, given.state, given.parameters, backend)
 
 
 def dyadic(*shape: int, steps: int = 8, unit: float = 1 / 16) -> torch.Tensor:

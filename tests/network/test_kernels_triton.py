@@ -7,20 +7,14 @@ from __future__ import annotations
 
 import importlib
 import sys
-from functools import partial
 
 import pytest
 import torch
-from kernel_cases import CASES, Problem, problem
+from dyadic_cases import DYADIC, assert_narrow_does_as_well, assert_same, differing_spikes, dyadic, narrow, on
+from kernel_cases import CASES, problem, run
 from torch import Tensor
 
-from snn_asr.errors import UsageError
 from snn_asr.network import kernels
-from snn_asr.network.cells import conventional, gated, spiking_lstm
-from snn_asr.network.cells import leaky_integrate_and_fire as leaky
-from snn_asr.network.coder import Coder
-from snn_asr.network.kernels import run_sequence
-from snn_asr.network.surrogates import choose
 
 pytest.importorskip("triton", reason="triton is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered in exp")  # of a forget gate that is exactly 0
@@ -28,8 +22,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered in exp")  #
 MODULES = (".tiles", ".products", ".slopes", ".walking", ".scanning", ".gated_scan", ".leaky_scan", ".integrator")
 PACKAGE = "snn_asr.network.kernels.triton"
 FAST = ("v2", "v2 off", "v1", "lif", "adLIF", "RadLIF", "spiking_lstm", "v2 off smoothed", "v2 binary clamp")
-# A power of two as unit keeps what is sent on the grid.
-CODER = Coder(range=4.0, scale=8.0, unit=0.125, threshold=3)
 
 
 def _forget(patch: pytest.MonkeyPatch) -> None:
@@ -58,105 +50,6 @@ def interpreted(monkeypatch, interpreted_modules):
     for name, module in interpreted_modules.items():
         monkeypatch.setitem(sys.modules, name, module)
     return interpreted_modules[f"{PACKAGE}.walking"]
-
-
-def grid(*shape: int, low: int, high: int, step: float) -> Tensor:
-    return torch.randint(low, high + 1, shape) * step
-
-
-def dyadic_improved(batch, size, coder=CODER, candidate="relu", recurrent=True, masked=True, smoothing=0.0):
-    """Recurrent weights of the forget gate are 0: with the drives of ``dyadic`` it is exactly 0, 1/2 or 1."""
-    weights = None
-    if recurrent:
-        weights = torch.cat([torch.zeros(size, size), grid(size, size, low=-1, high=1, step=1.0)])
-    mask = grid(batch, size, low=0, high=1, step=2.0) if masked else None
-    return gated.Parameters(weights, mask, coder, candidate, smoothing)
-
-
-def dyadic_lif(batch, size, coder=CODER, masked=True):
-    mask = grid(batch, size, low=0, high=1, step=2.0) if masked else None
-    return conventional.Parameters(grid(size, low=1, high=4, step=0.25), mask, coder)
-
-
-def dyadic_adaptive(batch, size, adaptive, recurrent):
-    adaptation = (grid(size, low=1, high=3, step=0.25) for _ in range(3)) if adaptive else (None, None, None)
-    weights = grid(size, size, low=-8, high=8, step=0.125) if recurrent else None
-    return leaky.Parameters(grid(size, low=1, high=3, step=0.25), *adaptation, weights, choose("atan", 0.5))
-
-
-def dyadic_lstm(batch, size, cell):
-    weights, slopes = grid(4 * size, size, low=-8, high=8, step=0.125), [choose("gaussian", w) for w in (4.0, 0.3, 1.5)]
-    return spiking_lstm.Parameters(weights, 0.1, cell, "straight", *slopes)
-
-
-DYADIC = {
-    "v2": (gated, dyadic_improved),
-    "v2 clamp unmasked": (gated, partial(dyadic_improved, candidate="clamp", masked=False)),
-    "v2 smoothed": (gated, partial(dyadic_improved, smoothing=0.5)),
-    "v2 off": (gated, partial(dyadic_improved, coder=None)),
-    "v1": (gated, partial(dyadic_improved, recurrent=False)),
-    "v1 off clamp": (gated, partial(dyadic_improved, recurrent=False, coder=None, candidate="clamp")),
-    "lif": (conventional, dyadic_lif),
-    "lif off unmasked": (conventional, partial(dyadic_lif, coder=None, masked=False)),
-    "LIF": (leaky, partial(dyadic_adaptive, adaptive=False, recurrent=False)),
-    "adLIF": (leaky, partial(dyadic_adaptive, adaptive=True, recurrent=False)),
-    "RLIF": (leaky, partial(dyadic_adaptive, adaptive=False, recurrent=True)),
-    "RadLIF": (leaky, partial(dyadic_adaptive, adaptive=True, recurrent=True)),
-    "spiking_lstm": (spiking_lstm, partial(dyadic_lstm, cell="thresholded")),
-    "spiking_lstm kept": (spiking_lstm, partial(dyadic_lstm, cell="kept")),
-}
-
-
-# Beyond these frames float32 cannot hold all bits of what the recurrent weights or the smoothing make.
-MOST_FRAMES = {"v2 off": 3, "v2 smoothed": 8}
-
-
-def dyadic(name: str, batch: int, frames: int, size: int, seed: int) -> Problem:
-    """A problem in float32 with every sum of a recurrent product exact in any order, a state that is not zero, and
-    ragged lengths: a full row, then one of no frames."""
-    torch.manual_seed(seed)
-    cell, draw = DYADIC[name]
-    frames = min(frames, MOST_FRAMES.get(name, frames))
-    parameters = draw(batch, size)
-    drive = grid(batch, frames, cell.GATES * size, low=-16, high=16, step=0.125)
-    if cell is gated:
-        drive[..., :size] = grid(batch, frames, size, low=-1, high=1, step=256.0)
-    lengths = torch.randint(1, frames + 1, (batch,))
-    lengths[0], lengths[1:2] = frames, 0
-    zero = cell.initial_state(batch, size, parameters, drive)
-    state = type(zero)(*(grid(*each.shape, low=0, high=8, step=0.125) for each in zero))
-    if cell is gated:
-        state.feedback[:, :size] = 0  # of the forget gate: see its weights
-    for each in (drive, *(getattr(parameters, field) for field in cell.TRAINED)):
-        if each is not None:
-            each.requires_grad_()
-    return Problem(cell, drive, lengths, state, parameters)
-
-
-def run(given: Problem, backend: str):
-    return run_sequence(given.cell, given.drive, given.lengths, given.state, given.parameters, backend)
-
-
-def on(given: Problem, device: str) -> Problem:
-    """The problem on another device, its leaves new ones."""
-    def move(each):
-        return each.detach().to(device).requires_grad_(each.requires_grad) if isinstance(each, Tensor) else each
-
-    cell, drive, lengths, state, parameters = given
-    moved = (type(each)(*map(move, each)) for each in (state, parameters))
-    return Problem(cell, move(drive), move(lengths), *moved)
-
-
-def assert_same(given: Problem, other: Problem, backend: str = "triton") -> None:
-    """Outputs and states bit for bit, gradients to 1e-5 of their largest."""
-    (outputs, final, _), (found, found_final, _) = run(given, "reference"), run(other, backend)
-    assert torch.equal(found.cpu(), outputs), (found.cpu() - outputs).abs().max()
-    assert all(torch.equal(got.cpu(), wanted) for got, wanted in zip(found_final, final, strict=True))
-    weight = torch.randn_like(outputs)
-    wanted = torch.autograd.grad((outputs * weight).sum(), given.trained)
-    gradients = torch.autograd.grad((found * weight.to(found)).sum(), other.trained)
-    for got, each in zip(gradients, wanted, strict=True):
-        assert (got.cpu() - each).abs().max() <= 1e-5 * each.abs().max()
 
 
 def some_slow(names) -> list:
@@ -209,23 +102,6 @@ def test_chunks_with_the_state_between_them_give_what_the_whole_gives(interprete
     assert all(torch.equal(*pair) for pair in zip(end, last, strict=True))
 
 
-def narrow(given: Problem, narrowed: str, kind: torch.dtype) -> Problem:
-    """The problem with its drive or its recurrent weights in a narrow type."""
-    if narrowed == "drive":
-        return given._replace(drive=given.drive.detach().to(kind).requires_grad_())
-    weights = given.parameters.recurrent.detach().to(kind).requires_grad_()
-    return given._replace(parameters=given.parameters._replace(recurrent=weights))
-
-
-def assert_narrow_does_as_well(given: Problem, other: Problem) -> None:
-    """Where narrow numbers hold all operands exactly: outputs as in float32, gradients in the operands' own types."""
-    outputs = run(other, "triton")[0]
-    assert outputs.dtype == torch.float32
-    assert torch.equal(outputs.cpu(), run(given, "reference")[0])
-    outputs.sum().backward()
-    assert all(each.grad.dtype == each.dtype for each in other.trained)
-
-
 @pytest.mark.parametrize("narrowed", ["drive", "weights"])
 def test_narrow_operands_keep_wide_states(interpreted, narrowed):
     """In float16: of bfloat16 the interpreter multiplies the bits."""
@@ -233,57 +109,9 @@ def test_narrow_operands_keep_wide_states(interpreted, narrowed):
     assert_narrow_does_as_well(given, narrow(given, narrowed, torch.float16))
 
 
-def differing_spikes(given: Problem, device: str, backend: str = "triton") -> list[float]:
-    """Every frame as a row of its own, from the reference's state before it: where outputs differ, how far the
-    reference's membrane lies from a level, in levels."""
-    _, _, states = run(given, "reference")
-    before = type(states)(*(
-        torch.cat([first.unsqueeze(1), each[:, :-1]], dim=1).detach().flatten(0, 1)
-        for first, each in zip(given.state, states, strict=True)
-    ))
-    rows, mask = given.drive.flatten(0, 1).unsqueeze(1), given.parameters.mask
-    steps = Problem(
-        given.cell, rows, torch.ones(len(rows), dtype=torch.int64), before,
-        given.parameters._replace(mask=mask.repeat_interleave(given.drive.shape[1], 0)),
-    )
-    wanted, _, after = run(steps, "reference")
-    scaled = after.membrane[run(on(steps, device), backend)[0].cpu() != wanted].double() * given.parameters.coder.scale
-    return (scaled - scaled.round()).abs().tolist()
-
-
 def test_in_float32_a_step_differs_only_where_a_membrane_lies_at_a_level(interpreted):
     differing = differing_spikes(problem("v2 6 bits relu", 4, 4, 9, seed=3, dtype=torch.float32), "cpu")
     assert len(differing) <= 2 and all(each < 1e-3 for each in differing)
-
-
-def test_the_fastest_backend_is_taken_and_refused_where_it_cannot_run(monkeypatch):
-    device, found, capability = torch.device("cuda", 0), {"triton"}, (9, 0)
-    monkeypatch.setattr(kernels, "_installed", lambda package: package.split(".")[0] in found)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
-
-    def chosen(requested: str, **given) -> str:
-        kernels._lack.cache_clear()
-        return kernels.choose_backend(requested, device, **given)
-
-    assert chosen("auto") == chosen("triton") == "triton"
-    with pytest.raises(UsageError, match="'triton' cannot run on cpu"):
-        kernels.choose_backend("triton", torch.device("cpu"))
-    with pytest.raises(UsageError, match="range that moves at every frame"):
-        chosen("triton", frame_by_frame=True)
-    assert chosen("auto", frame_by_frame=True) == "reference"
-    with pytest.raises(UsageError, match="needs the package cuda-core"):
-        chosen("cuda")
-    found.add("cuda")
-    assert chosen("auto") == chosen("cuda") == "cuda"
-    capability = (8, 0)
-    assert chosen("auto") == "triton"
-    with pytest.raises(UsageError, match="compute capability"):
-        chosen("cuda")
-    found.clear()
-    assert chosen("auto") == "reference"
-    with pytest.raises(UsageError, match="needs the package triton"):
-        chosen("triton")
-    kernels._lack.cache_clear()
 
 
 def smoothed(backend: str, kind: torch.dtype, coefficient: float | None, device: str = "cpu") -> list[Tensor]:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from kernel_cases import CASES, Problem, problem
+from kernel_cases import CASES, Problem, problem, run
 
 from snn_asr.errors import UsageError
 from snn_asr.network import encoders
@@ -44,10 +44,6 @@ def parameters(member: str, size: int = 1, dtype=torch.float32) -> Parameters:
     adaptation = (half, half, one) if "adaptive" in flags else (None, None, None)
     weights = torch.ones(size, size, dtype=dtype) if "recurrent" in flags else None
     return Parameters(half, *adaptation, weights, choose("boxcar", 0.5))
-
-
-def run(given: Problem, backend: str):
-    return run_sequence(given.cell, given.drive, given.lengths, given.state, given.parameters, backend)
 
 
 def layer(member: str = "RadLIF", **options) -> LeakyIntegrateAndFireLayer:
