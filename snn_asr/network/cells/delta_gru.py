@@ -8,9 +8,9 @@
     ŷ[n] = h[n] where |h[n] - ŷ[n-1]| > Θ, else ŷ[n-1]
     Δ[n] = ŷ[n] - ŷ[n-1]                              what is sent, up and back: 0 where little has changed
 
-D = W x̂ + b is the drive, of inputs that are held as the outputs ŷ are; a layer below, and features that are coded as
-changes (input_coding.py), hold theirs. The authors accumulate W Δx̂ in the memories too; that sum is W x̂. With Θ = 0 it
-is torch's GRU whose new gate has no bias of its own behind U.
+D = W x̂ + b, or BN(W x̂), is the drive, of inputs that are held as the outputs ŷ are; a layer below, and features that
+are coded as changes (input_coding.py), hold theirs. The authors accumulate W Δx̂ in the memories too; that sum is W x̂.
+With Θ = 0 it is torch's GRU whose new gate has no bias of its own behind U.
 
 The threshold is there in training, and its gradient is straight-through (changes.py): dŷ[n]/dh[n] = 1. All gradients
 through Δ then telescope: those of M[n] reach ŷ[n-1] through Uᵀ alone.

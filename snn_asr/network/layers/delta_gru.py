@@ -17,20 +17,21 @@ from snn_asr.network.lengths import Lengths
 class DeltaGruLayer(DrivenLayer):
     """A GRU whose units send their changes above ``delta_threshold``; 0 sends every change.
 
-    What a frame costs are its changes: the output (B, T, H) is what the units hold. Weights and bias start uniformly
-    within ±1/√H, as torch's GRU. Dropout is one mask a sequence on what the layer sends up, outside of the recurrence.
+    What a frame costs are its changes: the output (B, T, H) is what the units hold. U starts uniformly within ±1/√H, as
+    that of torch's GRU. ``normalize`` is batch normalisation of W x, which folds away; without it, as in the paper, W
+    and the bias start as U does, and few units move enough to be heard. Dropout is one mask a sequence on what the
+    layer sends up, outside of the recurrence.
     """
 
     def __init__(
-        self, input_size: int, hidden_size: int, *, delta_threshold: float = 0.1, dropout: float = 0.2,
-        backend: str = "auto",
+        self, input_size: int, hidden_size: int, *, delta_threshold: float = 0.1, normalize: bool = True,
+        dropout: float = 0.2, backend: str = "auto",
     ) -> None:
         check_threshold(delta_threshold, "delta_threshold")
-        super().__init__(delta_gru, input_size, hidden_size, dropout=dropout, backend=backend, normalize=False)
+        super().__init__(delta_gru, input_size, hidden_size, dropout=dropout, backend=backend, normalize=normalize)
         self.threshold = delta_threshold
         self.recurrent_weight = nn.Parameter(torch.empty(delta_gru.GATES * hidden_size, hidden_size))
-        for each in (self.input_weight, self.recurrent_weight, self.bias):
-            assert each is not None
+        for each in [self.recurrent_weight, *([] if self.bias is None else [self.input_weight, self.bias])]:
             nn.init.uniform_(each, -(hidden_size**-0.5), hidden_size**-0.5)
 
     @property
