@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from .options import parse_formats
+from .options import Device, Model, parse_formats
 
 
 def align(
-    model: Annotated[str, typer.Argument(help="A model folder, or the run folder around it.", metavar="MODEL")],
+    model: Model,
     audio: Annotated[str, typer.Argument(help="A recording, a folder (recursive) or a glob.", metavar="AUDIO")],
     transcript: Annotated[
         Path,
@@ -26,7 +26,7 @@ def align(
     formats: Annotated[
         str, typer.Option("--format", help="ctm, json, textgrid, srt, vtt, txt, trn; several with commas.")
     ] = "ctm",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
     endpoint_silence: Annotated[
         float, typer.Option(help="Seconds of silence or steady noise behind which the network starts anew; 0: never.",
                             min=0)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Trust, parse_overrides, split_commas
+from .options import Device, Trust, parse_overrides, split_commas
 
 
 def compare(
@@ -24,7 +24,7 @@ def compare(
     data_folder: Annotated[Path | None, typer.Option(help="As for 'snn-asr train'.")] = None,
     output_folder: Annotated[Path | None, typer.Option(help="One run folder an encoder and seed is made here.")] = None,
     jobs: Annotated[int, typer.Option(help="Runs to train at a time, sharing the processor's cores.", min=1)] = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
     baseline: Annotated[str | None, typer.Option(help="The row to compare with; else gru, else lstm.")] = None,
     trust: Trust = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,

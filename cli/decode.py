@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 
-from .options import parse_formats
+from .options import Device, EndpointSilence, EventPrecision, LanguageModelUnit, Model, parse_formats
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # such as a line feed in a name, which would make two lines of one
 
 
 def decode(
-    model: Annotated[str, typer.Argument(help="A model folder, or the run folder around it.", metavar="MODEL")],
+    model: Model,
     inputs: Annotated[
         list[str], typer.Argument(metavar="INPUT", help="Files, folders (recursive), globs, - for a list on stdin.")
     ],
@@ -37,18 +37,14 @@ def decode(
     insertion_bonus: Annotated[
         float | None, typer.Option(help="For every word (or token) of the language model, 0 by default.")
     ] = None,
-    lm_unit: Annotated[str, typer.Option(help="What the language model predicts: word, token or auto.")] = "auto",
+    lm_unit: LanguageModelUnit = "auto",
     nbest: Annotated[int, typer.Option(help="Texts in the n-best list that json has with a beam.", min=1)] = 10,
     engine: Annotated[
         str, typer.Option(help="batch, or event: frame by frame on one CPU core, files of any length in little memory.")
     ] = "batch",
-    precision: Annotated[
-        str | None, typer.Option(help="Of the event engine's weights: float32 or int8; else as the model has them.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    endpoint_silence: Annotated[
-        float, typer.Option(help="Seconds of silence or steady noise that end a segment; 0: one segment.", min=0)
-    ] = 1.0,
+    precision: EventPrecision = None,
+    device: Device = "auto",
+    endpoint_silence: EndpointSilence = 1.0,
     shard: Annotated[
         str | None, typer.Option(help="Decode one part of the inputs, such as 2/4; each by a process of its own.")
     ] = None,

@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from .options import Model
+
 
 def export(
-    model: Annotated[str, typer.Argument(help="A model folder, or the run folder around it.", metavar="MODEL")],
+    model: Model,
     output_folder: Annotated[Path, typer.Option(help="Where the files go.")],
     form: Annotated[str, typer.Option("--format", help="c: one C99 file that takes samples and tells words.")] = "c",
     precision: Annotated[

@@ -1,4 +1,4 @@
-"""What several commands share: reading lists and ``key=value`` words."""
+"""What several commands share: options of one meaning, reading lists and ``key=value`` words."""
 
 from __future__ import annotations
 
@@ -10,6 +10,15 @@ import typer
 
 from snn_asr.errors import UsageError, unknown_name
 
+Model = Annotated[str, typer.Argument(help="A model folder, or the run folder around it.", metavar="MODEL")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+EventPrecision = Annotated[
+    str | None, typer.Option(help="Of the event engine's weights: float32 or int8; else as the model has them.")
+]
+LanguageModelUnit = Annotated[str, typer.Option(help="What the language model predicts: word, token or auto.")]
+EndpointSilence = Annotated[
+    float, typer.Option(help="Seconds of silence or steady noise that end a segment; 0: one segment.", min=0)
+]
 Trust = Annotated[
     bool, typer.Option("--trust", help="Run the code of a recipe that is named by its folder.", show_default=False)
 ]

@@ -7,17 +7,17 @@ from typing import Annotated
 
 import typer
 
+from .options import Device, EventPrecision, Model
+
 
 def profile(
-    model: Annotated[str, typer.Argument(help="A model folder, or the run folder around it.", metavar="MODEL")],
+    model: Model,
     inputs: Annotated[list[str], typer.Argument(help="Audio, as for 'snn-asr decode'.", metavar="INPUT")],
     engine: Annotated[
         str, typer.Option(help="batch, or event: a live stream's events, time a frame, latency, estimated energy.")
     ] = "batch",
-    precision: Annotated[
-        str | None, typer.Option(help="Of the event engine's weights: float32 or int8; else as the model has them.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    precision: EventPrecision = None,
+    device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Count operations, sparsity and footprint; measure speed."""

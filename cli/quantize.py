@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from .options import Model
+
 
 def quantize(
-    model: Annotated[str, typer.Argument(help="A model folder, or the run folder around it.", metavar="MODEL")],
+    model: Model,
     output: Annotated[Path, typer.Argument(help="The model folder to write.", metavar="OUTPUT")],
 ) -> None:
     """Write a copy of a model with int8 weights.

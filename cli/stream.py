@@ -6,18 +6,18 @@ from typing import Annotated
 
 import typer
 
+from .options import EndpointSilence, Model
+
 _BLOCK_SECONDS = 0.5  # of a file at a time
 
 
 def stream(
-    model: Annotated[str, typer.Argument(help="A model folder, or the run folder around it.", metavar="MODEL")],
+    model: Model,
     source: Annotated[
         str, typer.Argument(help="An audio file, or - for raw 16-bit mono samples on stdin.", metavar="[FILE | -]")
     ] = "-",
     sample_rate: Annotated[int, typer.Option(help="Of raw samples on stdin.", min=4000, max=384000)] = 16000,
-    endpoint_silence: Annotated[
-        float, typer.Option(help="Seconds of silence or steady noise that end a segment; 0: one segment.", min=0)
-    ] = 1.0,
+    endpoint_silence: EndpointSilence = 1.0,
     precision: Annotated[
         str | None, typer.Option(help="Of the weights: float32 or int8; else as the model has them.")
     ] = None,

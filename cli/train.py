@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Trust, parse_overrides
+from .options import Device, Trust, parse_overrides
 
 
 def train(
@@ -18,7 +18,7 @@ def train(
     data_folder: Annotated[
         Path | None, typer.Option(help="Manifests from 'snn-asr prepare', or the corpus as distributed.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
     seed: Annotated[int | None, typer.Option(help="Instead of the recipe's seed.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on with an interrupted run, or begin anew.")] = True,
     precision: Annotated[

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import split_commas
+from .options import Device, LanguageModelUnit, Model, split_commas
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def tune(
-    model: Annotated[str, typer.Argument(help="A model folder, or the run folder around it.", metavar="MODEL")],
+    model: Model,
     data_folder: Annotated[Path, typer.Option(help="Manifests from 'snn-asr prepare'; dev.json is decoded.")],
     lm: Annotated[Path, typer.Option(help="The language model: an ARPA file.")],
     beam: Annotated[int, typer.Option(help="How many prefixes are kept.", min=1)] = 10,
@@ -29,9 +29,9 @@ def tune(
     bonuses: Annotated[
         str | None, typer.Option(help="Insertion bonuses to try, with commas, instead of the usual grid.")
     ] = None,
-    lm_unit: Annotated[str, typer.Option(help="What the language model predicts: word, token or auto.")] = "auto",
+    lm_unit: LanguageModelUnit = "auto",
     manifests: Annotated[str, typer.Option(help="How the manifests' names begin, such as isolated_.")] = "",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Find the weight of a language model and the insertion bonus.

@@ -6,7 +6,6 @@ Connected digits are made of the clips of one speaker and one split, so no recor
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import numpy
 import torch
 
 from snn_asr.corpora.preparation import Preparation
-from snn_asr.corpora.recordings import recorded_seconds
+from snn_asr.corpora.recordings import recorded_seconds, sha256_of_lines
 from snn_asr.data.audio import read_audio, write_audio
 from snn_asr.data.manifest import Utterance
 from snn_asr.errors import DataError, UsageError
@@ -115,8 +114,7 @@ def find_clips(data_folder: str | Path | None) -> list[Clip]:
 
 def _source_fingerprint(clips: list[Clip]) -> str:
     """Of where the clips lie, their names and sizes: the manifests point at them."""
-    listing = "\n".join(f"{clip.path} {clip.path.stat().st_size}" for clip in clips)
-    return hashlib.sha256(listing.encode("utf-8")).hexdigest()
+    return sha256_of_lines(f"{clip.path} {clip.path.stat().st_size}" for clip in clips)
 
 
 def _items(clips: list[Clip], counts: dict[str, int], seed: int) -> dict[str, Sequence[Clip | Connected]]:

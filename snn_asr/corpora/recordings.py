@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,9 +66,12 @@ def counted(what: str, names: Sequence[str]) -> list[str]:
 
 def fingerprint(recordings: Mapping[str, Sequence[Recording]]) -> str:
     """Of where the recordings of all splits lie, their sizes and transcripts."""
-    digest = hashlib.sha256()
+    lines = []
     for split, members in recordings.items():
-        digest.update(f"{split}\n".encode())
-        for each in members:
-            digest.update(f"{each.path} {each.path.stat().st_size} {each.speaker} {each.text}\n".encode())
-    return digest.hexdigest()
+        lines += [split, *(f"{each.path} {each.path.stat().st_size} {each.speaker} {each.text}" for each in members)]
+    return sha256_of_lines([*lines, ""])
+
+
+def sha256_of_lines(lines: Iterable[str]) -> str:
+    """Hexadecimal SHA-256 of a listing, in which paths may have names that are not UTF-8."""
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()

@@ -12,7 +12,6 @@ words) are a choice of training, so one preparation serves all of them.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from importlib import resources
 from pathlib import Path
 
 from snn_asr.corpora.preparation import Preparation
-from snn_asr.corpora.recordings import recorded_seconds, report, require_flags
+from snn_asr.corpora.recordings import recorded_seconds, report, require_flags, sha256_of_lines
 from snn_asr.data.manifest import REQUIRED_SPLITS, Utterance
 from snn_asr.data.tokens import phone_folding
 from snn_asr.errors import DataError, UsageError, listed, unknown_name
@@ -211,10 +210,9 @@ def _source_fingerprint(recordings: list[Recording]) -> str:
     """Of where the files lie and of their sizes: the manifests point at the audio and hold the marks."""
     paths = (path for each in recordings for path in (each.audio, each.phones, each.words))
     try:
-        listing = "\n".join(f"{path} {path.stat().st_size}" for path in paths)
+        return sha256_of_lines(f"{path} {path.stat().st_size}" for path in paths)
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", error.filename, "restore the file") from error
-    return hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _utterance(recording: Recording) -> Utterance:

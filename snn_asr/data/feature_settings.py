@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -120,11 +121,16 @@ class FeatureSettings:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> FeatureSettings:
         """Raises UsageError for an unknown key or an invalid value."""
-        valid = [field.name for field in fields(cls)]
-        for name in values:
-            if name not in valid:
-                raise unknown_name("key", name, valid, "features")
+        require_fields(cls, values, "features")
         return cls(**values)
+
+
+def require_fields(settings: type[Any], values: Iterable[str], where: str) -> None:
+    """Raise UsageError for a key that is no field of a dataclass of settings."""
+    valid = [field.name for field in fields(settings)]
+    for name in values:
+        if name not in valid:
+            raise unknown_name("key", name, valid, where)
 
 
 def _invalid(name: str, value: object, expected: str) -> UsageError:

@@ -13,14 +13,14 @@ alone, in company and in chunks the outputs are equal bit for bit; ReLU sends ze
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from snn_asr.data.feature_settings import FeatureSettings
+from snn_asr.data.feature_settings import FeatureSettings, require_fields
 from snn_asr.errors import UsageError, unknown_name
 from snn_asr.network.batch_norm import BatchNorm, folded
 from snn_asr.network.kernels import choose_backend, load
@@ -88,10 +88,7 @@ class FrontEndSettings:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> FrontEndSettings:
         """Raises UsageError for an unknown key or an invalid value."""
-        valid = [field.name for field in fields(cls)]
-        for name in values:
-            if name not in valid:
-                raise unknown_name("key", name, valid, "front_end")
+        require_fields(cls, values, "front_end")
         return cls(**values)
 
 

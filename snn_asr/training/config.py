@@ -27,7 +27,20 @@ from snn_asr.network.front_end import named as named_front_end
 from snn_asr.network.kernels import BACKENDS
 from snn_asr.network.model import HEAD_NORMALIZATIONS
 from snn_asr.network.tasks import TASKS, TRANSCRIPTION
-from snn_asr.training.value_kinds import Kind, flag, list_of, mapping, number, one_of, optional, text, whole
+from snn_asr.training.value_kinds import (
+    Kind,
+    flag,
+    frames_by_epochs,
+    list_of,
+    mapping,
+    number,
+    one_of,
+    optional,
+    range_of_seconds,
+    span_of_epochs,
+    text,
+    whole,
+)
 
 MOST_UNITS, MOST_LAYERS = 1 << 16, 100
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -53,32 +66,6 @@ def _optimizer() -> Kind:
 
 def _front_end() -> Kind:
     return Kind("none, subsample4, crdnn, or settings of your own (!new:)", named_front_end)
-
-
-def _curriculum() -> Kind:
-    def pair(value: Any) -> tuple[int, int]:
-        frames, epochs = (whole(1).convert(each) for each in value)
-        return frames, epochs
-
-    return list_of(pair, "a list of [frames, epochs]")
-
-
-def _span() -> Kind:
-    def convert(value: Any) -> tuple[int, int]:
-        first, last = (whole(0).convert(each) for each in value)
-        return first, last
-
-    return Kind("[first, last] epoch", convert)
-
-
-def _seconds() -> Kind:
-    def convert(value: Any) -> tuple[float, float]:
-        shortest, longest = (number(0.02, 600).convert(each) for each in value)
-        if shortest > longest:
-            raise ValueError("the longer one comes first")
-        return shortest, longest
-
-    return Kind("[shortest, longest] seconds, from 0.02 to 600", convert)
 
 
 def _token_options() -> Kind:
@@ -199,7 +186,9 @@ class AugmentationConfig:
     pauses: float = _key(
         0.0, number(0, below=1), "share of a batch's utterances that get a pause of silence, noise, hum or notes"
     )
-    pause_seconds: tuple[float, float] = _key([0.5, 4.0], _seconds(), "length of a pause, from the first to the second")
+    pause_seconds: tuple[float, float] = _key(
+        [0.5, 4.0], range_of_seconds(), "length of a pause, from the first to the second"
+    )
 
     def check(self, features: FeatureSettings, task: str, where: object) -> None:
         """Raise UsageError for augmentations that do not go with the features or the task."""
@@ -218,7 +207,7 @@ class BatchConfig:
     batch_utterances: int = _key(0, whole(0), "utterances of a batch at most; 0 leaves it to the frames")
     accumulation: int = _key(1, whole(1), "batches to a training step")
     length_curriculum: tuple[tuple[int, int], ...] = _key(
-        [], _curriculum(), "for so many epochs only utterances of up to so many frames, pair by pair; then all"
+        [], frames_by_epochs(), "for so many epochs only utterances of up to so many frames, pair by pair; then all"
     )
 
 
@@ -246,7 +235,9 @@ class TrainingConfig:
         0, whole(0), "after so many epochs batch normalisation keeps its statistics, in training too; 0 never"
     )
     pruning: float = _key(0.0, number(0, below=1), "share of the encoder's weights that training makes zero")
-    pruning_epochs: tuple[int, int] = _key([0, 0], _span(), "the share of zeros grows from the first to the last")
+    pruning_epochs: tuple[int, int] = _key(
+        [0, 0], span_of_epochs(), "the share of zeros grows from the first to the last"
+    )
     pruning_block: int = _key(1, whole(1), "weights of neighbouring rows that are pruned together")
     precision: str = _key(
         "fp32", one_of(PRECISIONS), "bf16: products in bfloat16, states in float32; fp64 is for checks"

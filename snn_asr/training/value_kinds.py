@@ -116,6 +116,38 @@ def list_of(convert_one: Callable[[Any], Any], words: str, least: int = 0) -> Ki
     return Kind(words, convert)
 
 
+def frames_by_epochs() -> Kind:
+    """Lists of pairs: so many frames, for so many epochs."""
+
+    def pair(value: Any) -> tuple[int, int]:
+        frames, epochs = (whole(1).convert(each) for each in value)
+        return frames, epochs
+
+    return list_of(pair, "a list of [frames, epochs]")
+
+
+def span_of_epochs() -> Kind:
+    """The first and the last epoch of a span."""
+
+    def convert(value: Any) -> tuple[int, int]:
+        first, last = (whole(0).convert(each) for each in value)
+        return first, last
+
+    return Kind("[first, last] epoch", convert)
+
+
+def range_of_seconds() -> Kind:
+    """The shortest and the longest of some durations."""
+
+    def convert(value: Any) -> tuple[float, float]:
+        shortest, longest = (number(0.02, 600).convert(each) for each in value)
+        if shortest > longest:
+            raise ValueError("the longer one comes first")
+        return shortest, longest
+
+    return Kind("[shortest, longest] seconds, from 0.02 to 600", convert)
+
+
 def _require(holds: bool) -> None:
     if not holds:
         raise ValueError("not of this kind")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trained_encoders import trained_encoder
+from trained_encoders import assert_same, trained_encoder
 
 from snn_asr.errors import UsageError
 from snn_asr.network import encoders
@@ -24,18 +24,6 @@ PUBLISHED = {
     "delta_gru": 2_788_500, "adaptive_lif": 324_500, "adlif": 324_500, "rlif": 929_500, "radlif": 929_500,
 }
 trained = partial(trained_encoder, input_size=9, hidden_size=16)
-
-
-def exact(name: str) -> bool:
-    """Spiking layers promise equality bit for bit; torch's own kernels round differently with the batch."""
-    return name not in ("gru", "lstm")
-
-
-def assert_same(name: str, got: torch.Tensor, wanted: torch.Tensor) -> None:
-    if exact(name):
-        assert torch.equal(got, wanted)
-    else:
-        torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,4 +1,4 @@
-"""Training runs on a corpus of tones: repeatable, resumable, refusing what cannot work before it costs time."""
+"""Training runs on a corpus of tones: they learn, are repeatable, and go on where they were interrupted."""
 
 from __future__ import annotations
 
@@ -14,56 +14,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from short_runs import SHORT, assert_same_run, content, interrupt_at, log_of, weights
 
 from snn_asr.cli import main as program
-from snn_asr.data.audio import write_audio
 from snn_asr.errors import DataError, DivergenceError, InterruptedRun, UsageError
-from snn_asr.files import read_json, write_json
+from snn_asr.files import read_json
 from snn_asr.network.model_folder import find_model
 from snn_asr.training import run as training
 from snn_asr.training.run import train
 
-# Four batches an epoch, and everything random that a recipe may have.
-SHORT = {"epochs": 4, "hidden_size": 8, "dropout": 0.1, "batch_frames": 1000, "cooldown_epochs": 1}
 LOG_KEYS = {
     "epoch", "train_loss", "dev_loss", "dev_error_rate", "learning_rate", "density", "ranges", "best_epoch", "seconds",
     "waiting_seconds",
 }
 PROGRAM = (sys.executable, "-c", "from snn_asr.cli.main import main; main()")
-
-
-@pytest.fixture
-def short_train(tones, tone_recipe):
-    """``train`` for four short epochs."""
-
-    def run(folder: Path, data: Path = tones, seed: int | None = None, resume: bool = True, **overrides) -> Path:
-        overrides = SHORT | overrides
-        return train(tone_recipe, data, folder, device="cpu", seed=seed, resume=resume, overrides=overrides)
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def whole_run(tones, tone_recipe, tmp_path_factory) -> Path:
-    """A short run that nothing interrupted."""
-    return train(tone_recipe, tones, tmp_path_factory.mktemp("runs") / "whole", device="cpu", overrides=SHORT)
-
-
-def weights(folder: Path) -> bytes:
-    return (folder / "model" / "weights.safetensors").read_bytes()
-
-
-def log_of(folder: Path) -> list[dict]:
-    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in row.items() if not key.endswith("seconds")} for row in rows]
-
-
-def assert_same_run(folder: Path, whole: Path) -> None:
-    assert weights(folder) == weights(whole)
-    assert log_of(folder) == log_of(whole)
-    assert read_json(folder / "test.json") == read_json(whole / "test.json")
-    metrics, wanted = (read_json(each / "model" / "metrics.json") for each in (folder, whole))
-    assert {**metrics, "training_seconds": 0} == {**wanted, "training_seconds": 0}
 
 
 def test_a_model_learns_the_tones_and_is_scored_on_its_best_epoch(tone_run):
@@ -115,19 +79,6 @@ def test_every_epoch_leaves_a_row_in_the_log(whole_run):
         assert row["ranges"] == [1.0, 1.0]  # the recipe's coder has a fixed range
         assert 0 < row["train_loss"] < 100 and 0 < row["dev_loss"] < 100 and 1 <= row["best_epoch"] <= row["epoch"]
     assert rows[-1]["learning_rate"] == pytest.approx(0) and rows[1]["learning_rate"] == pytest.approx(0.02)
-
-
-def interrupt_at(monkeypatch, owner: str, method: str, call: int, error: type = KeyboardInterrupt) -> None:
-    """Raise at the ``call``-th call of a method, instead of calling it."""
-    original, calls = getattr(getattr(training, owner), method), []
-
-    def interrupted(self, *arguments):
-        calls.append(1)
-        if len(calls) == call:
-            raise error()
-        return original(self, *arguments)
-
-    monkeypatch.setattr(getattr(training, owner), method, interrupted)
 
 
 @pytest.mark.parametrize(
@@ -206,10 +157,6 @@ def test_the_papers_schedule_and_curriculum_train_and_resume(short_train, tmp_pa
     assert_same_run(short_train(tmp_path / "killed", **options), whole)
 
 
-def content(folder: Path) -> dict[Path, tuple[int, bytes]]:
-    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
-
-
 def test_a_finished_run_is_left_alone(short_train, whole_run, tmp_path, monkeypatch):
     folder = shutil.copytree(whole_run, tmp_path / "run")
     before = content(folder)
@@ -219,37 +166,6 @@ def test_a_finished_run_is_left_alone(short_train, whole_run, tmp_path, monkeypa
     assert after.keys() == before.keys()
     changed = [path.name for path in before if after[path][1] != before[path][1]]
     assert changed == []
-
-
-def test_other_options_do_not_go_into_the_folder_of_a_run(short_train, whole_run, tones, tmp_path):
-    folder = shutil.copytree(whole_run, tmp_path / "run")
-    other_data = shutil.copytree(tones, tmp_path / "data")
-    manifest = read_json(other_data / "train.json")
-    manifest.pop("train-00")
-    write_json(other_data / "train.json", manifest)
-    before = content(folder)
-    others = {
-        "seed 1 → 2": {"seed": 2}, "dropout 0.1 → 0.25, hidden_size 8 → 9": {"hidden_size": 9, "dropout": 0.25},
-        "encoder improved_v2 → gru": {"encoder": "gru"}, "the content of train.json": {"data": other_data},
-    }
-    for difference, options in others.items():
-        with pytest.raises(UsageError, match="holds another run: ") as caught:
-            short_train(folder, **options)
-        assert str(folder) in str(caught.value) and "--no-resume" in str(caught.value)
-        assert difference in str(caught.value)
-    write_json(folder / "run.json", {"encoder": "improved_v2", "overrides": {}, "identity": "0"})
-    with pytest.raises(UsageError, match="holds another run of an earlier snn-asr"):
-        short_train(folder)
-    shutil.copy(whole_run / "run.json", folder)
-    assert [path for path, (_, each) in content(folder).items() if each != before[path][1]] == []
-
-
-def test_a_refused_option_leaves_the_finished_run_that_was_to_be_replaced(short_train, whole_run, tmp_path):
-    folder = shutil.copytree(whole_run, tmp_path / "run")
-    before = content(folder)
-    with pytest.raises(UsageError, match="accumulation=50"):
-        short_train(folder, resume=False, accumulation=50)
-    assert content(folder) == before
 
 
 def test_a_run_folder_names_its_recipe_and_all_settings(whole_run, tone_recipe):
@@ -303,84 +219,6 @@ def test_a_development_loss_that_is_no_number_ends_the_run_too(short_train, tmp_
     monkeypatch.setattr(torch.nn.functional, "ctc_loss", diverged)
     with pytest.raises(DivergenceError, match="diverged in epoch 1"):
         short_train(tmp_path)
-
-
-def changed_data(tones: Path, folder: Path, split: str, **values) -> Path:
-    """A copy of the manifests in which the first utterance of a split is changed; the audio stays where it is."""
-    for each in ("train", "dev", "test"):
-        manifest = read_json(tones / f"{each}.json")
-        for entry in manifest.values():
-            entry["wav"] = str(tones / entry["wav"])
-        if each == split:
-            next(iter(manifest.values())).update(values)
-        write_json(folder / f"{each}.json", manifest)
-    return folder
-
-
-def test_targets_longer_than_their_frames_are_listed_before_training(short_train, tones, tmp_path):
-    data = changed_data(tones, tmp_path / "data", "train", text="low " * 40)
-    with pytest.raises(DataError, match=r"train\.json: 1 targets are longer than their frames: train-00 \(79 frames"):
-        short_train(tmp_path / "run", data)
-    assert not (tmp_path / "run" / "log.jsonl").exists()
-    repaired = changed_data(tones, tmp_path / "data", "train", text="high")
-    short_train(tmp_path / "run", repaired, epochs=1)  # nothing was trained: the folder is still free
-
-
-def test_what_cannot_be_scored_or_is_in_two_splits_is_refused_before_training(short_train, tones, tmp_path):
-    data = tmp_path / "data"
-    changed_data(tones, data, "none")
-    silent = {name: {**entry, "text": ""} for name, entry in read_json(data / "test.json").items()}
-    write_json(data / "test.json", silent)
-    with pytest.raises(DataError, match=r"test\.json: no utterance has a transcript"):
-        short_train(tmp_path / "run", data)
-    write_json(data / "test.json", read_json(data / "dev.json"))
-    with pytest.raises(DataError, match="dev and test"):
-        short_train(tmp_path / "run", data)
-    with pytest.raises(DataError, match="nowhere: no such folder; check --data-folder"):
-        short_train(tmp_path / "run", tmp_path / "nowhere")
-
-
-@pytest.mark.parametrize("split", ["dev", "test"])
-def test_utterances_too_short_for_a_frame_may_be_decoded_and_scored(split, short_train, tones, tmp_path):
-    write_audio(tmp_path / "short.wav", torch.zeros(150), 8000)
-    values = {"wav": str(tmp_path / "short.wav"), "duration": 150 / 8000, "text": "low"}
-    data = changed_data(tones, tmp_path / "data", split, **values)
-    run = short_train(tmp_path / "run", data, epochs=1, batch_frames=1)  # in a batch of its own
-    assert split == "dev" or read_json(run / "test.json")["test-00"]["hypothesis"] == ""
-
-
-@pytest.mark.parametrize(
-    ("overrides", "words"),
-    [
-        ({"epochs": 0}, "epochs: 0; must be a whole number from 1"),
-        ({"epochs": "many"}, "epochs: 'many'"),
-        ({"batch_frames": 2.5}, "batch_frames: 2.5"),
-        ({"seed": -1}, "seed: -1; must be a whole number from 0"),
-        ({"learning_rate": "fast"}, "learning_rate: 'fast'; must be a number"),
-        ({"learning_rate": math.nan}, "learning_rate: nan"),
-        ({"max_grad_norm": None}, "max_grad_norm: None"),
-        ({"speeds": []}, "speeds: .*; must be a list of numbers"),
-        ({"speeds": [0.01]}, "speeds: .*; must be a list of numbers"),
-        ({"hiden_size": 3}, "did you mean 'hidden_size'"),
-        ({"encoder": "gro"}, "did you mean 'gru'"),
-        ({"dropout": 1.5}, "dropout"),
-        ({"bits": 1}, "bits"),
-        ({"tokens": "wurds"}, "did you mean 'words'"),
-        ({"schedule": "halfing"}, "did you mean 'halving'"),
-        ({"average_decay": 1.0}, "average_decay: 1.0"),
-        ({"length_curriculum": [[100]]}, r"length_curriculum: \[\[100\]\]; must be a list"),
-        ({"batch_utterances": -1}, "batch_utterances: -1; must be a whole number from 0"),
-        ({"batch_norm_epochs": -1}, "batch_norm_epochs: -1; must be a whole number from 0"),
-        ({"frame_augmentations": ["noise"]}, "frame_augmentations: .*; must be a list of augmentations"),
-        ({"task": "classify"}, "task 'classify'; did you mean 'classification'"),
-        ({"learning_rat": 1}, "did you mean 'learning_rate'"),
-    ],
-)
-def test_options_that_cannot_work_are_named(overrides, words, short_train, tmp_path):
-    with pytest.raises(UsageError, match=words) as caught:
-        short_train(tmp_path / "run", **overrides)
-    assert "\n" not in str(caught.value)
-    assert not (tmp_path / "run" / "checkpoint.pt").exists()
 
 
 def test_a_corpus_is_prepared_where_there_are_no_manifests(tone_recipe, tones, tmp_path, monkeypatch):

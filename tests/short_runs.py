@@ -1,0 +1,47 @@
+"""Trainings of four short epochs, and what is compared of two of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from snn_asr.files import read_json
+
+# Four batches an epoch, and everything random that a recipe may have.
+SHORT = {"epochs": 4, "hidden_size": 8, "dropout": 0.1, "batch_frames": 1000, "cooldown_epochs": 1}
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model" / "weights.safetensors").read_bytes()
+
+
+def log_of(folder: Path) -> list[dict]:
+    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if not key.endswith("seconds")} for row in rows]
+
+
+def assert_same_run(folder: Path, whole: Path) -> None:
+    assert weights(folder) == weights(whole)
+    assert log_of(folder) == log_of(whole)
+    assert read_json(folder / "test.json") == read_json(whole / "test.json")
+    metrics, wanted = (read_json(each / "model" / "metrics.json") for each in (folder, whole))
+    assert {**metrics, "training_seconds": 0} == {**wanted, "training_seconds": 0}
+
+
+def content(folder: Path) -> dict[Path, tuple[int, bytes]]:
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
+
+
+def interrupt_at(monkeypatch, owner: str, method: str, call: int, error: type = KeyboardInterrupt) -> None:
+    """Raise at the ``call``-th call of a method, instead of calling it."""
+    from snn_asr.training import run as training  # it loads SpeechBrain
+
+    original, calls = getattr(getattr(training, owner), method), []
+
+    def interrupted(self, *arguments):
+        calls.append(1)
+        if len(calls) == call:
+            raise error()
+        return original(self, *arguments)
+
+    monkeypatch.setattr(getattr(training, owner), method, interrupted)
