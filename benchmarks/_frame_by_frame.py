@@ -15,6 +15,7 @@ from snn_asr.data.normalization import Normalization
 from snn_asr.errors import UsageError
 from snn_asr.events.engine import EventNetwork, event_network
 from snn_asr.network.model import AcousticModel, ModelSettings
+from snn_asr.training.pruning import keep_largest, matrices
 
 Step = Callable[[np.ndarray], np.ndarray]  # a frame (1, D) to the outputs of the last layer or the logits
 # ONNX has the gates of torch in another order: update, reset, new; input, output, forget, cell.
@@ -130,15 +131,19 @@ def event_step(network: EventNetwork) -> Step:
     return lambda frame: network.run(frame, state)
 
 
-def spiking_model(layers: int, units: int, density: float, frames: np.ndarray, classes: int = 30) -> AcousticModel:
-    """An untrained improved_v2 that sends about this share of its values on these frames (T, D): the offset of its
-    candidates is moved until it does."""
+def spiking_model(
+    layers: int, units: int, density: float, frames: np.ndarray, classes: int = 30, pruning: float = 0, block: int = 1
+) -> AcousticModel:
+    """An untrained improved_v2, pruned, that sends about this share of its values on these frames (T, D): the offset of
+    its candidates is moved until it does."""
     torch.manual_seed(0)
     features = FeatureSettings(mels=frames.shape[1], stack=1)
     options = {"range": "fixed", "candidate": "clamp", "smoothing": 0.6}
     settings = ModelSettings(features, "improved_v2", units, layers, options)
     normalization = Normalization(torch.zeros(frames.shape[1]), torch.ones(frames.shape[1]))
     model = AcousticModel(settings, normalization, classes).eval()
+    for weight in matrices(model.encoder).values():
+        weight.data.mul_(keep_largest(weight.data, pruning, block))
     for layer in model.encoder.layers:
         low, high = -4.0, 4.0
         for _ in range(12):

@@ -48,7 +48,6 @@ from snn_asr.errors import UsageError  # noqa: E402
 from snn_asr.events.engine import EventNetwork, event_network  # noqa: E402
 from snn_asr.files import write_json  # noqa: E402
 
-INPUT_SIZE = 120
 FRAMES = 100  # of a turn
 BASELINES = ("torch GRU", "ONNX GRU")  # in float32
 TWINS = {"gru": nn.GRU, "lstm": nn.LSTM}
@@ -85,10 +84,10 @@ def main(words: list[str] | None = None) -> None:
         for size, models in _by_size(arguments.models).items():
             rows += _compare(size, _trained_cases(models, arguments.audio), arguments.rounds)
     else:
-        frames = np.random.default_rng(0).standard_normal((FRAMES, INPUT_SIZE)).astype(np.float32)
+        frames = np.random.default_rng(0).standard_normal((FRAMES, arguments.inputs)).astype(np.float32)
         for size in arguments.sizes.split(","):
             wanted = [float(each) for each in arguments.densities.split(",")]
-            rows += _compare(size, _artificial_cases(*_layers_and_units(size), frames, wanted), arguments.rounds)
+            rows += _compare(size, _artificial_cases(size, frames, wanted, arguments), arguments.rounds)
     if arguments.json:
         write_json(arguments.json, [asdict(each) for each in rows])
     if arguments.plot:
@@ -101,6 +100,9 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--audio", nargs="+", default=[], help="recordings for them")
     parser.add_argument("--sizes", default="2x256,2x550,4x1024")
     parser.add_argument("--densities", default="0.02,0.05,0.1,0.15,0.2,0.4")
+    parser.add_argument("--inputs", type=int, default=160, help="features of a frame")
+    parser.add_argument("--pruning", type=float, default=0, help="share of weights that are zero, artificially too")
+    parser.add_argument("--block", type=int, default=1, help="neighbouring weights that are zero together")
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path, help="time a frame over the events of a frame")
@@ -150,10 +152,15 @@ def _speech(recognizer: Recognizer, audio: Iterable[str]) -> np.ndarray:
     return inputs[start : start + FRAMES].contiguous().numpy()
 
 
-def _artificial_cases(layers: int, units: int, frames: np.ndarray, wanted: Iterable[float]) -> dict[str, Case]:
+def _artificial_cases(
+    size: str, frames: np.ndarray, wanted: Iterable[float], arguments: argparse.Namespace
+) -> dict[str, Case]:
+    layers, units = _layers_and_units(size)
     cases = _untrained_cases(layers, units, frames, TWINS)
     for density in wanted:
-        model = spiking_model(layers, units, density, frames)
+        model = spiking_model(
+            layers, units, density, frames, pruning=arguments.pruning, block=arguments.block
+        )
         for precision, suffix in (("float32", ""), ("int8", " int8")):
             network = event_network(model, precision)
             cases[f"improved_v2 at {density:g}{suffix}"] = Case(event_step(network), frames, network=network)

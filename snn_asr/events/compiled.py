@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from snn_asr.events.kernels import stack
+from snn_asr.events.kernels.delivery import BACK, OUTPUTS, UNITS
 from snn_asr.events.parts import Source, causal_layers, head_parts, input_unit, weight_names
+from snn_asr.events.storage import Stored, flat, stored
 from snn_asr.network.encoders import Encoder
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.model import AcousticModel
-from snn_asr.network.model_folder import rounded, row_scales
 
 # Cells that have a compiled frame, by the names in their layers' parts.
 CELLS = {
@@ -25,8 +26,6 @@ CELLS = {
     "leaky_integrate_and_fire": stack.LEAKY_INTEGRATE_AND_FIRE, "spiking_lstm": stack.SPIKING_LSTM,
     "gru": stack.GRU, "lstm": stack.LSTM,
 }
-ALIGNMENT_BYTES = 64  # a row begins on a cache line
-NEURON_ROWS, STATE_ROWS, SUMS_ROWS = 4, 3, 3
 
 
 def not_compiled(encoder: Encoder) -> list[str]:
@@ -43,20 +42,29 @@ def not_compiled(encoder: Encoder) -> list[str]:
 
 @dataclass
 class CompiledState:
-    """What a stream remembers between frames (events/kernels/stack.py); ``sent`` (L + 1,) counts the events so far."""
+    """What a stream remembers between frames (events/kernels/stack.py); ``units`` (L, 3, H) and ``sums`` (L, 2, W) are
+    views of its ``memory``, ``sent`` (L + 1,) counts the events so far."""
 
     units: np.ndarray
     sums: np.ndarray
+    memory: np.ndarray
     sent: np.ndarray
+
+    @classmethod
+    def zero(cls, layers: int, size: int, width: int) -> CompiledState:
+        middle = layers * stack.STATE_ROWS * size
+        memory = np.zeros(middle + layers * stack.SUMS_ROWS * width, np.float32)
+        units = memory[:middle].reshape(layers, stack.STATE_ROWS, size)
+        sums = memory[middle:].reshape(layers, stack.SUMS_ROWS, width)
+        return cls(units, sums, memory, np.zeros(layers + 1, np.int64))
 
     @property
     def nbytes(self) -> int:
-        return self.units.nbytes + self.sums.nbytes + self.sent.nbytes
+        return self.memory.nbytes + self.sent.nbytes
 
     def reset(self) -> None:
         """Back to the zero state; the counts go on."""
-        self.units.fill(0)
-        self.sums.fill(0)
+        self.memory.fill(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,16 +73,11 @@ class CompiledNetwork:
 
     precision: str
     every: bool
-    cell: int
-    flag: bool
-    input_unit: np.float32
+    classes: int
     table: np.ndarray
     weights: np.ndarray
-    integers: np.ndarray
-    scales: np.ndarray
-    affine: np.ndarray
-    neurons: np.ndarray
-    numbers: np.ndarray
+    places: np.ndarray
+    constants: np.ndarray
 
     @classmethod
     @torch.no_grad()
@@ -87,17 +90,18 @@ class CompiledNetwork:
         """
         parts = [each.parts() for each in causal_layers(model.encoder)]
         fed = [*((each.weight, each.scale, each.offset) for each in parts), head_parts(model)]
-        rows = _all_rows(model, [weight for weight, _, _ in fed], [each.back for each in parts], precision)
+        sources = _sources(model, [weight for weight, _, _ in fed], [each.back for each in parts], precision, every)
         coefficients = [float(each.coefficient) for each in model.encoder.integrators]
         numbers = [_numbers(each, coefficient) for each, coefficient in zip(parts, coefficients, strict=True)]
-        cell, quantized = CELLS[parts[0].cell], precision == "int8"
-        flat = _flat([each.values for each in rows])
-        none = np.empty(0, np.float32 if quantized else np.int8)
+        features = [[0.0] * stack.UNIT + [input_unit(model.encoder)]]
+        every = every or CELLS[parts[0].cell] in (stack.GRU, stack.LSTM)
+        scales = [each.scales for each in sources] if precision == "int8" else []
+        neurons, every_number = _neurons(parts, model.settings.hidden_size), np.array([*features, *numbers])
+        constants = [each.ravel() for each in (_affine(fed), neurons, every_number, *scales)]
         return cls(
-            precision, every or cell in (stack.GRU, stack.LSTM), cell, parts[0].flag,
-            np.float32(input_unit(model.encoder)), _table(rows), none if quantized else flat,
-            flat if quantized else none, np.concatenate([each.scales for each in rows]), _affine(fed),
-            _neurons(parts, model.settings.hidden_size), np.array(numbers, np.float32),
+            precision, every, model.head.out_features, _table(sources, parts, every),
+            flat([each.values for each in sources]), np.concatenate([each.places for each in sources]),
+            np.concatenate(constants).astype(np.float32),
         )
 
     @property
@@ -105,50 +109,27 @@ class CompiledNetwork:
         return len(self.table) - 1
 
     @property
-    def classes(self) -> int:
-        return int(self.table[-1, stack.OUTPUTS])
-
-    @property
     def nbytes(self) -> int:
         """All that the streams share."""
-        arrays = (self.table, self.weights, self.integers, self.scales, self.affine, self.neurons, self.numbers)
-        return sum(each.nbytes for each in arrays)
+        return sum(each.nbytes for each in (self.table, self.weights, self.places, self.constants))
 
     @property
     def sources(self) -> list[Source]:
-        return [Source(int(row[stack.UNITS]), int(row[stack.OUTPUTS] + row[stack.BACK])) for row in self.table]
+        return [Source(int(row[UNITS]), int(row[OUTPUTS] + row[BACK])) for row in self.table]
 
     def initial_state(self) -> CompiledState:
-        units = np.zeros((self.layers, STATE_ROWS, self.neurons.shape[2]), np.float32)
-        sums = np.zeros((self.layers, SUMS_ROWS, self.affine.shape[2]), np.float32)
-        return CompiledState(units, sums, np.zeros(self.layers + 1, np.int64))
+        return CompiledState.zero(self.layers, int(self.table[1, UNITS]), int(self.table[:, OUTPUTS].max()))
 
     def run(self, inputs: np.ndarray, state: CompiledState) -> np.ndarray:
         """inputs (T, D) float32, contiguous, to logits (T, N)."""
         logits = np.empty((len(inputs), self.classes), np.float32)
-        stack.run(
-            inputs, logits, (self.cell, self.flag, self.every, self.precision == "int8"), self.input_unit, self.table,
-            self.weights, self.integers, self.scales, self.affine, self.neurons, self.numbers, state.units, state.sums,
-            state.sent,
-        )
+        stack.run(inputs, logits, self.table, self.weights, self.places, self.constants, state.memory, state.sent)
         return logits
 
 
-Matrix = tuple[Tensor, Tensor | None]  # weights (M, units) and, where they lie in int8 on disk, their scales (M,)
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """One row for each unit of a source (units, row length), of what it feeds and what it feeds back to, and the scale
-    of each column."""
-
-    outputs: int
-    back: int
-    values: np.ndarray
-    scales: np.ndarray
-
-
-def _all_rows(model: AcousticModel, fed: list[Tensor], back: list[Tensor | None], precision: str) -> list[_Rows]:
+def _sources(
+    model: AcousticModel, fed: list[Tensor], back: list[Tensor | None], precision: str, every: bool
+) -> list[Stored]:
     """Of every source, from W of each layer with the head's at the end, and U (None: it has none) of each layer."""
     names = weight_names(model)
     onward = [(weight, model.scales.get(name)) for weight, (name, *_) in zip(fed, names, strict=True)]
@@ -156,39 +137,16 @@ def _all_rows(model: AcousticModel, fed: list[Tensor], back: list[Tensor | None]
         [] if weight is None else [(weight, model.scales.get(own[1]))]
         for weight, own in zip(back, names[:-1], strict=True)
     ]
-    return [_aligned_rows([first, *rest], precision) for first, rest in zip(onward, [[], *around], strict=True)]
+    return [stored([first, *rest], precision, every) for first, rest in zip(onward, [[], *around], strict=True)]
 
 
-def _aligned_rows(blocks: list[Matrix], precision: str) -> _Rows:
-    """From what a source feeds and, if there is a second block, what it feeds back to."""
-    sizes, kind = [len(weight) for weight, _ in blocks], np.dtype(precision)
-    multiple = ALIGNMENT_BYTES // kind.itemsize
-    length = -(-sum(sizes) // multiple) * multiple
-    scales, values, start = np.ones(length, np.float32), np.zeros((blocks[0][0].shape[1], length), kind), 0
-    for (weight, stored), size in zip(blocks, sizes, strict=True):
-        columns, start = slice(start, start + size), start + size
-        if precision == "int8":
-            own = row_scales(weight) if stored is None else stored
-            scales[columns], weight = own.numpy(), rounded(weight, own)
-        values[:, columns] = weight.detach().numpy().T
-    return _Rows(sizes[0], sum(sizes[1:]), values, scales)
-
-
-def _flat(arrays: list[np.ndarray]) -> np.ndarray:
-    """All behind one another, the first on a cache line."""
-    size = sum(each.nbytes for each in arrays)
-    room = np.empty(size + ALIGNMENT_BYTES, np.uint8)
-    start = -room.ctypes.data % ALIGNMENT_BYTES
-    flat = room[start : start + size].view(arrays[0].dtype)
-    np.concatenate([each.ravel() for each in arrays], out=flat)
-    return flat
-
-
-def _table(rows: list[_Rows]) -> np.ndarray:
-    table, first = np.zeros((len(rows), 5), np.int64), 0
-    for line, each in zip(table, rows, strict=True):
-        line[:] = len(each.values), each.outputs, each.back, each.values.shape[1], first
-        first += each.values.size
+def _table(sources: list[Stored], parts: list[LayerParts], every: bool) -> np.ndarray:
+    table, first, starts = np.zeros((len(sources), stack.COLUMNS), np.int64), 0, 0
+    for line, each, fed in zip(table, sources, [*parts, None], strict=True):
+        cell, flag = (0, False) if fed is None else (CELLS[fed.cell], fed.flag)
+        given = (each.units, each.outputs, each.back, each.back_at, each.length, first, each.kind, starts)
+        line[:] = (*given, cell, flag, every)
+        first, starts = first + each.values.size, starts + each.places.size
     return table
 
 
@@ -206,7 +164,7 @@ def _numbers(parts: LayerParts, smoothing: float) -> list[float]:
 
 
 def _neurons(parts: list[LayerParts], size: int) -> np.ndarray:
-    neurons = np.zeros((len(parts), NEURON_ROWS, size), np.float32)
+    neurons = np.zeros((len(parts), stack.NEURON_ROWS, size), np.float32)
     for layer, each in zip(neurons, parts, strict=True):
         for row, values in zip(layer, each.neurons, strict=False):
             row[:] = values.detach().numpy()

@@ -87,7 +87,7 @@ def test_each_step_differs_only_where_a_membrane_lies_within_rounding_of_a_level
     """Started from the batch engine's state at every frame of a network whose membranes come close to many levels."""
     model = trained(case, size=200, layers=1, bits=10, threshold=1, range="fixed", fixed_range=1.0)
     layer, network, state = model.encoder.layers[0], event_network(model), None
-    scale, close, compared = network.numbers[0, 1], 0, 0
+    scale, close, compared = model.encoder.layers[0].parts().numbers[1], 0, 0
     for frame in torch.randn(40, 1, 1, FEATURES):
         stream = network.initial_state()
         if state is not None:
@@ -158,7 +158,7 @@ def test_int8_takes_a_quarter_of_the_memory_and_a_state_is_small():
     stored = 4 * sum(each.numel() for layer in model.encoder.layers for each in layer.core_weights())
     assert stored < whole.nbytes < 1.1 * stored
     assert whole.initial_state().nbytes < 20_000
-    assert whole.weights.ctypes.data % 64 == small.integers.ctypes.data % 64 == 0
+    assert whole.weights.ctypes.data % 64 == small.weights.ctypes.data % 64 == 0
 
 
 def test_large_counts_of_a_kept_cell_do_not_overflow_int8():

@@ -62,9 +62,9 @@ def test_a_quantised_model_is_to_the_event_engine_what_int8_makes_of_the_whole(c
     small = quantized(model)
     assert (model.precision, small.precision) == ("float32", "int8")
     whole, again = event_network(model, "int8"), event_network(small, "int8")
-    for name in ("table", "integers", "scales", "affine", "neurons", "numbers"):
+    for name in ("table", "weights", "places", "constants"):
         assert np.array_equal(getattr(again, name), getattr(whole, name)), name
-    assert np.abs(again.integers).max() == 127
+    assert again.weights.dtype == np.int8 and np.abs(again.weights).max() == 127
     assert np.array_equal(logits(small, "int8", x), logits(model, "int8", x))
 
 
@@ -111,8 +111,8 @@ def test_engines_take_the_precision_of_the_folder(tmp_path):
     whole, small = Recognizer(tmp_path / "whole"), Recognizer(tmp_path / "small")
     assert (whole.network().precision, small.network().precision) == ("float32", "int8")
     assert small.network("float32").precision == "float32"
-    assert np.array_equal(small.network().integers, whole.network("int8").integers)
-    assert np.array_equal(small.network().scales, whole.network("int8").scales)
+    assert np.array_equal(small.network().weights, whole.network("int8").weights)
+    assert np.array_equal(small.network().constants, whole.network("int8").constants)
     assert not np.array_equal(small.network("float32").weights, whole.network().weights)
     small.use_engine("event")
     whole.use_engine("event", "int8")

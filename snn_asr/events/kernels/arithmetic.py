@@ -7,14 +7,23 @@ from numba import njit
 
 from snn_asr.network.kernels.cpu.elementwise import DIVIDING, exponential
 
+# What decays to below this becomes zero: among the smallest floats a processor is a hundred times as slow, and rounding
+# keeps a decaying number there for ever.
+TINY = np.float32(1e-30)
 _ONE, _TWO, _ZERO = np.float32(1), np.float32(2), np.float32(0)
+
+
+@njit(cache=True, nogil=True, **DIVIDING)
+def gate(x):
+    """σ of one number."""
+    return _ONE / (_ONE + exponential(-x))
 
 
 @njit(cache=True, nogil=True, **DIVIDING)
 def logistic(values):
     """σ(x), as the layers' kernels compute it: exactly 0, 1/2 and 1 far below 0, at 0 and far above."""
     for k in range(values.shape[0]):
-        values[k] = _ONE / (_ONE + exponential(-values[k]))
+        values[k] = gate(values[k])
 
 
 @njit(cache=True, nogil=True, **DIVIDING)
@@ -28,7 +37,8 @@ def tangent(values):
 def integrate(kept, given, coefficient):
     """kept = a · kept + (1 - a) · given, for each output."""
     for k in range(kept.shape[0]):
-        kept[k] = given[k] + coefficient * (kept[k] - given[k])
+        mean = given[k] + coefficient * (kept[k] - given[k])
+        kept[k] = mean if abs(mean) > TINY else _ZERO
 
 
 @njit(cache=True, nogil=True)
@@ -39,8 +49,15 @@ def normalize(given, scale, offset, drive):
 
 
 @njit(cache=True, nogil=True)
+def normalize_and_add(given, scale, offset, recurrent, drive):
+    """The same with the recurrent product: drive = scale · given + offset + recurrent."""
+    for k in range(drive.shape[0]):
+        drive[k] = given[k] * scale[k] + offset[k] + recurrent[k]
+
+
+@njit(cache=True, nogil=True)
 def add(drive, recurrent):
-    """``recurrent`` is as long as the drive, or empty."""
+    """drive += recurrent, which is as long."""
     for k in range(recurrent.shape[0]):
         drive[k] += recurrent[k]
 

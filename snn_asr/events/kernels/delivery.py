@@ -1,53 +1,87 @@
-"""Events and the rows of weights that they select: float32, or int8 with sums in whole numbers.
+"""Events and the weights that they select: float32, or int8 with sums in whole numbers.
+
+The weights of a source (events/storage.py) are rows, one a unit, or blocks: of each unit those runs of LANES
+neighbouring weights that are not all zero. A row is read from end to end; a block is added where it belongs. Each sum
+takes its events in the order of their units, so that both give the same bits: what is left out would add zeros.
 
 int8: value = level · unit and weight = integer · scale, one scale for each output (a row of W, of shape (M, D)), so
 that sums of level · integer are exact in any order, and ``unit · scale`` is applied once to each sum. Levels are the
 coder's own where it has at most 127 of them; dense values are rounded to 127 levels of their frame's largest magnitude.
+Several rows are added at a time in 16 bits, where 127 · 32 · 8 and 127 · 127 · 2 do not overflow.
 
-Several rows are added at a time, which keeps the sums in registers; in whole numbers they are added in 16 bits, where
-127 · 32 · 8 and 127 · 127 · 2 do not overflow. The last block is filled up by events of value 0 that point to a row
-just read: ``collect`` has room for them behind the last.
+float32 rows are added four at a time; the last four are filled up by events of value 0 that point to a row just read:
+``collect`` has room for them behind the last.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from numba import float32, njit
+from numba.extending import overload
 
-BLOCK = 8  # events that are added at a time; also the room that lists of events need behind the last
+from snn_asr.events.kernels.vectors import LEVEL_LANES, MASKED, blocks_adder, levels_adder, lowest_bit, nonzero
+
+ROOM = 4  # that lists of events need behind the last
 FEW_LEVELS, MOST_LEVELS = 32, 127
+WIDE, NARROW = 8, 2  # vectors of a tile of int8 rows
+LANES = (16, 8, 1)  # the sizes of blocks; 1: single weights
+UNITS, OUTPUTS, BACK, BACK_AT, ROW, FIRST, KIND, STARTS = range(8)  # columns of ``table``, as stack.py has it
+ROWS = 0  # the KIND of a source with rows; others have the size of their blocks
 
+_add_sixteen, _add_eight, _add_one = (blocks_adder(each) for each in LANES)
+_add_wide, _add_narrow = levels_adder(WIDE), levels_adder(NARROW)
 _short = np.int16
 
 
 @njit(cache=True, nogil=True)
 def collect(values, every, index, sent):
     """Write the non-zero values (or ``every``) and their places; return their number."""
-    count = 0
-    for k in range(values.shape[0]):
+    count, size = 0, values.shape[0]
+    whole = size - size % MASKED
+    for start in range(0, whole, MASKED):
+        bits = np.int64((1 << MASKED) - 1) if every else nonzero(values, start)
+        while bits:
+            k = start + lowest_bit(bits)
+            index[count] = k
+            sent[count] = values[k]
+            count += 1
+            bits &= bits - 1
+    for k in range(whole, size):
         index[count] = k
         sent[count] = values[k]
         count += every or values[k] != 0
-    for k in range(count, count + BLOCK):
+    for k in range(count, count + ROOM):
         index[k] = index[count - 1] if count > 0 else 0
         sent[k] = 0
     return count
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _levels_of(sent, count, unit, levels):
-    """Whole numbers for the values sent; returns their unit and the largest magnitude.
+@njit(cache=True, nogil=True)
+def clear(total):
+    for k in range(total.shape[0]):
+        total[k] = 0
 
-    A ``unit`` of 0, or one that is too small for 127 levels, is chosen here.
+
+def deliver(line, weights, places, index, sent, count, unit, scales, levels, whole, total):
+    """total (M,) = the sum of sent · weights of the source that ``line`` of the table describes; compiled.
+
+    int8 weights have the ``scales`` (M,) of their columns; there the values sent are multiples of ``unit`` (0: of
+    nothing), and room for their ``levels`` and for the sums in ``whole`` numbers is given.
     """
-    largest = np.float32(0)
-    for j in range(count):
-        largest = max(largest, abs(sent[j]))
-    if unit == 0 or largest > unit * (MOST_LEVELS + np.float32(0.5)):
-        unit = max(largest / np.float32(MOST_LEVELS), np.float32(1e-30))
-    for j in range(count + BLOCK):
-        levels[j] = _short(np.rint(sent[j] / unit))
-    return unit, largest / unit
+    raise TypeError("it is called by compiled functions alone")
+
+
+@overload(deliver)
+def _deliver(line, weights, places, index, sent, count, unit, scales, levels, whole, total):
+    return _deliver_floats if weights.dtype == float32 else _deliver_integers
+
+
+def _deliver_floats(line, weights, places, index, sent, count, unit, scales, levels, whole, total):
+    clear(total)
+    if line[KIND] == ROWS:
+        _add_rows(weights, line[FIRST], index, sent, count, total)
+    else:
+        _add_blocks(line, weights, places, index, sent, count, total)
 
 
 @njit(cache=True, nogil=True)
@@ -57,12 +91,9 @@ def _row(weights, first, length, number):
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
-def deliver(weights, first, index, sent, count, total):
-    """total (M,) = the sum of sent · row. Row i stands at ``first`` + i M of the weights."""
+def _add_rows(weights, first, index, sent, count, total):
     length = total.shape[0]
-    for k in range(length):
-        total[k] = 0
-    for j in range(0, count, 4):
+    for j in range(0, count, ROOM):
         one, two = _row(weights, first, length, index[j]), _row(weights, first, length, index[j + 1])
         three, four = _row(weights, first, length, index[j + 2]), _row(weights, first, length, index[j + 3])
         a, b, c, d = sent[j], sent[j + 1], sent[j + 2], sent[j + 3]
@@ -71,39 +102,64 @@ def deliver(weights, first, index, sent, count, total):
 
 
 @njit(cache=True, nogil=True)
-def deliver_integers(weights, first, index, sent, count, unit, scales, levels, total):
-    """The same from int8 rows, whose columns have the ``scales`` (M,); room for ``levels`` is given."""
-    length = total.shape[0]
-    whole, part = np.zeros(length, np.int32), np.empty(length, np.int16)
-    unit, largest = _levels_of(sent, count, unit, levels)
-    few = largest <= FEW_LEVELS
-    for j in range(0, count, BLOCK if few else 2):
-        if few:
-            _add_eight(weights, first, index[j : j + BLOCK], levels[j : j + BLOCK], part)
+def _add_blocks(line, weights, places, index, sent, count, total):
+    """``places`` has, from STARTS on, the first block of each unit and the end of the last one's, then the place in a
+    row of every block."""
+    lanes, first, starts = line[KIND], line[FIRST], line[STARTS]
+    own = places[starts + line[UNITS] + 1 :]
+    for j in range(count):
+        begin, end, value = places[starts + index[j]], places[starts + index[j] + 1], total.dtype.type(sent[j])
+        if lanes == 16:
+            _add_sixteen(total, value, own, begin, end, weights, first)
+        elif lanes == 8:
+            _add_eight(total, value, own, begin, end, weights, first)
         else:
-            one, two = _row(weights, first, length, index[j]), _row(weights, first, length, index[j + 1])
-            a, b = levels[j], levels[j + 1]
-            for k in range(length):
-                part[k] = _short(a * one[k] + b * two[k])
-        for k in range(length):
-            whole[k] += part[k]
-    for k in range(length):
+            _add_one(total, value, own, begin, end, weights, first)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"nnan", "nsz"})
+def _largest(sent, count):
+    largest = np.float32(0)
+    for j in range(count):
+        largest = max(largest, abs(sent[j]))
+    return largest
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _levels_of(sent, count, unit, levels):
+    """Whole numbers for the values sent; returns their unit and the largest magnitude.
+
+    A ``unit`` of 0, or one that is too small for 127 levels, is chosen here.
+    """
+    largest = _largest(sent, count)
+    if unit == 0 or largest > unit * (MOST_LEVELS + np.float32(0.5)):
+        unit = max(largest / np.float32(MOST_LEVELS), np.float32(1e-30))
+    for j in range(count):
+        levels[j] = _short(np.rint(sent[j] / unit))
+    return unit, largest / unit
+
+
+def _deliver_integers(line, weights, places, index, sent, count, unit, scales, levels, whole, total):
+    clear(whole)
+    unit, largest = _levels_of(sent, count, unit, levels)
+    if line[KIND] == ROWS:
+        _add_integer_rows(line, weights, index, levels, count, 8 if largest <= FEW_LEVELS else 2, whole)
+    else:
+        _add_blocks(line, weights, places, index, levels, count, whole)
+    for k in range(total.shape[0]):
         total[k] = np.float32(whole[k]) * (unit * scales[k])
 
 
 @njit(cache=True, nogil=True)
-def _add_eight(weights, first, index, levels, part):
-    """part (M,) = the sum of eight rows, in 16 bits."""
-    length = part.shape[0]
-    one, two = _row(weights, first, length, index[0]), _row(weights, first, length, index[1])
-    three, four = _row(weights, first, length, index[2]), _row(weights, first, length, index[3])
-    five, six = _row(weights, first, length, index[4]), _row(weights, first, length, index[5])
-    seven, eight = _row(weights, first, length, index[6]), _row(weights, first, length, index[7])
-    a, b, c, d, e, f, g, h = (
-        levels[0], levels[1], levels[2], levels[3], levels[4], levels[5], levels[6], levels[7]
-    )
-    for k in range(length):
-        part[k] = _short(
-            a * one[k] + b * two[k] + c * three[k] + d * four[k]
-            + e * five[k] + f * six[k] + g * seven[k] + h * eight[k]
-        )
+def _add_integer_rows(line, weights, index, levels, count, together, whole):
+    """Rows are as long as several narrow tiles."""
+    first, length, column = line[FIRST], line[ROW], 0
+    while column < length:
+        wide = column + WIDE * LEVEL_LANES <= length
+        for begin in range(0, count, together):
+            end = min(begin + together, count)
+            if wide:
+                _add_wide(whole, column, index, levels, begin, end, weights, first, length)
+            else:
+                _add_narrow(whole, column, index, levels, begin, end, weights, first, length)
+        column += (WIDE if wide else NARROW) * LEVEL_LANES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from snn_asr.events.kernels.arithmetic import logistic, send
+from snn_asr.events.kernels.arithmetic import TINY, gate, send
 
 _ZERO, _ONE = np.float32(0), np.float32(1)
 
@@ -17,7 +17,8 @@ def step(drive, state, numbers, clamped):
     size = output.shape[0]
     forget, candidate = drive[:size], drive[size:]
     highest = _ONE if clamped else np.float32(np.inf)
-    logistic(forget)
     for k in range(size):
-        current[k] = forget[k] * current[k] + (_ONE - forget[k]) * min(max(candidate[k], _ZERO), highest)
+        kept = gate(forget[k])
+        blended = kept * current[k] + (_ONE - kept) * min(max(candidate[k], _ZERO), highest)
+        current[k] = blended if blended > TINY else _ZERO
     send(current, membrane, output, numbers)

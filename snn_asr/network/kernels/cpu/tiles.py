@@ -65,7 +65,7 @@ def _generate(context, builder, signature, arguments):
     with cgutils.for_range_slice(builder, arguments[4], arguments[5], ir.Constant(_INTEGER, 1), inc=True) as (event, _):
         chosen = builder.sext(builder.load(builder.gep(index, [event])), _INTEGER)
         row = builder.gep(origin, [builder.mul(chosen, width)])
-        factor = _splat(builder, builder.load(builder.gep(value, [event])), vector)
+        factor = splat(builder, builder.load(builder.gep(value, [event])), vector)
         for number, each in enumerate(sums):
             weights = builder.load(address(row, number), align=bytes_each)
             builder.store(builder.call(multiply_add, [factor, weights, builder.load(each)]), each)
@@ -74,7 +74,7 @@ def _generate(context, builder, signature, arguments):
     return context.get_dummy_value()
 
 
-def _splat(builder, scalar, vector: ir.VectorType):
+def splat(builder, scalar, vector: ir.VectorType):
     """A vector of one number."""
     integer = ir.IntType(32)
     undefined = ir.Constant(vector, ir.Undefined)

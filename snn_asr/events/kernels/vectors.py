@@ -1,0 +1,132 @@
+"""The innermost loops of the event engine in LLVM's own terms, where numba's vectoriser finds no vectors by itself.
+
+What is written here is the same on every processor: LLVM cuts vectors that are too wide for it in pieces. Arrays are
+contiguous and numbered as if they were flat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from snn_asr.network.kernels.cpu.tiles import VECTOR_BYTES, splat
+
+MASKED = 16  # values that ``nonzero`` looks at
+LEVEL_LANES = VECTOR_BYTES // np.dtype(np.int16).itemsize  # levels of one vector, and the int8 weights for them
+_INTEGER, _SHORT, _WORD = ir.IntType(64), ir.IntType(16), ir.IntType(32)
+_ONE = ir.Constant(_INTEGER, 1)
+
+
+@intrinsic
+def nonzero(typingctx, values, start):
+    """A whole number whose bit k tells whether values[start + k] (float32) is not zero, k below MASKED."""
+    def generate(context, builder, signature, arguments):
+        vector = ir.VectorType(ir.FloatType(), MASKED)
+        found = builder.load(_address(context, builder, signature, arguments, 0, 1, vector), align=4)
+        bits = builder.fcmp_unordered("!=", found, ir.Constant(vector, [0.0] * MASKED))
+        return builder.zext(builder.bitcast(bits, ir.IntType(MASKED)), _INTEGER)
+
+    return types.int64(values, types.intp), generate
+
+
+@intrinsic
+def lowest_bit(typingctx, bits):
+    """The place of the lowest bit that is set in a whole number, which is not zero."""
+    def generate(context, builder, signature, arguments):
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), generate
+
+
+def levels_adder(vectors: int) -> Callable[..., Any]:
+    """``add(total, column, index, levels, begin, end, weights, first, length)`` for a tile of ``vectors`` times
+    LEVEL_LANES columns: total[column + k] (int32) += sum over the events e from ``begin`` to ``end`` of levels[e]
+    (int16) · weights[first + index[e] length + column + k] (int8).
+
+    The sums stay in registers, and those of the events given are added in 16 bits before they are widened.
+    """
+    def generate(context, builder, signature, arguments):
+        short, wide = (ir.VectorType(each, LEVEL_LANES) for each in (_SHORT, _WORD))
+        total, index, levels, weights = (_data(context, builder, signature, arguments, each) for each in (0, 2, 3, 6))
+        sums = [cgutils.alloca_once(builder, short) for _ in range(vectors)]
+        for each in sums:
+            builder.store(ir.Constant(short, [0] * LEVEL_LANES), each)
+        origin = builder.gep(weights, [builder.add(arguments[7], arguments[1])])
+        with cgutils.for_range_slice(builder, arguments[4], arguments[5], _ONE, inc=True) as (event, _):
+            chosen = builder.sext(builder.load(builder.gep(index, [event])), _INTEGER)
+            row = builder.gep(origin, [builder.mul(chosen, arguments[8])])
+            factor = splat(builder, builder.load(builder.gep(levels, [event])), short)
+            for number, each in enumerate(sums):
+                given = _extended(builder, row, number * LEVEL_LANES, short)
+                builder.store(builder.add(builder.load(each), builder.mul(given, factor)), each)
+        target = builder.gep(total, [arguments[1]])
+        for number, each in enumerate(sums):
+            place = builder.gep(target, [ir.Constant(_INTEGER, number * LEVEL_LANES)])
+            place = builder.bitcast(place, wide.as_pointer())
+            added = builder.add(builder.load(place, align=4), builder.sext(builder.load(each), wide))
+            builder.store(added, place, align=4)
+        return context.get_dummy_value()
+
+    @intrinsic
+    def add(typingctx, total, column, index, levels, begin, end, weights, first, length):
+        given = (total, types.intp, index, levels, types.intp, types.intp, weights, types.intp, types.intp)
+        return types.void(*given), generate
+
+    return add
+
+
+def blocks_adder(lanes: int) -> Callable[..., Any]:
+    """``add(total, value, places, begin, end, weights, first)``: total[places[b] + k] += value · weights[first + b
+    lanes + k] for the blocks b from ``begin`` to ``end`` and k below ``lanes``.
+
+    Sums are of the kind of ``value``: float32 with float32 weights, int32 with int8 weights.
+    """
+    def generate(context, builder, signature, arguments):
+        total, places, weights = (_data(context, builder, signature, arguments, each) for each in (0, 2, 5))
+        kind = ir.VectorType(context.get_data_type(signature.args[1]), lanes)
+        factor, whole = splat(builder, arguments[1], kind), isinstance(signature.args[1], types.Integer)
+        origin, width = builder.gep(weights, [arguments[6]]), ir.Constant(_INTEGER, lanes)
+        with cgutils.for_range_slice(builder, arguments[3], arguments[4], _ONE, inc=True) as (block, _):
+            row = builder.gep(origin, [builder.mul(block, width)])
+            place = builder.zext(builder.load(builder.gep(places, [block])), _INTEGER)
+            target = builder.bitcast(builder.gep(total, [place]), kind.as_pointer())
+            before = builder.load(target, align=4)
+            if whole:
+                after = builder.add(before, builder.mul(_extended(builder, row, 0, kind), factor))
+            else:
+                given = builder.load(builder.bitcast(row, kind.as_pointer()), align=4)
+                name = f"llvm.fmuladd.v{lanes}f32"
+                shape = ir.FunctionType(kind, [kind] * 3)
+                multiply_add = cgutils.get_or_insert_function(builder.module, shape, name)
+                after = builder.call(multiply_add, [factor, given, before])
+            builder.store(after, target, align=4)
+        return context.get_dummy_value()
+
+    @intrinsic
+    def add(typingctx, total, value, places, begin, end, weights, first):
+        given = (total, value, places, types.intp, types.intp, weights, types.intp)
+        return types.void(*given), generate
+
+    return add
+
+
+def _data(context, builder, signature, arguments, place):
+    return context.make_array(signature.args[place])(context, builder, arguments[place]).data
+
+
+def _address(context, builder, signature, arguments, array, start, vector):
+    pointer = builder.gep(_data(context, builder, signature, arguments, array), [arguments[start]])
+    return builder.bitcast(pointer, vector.as_pointer())
+
+
+def _extended(builder, row, offset: int, kind: ir.VectorType):
+    """So many int8 from ``offset`` on, widened to the vector's kind."""
+    small = ir.VectorType(ir.IntType(8), kind.count)
+    place = builder.gep(row, [ir.Constant(_INTEGER, offset)])
+    return builder.sext(builder.load(builder.bitcast(place, small.as_pointer()), align=1), kind)

@@ -1,0 +1,103 @@
+"""How the weights of a source lie in memory: whole rows, or only the runs of them that pruning has left.
+
+A source (the features, or a layer) has one row of weights a unit, for all that the unit feeds and, behind that, what it
+feeds back to; each of the two begins at a multiple of the longest block. Rows are read from end to end, about one
+vector a step. A row in which most weights are zero is quicker as the blocks of 16 or 8 neighbouring weights that are
+not all zero, each with its place; or even as single weights, where whole rows do not fit the second cache. Whichever is
+expected to be the quickest is taken for each source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from snn_asr.events.kernels.delivery import LANES, ROWS
+from snn_asr.network.model_folder import rounded, row_scales
+
+ALIGNMENT_BYTES = 64  # a row begins on a cache line
+# Expected time of an event in steps, a vector of a row each (about 1.2 ns with AVX-512 at 2.1 GHz): a row of a matrix
+# that does not fit the second cache takes so many times as long, and a block, by its size, as long as so many steps.
+STEP_WEIGHTS = {"float32": 16, "int8": 32}
+CACHED_BYTES, FAR_STEP = 3 << 19, 2.0
+BLOCK_STEPS = {16: 1.7, 8: 1.3, 1: 0.75}
+
+Matrix = tuple[Tensor, Tensor | None]  # weights (M, units) and, where they lie in int8 on disk, their scales (M,)
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """The weights of one source. ``kind`` is ROWS or the size of its blocks.
+
+    ``outputs`` are those that the source feeds, ``back`` those of its own layer that it feeds back to, from column
+    ``back_at`` of a row of ``length`` columns with the ``scales`` (length,). ``values`` are all weights, flat, and
+    ``places`` (int32), for blocks, the first block of every unit and the end of the last one's, then every block's
+    column.
+    """
+
+    units: int
+    outputs: int
+    back: int
+    back_at: int
+    length: int
+    kind: int
+    values: np.ndarray
+    places: np.ndarray
+    scales: np.ndarray
+
+
+def stored(blocks: Sequence[Matrix], precision: str, whole: bool = False) -> Stored:
+    """From what a source feeds and, if there is a second matrix, what it feeds back to; in ``whole`` rows, or as is
+    expected to be the quickest."""
+    kind, (first, *_) = np.dtype(precision), blocks
+    starts = np.cumsum([0, *(_up(len(weight), LANES[0]) for weight, _ in blocks)])
+    length = _up(int(starts[-1]), ALIGNMENT_BYTES // kind.itemsize)
+    rows, scales = np.zeros((first[0].shape[1], length), kind), np.ones(length, np.float32)
+    for (weight, given), start in zip(blocks, starts, strict=False):
+        columns = slice(start, start + len(weight))
+        if precision == "int8":
+            own = row_scales(weight) if given is None else given
+            scales[columns], weight = own.numpy(), rounded(weight, own)
+        rows[:, columns] = weight.detach().numpy().T
+    lanes = ROWS if whole else quickest(rows)
+    values, places = (rows.ravel(), np.empty(0, np.int32)) if lanes == ROWS else _blocks(rows, lanes)
+    back = sum(len(weight) for weight, _ in blocks[1:])
+    return Stored(len(rows), len(first[0]), back, int(starts[1]), length, lanes, values, places, scales)
+
+
+def quickest(rows: np.ndarray) -> int:
+    """ROWS, or the size of the blocks in which an event of a source with these ``rows`` is expected to take least."""
+    units, length = rows.shape
+    step = FAR_STEP if rows.nbytes > CACHED_BYTES else 1.0
+    expected = {ROWS: step * length / STEP_WEIGHTS[rows.dtype.name]}
+    for lanes in LANES:
+        expected[lanes] = BLOCK_STEPS[lanes] * np.count_nonzero(_kept(rows, lanes)) / units
+    return min(expected, key=lambda each: expected[each])
+
+
+def _kept(rows: np.ndarray, lanes: int) -> np.ndarray:
+    """(units, length / lanes): which blocks of a row have a weight that is not zero."""
+    return np.asarray(rows.reshape(len(rows), -1, lanes).any(axis=2))
+
+
+def _blocks(rows: np.ndarray, lanes: int) -> tuple[np.ndarray, np.ndarray]:
+    kept = _kept(rows, lanes)
+    starts = np.cumsum([0, *kept.sum(axis=1)])
+    values = rows.reshape(len(rows), -1, lanes)[kept].ravel()
+    values = np.pad(values, (0, -values.nbytes % ALIGNMENT_BYTES // values.itemsize))  # the next source's begin aligned
+    return values, np.concatenate([starts, np.nonzero(kept)[1] * lanes]).astype(np.int32)
+
+
+def flat(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """All behind one another, the first on a cache line."""
+    size = sum(each.nbytes for each in arrays)
+    room = np.empty(size + ALIGNMENT_BYTES, np.uint8)
+    start = -room.ctypes.data % ALIGNMENT_BYTES
+    return np.concatenate(arrays, out=room[start : start + size].view(arrays[0].dtype))
+
+
+def _up(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple

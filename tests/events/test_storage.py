@@ -1,0 +1,72 @@
+"""Weights that pruning has left: in whichever form they lie, the engine gives the same bits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from event_cases import FEATURES, SPIKING, trained
+
+from snn_asr.events import storage
+from snn_asr.events.engine import event_network
+from snn_asr.events.kernels.delivery import KIND, LANES, ROWS
+from snn_asr.network.model import AcousticModel
+from snn_asr.training.pruning import keep_largest, matrices
+
+
+@torch.no_grad()
+def pruned(case: str, share: float = 0.8, block: int = 8, **options) -> AcousticModel:
+    model = trained(case, **options)
+    for weight in matrices(model.encoder).values():
+        weight.mul_(keep_largest(weight, share, block))
+    return model
+
+
+def run(model: AcousticModel, precision: str, kind: int, monkeypatch) -> tuple[np.ndarray, np.ndarray]:
+    """Logits and the last state of 40 frames with all weights in that form."""
+    monkeypatch.setattr(storage, "quickest", lambda rows: kind)
+    network = event_network(model, precision)
+    assert (network.table[:, KIND] == kind).all()
+    state = network.initial_state()
+    x = torch.randn(40, FEATURES, generator=torch.Generator().manual_seed(1))
+    x[5:9] = 0
+    return network.run(x.numpy(), state), state.memory
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("case", [*SPIKING, "gru", "lstm", "ligru"])
+def test_rows_and_blocks_give_the_same_bits(case, precision, monkeypatch):
+    """Also where the outputs are no multiple of the blocks, and a unit has no weight left."""
+    model = pruned(case, size=21, smoothing=0.3)
+    with torch.no_grad():
+        model.encoder.layers[1].core_weights()[0][:, 3] = 0
+    expected = run(model, precision, ROWS, monkeypatch)
+    for lanes in LANES:
+        for got, wanted in zip(run(model, precision, lanes, monkeypatch), expected, strict=True):
+            assert np.array_equal(got, wanted), lanes
+    assert np.isfinite(expected[0]).all() and expected[1].any()
+
+
+def kinds(model: AcousticModel, precision: str = "float32", every: bool = False) -> list[int]:
+    return event_network(model, precision, every).table[:, KIND].tolist()
+
+
+def test_what_is_expected_to_be_quickest_is_taken():
+    """Rows for dense weights and for scattered ones of a small network; blocks where training has pruned in blocks."""
+    for precision in ("float32", "int8"):
+        assert kinds(trained("improved_v2", size=128), precision) == [ROWS] * 3
+        assert kinds(pruned("improved_v2", 0.8, 1, size=128), precision) == [ROWS] * 3
+        assert kinds(pruned("improved_v2", 0.9, 16, size=128), precision) == [16] * 3
+        assert kinds(pruned("improved_v2", 0.9, 16, size=128), precision, every=True) == [ROWS] * 3
+    assert kinds(pruned("improved_v2", 0.9, 8, size=128)) == [8] * 3
+    far = np.zeros((600, 2048), np.float32)
+    far[:, ::10] = 1
+    assert storage.quickest(far) == 1 and storage.quickest(far[:100]) == ROWS
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_pruned_weights_take_no_memory(precision):
+    whole = event_network(trained("improved_v2", size=128), precision)
+    small = event_network(pruned("improved_v2", 0.9, 16, size=128), precision)
+    assert small.nbytes < (0.25 if precision == "float32" else 0.5) * whole.nbytes
+    assert small.weights.ctypes.data % storage.ALIGNMENT_BYTES == 0
