@@ -16,6 +16,9 @@ SPIKING = {
     "improved_v2": {"candidate": "clamp"},
     "improved_v2 relu": {"candidate": "relu", "recurrent_smoothing": 0.5},
     "improved_v2 binary": {"bits": 2, "threshold": 0},
+    "improved_v2 powers": {"levels": "powers_of_two"},
+    "improved_v1 shifts": {"levels": "powers_of_two", "gate_levels": "powers_of_two", "bits": 8, "threshold": 7},
+    "lif powers": {"levels": "powers_of_two"},
     "spiking_lstm": {},
     "spiking_lstm kept": {"cell": "kept", "normalize": False},
     "adaptive_lif": {},
@@ -47,8 +50,9 @@ def dyadic(case: str, seed: int, **options) -> AcousticModel:
     if not case.startswith(("spiking_lstm", "adaptive", "adlif", "rlif", "radlif")):
         bits = SPIKING[case].get("bits", 6)
         unit = 1.0 if bits == 2 else 0.125
-        # The coder's scale is 2^(bits - 1) (1 - 1e-4) / range: with this range a power of two.
-        options |= {"range": "fixed", "fixed_range": 2 ** (bits - 1) * (1 - 1e-4) * unit}
+        # The coder's scale is 2^(bits - 1) (1 - 1e-4) / range, or without that factor: with this range a power of two.
+        share = 1.0 if "levels" in SPIKING[case] else 1 - 1e-4
+        options |= {"range": "fixed", "fixed_range": 2 ** (bits - 1) * share * unit}
     model = build(case, **options)
     gain = 0.5 if case.startswith(("improved", "lif", "spiking_lstm")) else 8.0  # a leak takes much of the drive
     for layer in model.encoder.layers:

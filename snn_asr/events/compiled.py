@@ -14,9 +14,8 @@ from torch import Tensor
 
 from snn_asr.events.kernels import stack
 from snn_asr.events.kernels.delivery import BACK, OUTPUTS, UNITS
-from snn_asr.events.parts import Source, causal_layers, head_parts, input_unit, weight_names
+from snn_asr.events.parts import Source, causal_layers, head_parts, input_change, input_shifts, input_unit, weight_names
 from snn_asr.events.storage import Stored, flat, stored
-from snn_asr.network.encoders import Encoder
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.model import AcousticModel
 
@@ -24,20 +23,8 @@ from snn_asr.network.model import AcousticModel
 CELLS = {
     "gated": stack.GATED, "conventional": stack.CONVENTIONAL,
     "leaky_integrate_and_fire": stack.LEAKY_INTEGRATE_AND_FIRE, "spiking_lstm": stack.SPIKING_LSTM,
-    "gru": stack.GRU, "lstm": stack.LSTM,
+    "gru": stack.GRU, "lstm": stack.LSTM, "delta_gru": stack.DELTA_GRU,
 }
-
-
-def not_compiled(encoder: Encoder) -> list[str]:
-    """What the layers and the input coding of an encoder are that has no compiled form. Raises UsageError for a
-    bidirectional one."""
-    parts = [each.parts() for each in causal_layers(encoder)]
-    missing = sorted({each.cell for each in parts} - CELLS.keys())
-    if any(each.powers or each.shifting for each in parts):
-        missing.append("levels that are powers of two")
-    if encoder.input_coder is not None and encoder.input_coder.sends_changes:
-        missing.append("features that send changes")
-    return missing
 
 
 @dataclass
@@ -51,11 +38,13 @@ class CompiledState:
     sent: np.ndarray
 
     @classmethod
-    def zero(cls, layers: int, size: int, width: int) -> CompiledState:
+    def zero(cls, layers: int, size: int, width: int, changes: int) -> CompiledState:
+        """``changes`` are the numbers that sources take which send changes."""
         middle = layers * stack.STATE_ROWS * size
-        memory = np.zeros(middle + layers * stack.SUMS_ROWS * width, np.float32)
+        end = middle + layers * stack.SUMS_ROWS * width
+        memory = np.zeros(end + changes, np.float32)
         units = memory[:middle].reshape(layers, stack.STATE_ROWS, size)
-        sums = memory[middle:].reshape(layers, stack.SUMS_ROWS, width)
+        sums = memory[middle:end].reshape(layers, stack.SUMS_ROWS, width)
         return cls(units, sums, memory, np.zeros(layers + 1, np.int64))
 
     @property
@@ -74,6 +63,7 @@ class CompiledNetwork:
     precision: str
     every: bool
     classes: int
+    changes: int
     table: np.ndarray
     weights: np.ndarray
     places: np.ndarray
@@ -93,13 +83,15 @@ class CompiledNetwork:
         sources = _sources(model, [weight for weight, _, _ in fed], [each.back for each in parts], precision, every)
         coefficients = [float(each.coefficient) for each in model.encoder.integrators]
         numbers = [_numbers(each, coefficient) for each, coefficient in zip(parts, coefficients, strict=True)]
-        features = [[0.0] * stack.UNIT + [input_unit(model.encoder)]]
+        features = [[0.0] * stack.UNIT + [input_unit(model.encoder), _told(input_change(model.encoder))]]
+        changing = [row[stack.CHANGE] >= 0 for row in (*features, *numbers)]
+        changes = sum(each.units + each.length for each, told in zip(sources, changing, strict=True) if told)
         every = every or CELLS[parts[0].cell] in (stack.GRU, stack.LSTM)
         scales = [each.scales for each in sources] if precision == "int8" else []
         neurons, every_number = _neurons(parts, model.settings.hidden_size), np.array([*features, *numbers])
         constants = [each.ravel() for each in (_affine(fed), neurons, every_number, *scales)]
         return cls(
-            precision, every, model.head.out_features, _table(sources, parts, every),
+            precision, every, model.head.out_features, changes, _table(model, sources, parts, every),
             flat([each.values for each in sources]), np.concatenate([each.places for each in sources]),
             np.concatenate(constants).astype(np.float32),
         )
@@ -118,7 +110,8 @@ class CompiledNetwork:
         return [Source(int(row[UNITS]), int(row[OUTPUTS] + row[BACK])) for row in self.table]
 
     def initial_state(self) -> CompiledState:
-        return CompiledState.zero(self.layers, int(self.table[1, UNITS]), int(self.table[:, OUTPUTS].max()))
+        size, width = int(self.table[1, UNITS]), int(self.table[:, OUTPUTS].max())
+        return CompiledState.zero(self.layers, size, width, self.changes)
 
     def run(self, inputs: np.ndarray, state: CompiledState) -> np.ndarray:
         """inputs (T, D) float32, contiguous, to logits (T, N)."""
@@ -140,12 +133,15 @@ def _sources(
     return [stored([first, *rest], precision, every) for first, rest in zip(onward, [[], *around], strict=True)]
 
 
-def _table(sources: list[Stored], parts: list[LayerParts], every: bool) -> np.ndarray:
+def _table(model: AcousticModel, sources: list[Stored], parts: list[LayerParts], every: bool) -> np.ndarray:
     table, first, starts = np.zeros((len(sources), stack.COLUMNS), np.int64), 0, 0
-    for line, each, fed in zip(table, sources, [*parts, None], strict=True):
-        cell, flag = (0, False) if fed is None else (CELLS[fed.cell], fed.flag)
-        given = (each.units, each.outputs, each.back, each.back_at, each.length, first, each.kind, starts)
-        line[:] = (*given, cell, flag, every)
+    shifted = [input_shifts(model.encoder), *(each.powers for each in parts)]
+    for line, each, fed, shifts in zip(table, sources, [*parts, None], shifted, strict=True):
+        of_layer = (0, False, every, False, False)
+        if fed is not None:
+            of_layer = (CELLS[fed.cell], fed.flag, every, fed.powers, fed.shifting)
+        given = (each.units, each.outputs, each.back, each.back_at, each.length, first, each.kind, starts, shifts)
+        line[:] = (*given, *of_layer)
         first, starts = first + each.values.size, starts + each.places.size
     return table
 
@@ -160,7 +156,12 @@ def _affine(fed: list[tuple[Tensor, Tensor, Tensor]]) -> np.ndarray:
 def _numbers(parts: LayerParts, smoothing: float) -> list[float]:
     """A row of the stack's ``numbers``; ``smoothing`` is the coefficient of the integrator behind the layer."""
     rest = [0.0] * (stack.FEEDBACK - len(parts.numbers))
-    return [*parts.numbers, *rest, parts.smoothing, smoothing, parts.unit]
+    return [*parts.numbers, *rest, parts.smoothing, smoothing, parts.unit, _told(parts.change)]
+
+
+def _told(threshold: float | None) -> float:
+    """A source's CHANGE."""
+    return -1.0 if threshold is None else threshold / 2
 
 
 def _neurons(parts: list[LayerParts], size: int) -> np.ndarray:

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from snn_asr.errors import unknown_name
-from snn_asr.events.compiled import CompiledNetwork, not_compiled
-from snn_asr.events.parts import Source
+from snn_asr.events.compiled import CELLS, CompiledNetwork
+from snn_asr.events.parts import Source, causal_layers
 from snn_asr.events.walked import WalkedNetwork
 from snn_asr.network.model import AcousticModel
 
@@ -63,10 +63,11 @@ def event_network(model: AcousticModel, precision: str = "float32", every: bool 
     """
     if precision not in PRECISIONS:
         raise unknown_name("precision", precision, PRECISIONS)
-    missing = not_compiled(model.encoder)
-    if not missing:
+    cells = {each.parts().cell for each in causal_layers(model.encoder)}
+    if cells <= CELLS.keys():
         return CompiledNetwork.of(model, precision, every)
     logging.getLogger(__name__).warning(
-        "the event engine has no compiled form of %s: it walks the cell's own step, which is slow", ", ".join(missing)
+        "the event engine has no compiled form of %s: it walks the cell's own step, which is slow",
+        ", ".join(sorted(cells - CELLS.keys())),
     )
     return WalkedNetwork.of(model, precision, every)

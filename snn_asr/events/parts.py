@@ -11,7 +11,7 @@ from snn_asr.errors import UsageError
 from snn_asr.network.batch_norm import folded
 from snn_asr.network.coder import Coder
 from snn_asr.network.encoders import Bidirectional, Encoder
-from snn_asr.network.input_coding import FeatureCoder
+from snn_asr.network.input_coding import FeatureCoder, HeldFeatures
 from snn_asr.network.layers.base import Layer
 from snn_asr.network.model import AcousticModel
 
@@ -52,10 +52,22 @@ def head_parts(model: AcousticModel) -> tuple[Tensor, Tensor, Tensor]:
     return weight, scale, bias * scale + offset
 
 
+def input_change(encoder: Encoder) -> float | None:
+    """The threshold of features that send changes, None where they send themselves."""
+    coder = encoder.input_coder
+    return coder.threshold if isinstance(coder, HeldFeatures) else None
+
+
+def input_shifts(encoder: Encoder) -> bool:
+    """Features are sent as powers of two of their unit."""
+    coder = encoder.input_coder
+    return isinstance(coder, FeatureCoder) and coder.tracker.settings.powers
+
+
 def input_unit(encoder: Encoder) -> float:
     """Features that are events are multiples of this; 0: they are not."""
     coder = encoder.input_coder
-    if coder is None:
+    if coder is None or isinstance(coder, HeldFeatures):
         return 0.0
     if isinstance(coder, FeatureCoder):
         return Coder.at(coder.tracker.settings, coder.tracker.value()).unit

@@ -6,7 +6,7 @@
 
 With ``levels="powers_of_two"`` q is rounded down to a power of two before it is compared with the threshold, and
 s = n / A, so that the levels are A, A/2, A/4 and so on: a product with one is a shift. What is rounded away stays in
-the membrane. (Levels on a logarithmic scale are those of ShiftLIF (2026), for networks without recurrence.)
+the membrane. ShiftLIF (Tang et al. 2026, arXiv 2605.01866) has such levels for leaky neurons in feed-forward networks.
 
 ``A`` is the range of one layer. It is either fixed or follows the extremes of the membrane:
 A = max(|average of min V|, |average of max V|), exponential averages with Adam's bias correction.

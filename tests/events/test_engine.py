@@ -59,7 +59,7 @@ def test_the_property_above_is_about_spikes(case):
 
 
 @pytest.mark.parametrize("head", ["none", "input", "output"])
-@pytest.mark.parametrize("case", ["gru", "lstm", "ligru"])
+@pytest.mark.parametrize("case", ["gru", "lstm", "ligru", "delta_gru"])
 def test_dense_layers_equal_torch(case, head):
     model = trained(case, head=head, smoothing=0.3)
     x = torch.randn(30, FEATURES)
@@ -106,7 +106,7 @@ def test_each_step_differs_only_where_a_membrane_lies_within_rounding_of_a_level
     assert close < 0.01 * compared
 
 
-@pytest.mark.parametrize("case", [*SPIKING, "gru", "lstm", "ligru"])
+@pytest.mark.parametrize("case", [*SPIKING, "gru", "lstm", "ligru", "delta_gru"])
 def test_a_dense_copy_multiplies_zeros_and_gives_the_same(case):
     model = dyadic(case, 1) if case in SPIKING else trained(case)
     x = torch.randint(-8, 9, (8, FEATURES)) / 4.0

@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 
 from snn_asr.network.kernels.cpu.elementwise import DIVIDING, exponential
+from snn_asr.network.kernels.cpu.tiles import power_below
 
 # What decays to below this becomes zero: among the smallest floats a processor is a hundred times as slow, and rounding
 # keeps a decaying number there for ever.
@@ -63,7 +64,7 @@ def add(drive, recurrent):
 
 
 @njit(cache=True, nogil=True)
-def send(current, membrane, output, numbers):
+def send(current, membrane, output, numbers, powers):
     """coder.send. ``numbers`` are the range, scale, unit and threshold of the coder; a scale of 0: there is none."""
     limit, scale, unit, threshold = numbers[0], numbers[1], numbers[2], numbers[3]
     if scale == 0:
@@ -76,4 +77,5 @@ def send(current, membrane, output, numbers):
         membrane[k] = (membrane[k] - output[k]) + current[k]
     for k in range(output.shape[0]):
         level = np.trunc(min(max(membrane[k], -limit), limit) * scale)
+        level = power_below(level) if powers else level
         output[k] = level * unit if abs(level) > threshold else _ZERO

@@ -7,7 +7,8 @@ takes its events in the order of their units, so that both give the same bits: w
 int8: value = level · unit and weight = integer · scale, one scale for each output (a row of W, of shape (M, D)), so
 that sums of level · integer are exact in any order, and ``unit · scale`` is applied once to each sum. Levels are the
 coder's own where it has at most 127 of them; dense values are rounded to 127 levels of their frame's largest magnitude.
-Several rows are added at a time in 16 bits, where 127 · 32 · 8 and 127 · 127 · 2 do not overflow.
+Several rows are added at a time in 16 bits, where 127 · 32 · 8 and 127 · 127 · 2 do not overflow. Levels that are
+powers of two are not multiplied by: weights are shifted, and added or subtracted.
 
 float32 rows are added four at a time; the last four are filled up by events of value 0 that point to a row just read:
 ``collect`` has room for them behind the last.
@@ -23,13 +24,16 @@ from snn_asr.events.kernels.vectors import LEVEL_LANES, MASKED, blocks_adder, le
 
 ROOM = 4  # that lists of events need behind the last
 FEW_LEVELS, MOST_LEVELS = 32, 127
+HIGHEST_SHIFT = 8  # 127 · 2^8 is the largest product in 16 bits
 WIDE, NARROW = 8, 2  # vectors of a tile of int8 rows
 LANES = (16, 8, 1)  # the sizes of blocks; 1: single weights
-UNITS, OUTPUTS, BACK, BACK_AT, ROW, FIRST, KIND, STARTS = range(8)  # columns of ``table``, as stack.py has it
+UNITS, OUTPUTS, BACK, BACK_AT, ROW, FIRST, KIND, STARTS, SHIFTS = range(9)  # columns of ``table``, as stack.py has it
 ROWS = 0  # the KIND of a source with rows; others have the size of their blocks
 
 _add_sixteen, _add_eight, _add_one = (blocks_adder(each) for each in LANES)
+_shift_sixteen, _shift_eight, _shift_one = (blocks_adder(each, shifting=True) for each in LANES)
 _add_wide, _add_narrow = levels_adder(WIDE), levels_adder(NARROW)
+_shift_wide, _shift_narrow = levels_adder(WIDE, shifting=True), levels_adder(NARROW, shifting=True)
 _short = np.int16
 
 
@@ -66,7 +70,8 @@ def deliver(line, weights, places, index, sent, count, unit, scales, levels, who
     """total (M,) = the sum of sent · weights of the source that ``line`` of the table describes; compiled.
 
     int8 weights have the ``scales`` (M,) of their columns; there the values sent are multiples of ``unit`` (0: of
-    nothing), and room for their ``levels`` and for the sums in ``whole`` numbers is given.
+    nothing), and room for their ``levels`` and for the sums in ``whole`` numbers is given. Returns the unit that they
+    were rounded to, 0 where they were not.
     """
     raise TypeError("it is called by compiled functions alone")
 
@@ -82,6 +87,7 @@ def _deliver_floats(line, weights, places, index, sent, count, unit, scales, lev
         _add_rows(weights, line[FIRST], index, sent, count, total)
     else:
         _add_blocks(line, weights, places, index, sent, count, total)
+    return np.float32(0)
 
 
 @njit(cache=True, nogil=True)
@@ -117,6 +123,21 @@ def _add_blocks(line, weights, places, index, sent, count, total):
             _add_one(total, value, own, begin, end, weights, first)
 
 
+@njit(cache=True, nogil=True)
+def _shift_blocks(line, weights, places, index, shifts, count, whole):
+    """The same with int8 weights and shifts."""
+    lanes, first, starts = line[KIND], line[FIRST], line[STARTS]
+    own = places[starts + line[UNITS] + 1 :]
+    for j in range(count):
+        begin, end, shift = places[starts + index[j]], places[starts + index[j] + 1], np.int32(shifts[j])
+        if lanes == 16:
+            _shift_sixteen(whole, shift, own, begin, end, weights, first)
+        elif lanes == 8:
+            _shift_eight(whole, shift, own, begin, end, weights, first)
+        else:
+            _shift_one(whole, shift, own, begin, end, weights, first)
+
+
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"nnan", "nsz"})
 def _largest(sent, count):
     largest = np.float32(0)
@@ -139,27 +160,56 @@ def _levels_of(sent, count, unit, levels):
     return unit, largest / unit
 
 
+@njit(cache=True, nogil=True, error_model="numpy")
+def _shifts_of(sent, count, unit, levels):
+    """k for a value of 2^k units, -1 - k for one of -2^k; returns the largest k, or HIGHEST_SHIFT + 1 at once where it
+    is larger than that."""
+    largest = 0
+    for j in range(count):
+        level, shift = np.int64(np.rint(abs(sent[j]) / unit)), 0
+        while level > 1:
+            level, shift = level >> 1, shift + 1
+        if shift > HIGHEST_SHIFT:
+            return HIGHEST_SHIFT + 1
+        largest = max(largest, shift)
+        levels[j] = _short(shift if sent[j] > 0 else -1 - shift)
+    return largest
+
+
 def _deliver_integers(line, weights, places, index, sent, count, unit, scales, levels, whole, total):
     clear(whole)
-    unit, largest = _levels_of(sent, count, unit, levels)
+    shift = _shifts_of(sent, count, unit, levels) if line[SHIFTS] != 0 else 0
+    shifting = line[SHIFTS] != 0 and shift <= HIGHEST_SHIFT
+    if shifting:
+        together = 1 << (HIGHEST_SHIFT - max(shift, 5))
+    else:
+        unit, largest = _levels_of(sent, count, unit, levels)
+        together = 8 if largest <= FEW_LEVELS else 2
     if line[KIND] == ROWS:
-        _add_integer_rows(line, weights, index, levels, count, 8 if largest <= FEW_LEVELS else 2, whole)
+        _add_integer_rows(line, weights, index, levels, count, together, shifting, whole)
+    elif shifting:
+        _shift_blocks(line, weights, places, index, levels, count, whole)
     else:
         _add_blocks(line, weights, places, index, levels, count, whole)
     for k in range(total.shape[0]):
         total[k] = np.float32(whole[k]) * (unit * scales[k])
+    return unit
 
 
 @njit(cache=True, nogil=True)
-def _add_integer_rows(line, weights, index, levels, count, together, whole):
+def _add_integer_rows(line, weights, index, levels, count, together, shifting, whole):
     """Rows are as long as several narrow tiles."""
     first, length, column = line[FIRST], line[ROW], 0
     while column < length:
         wide = column + WIDE * LEVEL_LANES <= length
         for begin in range(0, count, together):
             end = min(begin + together, count)
-            if wide:
+            if wide and shifting:
+                _shift_wide(whole, column, index, levels, begin, end, weights, first, length)
+            elif wide:
                 _add_wide(whole, column, index, levels, begin, end, weights, first, length)
+            elif shifting:
+                _shift_narrow(whole, column, index, levels, begin, end, weights, first, length)
             else:
                 _add_narrow(whole, column, index, levels, begin, end, weights, first, length)
         column += (WIDE if wide else NARROW) * LEVEL_LANES

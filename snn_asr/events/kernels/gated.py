@@ -6,19 +6,23 @@ import numpy as np
 from numba import njit
 
 from snn_asr.events.kernels.arithmetic import TINY, gate, send
+from snn_asr.network.cells.gated import NEAREST
+from snn_asr.network.kernels.cpu.tiles import power_below
 
-_ZERO, _ONE = np.float32(0), np.float32(1)
+_ZERO, _ONE, _NEAREST = np.float32(0), np.float32(1), np.float32(NEAREST)
 
 
 @njit(cache=True, nogil=True)
-def step(drive, state, numbers, clamped):
-    """drive (2H,) with the recurrent product; state: output, current, membrane (H,)."""
+def step(drive, state, numbers, clamped, shifting, powers):
+    """drive (2H,) with the recurrent product; state: output, current, membrane (H,). ``shifting``: what the gate lets
+    in is a power of two."""
     output, current, membrane = state[0], state[1], state[2]
     size = output.shape[0]
     forget, candidate = drive[:size], drive[size:]
     highest = _ONE if clamped else np.float32(np.inf)
     for k in range(size):
         kept = gate(forget[k])
+        kept = _ONE - power_below((_ONE - kept) * _NEAREST) if shifting else kept
         blended = kept * current[k] + (_ONE - kept) * min(max(candidate[k], _ZERO), highest)
         current[k] = blended if blended > TINY else _ZERO
-    send(current, membrane, output, numbers)
+    send(current, membrane, output, numbers, powers)

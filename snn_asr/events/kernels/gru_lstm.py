@@ -8,13 +8,12 @@ from snn_asr.events.kernels.arithmetic import add, logistic, tangent
 
 
 @njit(cache=True, nogil=True)
-def gru_step(drive, recurrent, state, neurons):
+def gru_step(drive, recurrent, output, bias):
     """drive (3H,): reset, update, new, with both biases but that of the new gate's recurrent product, which is
-    ``neurons``; recurrent (3H,); state: output (H,).
+    ``bias`` (H,); recurrent (3H,); output (H,) becomes the next.
 
     h = (1 - z) n + z h,  n = tanh(D_n + r (U_n h + b))
     """
-    output, bias = state[0], neurons[0]
     size = output.shape[0]
     reset, update, new = drive[:size], drive[size : 2 * size], drive[2 * size :]
     feedback = recurrent[2 * size :]

@@ -5,21 +5,25 @@ What a model is, the same for all streams, and read only:
 
     table (L + 1, ...)    of each source, integers: UNITS, OUTPUTS that it feeds, those of its own layer that it feeds
                           BACK to and their first column in a row, BACK_AT, columns of a ROW, place of its FIRST weight,
-                          KIND and STARTS of weights in blocks (delivery.py); CELL and FLAG (candidate clamped,
-                          adaptive, or kept) of the layer that it feeds, and whether it sends EVERY value
+                          KIND and STARTS of weights in blocks (delivery.py), and whether the values that it sends are
+                          powers of two of its unit, SHIFTS; CELL, FLAG (candidate clamped, adaptive, or kept), POWERS
+                          (its levels are of two) and SHIFTING (what its gates let in is) of the layer that it feeds,
+                          and whether it sends EVERY value
     weights, places       of all sources, one behind the other, float32 or int8 (storage.py)
     constants             float32, one behind the other, with W the most outputs and H the units of a layer:
                           affine (L + 1, 2, W)   scale and offset behind the product of each source: batch normalisation
                                                  and biases
                           neurons (L, 4, H)      what each neuron of a cell has for itself
-                          numbers (L + 1, 7)     of each source its UNIT, and where it is a layer the cell's own (its
+                          numbers (L + 1, 8)     of each source its UNIT and, where it sends changes (changes.py), the
+                                                 CHANGE that is told, else below 0; of a layer also the cell's own (its
                                                  coder's four, or its threshold), FEEDBACK and SMOOTHING
                           scales                 of every column of int8 weights, source after source
 
 and what a stream is:
 
     memory                units (L, 3, H), the state of the cells, the output first; sums (L, 2, W), its rows FED_BACK
-                          and INTEGRATED
+                          and INTEGRATED; of each source that sends changes, what is known of its units, and a row of
+                          sums of their products
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ import numpy as np
 from numba import njit
 
 from snn_asr.events.kernels.arithmetic import integrate, normalize, normalize_and_add
+from snn_asr.events.kernels.changes import accumulate, collect_changes, learn
 from snn_asr.events.kernels.conventional import step as conventional_step
 from snn_asr.events.kernels.delivery import (
     BACK,
@@ -39,34 +44,40 @@ from snn_asr.events.kernels.delivery import (
     collect,
     deliver,
 )
+from snn_asr.events.kernels.delta_gru import step as delta_gru_step
 from snn_asr.events.kernels.gated import step as gated_step
 from snn_asr.events.kernels.gru_lstm import gru_step, lstm_step
 from snn_asr.events.kernels.leaky_integrate_and_fire import step as leaky_integrate_and_fire_step
 from snn_asr.events.kernels.spiking_lstm import step as spiking_lstm_step
 
-GATED, CONVENTIONAL, LEAKY_INTEGRATE_AND_FIRE, SPIKING_LSTM, GRU, LSTM = range(6)
-CELL, FLAG, EVERY, COLUMNS = 8, 9, 10, 11  # columns of ``table`` behind those of delivery.py, and how many it has
+GATED, CONVENTIONAL, LEAKY_INTEGRATE_AND_FIRE, SPIKING_LSTM, GRU, LSTM, DELTA_GRU = range(7)
+# Columns of ``table`` behind those of delivery.py, and how many it has.
+CELL, FLAG, EVERY, POWERS, SHIFTING, COLUMNS = 9, 10, 11, 12, 13, 14
 # Columns of ``numbers``: coefficients of the integrators on the recurrent product and behind the layer, and the unit of
-# the values that the source sends, 0 where they are no multiples of one.
-FEEDBACK, SMOOTHING, UNIT, NUMBERS = 4, 5, 6, 7
+# the values that the source sends, 0 where they are no multiples of one; the smallest change that is told.
+FEEDBACK, SMOOTHING, UNIT, CHANGE, NUMBERS = 4, 5, 6, 7, 8
 NEURON_ROWS, STATE_ROWS, SUMS_ROWS = 4, 3, 2
 # Rows of ``sums``: the recurrent product for the next frame, and the smoothed product of what stands behind the layer.
 FED_BACK, INTEGRATED = range(2)
 
 
 @njit(cache=True, nogil=True)
-def _step(cell, flag, drive, recurrent, state, neurons, numbers):
-    """One frame of one layer; the recurrent product is in the drive already, but for the GRU's."""
+def _step(line, drive, recurrent, state, neurons, numbers):
+    """One frame of the layer that a source feeds, ``line`` of the table; the recurrent product is in the drive already,
+    but for a GRU's."""
+    cell, flag, powers = line[CELL], line[FLAG] != 0, line[POWERS] != 0
     if cell == GATED:
-        gated_step(drive, state, numbers, flag)
+        gated_step(drive, state, numbers, flag, line[SHIFTING] != 0, powers)
     elif cell == CONVENTIONAL:
-        conventional_step(drive, state, neurons, numbers)
+        conventional_step(drive, state, neurons, numbers, powers)
     elif cell == LEAKY_INTEGRATE_AND_FIRE:
         leaky_integrate_and_fire_step(drive, state, neurons, flag)
     elif cell == SPIKING_LSTM:
         spiking_lstm_step(drive, state, numbers, flag)
     elif cell == GRU:
-        gru_step(drive, recurrent, state, neurons)
+        gru_step(drive, recurrent, state[0], neurons[0])
+    elif cell == DELTA_GRU:
+        delta_gru_step(drive, recurrent, state, neurons, numbers)
     else:
         lstm_step(drive, state)
 
@@ -96,20 +107,30 @@ def run(inputs, logits, table, weights, places, constants, memory, sent):
     neurons, end = _cut(constants, end, layers, NEURON_ROWS, size)
     numbers, end = _cut(constants, end, 1, layers + 1, NUMBERS)
     units, middle = _cut(memory, 0, layers, STATE_ROWS, size)
-    sums, _ = _cut(memory, middle, layers, SUMS_ROWS, width)
+    sums, changes = _cut(memory, middle, layers, SUMS_ROWS, width)
     floats, whole_numbers = np.empty(room + length + width, np.float32), np.empty(room + length, np.int32)
     values, product, drive = floats[:room], floats[room : room + length], floats[room + length :]
     index, whole, levels = whole_numbers[:room], whole_numbers[room:], np.empty(room, np.int16)
     for n in range(inputs.shape[0]):
-        column = end
+        column, place = end, changes
         for source in range(layers + 1):
             line, own = table[source], numbers[0, source]
             total, scales = product[: line[ROW]], constants[column : column + line[ROW]]
             column += line[ROW]
-            count = collect(inputs[n] if source == 0 else units[source - 1, 0], line[EVERY], index, values)
+            given = inputs[n] if source == 0 else units[source - 1, 0]
+            known = memory[place : place + (line[UNITS] if own[CHANGE] >= 0 else 0)]
+            if own[CHANGE] >= 0:
+                count = collect_changes(given, known, own[CHANGE], line[EVERY], index, values)
+            else:
+                count = collect(given, line[EVERY], index, values)
             sent[source] += count
             sums_of = whole[: line[ROW]]
-            deliver(line, weights, places, index, values, count, own[UNIT], scales, levels, sums_of, total)
+            unit = deliver(line, weights, places, index, values, count, own[UNIT], scales, levels, sums_of, total)
+            if own[CHANGE] >= 0:
+                learn(known, given, index, levels, count, unit)
+                place += line[UNITS] + line[ROW]
+                accumulate(memory[place - line[ROW] : place], total)
+                total = memory[place - line[ROW] : place]
             fed = total[: line[OUTPUTS]]
             if source > 0:
                 integrate(sums[source - 1, FED_BACK, : line[BACK]], total[line[BACK_AT] :], own[FEEDBACK])
@@ -119,10 +140,10 @@ def run(inputs, logits, table, weights, places, constants, memory, sent):
             if source == layers:
                 normalize(fed, affine[source, 0], affine[source, 1], logits[n])
                 continue
-            driven, cell = drive[: line[OUTPUTS]], line[CELL]
+            driven = drive[: line[OUTPUTS]]
             recurrent = sums[source, FED_BACK, : table[source + 1, BACK]]
-            if cell == GRU or recurrent.shape[0] == 0:
+            if line[CELL] == GRU or line[CELL] == DELTA_GRU or recurrent.shape[0] == 0:
                 normalize(fed, affine[source, 0], affine[source, 1], driven)
             else:
                 normalize_and_add(fed, affine[source, 0], affine[source, 1], recurrent, driven)
-            _step(cell, line[FLAG] != 0, driven, recurrent, units[source], neurons[source], numbers[0, source + 1])
+            _step(line, driven, recurrent, units[source], neurons[source], numbers[0, source + 1])

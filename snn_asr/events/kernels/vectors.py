@@ -44,12 +44,13 @@ def lowest_bit(typingctx, bits):
     return types.int64(types.int64), generate
 
 
-def levels_adder(vectors: int) -> Callable[..., Any]:
+def levels_adder(vectors: int, shifting: bool = False) -> Callable[..., Any]:
     """``add(total, column, index, levels, begin, end, weights, first, length)`` for a tile of ``vectors`` times
     LEVEL_LANES columns: total[column + k] (int32) += sum over the events e from ``begin`` to ``end`` of levels[e]
     (int16) · weights[first + index[e] length + column + k] (int8).
 
-    The sums stay in registers, and those of the events given are added in 16 bits before they are widened.
+    The sums stay in registers, and those of the events given are added in 16 bits before they are widened. Where levels
+    are powers of two, ``shifting``, weights are shifted and added: a level 2^k is given as k, -2^k as -1 - k.
     """
     def generate(context, builder, signature, arguments):
         short, wide = (ir.VectorType(each, LEVEL_LANES) for each in (_SHORT, _WORD))
@@ -64,7 +65,8 @@ def levels_adder(vectors: int) -> Callable[..., Any]:
             factor = splat(builder, builder.load(builder.gep(levels, [event])), short)
             for number, each in enumerate(sums):
                 given = _extended(builder, row, number * LEVEL_LANES, short)
-                builder.store(builder.add(builder.load(each), builder.mul(given, factor)), each)
+                given = _shifted(builder, given, factor) if shifting else builder.mul(given, factor)
+                builder.store(builder.add(builder.load(each), given), each)
         target = builder.gep(total, [arguments[1]])
         for number, each in enumerate(sums):
             place = builder.gep(target, [ir.Constant(_INTEGER, number * LEVEL_LANES)])
@@ -81,11 +83,12 @@ def levels_adder(vectors: int) -> Callable[..., Any]:
     return add
 
 
-def blocks_adder(lanes: int) -> Callable[..., Any]:
+def blocks_adder(lanes: int, shifting: bool = False) -> Callable[..., Any]:
     """``add(total, value, places, begin, end, weights, first)``: total[places[b] + k] += value · weights[first + b
     lanes + k] for the blocks b from ``begin`` to ``end`` and k below ``lanes``.
 
-    Sums are of the kind of ``value``: float32 with float32 weights, int32 with int8 weights.
+    Sums are of the kind of ``value``: float32 with float32 weights, int32 with int8 weights, which are shifted where
+    the value is one of ``levels_adder``'s.
     """
     def generate(context, builder, signature, arguments):
         total, places, weights = (_data(context, builder, signature, arguments, each) for each in (0, 2, 5))
@@ -98,7 +101,9 @@ def blocks_adder(lanes: int) -> Callable[..., Any]:
             target = builder.bitcast(builder.gep(total, [place]), kind.as_pointer())
             before = builder.load(target, align=4)
             if whole:
-                after = builder.add(before, builder.mul(_extended(builder, row, 0, kind), factor))
+                given = _extended(builder, row, 0, kind)
+                given = _shifted(builder, given, factor) if shifting else builder.mul(given, factor)
+                after = builder.add(before, given)
             else:
                 given = builder.load(builder.bitcast(row, kind.as_pointer()), align=4)
                 name = f"llvm.fmuladd.v{lanes}f32"
@@ -123,6 +128,14 @@ def _data(context, builder, signature, arguments, place):
 def _address(context, builder, signature, arguments, array, start, vector):
     pointer = builder.gep(_data(context, builder, signature, arguments, array), [arguments[start]])
     return builder.bitcast(pointer, vector.as_pointer())
+
+
+def _shifted(builder, given, factor):
+    """given · 2^k for a factor k, -given · 2^k for -1 - k, without a product: all bits of a negative number are those
+    of a positive one turned, and one more."""
+    sign = builder.ashr(factor, ir.Constant(factor.type, [factor.type.element.width - 1] * factor.type.count))
+    shifted = builder.shl(given, builder.xor(factor, sign))
+    return builder.sub(builder.xor(shifted, sign), sign)
 
 
 def _extended(builder, row, offset: int, kind: ir.VectorType):
