@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .options import refuse_inputs
+
 if TYPE_CHECKING:
     from snn_asr.data.tokens import Tokens
 
@@ -44,8 +46,7 @@ def lm(
         raise unknown_name("unit", unit, UNITS, "--unit")
     if unit == "token" and model is None:
         raise UsageError("tokens are those of a model", "--unit token", "give --model")
-    if output.is_file() and Path(source).is_file() and output.samefile(source):
-        raise UsageError("is the text that is read", "--output", "choose another file")
+    refuse_inputs(output, (source, model, data_folder), "--output")
     tokens = _tokens(model) if model is not None else None
     texts = list(_texts(source, data_folder, tokens))
     if not any(texts):

@@ -14,7 +14,7 @@ import typer
 from typer.main import get_command
 
 import snn_asr
-from snn_asr.errors import as_user_error
+from snn_asr.errors import UsageError, as_user_error
 from snn_asr.interruption import interrupt_when_told_to_end
 from snn_asr.kernel_cache import provide_kernel_cache
 from snn_asr.logs import log_to_stderr
@@ -26,6 +26,8 @@ COMMANDS = (
     "recipes", "prepare", "train", "quantize", "export", "lm", "tune", "decode", "stream", "align", "score", "compare",
     "profile", "analyze", "doctor",
 )
+_MAY_BE_EMPTY = ("--manifests",)  # options
+_GIVE_NAME = "give it a value; is a variable of the shell without one?"
 INTERRUPTED = 130
 BROKEN_PIPE = 141  # 128 + SIGPIPE, what the shell reports for any filter whose reader went away
 
@@ -82,8 +84,22 @@ def build_command() -> Any:
     return group
 
 
+def _refuse_empty(words: Sequence[str]) -> None:
+    """Raise UsageError for an empty word: a shell variable without a value, which Python would take for the working
+    folder where a path is wanted."""
+    before = ""
+    for word in words:
+        name, equals, value = word.partition("=")
+        if word == "" and before not in _MAY_BE_EMPTY:
+            raise UsageError("is empty", before if before.startswith("--") else "a name", _GIVE_NAME)
+        if word.startswith("--") and equals and not value and name not in _MAY_BE_EMPTY:
+            raise UsageError("is empty", name, _GIVE_NAME)
+        before = word
+
+
 def _invoke(words: list[str]) -> int:
     """Parse and run, without Typer's own handling of errors, so that ``run`` handles them all."""
+    _refuse_empty(words)
     command = build_command()
     try:
         with command.make_context("snn-asr", words) as context:

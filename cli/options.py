@@ -47,6 +47,16 @@ def parse_formats(words: str, output_folder: Path | None) -> list[str]:
     return chosen
 
 
+def refuse_inputs(output: Path, inputs: Iterable[str | Path | None], option: str) -> None:
+    """Raise UsageError where the file that ``option`` names is one of the inputs, or lies among them in a folder."""
+    for each in inputs:
+        if each is None or not output.is_file():
+            continue
+        same = Path(each).is_file() and output.samefile(each)
+        if same or (Path(each).is_dir() and output.resolve().is_relative_to(Path(each).resolve())):
+            raise UsageError(f"{output} is read, and would be overwritten", option, "choose another file")
+
+
 def parse_overrides(words: Iterable[str] | None) -> dict[str, object]:
     """``["bits=4", "gru.dropout=1e-1"]`` as ``{"bits": 4, "gru.dropout": 0.1}``: values are YAML 1.2.
 

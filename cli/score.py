@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from .options import refuse_inputs
+
 
 def score(
     reference: Annotated[
@@ -51,6 +53,8 @@ def score(
     from snn_asr.scoring.speakers import find_speakers
 
     error_rates.check_unit(unit)
+    if alignments is not None:
+        refuse_inputs(alignments, (reference, hypothesis, speakers), "--alignments")
     if bootstrap not in RESAMPLED:
         raise unknown_name("thing to resample", bootstrap, RESAMPLED, "--bootstrap")
     if speakers and not (by_speaker or bootstrap == "speaker"):

@@ -34,6 +34,8 @@ FOREIGN = frozenset({
     ".mlf", ".textgrid", ".eaf", ".xml", ".html", ".htm", ".yaml", ".yml", ".rttm", ".lab", ".phn", ".wrd", ".arpa",
     ".scp", ".md", ".log", ".toml", ".ini", ".sub", ".ass", ".ssa", ".sbv", ".ttml", ".docx", ".pdf", ".rtf",
 })
+_LONGEST_FIELD = 1 << 30  # characters of a field of a table
+_MARK = "\ufeff"  # of byte order; within a file too, where it was put together from several
 _TIMING = re.compile(r"(?:\d+:)?\d\d?:\d\d[.,]\d+\s+-->\s+(?:\d+:)?\d\d?:\d\d[.,]\d+.*")
 _SECONDS = r"\d+\.\d+"
 _LOOKS = (
@@ -46,7 +48,7 @@ _TAGS = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Line numbers from 1 and lines without white space around them; no blank ones, no ``;;`` comments (NIST)."""
     for number, line in enumerate(read_text(path).split("\n"), start=1):
-        line = line.strip()
+        line = line.replace(_MARK, "").strip()
         if line and not line.startswith(";;"):
             yield number, line
 
@@ -151,11 +153,7 @@ def parse_table(path: Path, unit: str) -> Iterator[Utterance]:
 
     Ids that are paths lose their folders and suffix. Raises DataError where no column names ids or texts.
     """
-    reader = csv.reader(io.StringIO(read_text(path)), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-    try:
-        rows = [(reader.line_num, row) for row in reader if row]
-    except csv.Error as error:
-        raise DataError(f"not a table ({error})", f"{path}:{reader.line_num}", "write it anew") from error
+    rows = _rows(path)
     if not rows:
         return
     columns = {name.strip().lower(): index for index, name in reversed(list(enumerate(rows[0][1])))}
@@ -175,9 +173,28 @@ def parse_table(path: Path, unit: str) -> Iterator[Utterance]:
         yield name, " ".join(row[columns[text]].split()), f"{path}:{number}"
 
 
+def _rows(path: Path) -> list[tuple[int, list[str]]]:
+    """The rows of a table with their lines, without those that are empty.
+
+    Quotes are those of spreadsheets; in tables with tabs they may also be plain signs, as Common Voice has them.
+    """
+    text, tabs = read_text(path), path.suffix.lower() == ".tsv"
+    csv.field_size_limit(_LONGEST_FIELD)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if tabs else ",", strict=True)
+    try:
+        return [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
+    except csv.Error as error:
+        if tabs:
+            plain = enumerate((line.split("\t") for line in text.split("\n")), start=1)
+            return [(number, row) for number, row in plain if any(map(str.strip, row))]
+        todo = "end what stands in quotes with one, and write a quote within it twice"
+        raise DataError(f"not a table ({error})", f"{path}:{reader.line_num}", todo) from error
+
+
 def subtitle_text(path: Path) -> str:
-    """The words of subtitles, SubRip's (.srt) or WebVTT (.vtt), without numbers, times, notes and tags."""
-    words: list[str] = []
+    """The words of subtitles, SubRip's (.srt) or WebVTT (.vtt), in the order of time, without numbers, notes and tags.
+    """
+    cues: list[tuple[float, list[str]]] = []
     vtt = path.suffix.lower() == ".vtt"
     for block in re.split(r"\n[ \t]*\n", read_text(path)):
         lines = block.strip().split("\n")
@@ -187,9 +204,19 @@ def subtitle_text(path: Path) -> str:
                 continue
             what = f"no times 'begin --> end' before '{lines[0][:40]}'"
             raise DataError(what, path, "write blocks of times and text, apart by empty lines")
+        if any(_TIMING.fullmatch(line.strip()) for line in lines[start + 1 :]):
+            raise DataError(f"no empty line before the times that follow '{lines[start]}'", path, "put one there")
         text = _TAGS.sub("", " ".join(lines[start + 1 :]))
-        words += (html.unescape(text) if vtt else text).split()
-    return " ".join(words)
+        cues.append((_cue_start(lines[start]), (html.unescape(text) if vtt else text).split()))
+    return " ".join(word for _, words in sorted(cues, key=lambda cue: cue[0]) for word in words)
+
+
+def _cue_start(times: str) -> float:
+    """The seconds at which a cue begins."""
+    seconds = 0.0
+    for part in times.split()[0].replace(",", ".").split(":"):
+        seconds = 60 * seconds + float(part)
+    return seconds
 
 
 def text_parser(path: Path, lines: Sequence[Line]) -> Parser:

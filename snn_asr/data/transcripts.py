@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ _SHOWN = 3
 
 
 class Transcripts(dict[str, str]):
-    """Utterance id to text, in the order of the file.
+    """Utterance id to text, in the order of the file, both in Unicode's composed form (NFC), whoever wrote them.
 
     ``marked`` tells that texts may hold NIST's marks, alternatives ``{ a / b }`` and words ``(uh)`` that may be left
     out; ``notes`` says, a line each, what was found and is no part of it.
@@ -73,10 +74,11 @@ def by_file_name(transcripts: dict[str, str], known: Container[str]) -> dict[str
 
 
 def _add(transcripts: Transcripts, utterances: Iterable[Utterance]) -> None:
-    for identifier, text, where in utterances:
+    for written, text, where in utterances:
+        identifier = unicodedata.normalize("NFC", written)
         if identifier in transcripts:
             raise DataError(f"utterance '{identifier}' is there twice", where, "keep one of them")
-        transcripts[identifier] = text
+        transcripts[identifier] = unicodedata.normalize("NFC", text)
 
 
 def _read_folder(folder: Path, unit: str, side: str) -> Transcripts:

@@ -39,6 +39,7 @@ CONFIG, WEIGHTS, CHECKSUMS = "config.json", "weights.safetensors", "checksums.js
 NORMALIZATION, TOKENS, METRICS = "normalization.json", "tokens.json", "metrics.json"
 CHECKED = (CONFIG, WEIGHTS, NORMALIZATION, TOKENS, METRICS, "recipe.yaml")
 SCALES = ".scales"  # behind the name of a matrix
+_FLOATS, _WHOLE = ("F16", "BF16", "F32", "F64"), ("I64", "I32")  # safetensors' names of types
 _LARGEST = np.iinfo(np.int8).max
 
 
@@ -174,7 +175,9 @@ def _check_shapes(settings: ModelSettings, normalization: Normalization, classes
     the number of tensors first: a layer has one at least.
     """
     with safetensors.safe_open(path, framework="pt") as tensors:
-        found = {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}
+        slices = {name: tensors.get_slice(name) for name in tensors.keys()}
+        found = {name: tuple(each.get_shape()) for name, each in slices.items()}
+        types = {name: str(each.get_dtype()) for name, each in slices.items()}
     for name, size in (("num_layers", settings.num_layers), ("hidden_size", settings.hidden_size)):
         if type(size) is not int:
             raise DataError(f"{name} {size!r} is not a whole number", path.with_name(CONFIG), "train it again")
@@ -184,7 +187,12 @@ def _check_shapes(settings: ModelSettings, normalization: Normalization, classes
     with torch.device("meta"), _ShapesAlone():
         model = AcousticModel(settings, normalization, classes)
     expected = {name: tuple(each.shape) for name, each in model.state_dict().items()}
+    whole = {name for name, each in model.state_dict().items() if not each.is_floating_point()}
     scales = {name for name in found if name not in expected and name.removesuffix(SCALES) in expected}
+    for name in sorted(expected.keys() & found.keys()):
+        if types[name] not in (_WHOLE if name in whole else (*_FLOATS, "I8")):
+            what = f"'{name}' is of type {types[name]}"
+            raise DataError(what, path, "copy the model folder again, or train it again")
     for name in sorted(expected.keys() | found.keys() - scales):
         if expected.get(name) != found.get(name):
             told, held = (_size(each.get(name)) for each in (expected, found))
@@ -223,6 +231,9 @@ def _check_finite(state: Mapping[str, Tensor], path: Path) -> None:
     for name, each in state.items():
         if each.is_complex() or (each.is_floating_point() and not torch.isfinite(each).all()):
             what = f"'{name}' holds numbers that are not finite"
+            raise DataError(what, path, "train the model again, or copy its folder again")
+        if name.endswith("running_var") and (each < 0).any():
+            what = f"'{name}' holds variances below 0"
             raise DataError(what, path, "train the model again, or copy its folder again")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ def read_speakers(path: str | Path) -> dict[str, str]:
             speakers[fields[0]] = fields[1]
     if not speakers:
         raise DataError("names no speakers", path, "give a manifest, or lines of 'utterance speaker'")
-    return speakers
+    return {unicodedata.normalize("NFC", name): speaker for name, speaker in speakers.items()}  # as in Transcripts
 
 
 def _json_speakers(path: Path) -> Iterator[tuple[str, str]]:

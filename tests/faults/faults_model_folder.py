@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 
 import safetensors.torch
+import torch
+from torch import Tensor
 
 from faults.table import fault
 from faults.world import Outcome, World, flip_bit
@@ -56,10 +58,16 @@ for _name in ("config.json", "weights.safetensors", "normalization.json", "token
 
 
 def _not_finite(tensor: str, value: float, *words: str) -> Callable[[World], Outcome]:
+    return _changed(tensor, lambda each: each.fill_(value), *words)
+
+
+def _changed(tensor: str, change: Callable[[Tensor], Tensor], *words: str) -> Callable[[World], Outcome]:
+    """The tensors whose names end so are changed, and the checksums are those of the changed file."""
+
     def does(world: World) -> Outcome:
         model = world.model_run() / "model"
         tensors = safetensors.torch.load_file(model / "weights.safetensors")
-        tensors[tensor].fill_(value)
+        tensors |= {name: change(each).contiguous() for name, each in tensors.items() if name.endswith(tensor)}
         safetensors.torch.save_file(tensors, model / "weights.safetensors")
         world.rechecksum(model)
         return world.run("decode", model, world.recording(), *words)
@@ -71,6 +79,19 @@ for _value in (math.nan, math.inf):
     for _words in ((), ("--engine", "event")):
         _name = f"weights are {_value} {' '.join(_words)}"
         fault(NO_NUMBERS, _name, codes=4, says="finite")(_not_finite("head.weight", _value, *_words))
+
+
+for _type in (torch.int32, torch.bool, torch.complex64, torch.uint8):
+    fault(NO_NUMBERS, f"weights of type {_type}", codes=4, says="type|finite")(
+        _changed("head.weight", lambda each, kind=_type: each.to(kind))
+    )
+fault(NO_NUMBERS, "variances below 0", codes=4, says="running_var' holds variances below 0")(
+    _changed("running_var", lambda each: -each)
+)
+for _type in (torch.float64, torch.float16):
+    fault(NO_NUMBERS, f"weights of type {_type} are numbers", codes=0)(
+        _changed(".weight", lambda each, kind=_type: each.to(kind))
+    )
 
 
 @fault(LOST, "quantize into a folder with the user's own config.json", codes=4, says="config.json: is not of a model")

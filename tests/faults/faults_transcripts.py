@@ -1,0 +1,89 @@
+"""Faults of transcripts that people meet: files of macOS and of editors, tables, subtitles, names that are empty, and
+outputs that would overwrite what is read."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Sequence
+
+from faults.table import fault
+from faults.world import Outcome, World
+
+TEXTS = "transcripts and language models"
+LOST = "data lost"
+EMPTY = "unexpected error: values of a wrong type"
+
+COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "u1-é café one\nu2-é two\n") for form in ("NFC", "NFD"))
+CUES = "00:00:0{},000 --> 00:00:0{},500\n{}\n"
+# What is read: name to reference and hypothesis (name and content of each) between which there is no error.
+EQUAL: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {
+    "letters and marks of macOS": (("r", COMPOSED), ("h", DECOMPOSED)),
+    "marks of byte order of files put together": (("r", "u1 one\nu2 two\n"), ("h", "\ufeffu1 one\n\ufeffu2 two\n")),
+    "subtitles in another order": (
+        ("r", "h one two\n"), ("h.srt", "2\n" + CUES.format(2, 2, "two") + "\n1\n" + CUES.format(1, 1, "one")),
+    ),
+    "empty rows of a spreadsheet": (("r", "u1 one\nu2 two\n"), ("h.csv", "id,text\nu1,one\n,\n,\nu2,two\n,\n")),
+    "a line feed within quotes": (("r", "u1 one two\n"), ("h.csv", 'id,text\nu1,"one\ntwo"\n')),
+    "quotes that are plain signs": (
+        ("r", 'u1 "one two\nu2 "two" three\n'), ("h.tsv", 'path\tsentence\nu1.mp3\t"one two\nu2.mp3\t"two" three\n'),
+    ),
+    "a field of 300,000 characters": (
+        ("r", "u1 " + "one " * 3000 + "\n"),
+        ("h.csv", "id,note,text\nu1," + "x" * 300_000 + "," + "one " * 3000 + "\n"),
+    ),
+}
+# What is refused: name to a file's name and content, and what is said of it.
+REFUSED: dict[str, tuple[str, str, str]] = {
+    "subtitles without empty lines": (
+        "h.srt", "1\n" + CUES.format(1, 1, "one") + "2\n" + CUES.format(2, 2, "two"), "no empty line",
+    ),
+    "a quote without its end": ("h.csv", 'id,text\nu1,"one two\nu2,three\n', r"h\.csv:3: not a table"),
+}
+
+
+def _score(files: Sequence[tuple[str, str]], *words: str) -> Callable[[World], Outcome]:
+    def does(world: World) -> Outcome:
+        for name, content in files:
+            (world.folder / name).parent.mkdir(exist_ok=True)
+            (world.folder / name).write_text(content, encoding="utf-8")
+            world.keep(world.folder / name)
+        world.monkeypatch.chdir(world.folder)
+        return world.run(*words)
+
+    return does
+
+
+for _name, _sides in EQUAL.items():
+
+    def _equal(world: World, sides: tuple[tuple[str, str], tuple[str, str]] = _sides) -> Outcome:
+        outcome = _score(sides, "score", sides[0][0], sides[1][0])(world)
+        assert " 0.00 %" in outcome.output, outcome.output
+        return outcome
+
+    fault(TEXTS, f"score reads {_name}", codes=0)(_equal)
+for _name, (_file, _content, _said) in REFUSED.items():
+    fault(TEXTS, f"score refuses {_name}", codes=4, says=_said)(_score([(_file, _content)], "score", _file, _file))
+
+TEXT = "u1 one\nu2 two\n"
+SPEAKERS = "u1 a\nu2 b\n"
+for _name, _files, _words in (
+    ("the reference", [("r", TEXT), ("h", TEXT)], ("score", "r", "h", "--alignments", "./r")),
+    ("the hypotheses", [("r", TEXT), ("h", TEXT)], ("score", "r", "h", "--alignments", "h")),
+    ("a file of a folder of hypotheses", [("r", "a one\n"), ("h/a.txt", "one\n")],
+     ("score", "r", "h", "--alignments", "h/a.txt")),
+    ("the speakers", [("r", TEXT), ("s", SPEAKERS)],
+     ("score", "r", "r", "--by-speaker", "--speakers", "s", "--alignments", "s")),
+    ("a manifest of the data", [("data/dev.json", "{}"), ("data/train.json", "{}")],
+     ("lm", "data", "--output", "data/dev.json")),
+):
+    _option = "--output" if _words[0] == "lm" else "--alignments"
+    fault(LOST, f"{_words[0]} {_option} onto {_name}", codes=2, says=_option)(_score(_files, *_words))
+
+for _words in (
+    ("score", "", "r"), ("score", "r", ""), ("decode", "", "r"), ("decode", "r", ""), ("stream", ""), ("lm", ""),
+    ("decode", "m", "r", "--output-folder", ""), ("train", "FSDD", "--output-folder", ""), ("quantize", "m", ""),
+    ("score", "r", "r", "--alignments", ""), ("recipes", "copy", "FSDD", ""), ("compare", ""), ("profile", "m", ""),
+):
+    fault(EMPTY, f"an empty name: {' '.join(each or '_' for each in _words)}", codes=2, says="is empty")(
+        _score([("r", TEXT)], *_words)
+    )
