@@ -144,3 +144,23 @@ def test_the_fastest_backend_is_taken_and_refused_where_it_cannot_run(monkeypatc
     with pytest.raises(UsageError, match="needs the package triton"):
         chosen("triton")
     kernels._lack.cache_clear()
+
+
+def test_what_a_fast_backend_does_not_know_runs_on_the_reference_and_says_so_once(monkeypatch, caplog):
+    """Powers of two, and the delta network: no kernels of theirs are for a GPU."""
+    monkeypatch.setattr(kernels, "_has_kernel", lambda backend, cell: cell is not delta_gru or backend != "triton")
+    kernels._warn_once.cache_clear()
+    with caplog.at_level("WARNING"):
+        for case, fallback in (
+            ("v2 powers of two clamp", True), ("v2 6 bits shifting gates", True), ("delta_gru 0.2", True),
+            ("v2 6 bits clamp", False),
+        ):
+            given = problem(case, 1, 1, 1, seed=0)
+            for backend in ("triton", "triton"):
+                found = kernels.backend_of(backend, given.cell, given.parameters)
+                assert found == ("reference" if fallback else backend)
+    assert [each.getMessage() for each in caplog.records] == [
+        "gated with powers of two has no kernels for backend 'triton': it runs on 'reference'",
+        "delta_gru has no kernels for backend 'triton': it runs on 'reference'",
+    ]
+    assert kernels.backend_of("cpu", given.cell, given.parameters) == "cpu"

@@ -110,3 +110,12 @@ def test_options_beside_each_other(encoder, options, recipe, tones, tmp_path):
     run = train(recipe, tones, tmp_path, device="cpu", overrides={"encoder": encoder, "epochs": 2, **options})
     losses = [row["train_loss"] for row in rows(run)]
     assert losses[1] < losses[0] and (run / "test.json").is_file()
+
+
+@pytest.mark.parametrize("encoder", ["improved_v2", pytest.param("improved_v1", marks=pytest.mark.slow)])
+def test_with_the_preset_shift_nothing_is_multiplied(encoder, recipe, tones, tmp_path):
+    run = train(recipe, tones, tmp_path, device="cpu", overrides={"encoder": encoder, "preset": "shift", "epochs": 2})
+    counted = json.loads((run / "model" / "metrics.json").read_text())["test"]["operations"]
+    assert counted["macs_per_second"] == counted["element_wise_per_second"] == 0 < counted["acs_per_second"]
+    losses = [row["train_loss"] for row in rows(run)]
+    assert losses[1] < losses[0]

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from snn_asr.network.cells.delta_gru import Parameters, State
 from snn_asr.network.kernels import Trace
-from snn_asr.network.kernels.cpu.elementwise import FAST, clear, copy, room, sigmoid, tangent
-from snn_asr.network.kernels.cpu.frames import backwards
-from snn_asr.network.kernels.cpu.products import add_events, event_buffers, find_events, pack, weight_gradient
+from snn_asr.network.kernels.cpu.elementwise import FAST, add, room, sigmoid, tangent
+from snn_asr.network.kernels.cpu.frames import backwards, forwards
+from snn_asr.network.kernels.cpu.products import pack, weight_gradient
 from snn_asr.network.kernels.cpu.threads import share
 
 
@@ -46,26 +46,13 @@ def _hold(hidden, held, threshold, change, output):
 @njit(cache=True, nogil=True)
 def _forward_rows(drive, lengths, panels, threshold, start, sums, trace):
     memories, hiddens, changes, outputs = trace
-    rows, size = drive.shape[0], outputs.shape[2]
-    index, value, splits = event_buffers(rows, size, drive)
-    memory = np.zeros((rows, panels.shape[0] * panels.shape[2]), drive.dtype)
-    work = np.empty((2, size), drive.dtype)
-    for row in range(rows):
-        copy(start[0][row], memory[row, : 3 * size])
-    for n in range(drive.shape[1]):
-        for row in range(rows):
-            clear(splits[row])
-            if n < lengths[row]:
-                find_events(changes[row, n - 1] if n else start[2][row], row, index, value, splits)
-        add_events(rows, index, value, splits, panels, memory)
-        for row in range(rows):
-            if n >= lengths[row]:
-                continue
-            copy(memory[row], memories[row, n])
-            hidden = hiddens[row, n - 1] if n else start[1][row]
-            held = outputs[row, n - 1] if n else start[3][row]
-            _gate(drive[row, n], memories[row, n], hidden, work, sums[row, n], hiddens[row, n])
-            _hold(hiddens[row, n], held, threshold, changes[row, n], outputs[row, n])
+    work = np.empty((2, outputs.shape[2]), drive.dtype)
+    for n, row, product in forwards(lengths, changes, start[2], panels):
+        add(memories[row, n - 1] if n else start[0][row], product, memories[row, n])
+        hidden = hiddens[row, n - 1] if n else start[1][row]
+        held = outputs[row, n - 1] if n else start[3][row]
+        _gate(drive[row, n], memories[row, n], hidden, work, sums[row, n], hiddens[row, n])
+        _hold(hiddens[row, n], held, threshold, changes[row, n], outputs[row, n])
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
