@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from snn_asr import processes
+from snn_asr.data.cutting import CUT, LEFT_OUT
 from snn_asr.data.dataset import SpeechDataset
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.manifest import Utterance
@@ -96,12 +97,12 @@ class BucketedBatches:
     ``batch_utterances`` above 0 limits their number too. Where all lengths are equal, as with segments, there is no
     shortest: every epoch is shuffled, and batches are full. ``curriculum`` lists (frames, epochs): for so many epochs
     only utterances of at most so many frames are taken (where they make no training step, the shortest batches that
-    make one), after the last pair all are.
+    make one), after the last pair all are. With ``longer="cut"`` longer ones are taken too, cut to so many frames.
     """
 
     def __init__(
         self, dataset: SpeechDataset, batch_frames: int, seed: int, batch_utterances: int = 0,
-        curriculum: Sequence[tuple[int, int]] = (), accumulation: int = 1,
+        curriculum: Sequence[tuple[int, int]] = (), accumulation: int = 1, longer: str = LEFT_OUT,
     ) -> None:
         from speechbrain.dataio.sampler import DynamicBatchSampler
 
@@ -114,13 +115,14 @@ class BucketedBatches:
         self._ordered = self._shuffled if uniform else DynamicBatchSampler(
             dataset, limit, shuffle=False, batch_ordering="ascending", **common
         )
-        self.accumulation = accumulation
+        self.accumulation, self._dataset, self._cut = accumulation, dataset, longer == CUT
         self.full_epoch = self._whole_steps(len(self._ordered))  # batches of an epoch of all utterances
         self._limits = [frames for frames, epochs in curriculum for _ in range(epochs)]
         self.set_epoch(1)
 
     def set_epoch(self, epoch: int) -> None:
-        batches = self._of_epoch(epoch)
+        batches, limits = self._of_epoch(epoch), self._limits[epoch - 1 : epoch]
+        self._dataset.most_frames = limits[0] if self._cut and limits else None
         self._batches = [self._share(batch) for batch in batches] if processes.world() > 1 else batches
 
     def steps(self, epochs: int) -> list[int]:
@@ -133,7 +135,7 @@ class BucketedBatches:
         """The batches of all processes together."""
         self._shuffled.set_epoch(epoch)
         batches = list(self._ordered if epoch == 1 else self._shuffled)
-        if epoch <= len(self._limits):
+        if epoch <= len(self._limits) and not self._cut:
             limit = self._limits[epoch - 1]
             kept = ([index for index in batch if self._lengths[index] <= limit] for batch in batches)
             short = [batch for batch in kept if batch]
@@ -174,7 +176,7 @@ class ResidentBatches(Dataset[int]):
         if not indices:
             return collate([], self.dataset.extractor.settings).to(self.device)
         frames, counts = self.frames.padded(indices)
-        targets, target_lengths = pad([self.dataset.targets[index] for index in indices])
+        targets, target_lengths = pad([self.dataset.target(index) for index in indices])
         utterances = [self.dataset.utterances[index] for index in indices]
         return Batch(utterances, frames, torch.tensor(counts), send(targets, self.device), target_lengths)
 

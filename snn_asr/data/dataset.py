@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from snn_asr.data.audio import read_audio
+from snn_asr.data.cutting import cut_transcript
 from snn_asr.data.feature_cache import CachedFrames, FeatureCache
 from snn_asr.data.feature_settings import SPEAKER, UTTERANCE
 from snn_asr.data.features import FeatureExtractor, stacked_length
@@ -50,6 +51,7 @@ class SpeechDataset(Dataset[tuple[Utterance, Tensor, Tensor]]):
         self._cached: dict[float, CachedFrames | None] = {}
         self._speakers: dict[float, dict[str, Normalization]] = {}
         self._foretold: dict[float, list[int]] = {}
+        self.most_frames: int | None = None  # what is longer is given cut to so many, with its target
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
@@ -60,7 +62,23 @@ class SpeechDataset(Dataset[tuple[Utterance, Tensor, Tensor]]):
         return len(self.utterances)
 
     def __getitem__(self, index: int) -> tuple[Utterance, Tensor, Tensor]:
-        return self.utterances[index], self.frames(index, self.speed_of(index)), self.targets[index]
+        frames = self.frames(index, self.speed_of(index))
+        return self.utterances[index], frames[: self.most_frames], self.target(index)
+
+    def target(self, index: int) -> Tensor:
+        """The token ids (L,) of an utterance, as far as it is given: no more than its frames can hold."""
+        settings, utterance = self.extractor.settings, self.utterances[index]
+        if self.most_frames is None:
+            return self.targets[index]
+        seconds = self.most_frames * settings.hop_samples / settings.sample_rate * self.speed_of(index)
+        if seconds >= utterance.duration:
+            return self.targets[index]
+        units = cut_transcript(utterance, self.tokens, seconds).split()
+        target = torch.tensor(self.tokens.encode(" ".join(units)), dtype=torch.long)
+        while _needed_frames(target) > stacked_length(self.most_frames, settings.stack):
+            units.pop()
+            target = torch.tensor(self.tokens.encode(" ".join(units)), dtype=torch.long)
+        return target
 
     def speed_of(self, index: int) -> float:
         """The speed at which this epoch plays an utterance."""
@@ -98,18 +116,13 @@ class SpeechDataset(Dataset[tuple[Utterance, Tensor, Tensor]]):
         foretold, utterance, settings = self._foretold[speed][index], self.utterances[index], self.extractor.settings
         if frames == foretold:
             return
-        needed = self._needed_frames(index) * settings.stack
+        needed = _needed_frames(self.targets[index]) * settings.stack
         lacking = (utterance.duration * _TOLERANCE + _TOLERANCE_SECONDS) / speed
         off = abs(frames - foretold) * settings.hop_samples / settings.sample_rate > lacking
         if off or frames < needed <= foretold:
             seconds = speed * frames * settings.hop_samples / settings.sample_rate
             what = f"utterance {utterance.id}: the recording lasts {seconds:.2f} s, its manifest says "
             raise DataError(f"{what}{utterance.duration:.2f} s", utterance.wav, "restore it, or prepare the data anew")
-
-    def _needed_frames(self, index: int) -> int:
-        """Stacked frames that CTC needs for a target: one a token, and one more between equal neighbours."""
-        target = self.targets[index]
-        return len(target) + int((target[1:] == target[:-1]).sum())
 
     def _compute(self, index: int, speed: float) -> Tensor:
         samples = read_audio(self.utterances[index].wav, self.extractor.settings.sample_rate)
@@ -172,10 +185,15 @@ class SpeechDataset(Dataset[tuple[Utterance, Tensor, Tensor]]):
         stack = self.extractor.settings.stack
         counts = self.frame_counts(max(self.speeds))
         for index, (utterance, frames) in enumerate(zip(self.utterances, counts, strict=True)):
-            needed = self._needed_frames(index)
+            needed = _needed_frames(self.targets[index])
             if stacked_length(frames, stack) < max(needed, 1):
                 problems.append(f"{utterance.id} ({needed} frames needed, {stacked_length(frames, stack)} there)")
         return problems
+
+
+def _needed_frames(target: Tensor) -> int:
+    """Stacked frames that CTC needs for a target (L,): one a token, and one more between equal neighbours."""
+    return len(target) + int((target[1:] == target[:-1]).sum())
 
 
 def require_alignable(dataset: SpeechDataset, where: object, limit: int = 20) -> None:

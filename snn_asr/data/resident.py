@@ -42,7 +42,8 @@ class ResidentFrames:
         They are those that the data set itself gives for this epoch.
         """
         rows = [(self._dataset.speed_of(index), index) for index in indices]
-        counts = [self._counts[row] for row in rows]
+        most = self._dataset.most_frames
+        counts = [self._counts[row] if most is None else min(self._counts[row], most) for row in rows]
         numbers = send(torch.tensor([[self._starts[row] for row in rows], counts]), self._device)
         start, count = numbers.unsqueeze(-1)
         place = torch.arange(max(counts), device=self._device)

@@ -20,10 +20,12 @@ from torch import Tensor, nn
 
 from snn_asr.errors import UsageError, unknown_name
 from snn_asr.network import input_coding as coding
+from snn_asr.network.cells import bn_gru, bn_lstm
 from snn_asr.network.coder import CoderSettings, RangeTracker, read_together
 from snn_asr.network.integrator import LeakyIntegrator
 from snn_asr.network.layers.base import Layer
 from snn_asr.network.layers.conventional import ConventionalLayer
+from snn_asr.network.layers.declared import layer_of
 from snn_asr.network.layers.delta_gru import DeltaGruLayer
 from snn_asr.network.layers.gated import GatedLayer
 from snn_asr.network.layers.gru_lstm import GruLstmLayer
@@ -43,6 +45,8 @@ ENCODERS: dict[str, Callable[..., Layer]] = {
     "rlif": partial(LeakyIntegrateAndFireLayer, adaptive=False, recurrent=True),
     "radlif": partial(LeakyIntegrateAndFireLayer, adaptive=True, recurrent=True),
     "delta_gru": DeltaGruLayer,
+    "bn_gru": layer_of(bn_gru),
+    "bn_lstm": layer_of(bn_lstm),
     "gru": partial(GruLstmLayer, nn.GRU),
     "lstm": partial(GruLstmLayer, nn.LSTM),
 }

@@ -5,7 +5,9 @@ Model folders on disk are written and read in model_folder.py.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +24,7 @@ from snn_asr.network.lengths import Lengths
 from snn_asr.network.tasks import TASKS, TRANSCRIPTION
 
 HEAD_NORMALIZATIONS = ("none", "input", "output")
+HEAD_INITIALIZATIONS = ("default", "small", "normal")
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,8 @@ class ModelSettings:
 
     ``head_normalization`` puts batch normalisation before the linear head (``input``: its inputs are sparse and
     positive, and CTC leaves its plateau of blanks much sooner when they are centred), behind it (``output``, as
-    Ponghiran & Roy do) or nowhere (``none``). Either folds into the head's weights after training. ``task`` says what
+    Ponghiran & Roy do) or nowhere (``none``). Either folds into the head's weights after training. Without
+    ``head_bias`` the head's bias is zero and does not learn, as behind it theirs has none. ``task`` says what
     the logits mean (decoding.py): tokens in time, or with the last frame one class for the utterance. ``front_end``
     makes the encoder's inputs of the frames (front_end.py) where they are not just stacked.
     """
@@ -43,6 +47,7 @@ class ModelSettings:
     head_normalization: str = "none"
     task: str = TRANSCRIPTION
     front_end: FrontEndSettings = NONE
+    head_bias: bool = True
 
     def __post_init__(self) -> None:
         if self.head_normalization not in HEAD_NORMALIZATIONS:
@@ -78,6 +83,9 @@ class AcousticModel(nn.Module):
             settings.num_layers, **settings.encoder_options,
         )
         self.head = nn.Linear(self.encoder.output_size, classes)
+        if not settings.head_bias:
+            nn.init.zeros_(self.head.bias.requires_grad_(False))
+        self.error_at_every_step = False
         sizes = {"input": self.encoder.output_size, "output": classes}
         size = sizes.get(settings.head_normalization)
         self.head_normalization = BatchNorm(size) if size else None
@@ -111,6 +119,8 @@ class AcousticModel(nn.Module):
         state to go on from."""
         lengths = Lengths.of(lengths, x)
         encoded, state = self.encoder(x, lengths, state)
+        if self.error_at_every_step and encoded.requires_grad:
+            encoded.register_hook(partial(_at_every_step, lengths=lengths))
         before = self.settings.head_normalization == "input"
         logits = self.logits(self._normalized(encoded, lengths) if before else encoded)
         return (logits if before else self._normalized(logits, lengths)), state
@@ -149,5 +159,25 @@ class AcousticModel(nn.Module):
         if self.front_end is not None:
             self.front_end.use_backend(name)
 
+    def initialize_head(self, how: str) -> None:
+        """Draw the head's weights anew: ``small``, uniform within ±√(0.01 / (inputs + outputs)) (Ponghiran & Roy), or
+        ``normal``, N(0, 2 / inputs) with a bias of 0 (Lotfi Rezaabad & Vishwanath); ``default`` leaves torch's."""
+        outputs, inputs = self.head.weight.shape
+        if how == "small":
+            bound = math.sqrt(0.01 / (inputs + outputs))
+            nn.init.uniform_(self.head.weight, -bound, bound)
+        elif how == "normal":
+            nn.init.normal_(self.head.weight, std=math.sqrt(2 / inputs))
+            nn.init.zeros_(self.head.bias)
+
     def parameter_count(self) -> int:
-        return sum(each.numel() for each in self.parameters())
+        biases = 0 if self.settings.head_bias else self.head.bias.numel()
+        return sum(each.numel() for each in self.parameters()) - biases
+
+
+def _at_every_step(gradient: Tensor, lengths: Lengths) -> Tensor:
+    """The error of each row's last valid frame at all of its valid frames, (B, T, H) both: as if each step had the loss
+    of the last (the scripts of Lotfi Rezaabad & Vishwanath 2020). It is another gradient than that of the loss."""
+    last = (lengths.tensor - 1).clamp(min=0).to(gradient.device)
+    rows = torch.arange(len(gradient), device=gradient.device)
+    return lengths.without_padding(gradient[rows, last].unsqueeze(1).expand_as(gradient))

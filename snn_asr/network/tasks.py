@@ -8,6 +8,7 @@ from torch.nn import functional
 
 BLANK = 0
 TRANSCRIPTION, CLASSIFICATION = TASKS = ("transcription", "classification")
+CLASS_ERRORS = ("last", "every")  # the steps at which training on classes has an error
 
 
 def class_logits(logits: Tensor, lengths: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ import torch
 from snn_asr import corpora
 from snn_asr.data import augmentation, tokens
 from snn_asr.data.augmentation import FrameAugmentation, FrameDrops
+from snn_asr.data.cutting import LONGER
 from snn_asr.data.feature_settings import GLOBAL, FeatureSettings
 from snn_asr.errors import UsageError
 from snn_asr.network import encoders, input_coding
@@ -25,11 +26,12 @@ from snn_asr.network.coder import LEVELS
 from snn_asr.network.front_end import FrontEndSettings
 from snn_asr.network.front_end import named as named_front_end
 from snn_asr.network.kernels import BACKENDS
-from snn_asr.network.model import HEAD_NORMALIZATIONS
-from snn_asr.network.tasks import TASKS, TRANSCRIPTION
+from snn_asr.network.model import HEAD_INITIALIZATIONS, HEAD_NORMALIZATIONS
+from snn_asr.network.tasks import CLASS_ERRORS, TASKS, TRANSCRIPTION
 from snn_asr.training.value_kinds import (
     Kind,
     flag,
+    folder,
     frames_by_epochs,
     list_of,
     mapping,
@@ -81,15 +83,6 @@ def _token_options() -> Kind:
     return Kind(given.words, convert)
 
 
-def _feature_cache() -> Kind:
-    def convert(value: Any) -> str:
-        if value is None or (isinstance(value, str) and value):
-            return "none" if value is None else value
-        raise ValueError("not the name of a folder")
-
-    return Kind("auto, none or a folder", convert)
-
-
 @dataclass(frozen=True)
 class DataConfig:
     """What is trained on, and how it is read."""
@@ -110,7 +103,7 @@ class DataConfig:
         "help": "vocabulary_size and algorithm of sentencepiece, phone_set of phones",
     })
     feature_cache: str = _key(
-        "auto", _feature_cache(), "frames kept on disk for all runs: auto is 'features' beside the manifests"
+        "auto", folder(), "frames kept on disk for all runs: auto is 'features' beside the manifests"
     )
     loader_workers: int = _key(
         0, whole(0, 1024), "processes that read ahead, for where the log's lines say that training waits for data"
@@ -153,6 +146,11 @@ class ModelConfig:
     head_normalization: str = _key(
         "input", one_of(HEAD_NORMALIZATIONS), "batch normalisation before the linear head (input) or behind it (output)"
     )
+    head_initialization: str = _key(
+        "default", one_of(HEAD_INITIALIZATIONS),
+        "torch's, uniform within the root of 0.01 / (inputs + outputs) (small), or N(0, 2 / inputs) (normal)",
+    )
+    head_bias: bool = _key(True, flag(), "the head has a bias; with batch normalisation behind it, it needs none")
     front_end: FrontEndSettings = _key(
         "none", _front_end(), "convolutions before the encoder: crdnn (with stack=2) or subsample4 (with stack=4)"
     )
@@ -209,6 +207,9 @@ class BatchConfig:
     length_curriculum: tuple[tuple[int, int], ...] = _key(
         [], frames_by_epochs(), "for so many epochs only utterances of up to so many frames, pair by pair; then all"
     )
+    longer_utterances: str = _key(
+        "left_out", one_of(LONGER), "by length_curriculum: left_out, or cut to so many frames, with their transcript"
+    )
 
 
 @dataclass(frozen=True)
@@ -223,8 +224,15 @@ class TrainingConfig:
         "warm_cool", one_of(SCHEDULES), "warm_cool: up in a line, level, down in a line; halving: by development error"
     )
     warmup_epochs: float = _key(1, number(0), "of schedule=warm_cool: epochs on the way up")
+    halving_factor: float = _key(
+        0.5, number(0, below=1), "of schedule=halving: the rate times this after more than one bad epoch in a row"
+    )
+    lowest_learning_rate: float = _key(1.25e-4, number(0), "of schedule=halving: it goes no lower")
     cooldown_epochs: float = _key(7, number(0), "of schedule=warm_cool: epochs on the way down to 0")
     optimizer: str | Callable[..., torch.optim.Optimizer] = _key("adamw", _optimizer(), "torch's optimizer")
+    class_error: str = _key(
+        "last", one_of(CLASS_ERRORS), "of task=classification: at the last step, or added at every step of the way back"
+    )
     weight_decay: float = _key(0.01, number(0), "of the optimizer, where that is given by name")
     max_grad_norm: float = _key(1.0, number(0), "gradients are clipped to this norm; 0 is no clipping")
     activity_penalty: float = _key(0.0, number(0), "weight of the encoder's activity in the loss; buys sparsity")

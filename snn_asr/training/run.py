@@ -102,9 +102,11 @@ def _model(config: Config, train_set: SpeechDataset) -> AcousticModel:
     network = config.model
     settings = ModelSettings(
         config.features, network.encoder, network.hidden_size, network.num_layers, network.encoder_options,
-        network.head_normalization, config.data.task, network.front_end,
+        network.head_normalization, config.data.task, network.front_end, network.head_bias,
     )
     model = AcousticModel(settings, train_set.normalization(), train_set.tokens.size)
+    model.initialize_head(network.head_initialization)
+    model.error_at_every_step = config.data.task == CLASSIFICATION and config.training.class_error == "every"
     model.use_backend(network.backend)
     if processes.world() > 1:
         train_set.compute_features(config.augmentation.speeds)
@@ -160,7 +162,7 @@ def _batches(config: Config, train_set: SpeechDataset) -> BucketedBatches:
     options = config.batches
     batches = BucketedBatches(
         train_set, options.batch_frames, config.training.seed, options.batch_utterances, options.length_curriculum,
-        options.accumulation,
+        options.accumulation, options.longer_utterances,
     )
     if batches.full_epoch < options.accumulation:
         what = f"an epoch has {batches.full_epoch} batches, and no training step takes place"

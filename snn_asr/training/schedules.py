@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from speechbrain.nnet.schedulers import NewBobScheduler, WarmCoolDecayLRSchedule
+from speechbrain.nnet.schedulers import WarmCoolDecayLRSchedule
 from torch.optim import Optimizer
 
 if TYPE_CHECKING:
@@ -43,33 +44,35 @@ class WarmCool:
 
 
 class Halving:
-    """Half as high when the development error has improved by less than 0.5 % of itself in more than one epoch.
+    """Half as high (or ``halving_factor``) when the development error has stopped to improve, down to
+    ``lowest_learning_rate``: the schedule of Ponghiran & Roy (2022), as their code has it.
 
-    Never below 1.25e-4 (Ponghiran & Roy 2022).
+    An epoch is bad where (error before - error) / error is below 0.5 %. The rate is lowered when more than one epoch in
+    a row is bad; a good one, and a lower rate, begin the count anew.
     """
 
-    IMPROVEMENT, EPOCHS_OF_GRACE, LOWEST = 0.005, 1, 1.25e-4
+    IMPROVEMENT, EPOCHS_OF_GRACE = 0.005, 1
 
     def __init__(self, config: TrainingConfig, steps: Sequence[int]) -> None:
-        self._scheduler = NewBobScheduler(config.learning_rate, 0.5, self.IMPROVEMENT, self.EPOCHS_OF_GRACE)
+        self._factor, self._lowest = config.halving_factor, config.lowest_learning_rate
+        self._rate, self._before, self._bad = config.learning_rate, math.inf, 0
 
     def on_batch(self, optimizer: Optimizer, step: int) -> None:
         """The rate stays as it is within an epoch."""
 
     def on_epoch(self, optimizer: Optimizer, error_rate: float) -> None:
-        _, rate = self._scheduler(error_rate)
-        self._scheduler.hyperparam_value = max(rate, min(self.LOWEST, optimizer.param_groups[0]["lr"]))
+        bad = self._before - error_rate < self.IMPROVEMENT * error_rate if math.isfinite(self._before) else False
+        self._before, self._bad = error_rate, self._bad + 1 if bad else 0
+        if self._bad > self.EPOCHS_OF_GRACE:
+            self._rate, self._bad = max(self._rate * self._factor, min(self._lowest, self._rate)), 0
         for group in optimizer.param_groups:
-            group["lr"] = self._scheduler.hyperparam_value
+            group["lr"] = self._rate
 
     def state_dict(self) -> dict[str, Any]:
-        return {name: getattr(self._scheduler, name) for name in self._NAMES}
+        return {"rate": self._rate, "before": self._before, "bad": self._bad}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        for name in self._NAMES:
-            setattr(self._scheduler, name, state[name])
-
-    _NAMES = ("hyperparam_value", "metric_values", "current_patient")
+        self._rate, self._before, self._bad = state["rate"], state["before"], state["bad"]
 
 
 # config.py has their names.

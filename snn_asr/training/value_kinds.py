@@ -151,3 +151,13 @@ def range_of_seconds() -> Kind:
 def _require(holds: bool) -> None:
     if not holds:
         raise ValueError("not of this kind")
+
+
+def folder() -> Kind:
+    """The name of a folder, or one of two words that stand for one and for none; null is none."""
+
+    def convert(value: Any) -> str:
+        _require(value is None or (isinstance(value, str) and bool(value)))
+        return "none" if value is None else str(value)
+
+    return Kind("auto, none or a folder", convert)

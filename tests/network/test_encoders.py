@@ -21,6 +21,7 @@ NAMES = sorted(encoders.ENCODERS)
 PUBLISHED = {
     "lstm": 3_718_000, "gru": 2_788_500, "improved_v2": 1_859_000, "ligru": 1_859_000, "improved_v1": 649_000,
     "lif": 324_500, "spiking_lstm": 3_718_000,
+    "bn_gru": 2_788_500, "bn_lstm": 3_718_000,
     "delta_gru": 2_788_500, "adaptive_lif": 324_500, "adlif": 324_500, "rlif": 929_500, "radlif": 929_500,
 }
 trained = partial(trained_encoder, input_size=9, hidden_size=16)

@@ -52,8 +52,22 @@ def errors_to_rates(schedule: Halving, optimizer, errors: list[float]) -> list[f
 def test_halving_forgives_one_epoch_and_stops_at_the_floor():
     optimizer = optimizer_at(1e-3)
     schedule = Halving(TrainingConfig(learning_rate=1e-3), [1])
-    assert errors_to_rates(schedule, optimizer, [50, 40, 39.9, 30, 30, 30]) == [1e-3, 1e-3, 1e-3, 1e-3, 5e-4, 5e-4]
+    assert errors_to_rates(schedule, optimizer, [50, 40, 39.9, 30, 30, 30]) == [*[1e-3] * 5, 5e-4]
     assert errors_to_rates(schedule, optimizer, [30] * 12)[-1] == 1.25e-4
+
+
+def test_halving_counts_bad_epochs_in_a_row_against_the_epoch_before():
+    optimizer = optimizer_at(1.0)
+    schedule = Halving(TrainingConfig(learning_rate=1.0), [1])
+    assert errors_to_rates(schedule, optimizer, [50, 50, 40, 40, 30, 30, 20, 20]) == [1.0] * 8  # never two in a row
+    # Worse than the best, but better than the epoch before, is good; 0.4 % better is bad.
+    assert errors_to_rates(schedule, optimizer, [40, 39, 38.9, 38.8]) == [0.5, 0.5, 0.5, 0.25]
+
+
+def test_halving_by_another_factor_down_to_another_floor():
+    optimizer = optimizer_at(1.0)
+    config = TrainingConfig(learning_rate=1.0, halving_factor=0.7, lowest_learning_rate=0.4)
+    assert errors_to_rates(Halving(config, [1]), optimizer, [50] * 9)[2::2] == pytest.approx([0.7, 0.49, 0.4, 0.4])
 
 
 def test_halving_goes_on_from_its_state():

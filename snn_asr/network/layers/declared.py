@@ -8,6 +8,9 @@ file declares what a layer has to know:
     UNIT_PRODUCTS           multiplications that a unit does by itself at each frame
     starting_values(units, options) -> dict[str, Tensor]        what learns, by name; ``recurrent`` is U (G H, H)
     parameters(learned, options) -> Parameters                  what ``step`` takes, from what has been learned
+
+and, where outputs are no events, ``SENDS_EVENTS = False``. Parameters with a field ``mask`` are given the dropout mask
+(B, H), or None, and the outputs are then left as they are.
 """
 
 from __future__ import annotations
@@ -25,12 +28,12 @@ from snn_asr.network.cells import CellState
 from snn_asr.network.layers.base import Layer, LayerParts
 from snn_asr.network.layers.driven import DrivenLayer, drop_units, mean_outputs
 
-RECURRENT = "recurrent"  # the name of U among what learns
+RECURRENT, MASK = "recurrent", "mask"  # the name of U among what learns, and of a dropout mask among Parameters
 
 
 class DeclaredLayer(DrivenLayer):
     """W x, normalised, into the cell's units. Dropout is one mask a sequence on what the layer sends up, outside of the
-    recurrence; ``options`` are those that the cell declares."""
+    recurrence, unless the cell takes it; ``options`` are those that the cell declares."""
 
     def __init__(
         self, cell: ModuleType, input_size: int, hidden_size: int, *, dropout: float = 0.2, backend: str = "auto",
@@ -51,6 +54,10 @@ class DeclaredLayer(DrivenLayer):
     def unit_products(self) -> int:
         return int(self.cell.UNIT_PRODUCTS)
 
+    @property
+    def sends_events(self) -> bool:
+        return bool(getattr(self.cell, "SENDS_EVENTS", True))
+
     def given(self) -> Any:
         """The cell's Parameters as they are now."""
         own = {} if self.recurrent_weight is None else {RECURRENT: self.recurrent_weight}
@@ -60,12 +67,15 @@ class DeclaredLayer(DrivenLayer):
         back = None if self.recurrent_weight is None else self.given().recurrent
         return replace(super().parts(), back=back, unit=1.0 if self.binary else 0.0)
 
-    def activity(self, outputs: Tensor, lengths: Any) -> Tensor:
-        """Mean magnitude of the outputs over valid frames (a scalar with gradient)."""
-        return mean_outputs(outputs.abs(), lengths).mean()
+    def activity(self, outputs: Tensor, lengths: Any) -> Tensor | None:
+        """Mean magnitude of the outputs over valid frames (a scalar with gradient), where they are events."""
+        return mean_outputs(outputs.abs(), lengths).mean() if self.sends_events else None
 
     def forward(self, x: Tensor, lengths: Any, state: CellState | None = None) -> tuple[Tensor, CellState]:
-        outputs, state, _ = self.run(self.drive(x, lengths), lengths, state, self.given())
+        drive, given = self.drive(x, lengths), self.given()
+        if MASK in given._fields:
+            return self.run(drive, lengths, state, given._replace(mask=self.mask(drive)))[:2]
+        outputs, state, _ = self.run(drive, lengths, state, given)
         return drop_units(outputs, self.dropout, self.training), state
 
 

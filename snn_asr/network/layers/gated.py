@@ -14,11 +14,14 @@ from snn_asr.network.integrator import multiplies
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.layers.coded import CodedLayer
 
+RECURRENT_INITS = ("gates", "stacked")
+
 
 class GatedLayer(CodedLayer):
     """Gated layer of cells/gated.py: v2, without ``recurrent`` weights v1, with ``coder=False`` a Li-GRU.
 
-    ``recurrent_gain`` scales the orthogonal initialisation of each gate's recurrent weights; ``forget_bias`` and
+    ``recurrent_gain`` scales the orthogonal initialisation of the recurrent weights: of each gate's (``recurrent_init``
+    gates), or of both gates' as one matrix (stacked, in the authors' code with a gain of √2). ``forget_bias`` and
     ``candidate_bias`` are where the normalised drives of the two gates start (0 in the paper): a candidate below 0
     begins sparse, a forget signal above 0 with a longer memory. ``recurrent_smoothing`` is the coefficient of a
     leaky integrator on the recurrent product (0: none, as in the paper). With ``gate_levels="powers_of_two"`` 1 - F is
@@ -28,12 +31,14 @@ class GatedLayer(CodedLayer):
     def __init__(
         self, input_size: int, hidden_size: int, *, recurrent: bool = True, coder: bool = True, bits: int = 6,
         threshold: int = 3, range: str = "moving_average", fixed_range: float = 1.0, momentum: float = 0.1,
-        levels: str = "linear", candidate: str = "relu", recurrent_gain: float = 0.5,
+        levels: str = "linear", candidate: str = "relu", recurrent_init: str = "gates", recurrent_gain: float = 0.5,
         recurrent_smoothing: float = 0.0, forget_bias: float = 0.0, candidate_bias: float = 0.0,
         gate_levels: str = "smooth", dropout: float = 0.2, backend: str = "auto",
     ) -> None:
         if candidate not in gated.CANDIDATES:
             raise unknown_name("candidate", candidate, gated.CANDIDATES)
+        if recurrent_init not in RECURRENT_INITS:
+            raise unknown_name("recurrent_init", recurrent_init, RECURRENT_INITS)
         if not 0 <= recurrent_smoothing < 1:
             raise UsageError(f"recurrent_smoothing={recurrent_smoothing} must lie in [0, 1)", "recurrent_smoothing")
         if gate_levels not in gated.GATE_LEVELS:
@@ -49,8 +54,8 @@ class GatedLayer(CodedLayer):
         nn.init.constant_(self.normalization.bias.data[hidden_size:], candidate_bias)
         if recurrent:
             self.recurrent_weight = nn.Parameter(torch.empty(gated.GATES * hidden_size, hidden_size))
-            for gate in self.recurrent_weight.data.chunk(gated.GATES):
-                nn.init.orthogonal_(gate, recurrent_gain)
+            for part in self.recurrent_weight.data.chunk(gated.GATES if recurrent_init == "gates" else 1):
+                nn.init.orthogonal_(part, recurrent_gain)
 
     @property
     def unit_products(self) -> int:
