@@ -136,7 +136,8 @@ def test_phones_are_cut_where_they_end(tmp_path):
 
 def test_the_last_error_at_every_step_reaches_the_encoder_alone():
     torch.manual_seed(0)
-    plain, everywhere = (acoustic_model("spiking_lstm", task="classification", normalize=False, dropout=0.0) for _ in range(2))
+    options = {"task": "classification", "normalize": False, "dropout": 0.0}
+    plain, everywhere = (acoustic_model("spiking_lstm", **options) for _ in range(2))
     everywhere.load_state_dict(plain.state_dict())
     everywhere.error_at_every_step = True
     x, lengths, classes = torch.randn(6, 8, 10), torch.tensor([8, 8, 5, 8, 3, 8]), torch.tensor([0, 1, 2, 3, 0, 1])
@@ -149,7 +150,7 @@ def test_the_last_error_at_every_step_reaches_the_encoder_alone():
     loss_of(everywhere).backward()
     torch.testing.assert_close(everywhere.head.weight.grad, plain.head.weight.grad)
     # The same by hand: each valid step's output times the error that the last step's has.
-    by_hand = acoustic_model("spiking_lstm", task="classification", normalize=False, dropout=0.0)
+    by_hand = acoustic_model("spiking_lstm", **options)
     by_hand.load_state_dict(plain.state_dict())
     outputs, _ = by_hand.encoder(x, lengths)
     at_last = outputs[last].detach().requires_grad_()

@@ -57,7 +57,10 @@ def starting_values(units: int, options: Options) -> dict[str, Tensor]:
 
 def orthogonal(gates: int, units: int, gain: float) -> Tensor:
     """U (gates · H, H): an orthogonal matrix for each gate, times ``gain``."""
-    return torch.cat([nn.init.orthogonal_(torch.empty(units, units), gain) for _ in range(gates)])
+    matrices = torch.empty(gates * units, units)
+    for each in matrices.chunk(gates):
+        nn.init.orthogonal_(each, gain)
+    return matrices
 
 
 def parameters(learned: Mapping[str, Tensor], options: Options) -> Parameters:
