@@ -116,9 +116,8 @@ class DrivenLayer(Layer):
             state = self.cell.initial_state(len(drive), self.output_size, parameters, drive)
         backend = choose_backend(self.backend, drive.device, frame_by_frame)
         kind, recurrent = drive.device.type, getattr(parameters, "recurrent", None)
-        if recurrent is not None and torch.is_autocast_enabled(kind) and (
-            backend_of(backend, self.cell, parameters) in ("triton", "cuda")
-        ):
+        on_gpu = backend_of(backend, self.cell, parameters) in ("triton", "cuda")
+        if recurrent is not None and on_gpu and torch.is_autocast_enabled(kind):
             parameters = parameters._replace(recurrent=recurrent.to(torch.get_autocast_dtype(kind)))
         with torch.autocast(kind, enabled=False):  # mixed precision is for products; the states stay as they are
             return run_sequence(self.cell, drive, lengths, state, parameters, backend)
