@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from functools import partial
 
 import pytest
@@ -106,6 +107,16 @@ def test_leaky_integrator_is_a_running_mean():
     z, state = low_pass(y, torch.tensor([4]), 0.5, torch.tensor([[2.0]]))
     assert z.flatten().tolist() == [1.5, 0.75, 0.375, 2.1875, 0.0]
     assert state.tolist() == [[2.1875]]
+
+
+def test_leaky_integrator_of_a_silent_unit_ends_at_zero_and_never_hides_what_is_not_a_number():
+    """Denormal numbers would make all products with them many times as slow."""
+    y = torch.zeros(1, 300, 3)
+    y[0, 0], y[0, 2, 1], y[0, 2, 2] = 1, math.nan, math.inf
+    z, _ = low_pass(y, torch.tensor([300]), 0.6, None, "cpu")
+    found = z[0, :, 0]
+    assert found[:150].all() and found[-1] == 0 and found[found != 0].min() >= torch.finfo(torch.float32).tiny
+    assert z[0, 2:, 1].isnan().all() and not z[0, 2:, 2].isfinite().any()
 
 
 def test_reversal_leaves_the_padding_at_the_end():
