@@ -16,7 +16,6 @@ from typer.main import get_command
 import snn_asr
 from snn_asr.errors import UsageError, as_user_error
 from snn_asr.interruption import interrupt_when_told_to_end
-from snn_asr.kernel_cache import provide_kernel_cache
 from snn_asr.logs import log_to_stderr
 
 from .streams import flush_output, prepare_streams
@@ -53,7 +52,6 @@ def run(arguments: Sequence[str]) -> int:
     error: BaseException | None = None
     code = 0
     try:
-        provide_kernel_cache()
         code = _invoke(words or ["--help"])
     except (Exception, KeyboardInterrupt) as raised:
         error = raised

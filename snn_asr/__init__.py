@@ -23,9 +23,6 @@ def load_model(folder: str | Path, device: str | torch.device = "auto") -> Recog
 
     Raises DataError where there is no model, UsageError for a device that is not there.
     """
-    from snn_asr.kernel_cache import provide_kernel_cache
-
-    provide_kernel_cache()
     from snn_asr.decoding.recognizer import Recognizer  # here, so that ``import snn_asr`` does not import torch
 
     return Recognizer(folder, device)

@@ -1,7 +1,8 @@
-"""Where compiled kernels are kept between calls: beside the code, or in the user's cache; else in a temporary folder.
+"""numba's compiler with a place for what it compiles: beside the code, or in the user's cache; else a temporary folder.
 
 numba looks for a place by itself, and fails where it finds none: in a read-only installation with an unwritable home
-folder, as services and containers have.
+folder, as services and containers have. Compiled loops of this package are therefore declared with the ``njit`` of this
+module; a command that needs none of them looks for no place.
 """
 
 from __future__ import annotations
@@ -10,23 +11,40 @@ import logging
 import os
 import stat
 import tempfile
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
+
+import numba
 
 VARIABLE = "NUMBA_CACHE_DIR"
 
 log = logging.getLogger(__name__)
 
 
-def provide_kernel_cache() -> None:
-    """Set the variable NUMBA_CACHE_DIR to a temporary folder, and say so, where numba would find no place to write.
+def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """``numba.njit`` with these options, for functions that numba may have to find a place for (``cache=True``)."""
+    _provide_once()
+    return numba.njit(**options)
 
-    To be called before numba is imported; processes that are started later find the same folder.
+
+@cache
+def _provide_once() -> None:
+    provide_kernel_cache()
+
+
+def provide_kernel_cache() -> None:
+    """Have numba keep compiled functions in a temporary folder, and say so, where it would find no place to write.
+
+    The folder is named by the variable NUMBA_CACHE_DIR, so that processes that are started later find it too.
     """
     if os.environ.get(VARIABLE) or _writable(_beside_the_code()) or _writable(_of_the_user()):
         return
     folder = _temporary_folder()
     log.info("compiled kernels are kept in %s: neither the installation nor the home folder can be written", folder)
     os.environ[VARIABLE] = str(folder)
+    numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]  # the variable was read as numba was imported
 
 
 def _beside_the_code() -> Path:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
+import numba
 import pytest
 
 from snn_asr import kernel_cache
@@ -20,6 +23,7 @@ def nowhere_to_write(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(kernel_cache, "_writable", lambda folder: tmp_path in folder.parents and writable(folder))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv(VARIABLE, "")
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
 
 
 def test_a_temporary_folder_of_the_users_own_is_taken_and_told(tmp_path, caplog):
@@ -28,6 +32,7 @@ def test_a_temporary_folder_of_the_users_own_is_taken_and_told(tmp_path, caplog)
         provide_kernel_cache()
     folder = Path(os.environ[VARIABLE])
     assert folder.parent == tmp_path and stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert numba.config.CACHE_DIR == str(folder), "numba is imported by then, and has read the variable"
     assert len(caplog.records) == 1 and str(folder) in caplog.text
 
 
@@ -50,3 +55,12 @@ def test_a_place_that_can_be_written_is_left_to_numba(tmp_path, monkeypatch):
     monkeypatch.setattr(kernel_cache, "_beside_the_code", lambda: tmp_path / "code" / "__pycache__")
     provide_kernel_cache()
     assert os.environ[VARIABLE] == ""
+
+
+def test_a_command_that_compiles_nothing_looks_for_no_place():
+    program = (
+        "import sys; from snn_asr.cli.main import run; run(['--help'])\n"
+        "print('snn_asr.kernel_cache' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert found.stdout.endswith("False\n")

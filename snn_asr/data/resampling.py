@@ -16,10 +16,10 @@ from functools import lru_cache
 import numpy as np
 import torch
 import torchaudio.functional
-from numba import njit
 from torch import Tensor
 
 from snn_asr.errors import UsageError
+from snn_asr.kernel_cache import njit
 
 _ZERO_CROSSINGS = 6
 _ROLLOFF = 0.99  # of the lower Nyquist frequency: where the filter cuts off

@@ -10,11 +10,11 @@ import math
 
 import numpy as np
 import torch
-from numba import njit
 from torchaudio.compliance import kaldi
 from torchaudio.functional import create_dct
 
 from snn_asr.data.feature_settings import FeatureSettings
+from snn_asr.kernel_cache import njit
 
 _BLOCK_FRAMES = 64  # at a time: what stands between the steps stays in the cache
 PREEMPHASIS = 0.97

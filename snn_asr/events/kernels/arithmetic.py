@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from snn_asr.kernel_cache import njit
 from snn_asr.network.kernels.cpu.elementwise import DIVIDING, exponential
 from snn_asr.network.kernels.cpu.tiles import power_below
 

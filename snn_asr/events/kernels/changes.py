@@ -8,9 +8,9 @@ known: what was rounded away stays below half the threshold, and is told with th
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from snn_asr.events.kernels.delivery import ROOM
+from snn_asr.kernel_cache import njit
 
 
 @njit(cache=True, nogil=True)

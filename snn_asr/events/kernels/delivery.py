@@ -17,10 +17,11 @@ float32 rows are added four at a time; the last four are filled up by events of 
 from __future__ import annotations
 
 import numpy as np
-from numba import float32, njit
+from numba import float32
 from numba.extending import overload
 
 from snn_asr.events.kernels.vectors import LEVEL_LANES, MASKED, blocks_adder, levels_adder, lowest_bit, nonzero
+from snn_asr.kernel_cache import njit
 
 ROOM = 4  # that lists of events need behind the last
 FEW_LEVELS, MOST_LEVELS = 32, 127

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from numba import njit
-
 from snn_asr.events.kernels.gru_lstm import gru_step
+from snn_asr.kernel_cache import njit
 
 
 @njit(cache=True, nogil=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from snn_asr.events.kernels.arithmetic import TINY, gate, send
+from snn_asr.kernel_cache import njit
 from snn_asr.network.cells.gated import NEAREST
 from snn_asr.network.kernels.cpu.tiles import power_below
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from numba import njit
-
 from snn_asr.events.kernels.arithmetic import add, logistic, tangent
+from snn_asr.kernel_cache import njit
 
 
 @njit(cache=True, nogil=True)

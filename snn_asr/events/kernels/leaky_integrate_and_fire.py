@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from snn_asr.kernel_cache import njit
 
 _ZERO, _ONE = np.float32(0), np.float32(1)
 

@@ -29,7 +29,6 @@ and what a stream is:
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from snn_asr.events.kernels.arithmetic import integrate, normalize, normalize_and_add
 from snn_asr.events.kernels.changes import accumulate, collect_changes, learn
@@ -49,6 +48,7 @@ from snn_asr.events.kernels.gated import step as gated_step
 from snn_asr.events.kernels.gru_lstm import gru_step, lstm_step
 from snn_asr.events.kernels.leaky_integrate_and_fire import step as leaky_integrate_and_fire_step
 from snn_asr.events.kernels.spiking_lstm import step as spiking_lstm_step
+from snn_asr.kernel_cache import njit
 
 GATED, CONVENTIONAL, LEAKY_INTEGRATE_AND_FIRE, SPIKING_LSTM, GRU, LSTM, DELTA_GRU = range(7)
 # Columns of ``table`` behind those of delivery.py, and how many it has.

@@ -11,10 +11,11 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import float32, njit
+from numba import float32
 from numba.extending import overload
 from torch import Tensor
 
+from snn_asr.kernel_cache import njit
 from snn_asr.network.coder import AnyCoder, FrameCoder
 from snn_asr.network.kernels.cpu.tiles import float_of_bits, power_below
 

@@ -8,8 +8,8 @@ not cached themselves: numba cannot compile a loop over a generator that it foun
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from snn_asr.kernel_cache import njit
 from snn_asr.network.kernels.cpu.elementwise import clear
 from snn_asr.network.kernels.cpu.products import add_events, event_buffers, find_events
 

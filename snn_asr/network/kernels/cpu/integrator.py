@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from snn_asr.kernel_cache import njit
 from snn_asr.network.kernels.cpu.elementwise import FAST, room
 from snn_asr.network.kernels.cpu.threads import share
 

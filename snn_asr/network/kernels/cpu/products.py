@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from snn_asr.kernel_cache import njit
 from snn_asr.network.kernels.cpu.elementwise import clear, copy
 from snn_asr.network.kernels.cpu.threads import share
 from snn_asr.network.kernels.cpu.tiles import accumulate, panel_width

@@ -7,8 +7,8 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from snn_asr.kernel_cache import njit
 from snn_asr.network import surrogates
 from snn_asr.network.kernels.cpu.elementwise import DIVIDING, exponential
 from snn_asr.network.surrogates import Derivative
