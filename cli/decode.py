@@ -55,6 +55,7 @@ def decode(
     is not done again while audio, model, beam search and formats are the same. Shards 1/4 to 4/4 of the same inputs may
     write to one folder at the same time.
     """
+    from snn_asr.decoding.named_files import find_files
     from snn_asr.errors import UsageError
     from snn_asr.sharding import Shard
 
@@ -63,12 +64,12 @@ def decode(
     for option, value in (("--lm-weight", lm_weight), ("--insertion-bonus", insertion_bonus)):
         if value is not None and lm is None:
             raise UsageError("there is no language model", option, "give --lm")
+    found = find_files(inputs, sys.stdin if "-" in inputs else ())  # what follows imports torch, which takes seconds
 
     from snn_asr.decoding.beam import BeamSettings
     from snn_asr.decoding.endpointing import EndpointSettings
     from snn_asr.decoding.files import decode_files
     from snn_asr.decoding.hypothesis import Hypothesis
-    from snn_asr.decoding.named_files import find_files
     from snn_asr.decoding.recognizer import EVENT, Recognizer
     from snn_asr.decoding.stream import use_one_core
     from snn_asr.decoding.writers import render
@@ -76,7 +77,6 @@ def decode(
 
     from .failures import raise_for, show_failed
 
-    found = find_files(inputs, sys.stdin if "-" in inputs else ())
     if engine == EVENT:
         use_one_core()
     recognizer = Recognizer(model, "cpu" if engine == EVENT and device == "auto" else choose_device(device))

@@ -29,14 +29,19 @@ def pytest_runtest_call() -> None:
     _tell_that_lazy_modules_have_no_file()
 
 
+_told_of = 0  # modules
+
+
 def _tell_that_lazy_modules_have_no_file() -> None:
     """Hypothesis asks every loaded module for its file: SpeechBrain's lazy ones would import what is not installed."""
-    if "speechbrain" in sys.modules:
+    global _told_of
+    if "speechbrain" in sys.modules and len(sys.modules) != _told_of:
         from speechbrain.utils.importutils import LazyModule
 
         for module in list(sys.modules.values()):
             if isinstance(module, LazyModule):
                 module.__file__ = None
+        _told_of = len(sys.modules)
 
 
 @pytest.fixture(scope="session")

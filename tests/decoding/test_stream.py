@@ -93,7 +93,7 @@ def recordings_in_chunks(draw) -> tuple[torch.Tensor, list[int]]:
     return samples, cuts[1:-1]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     recording=recordings_in_chunks(), precision=st.sampled_from(["float32", "int8"]), pause=st.sampled_from([0.0, 0.5])
 )

@@ -71,21 +71,29 @@ def encoded(name: str, rows: slice) -> dict[str, torch.Tensor]:
 CASES = [("improved_v2", 3), ("improved_v2", 4), ("spiking_lstm", 1), ("radlif", 2)]
 
 
-def in_process(rank: int, port: int, folder: Path) -> None:
+def in_process(rank: int, port: int) -> list[dict]:
+    """What process ``rank`` of two has of every case."""
     given = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    os.environ.update({key: str(value) for key, value in given.items()})
+    with pytest.MonkeyPatch.context() as patch:
+        for key, value in given.items():
+            patch.setenv(key, str(value))
+        with processes.joined("cpu"):
+            return [encoded(name, slice(cut) if rank == 0 else slice(cut, None)) for name, cut in CASES]
+
+
+def in_second_process(_: int, port: int, file: Path) -> None:
     torch.set_num_threads(1)
-    with processes.joined("cpu"):
-        results = [encoded(name, slice(cut) if rank == 0 else slice(cut, None)) for name, cut in CASES]
-    torch.save(results, folder / f"{rank}.pt")
+    torch.save(in_process(1, port), file)
 
 
 @pytest.fixture(scope="module")
 def stepped(tmp_path_factory) -> list[list[dict]]:
-    """What each of two processes has of every case."""
-    folder = tmp_path_factory.mktemp("processes")
-    torch.multiprocessing.spawn(in_process, (free_port(), folder), nprocs=2)
-    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+    """What this process, as the first of two, and the second have of every case."""
+    port, file = free_port(), tmp_path_factory.mktemp("processes") / "second.pt"
+    second = torch.multiprocessing.spawn(in_second_process, (port, file), join=False)
+    first = in_process(0, port)
+    second.join()
+    return [first, torch.load(file)]
 
 
 @pytest.mark.parametrize("case", range(len(CASES)), ids=str)

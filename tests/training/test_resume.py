@@ -1,6 +1,7 @@
 """Trainings that are killed or told to end at random moments, and gone on with, end in the same bits as a whole one.
 
-One of the trials is in the fast tests; ``make test-resume`` runs all hundred. A trial's signals and moments follow
+``make test-resume`` runs a hundred trials; the fast tests end trainings at chosen moments (test_run.py, and the faults
+of training). A trial's signals and moments follow
 from its number. Each training is a process of its own, forked from one that has imported what a training needs.
 """
 
@@ -24,7 +25,7 @@ from snn_asr.files import read_json_object
 OPTIONS = ("epochs=3", "hidden_size=8", "batch_frames=1000", "cooldown_epochs=1", "dropout=0.1", "range=moving_average")
 SIGNALS = {signal.SIGKILL: -9, signal.SIGTERM: 130, signal.SIGINT: 130}
 CALLS = ("replace", "fsync", "unlink", "mkdir", "open")  # of the os module, before which a training may be ended
-TRIALS, FAST = 100, 1
+TRIALS = 100
 MOST_ENDS = 3  # of one trial
 
 
@@ -96,9 +97,8 @@ def whole(trainings: Trainings, tmp_path_factory: pytest.TempPathFactory) -> tup
     return folder / "run", time.monotonic() - started
 
 
-@pytest.mark.parametrize(
-    "number", [pytest.param(number, marks=[pytest.mark.slow] if number >= FAST else []) for number in range(TRIALS)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(TRIALS))
 def test_a_training_that_is_ended_and_gone_on_with_is_the_whole_one(
     number: int, trainings: Trainings, whole: tuple[Path, float], tmp_path: Path
 ) -> None:
