@@ -2,7 +2,7 @@
 
 static float clamped(float value, float lowest, float highest)
 {
-    return value < lowest ? lowest : value > highest ? highest : value;
+    return value > lowest ? (value < highest ? value : highest) : lowest;
 }
 
 /* e^x = 2^k e^r with |r| <= ln 2 / 2 and the Cephes polynomial for e^r: within two units of the last place, 0 below
@@ -11,16 +11,19 @@ static float exponential(float x)
 {
     float power, r, tail, scale;
     uint32_t bits;
+    int32_t whole;
 
     x = clamped(x, -88.0f, 89.0f);
-    power = floorf(x * 1.44269504f + 0.5f);
+    power = x * 1.44269504f + 0.5f;
+    whole = (int32_t)power - (power < (float)(int32_t)power); /* rounded down, without a call of floorf */
+    power = (float)whole;
     r = (x - power * 0.693359375f) - power * -2.12194440e-4f;
     tail = 1.9875691500e-4f * r + 1.3981999507e-3f;
     tail = tail * r + 8.3334519073e-3f;
     tail = tail * r + 4.1665795894e-2f;
     tail = tail * r + 1.6666665459e-1f;
     tail = tail * r + 5.0000001201e-1f;
-    bits = (uint32_t)((int32_t)power + 127) << 23;
+    bits = (uint32_t)(whole + 127) << 23;
     memcpy(&scale, &bits, sizeof scale);
     return (tail * (r * r) + r + 1.0f) * scale;
 }
@@ -68,7 +71,7 @@ static void send(const coder *coder, const float *current, float *membrane, floa
     for (k = 0; k < count; k++) {
         float level;
         membrane[k] = (membrane[k] - output[k]) + current[k];
-        level = truncf(clamped(membrane[k], -coder->range, coder->range) * coder->scale);
+        level = (float)(int32_t)(clamped(membrane[k], -coder->range, coder->range) * coder->scale);
         output[k] = fabsf(level) > coder->threshold ? level * coder->unit : 0.0f;
     }
 }
