@@ -31,15 +31,19 @@ def compare(
 ) -> None:
     """Show encoders, or runs, side by side in one table.
 
-    Error rate with interval, parameters, multiplications. Runs that are finished are not repeated.
+    Error rate with interval, parameters, multiplications. Runs that are finished are not repeated, interrupted ones go
+    on, and one that fails keeps no other from being trained and shown (exit code 3).
     """
-    from snn_asr.errors import UsageError
+    from snn_asr.errors import SnnAsrError, UsageError
     from snn_asr.reports import comparison, table
     from snn_asr.training import recipe_files
+
+    from .failures import raise_for, show_failed
 
     words = [each for each in targets if "=" not in each or Path(each).is_dir()]
     overrides = parse_overrides(each for each in targets if each not in words)
     runs = [each for each in words if (Path(each) / "run.json").is_file()]
+    errors: list[SnnAsrError] = []
     if not words:
         raise UsageError("nothing to compare", targets[0], "name a recipe, or folders of finished runs")
     if runs == words:
@@ -55,10 +59,17 @@ def compare(
             raise UsageError("training needs a place for the runs", "--output-folder", "give a folder")
         from snn_asr.training.sweep import train_encoders
 
+        def failed(error: SnnAsrError) -> None:
+            errors.append(error)
+            show_failed([error])
+
         names = split_commas(encoders)
-        folders = train_encoders(path, names, seeds, data_folder, output_folder, device, overrides, jobs)
+        folders = train_encoders(path, names, seeds, data_folder, output_folder, device, overrides, jobs, failed)
+        if not folders:
+            raise errors[0]
     rows = comparison.compare_runs(folders, baseline)
     if as_json:
         typer.echo(json.dumps(comparison.to_json(rows), indent=2))
     else:
         table.print_table(table.comparison_table(rows, comparison.read_run(folders[0]).metrics["unit"]))
+    raise_for(len(errors), len(folders) + len(errors), "the others are compared", "runs")

@@ -1,4 +1,4 @@
-"""What the commands that read many inputs have in common: one line for each input that failed, then exit code 3."""
+"""What the commands with many inputs have in common: one line for each input that failed, then exit code 3."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def show_failed(errors: Iterable[object]) -> None:
         typer.echo(f"failed: {' '.join(str(each).split())}", err=True)
 
 
-def raise_for(failed: int, inputs: int, rest: str) -> None:
+def raise_for(failed: int, count: int, rest: str, things: str = "inputs") -> None:
     """Raise PartialFailure where some of so many inputs failed; ``rest`` says what became of the others."""
     if failed:
-        raise PartialFailure(f"{failed} of {inputs} inputs failed", todo=f"see the lines above; {rest}")
+        raise PartialFailure(f"{failed} of {count} {things} failed", todo=f"see the lines above; {rest}")

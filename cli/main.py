@@ -15,7 +15,7 @@ from typer.main import get_command
 
 import snn_asr
 from snn_asr.errors import UsageError, as_user_error
-from snn_asr.interruption import interrupt_when_told_to_end
+from snn_asr.interruption import INTERRUPTED, interrupt_when_told_to_end
 from snn_asr.logs import log_to_stderr
 
 from .streams import flush_output, prepare_streams
@@ -27,7 +27,6 @@ COMMANDS = (
 )
 _MAY_BE_EMPTY = ("--manifests",)  # options
 _GIVE_NAME = "give it a value; is a variable of the shell without one?"
-INTERRUPTED = 130
 BROKEN_PIPE = 141  # 128 + SIGPIPE, what the shell reports for any filter whose reader went away
 
 

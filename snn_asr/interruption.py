@@ -4,10 +4,13 @@ here, so that what Ctrl-C saves is saved then too."""
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+INTERRUPTED = 130  # the exit code
 _TOLD_TO_END = (signal.SIGTERM, signal.SIGHUP)
+_ALL = (signal.SIGINT, *_TOLD_TO_END)
 
 
 def interrupt_when_told_to_end() -> None:
@@ -20,27 +23,37 @@ def interrupt_when_told_to_end() -> None:
             signal.signal(each, signal.default_int_handler)
 
 
-def end_quietly_when_told() -> None:
-    """From now on the process ends at once, without a word, when it is told to: it waits for work and holds nothing."""
-    for each in (signal.SIGINT, *_TOLD_TO_END):
-        signal.signal(each, signal.SIG_DFL)
+@contextmanager
+def held_back() -> Iterator[None]:
+    """A block in which nothing interrupts this thread, nor processes that it starts until they are ``interruptible``:
+    signals wait."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ALL)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def interruptible(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-    """``function(**arguments)``, which being told to end interrupts; afterwards the process ends quietly again.
+    """``function(**arguments)``, which being told to end interrupts, also while signals were ``held_back``.
 
-    For work in a process of a pool.
+    For a process that does nothing else: whatever comes behind the first signal, or after the function, is ignored.
     """
-    for each in (signal.SIGINT, *_TOLD_TO_END):
+    for each in _ALL:
         signal.signal(each, _interrupt_once)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ALL)
     try:
         return function(**arguments)
     finally:
-        end_quietly_when_told()
+        _ignore()
 
 
 def _interrupt_once(number: int, frame: object) -> None:
     """The first signal interrupts; those after it, such as the parent's beside the terminal's, change nothing."""
-    for each in (signal.SIGINT, *_TOLD_TO_END):
-        signal.signal(each, signal.SIG_IGN)
+    _ignore()
     raise KeyboardInterrupt
+
+
+def _ignore() -> None:
+    for each in _ALL:
+        signal.signal(each, signal.SIG_IGN)

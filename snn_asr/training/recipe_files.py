@@ -154,6 +154,8 @@ def _entries(node: yaml.Node, lines: list[str], first_line: int, path: Path, sou
     entries: dict[str, Entry] = {}
     ends = [key.start_mark.line for key, _ in node.value[1:]] + [node.end_mark.line]
     for (key, value), end in zip(node.value, ends, strict=True):
+        if not isinstance(key, yaml.ScalarNode):
+            raise DataError(f"a key is not a word (line {key.start_mark.line + 1})", path, "correct it")
         if key.value in entries:
             raise DataError(f"cannot be loaded (key '{key.value}' is given twice)", path, "keep one of the two")
         entries[key.value] = Entry(value, source, _comment(key, value, lines, first_line, end))

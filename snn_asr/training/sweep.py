@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from snn_asr import processes
-from snn_asr.errors import UsageError, unknown_name
+from snn_asr.errors import SnnAsrError, UsageError, unknown_name
 from snn_asr.training import recipe
 from snn_asr.training.jobs import run_jobs
 from snn_asr.training.recipe_files import find
@@ -15,12 +15,13 @@ from snn_asr.training.run import prepared_data, train
 
 def train_encoders(
     name: str | Path, encoders: Sequence[str], seeds: int, data_folder: Path | None, output_folder: Path,
-    device: str, overrides: Mapping[str, object], jobs: int = 1,
+    device: str, overrides: Mapping[str, object], jobs: int = 1, failed: Callable[[SnnAsrError], None] | None = None,
 ) -> list[Path]:
-    """Train one recipe with several encoders and seeds, ``jobs`` at a time; returns the run folders.
+    """Train one recipe with several encoders and seeds, ``jobs`` at a time; returns the folders of finished runs.
 
     An override goes to every encoder that knows its key; one named ``encoder.key`` to that encoder alone. Everything
-    is checked before the first run begins. Raises UsageError for a key that no encoder knows.
+    is checked before the first run begins. What ends one run, such as that it diverges, is told to ``failed``, and the
+    others are trained; without it, it is raised. Raises UsageError for a key that no encoder knows.
     """
     if not encoders:
         raise UsageError("names no encoder", "--encoders", "give some, such as improved_v2,gru,lstm")
@@ -42,7 +43,7 @@ def train_encoders(
                 "name": name, "data_folder": data_folder, "output_folder": output_folder / f"{encoder}-seed{seed}",
                 "device": device, "seed": seed, "overrides": plan,
             })
-    return run_jobs(train, calls, jobs)
+    return run_jobs(train, calls, jobs, failed)
 
 
 def _plans(
