@@ -14,7 +14,7 @@ import typer
 from typer.main import get_command
 
 import snn_asr
-from snn_asr.errors import UsageError, as_user_error
+from snn_asr.errors import DataError, UsageError, as_user_error
 from snn_asr.interruption import INTERRUPTED, interrupt_when_told_to_end
 from snn_asr.logs import log_to_stderr
 
@@ -51,6 +51,7 @@ def run(arguments: Sequence[str]) -> int:
     error: BaseException | None = None
     code = 0
     try:
+        _check_working_folder()
         code = _invoke(words or ["--help"])
     except (Exception, KeyboardInterrupt) as raised:
         error = raised
@@ -79,6 +80,15 @@ def build_command() -> Any:
     group: Any = get_command(app)
     group.commands = {name: group.commands[name] for name in COMMANDS}  # Typer puts apps last
     return group
+
+
+def _check_working_folder() -> None:
+    """Raise DataError where the folder that the program was started in is gone: torch's libraries end it without a word
+    that helps."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise DataError("the working folder is gone, or may not be entered", todo="change to another (cd)") from error
 
 
 def _refuse_empty(words: Sequence[str]) -> None:

@@ -63,7 +63,10 @@ class Merged:
         pairs = [(_node(key), each.node) for key, each in self.entries.items()]
         # Serialised without comments: HyperPyYAML builds other objects where one stands above a '!new:' in a list.
         body = yaml.serialize(yaml.MappingNode("tag:yaml.org,2002:map", pairs), width=math.inf)
-        unbuilt = (YAMLError, pydoc.ErrorDuringImport, ImportError, AttributeError, KeyError, TypeError, ValueError)
+        unbuilt = (
+            YAMLError, pydoc.ErrorDuringImport, ImportError, AttributeError, KeyError, TypeError, ValueError,
+            SystemExit,
+        )
         try:
             return load_hyperpyyaml(body)
         except SnnAsrError:

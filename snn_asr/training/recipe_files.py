@@ -21,6 +21,7 @@ RECIPE_FILE = "train.yaml"
 ENCODERS = "encoders"  # the folder of blocks, and the key of a recipe that holds what it wants of single encoders
 PRESETS = "presets"
 SUFFIXES = (".yaml", ".yml")
+_MOST_NODES = 100_000  # of a file with its aliases unfolded
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,7 @@ def read(path: Path) -> RecipeFile:
     try:
         with describing(path, "correct it"):
             node = yaml.compose(body, Loader=yaml.SafeLoader)
+            _check_unfolded(node, path)
     except yaml.YAMLError as error:
         raise DataError(f"not YAML ({' '.join(str(error).split())})", path, "correct it") from error
     source, lines = f"{path.resolve().parent.name}/{path.name}", body.splitlines()
@@ -146,6 +148,25 @@ def read(path: Path) -> RecipeFile:
     for name, each in (_entries(own.node, lines, 0, path, source) if own is not None else {}).items():
         by_encoder[name] = _entries(each.node, lines, 0, path, f"{source}, {ENCODERS}: {name}")
     return RecipeFile(path, "\n".join(head), entries, by_encoder)
+
+
+def _check_unfolded(root: yaml.Node | None, path: Path) -> None:
+    """Raise DataError where the aliases of a file (``*name``) lead back to themselves, or make too much of little."""
+    sizes: dict[yaml.Node, int] = {}
+
+    def size(node: yaml.Node, around: frozenset[yaml.Node]) -> int:
+        if node in around:
+            raise DataError("an alias leads to what it is part of", f"{path}:{node.start_mark.line + 1}", "correct it")
+        if node not in sizes:
+            inside = around | {node}
+            parts = [each for pair in node.value for each in pair] if isinstance(node, yaml.MappingNode) else (
+                node.value if isinstance(node, yaml.SequenceNode) else []
+            )
+            sizes[node] = 1 + sum(size(each, inside) for each in parts)
+        return sizes[node]
+
+    if root is not None and size(root, frozenset()) > _MOST_NODES:
+        raise DataError(f"aliases that unfold to more than {_MOST_NODES} values", path, "write out what is meant")
 
 
 def _entries(node: yaml.Node, lines: list[str], first_line: int, path: Path, source: str) -> dict[str, Entry]:

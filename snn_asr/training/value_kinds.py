@@ -10,6 +10,8 @@ from typing import Any
 
 from snn_asr.errors import UsageError, unknown_name
 
+_LONGEST_SHOWN = 80  # characters of a value in an error
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -33,7 +35,13 @@ class Kind:
         except (ValueError, TypeError, OverflowError) as error:
             if self.names:
                 raise unknown_name(key, str(value), self.names, where) from error
-            raise UsageError(f"{key}: {value!r}", where, f"must be {self.words}") from error
+            raise UsageError(f"{key}: {_shortened(value)}", where, f"must be {self.words}") from error
+
+
+def _shortened(value: object) -> str:
+    """A value for an error's line."""
+    written = repr(value)
+    return written if len(written) <= _LONGEST_SHOWN else f"{written[: _LONGEST_SHOWN - 10]}..."
 
 
 def whole(least: int, most: int | None = None) -> Kind:
