@@ -1,7 +1,7 @@
 """Corpora: one module each, with ``prepare(data_folder, output_folder, shard=None, **options) -> summary``.
 
-Each ends in ``preparation.Preparation(...).run``, which writes manifests *.json and audio/** into a folder that knows
-them as its own (prepared_folder.py), so that doing it twice with the same options does nothing.
+Each ends in ``preparation.Preparation(...).run``, which writes manifests *.json and audio/**. The folder keeps a list
+of what was written, and with which options (prepared_folder.py): preparing it again with the same options does nothing.
 """
 
 from __future__ import annotations

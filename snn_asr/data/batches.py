@@ -1,6 +1,6 @@
-"""Every way in which utterances are put together: padded batches for training and evaluation, groups by length.
+"""Padded batches by frames, for training, evaluation, tuning and decoding.
 
-All are limited by frames, padding included, since these, not the number of utterances, are what memory holds.
+A batch is limited by its frames, padding included, and not by the number of its utterances: memory holds frames.
 """
 
 from __future__ import annotations

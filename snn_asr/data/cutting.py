@@ -1,4 +1,4 @@
-"""Utterances that are cut short for training, with what of their transcript is said by then."""
+"""Training on the beginnings of utterances: which part of a transcript has been spoken when the sound is cut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The frames of a small corpus, all of them on the device that trains, from which batches are put together there.
+"""All frames of a small corpus, kept on the GPU that trains, where batches are then put together.
 
 An hour of speech is 60 MB of frames. To pad them on the host and to copy them at every batch takes longer than a GPU
 needs to train on them.

@@ -1,4 +1,4 @@
-"""Recordings with known transcripts, file by file: what ``snn-asr align`` writes in the place of what decode would."""
+"""A recognizer for ``snn-asr align``: of a recording it returns the known transcript, with the times of its words."""
 
 from __future__ import annotations
 

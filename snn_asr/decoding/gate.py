@@ -1,4 +1,4 @@
-"""Whether there is anything to hear: silence, hum and steady noise told from sound that moves, as speech does.
+"""The noise gate: it keeps silence, hum and steady noise from the network; sound that moves, as speech does, passes.
 
 A network answers for the sounds of its training. Minutes of digital silence or of a fan are none of them: whatever it
 makes of them is no word that somebody said. So the network is given only what rises above the noise floor:

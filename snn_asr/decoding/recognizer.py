@@ -4,7 +4,7 @@
     print(model.transcribe("digits.wav").text)
     stream = model.stream()                       # stream.py: live sound
 
-Two engines do the work. ``batch`` takes several recordings together, block by block, on any device (batch.py);
+Two engines do the work. ``batch`` takes several recordings together, block by block, on any device (batch_engine.py);
 ``event`` goes frame by frame on one CPU core and touches only the weights of what has fired (events/engine.py). Both
 divide a recording at its pauses in the same way (segmenter.py): ``endpointing`` says how, None leaves it whole.
 """
@@ -26,7 +26,7 @@ from torch import Tensor
 from snn_asr.data.audio import AudioSource, is_samples, read_audio, read_blocks
 from snn_asr.data.batches import pad
 from snn_asr.data.features import FeatureExtractor
-from snn_asr.decoding.batch import BLOCK_SECONDS, Recording, recognize
+from snn_asr.decoding.batch_engine import BLOCK_SECONDS, Recording, recognize
 from snn_asr.decoding.beam import AUTO, BeamDecoder, BeamSettings
 from snn_asr.decoding.encoder_inputs import EncoderInputs
 from snn_asr.decoding.endpointing import DEFAULT, EndpointSettings

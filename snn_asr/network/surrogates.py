@@ -1,4 +1,4 @@
-"""Spikes and the derivatives that stand in for that of the step function in the backward.
+"""Spikes, and surrogate gradients: the derivatives that the backward takes in place of that of the step function.
 
     s = 1[u > 0],   ds/du := derivative(u)
 

@@ -1,0 +1,1 @@
+"""Finished runs and trained models set side by side, in tables and figures."""

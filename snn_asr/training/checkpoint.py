@@ -1,5 +1,5 @@
-"""Checkpoints of a run: the last two, each with a checksum and the identity of its run, so that none is believed
-that is damaged or of another run.
+"""Checkpoints of a run: the last two. Each holds a checksum and the identity of its run, by which a damaged one, or
+one of another run, is found out.
 
     checkpoint.pt              after the last epoch
     checkpoint-previous.pt     after the one before, until the run is finished

@@ -151,7 +151,7 @@ def test_the_batches_of_a_round_do_not_change_what_is_recognised(encoder, tmp_pa
     talks = [(str(seed), talk(seed)[: (4 + 3 * seed) * RATE_HZ]) for seed in (3, 0, 2, 1)]
     alone = [recognizer.transcribe_batch([each])[0].text for each in talks]
     monkeypatch.setattr("snn_asr.decoding.recognizer.BLOCK_SECONDS", 1.0)
-    monkeypatch.setattr("snn_asr.decoding.batch.BATCH_BLOCKS", 2)  # recordings in pairs that change from round to round
+    monkeypatch.setattr("snn_asr.decoding.batch_engine.BATCH_BLOCKS", 2)  # pairs that change from round to round
     assert [each.text for each in recognizer.transcribe_batch(talks)] == alone
     assert all(alone)
 

@@ -1,4 +1,4 @@
-"""What every layer of an encoder is to those around it: the encoder, training, counting, and engines without torch."""
+"""The interface of a layer: what the encoder, training, the counting of operations and the event engine ask of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers of the neurons that integrate without a leak and send what the multi-level coder makes of the membrane."""
+"""The base of layers whose neurons integrate without a leak and send spikes of several levels (network/coder.py)."""
 
 from __future__ import annotations
 
