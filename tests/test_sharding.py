@@ -26,7 +26,7 @@ def test_a_part_keeps_the_order_it_was_given():
     assert Shard(2, 2).part(["d", "a", "c", "b"], str) == ["d", "b"]
 
 
-@pytest.mark.parametrize("text", ["0/4", "5/4", "a", "", "2", "1/0", "-1/4", "1/4/4", "1.0/4", "1 of 4"])
+@pytest.mark.parametrize("text", ["0/4", "5/4", "a", "2", "1/0", "-1/4", "1/4/4", "1.0/4", "1 of 4"])
 @pytest.mark.parametrize("command", [("decode", "model", "audio"), ("prepare", "demo", "--output-folder", "out")])
 def test_what_is_no_part_is_one_line(run, tmp_path, monkeypatch, command, text):
     monkeypatch.chdir(tmp_path)
@@ -35,6 +35,11 @@ def test_what_is_no_part_is_one_line(run, tmp_path, monkeypatch, command, text):
     assert errors == [f"snn-asr: --shard {text}: not a part of a whole; write i/n with i from 1 to n, such as 2/4"]
     with pytest.raises(UsageError):
         Shard.parse(text)
+
+
+def test_nothing_is_no_part():
+    with pytest.raises(UsageError):
+        Shard.parse("")
 
 
 def test_files_of_shards(tmp_path):
