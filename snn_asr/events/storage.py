@@ -16,14 +16,16 @@ import numpy as np
 from torch import Tensor
 
 from snn_asr.events.kernels.delivery import LANES, ROWS
+from snn_asr.events.kernels.vectors import SINGLES
 from snn_asr.network.model_folder import rounded, row_scales
 
 ALIGNMENT_BYTES = 64  # a row begins on a cache line
-# Expected time of an event in steps, a vector of a row each (about 1.2 ns with AVX-512 at 2.1 GHz): a row of a matrix
-# that does not fit the second cache takes so many times as long, and a block, by its size, as long as so many steps.
+# Expected time of an event in steps, a vector of a row each (about 1.2 ns with AVX-512 at 2.1 GHz): a block takes, by
+# its size, as long as so many steps, and everything so many times as long where the second cache does not hold it.
 STEP_WEIGHTS = {"float32": 16, "int8": 32}
-CACHED_BYTES, FAR_STEP = 3 << 19, 2.0
-BLOCK_STEPS = {16: 1.7, 8: 1.3, 1: 0.75}
+BLOCK_STEPS = {16: 1.7, 8: 1.3, 1: 0.7}
+CACHED_BYTES, FAR = 3 << 19, 2.0
+PLACE_BYTES = np.dtype(np.int32).itemsize
 
 Matrix = tuple[Tensor, Tensor | None]  # weights (M, units) and, where they lie in int8 on disk, their scales (M,)
 
@@ -70,12 +72,15 @@ def stored(blocks: Sequence[Matrix], precision: str, whole: bool = False) -> Sto
 
 def quickest(rows: np.ndarray) -> int:
     """ROWS, or the size of the blocks in which an event of a source with these ``rows`` is expected to take least."""
-    units, length = rows.shape
-    step = FAR_STEP if rows.nbytes > CACHED_BYTES else 1.0
-    expected = {ROWS: step * length / STEP_WEIGHTS[rows.dtype.name]}
+    expected = {ROWS: _far(rows.nbytes) * rows.size / STEP_WEIGHTS[rows.dtype.name]}
     for lanes in LANES:
-        expected[lanes] = BLOCK_STEPS[lanes] * np.count_nonzero(_kept(rows, lanes)) / units
+        kept = np.count_nonzero(_kept(rows, lanes))
+        expected[lanes] = _far(kept * (lanes * rows.itemsize + PLACE_BYTES)) * kept * BLOCK_STEPS[lanes]
     return min(expected, key=lambda each: expected[each])
+
+
+def _far(stored_bytes: int) -> float:
+    return FAR if stored_bytes > CACHED_BYTES else 1.0
 
 
 def _kept(rows: np.ndarray, lanes: int) -> np.ndarray:
@@ -85,6 +90,9 @@ def _kept(rows: np.ndarray, lanes: int) -> np.ndarray:
 
 def _blocks(rows: np.ndarray, lanes: int) -> tuple[np.ndarray, np.ndarray]:
     kept = _kept(rows, lanes)
+    if lanes == 1:  # the first weights that are zero fill them up; of so long rows there are enough
+        missing = -kept.sum(axis=1, keepdims=True) % SINGLES
+        kept |= ~kept & (np.cumsum(~kept, axis=1) <= missing)
     starts = np.cumsum([0, *kept.sum(axis=1)])
     values = rows.reshape(len(rows), -1, lanes)[kept].ravel()
     values = np.pad(values, (0, -values.nbytes % ALIGNMENT_BYTES // values.itemsize))  # the next source's begin aligned

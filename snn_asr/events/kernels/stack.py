@@ -48,6 +48,7 @@ from snn_asr.events.kernels.gated import step as gated_step
 from snn_asr.events.kernels.gru_lstm import gru_step, lstm_step
 from snn_asr.events.kernels.leaky_integrate_and_fire import step as leaky_integrate_and_fire_step
 from snn_asr.events.kernels.spiking_lstm import step as spiking_lstm_step
+from snn_asr.events.kernels.vectors import borrowed
 from snn_asr.kernel_cache import njit
 
 GATED, CONVENTIONAL, LEAKY_INTEGRATE_AND_FIRE, SPIKING_LSTM, GRU, LSTM, DELTA_GRU = range(7)
@@ -101,6 +102,8 @@ def _longest(table, column):
 @njit(cache=True, nogil=True)
 def run(inputs, logits, table, weights, places, constants, memory, sent):
     """inputs (T, D) to logits (T, N); ``memory`` moves on, ``sent`` (L + 1,) counts the events of sources."""
+    table, weights, places, constants = borrowed(table), borrowed(weights), borrowed(places), borrowed(constants)
+    inputs, logits, memory = borrowed(inputs), borrowed(logits), borrowed(memory)
     layers, size, width = table.shape[0] - 1, table[1, UNITS], _longest(table, OUTPUTS)
     length, room = _longest(table, ROW), _longest(table, UNITS) + ROOM
     affine, end = _cut(constants, 0, layers + 1, 2, width)

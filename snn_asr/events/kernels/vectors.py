@@ -15,9 +15,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from snn_asr.network.kernels.cpu.tiles import VECTOR_BYTES, splat
+from snn_asr.network.kernels.cpu.tiles import VECTOR_BYTES, multiply_add, splat
 
 MASKED = 16  # values that ``nonzero`` looks at
+SINGLES = 4  # single weights that are added in a turn: a unit has a multiple of them, filled up with zeros
 LEVEL_LANES = VECTOR_BYTES // np.dtype(np.int16).itemsize  # levels of one vector, and the int8 weights for them
 _INTEGER, _SHORT, _WORD = ir.IntType(64), ir.IntType(16), ir.IntType(32)
 _ONE = ir.Constant(_INTEGER, 1)
@@ -42,6 +43,17 @@ def lowest_bit(typingctx, bits):
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
 
     return types.int64(types.int64), generate
+
+
+@intrinsic
+def borrowed(typingctx, array):
+    """The same array without a count of who uses it: parts of it cost nothing to take. The caller keeps it alive."""
+    def generate(context, builder, signature, arguments):
+        taken = context.make_array(array)(context, builder, arguments[0])
+        taken.meminfo = cgutils.get_null_value(taken.meminfo.type)
+        return taken._getvalue()
+
+    return array(array), generate
 
 
 def levels_adder(vectors: int, shifting: bool = False) -> Callable[..., Any]:
@@ -87,30 +99,31 @@ def blocks_adder(lanes: int, shifting: bool = False) -> Callable[..., Any]:
     """``add(total, value, places, begin, end, weights, first)``: total[places[b] + k] += value · weights[first + b
     lanes + k] for the blocks b from ``begin`` to ``end`` and k below ``lanes``.
 
-    Sums are of the kind of ``value``: float32 with float32 weights, int32 with int8 weights, which are shifted where
-    the value is one of ``levels_adder``'s.
+    Single weights are taken SINGLES at a turn, of which there is a multiple. Sums are of the kind of ``value``: float32
+    with float32 weights, int32 with int8 weights, which are shifted where the value is one of ``levels_adder``'s.
     """
     def generate(context, builder, signature, arguments):
         total, places, weights = (_data(context, builder, signature, arguments, each) for each in (0, 2, 5))
         kind = ir.VectorType(context.get_data_type(signature.args[1]), lanes)
         factor, whole = splat(builder, arguments[1], kind), isinstance(signature.args[1], types.Integer)
         origin, width = builder.gep(weights, [arguments[6]]), ir.Constant(_INTEGER, lanes)
-        with cgutils.for_range_slice(builder, arguments[3], arguments[4], _ONE, inc=True) as (block, _):
-            row = builder.gep(origin, [builder.mul(block, width)])
-            place = builder.zext(builder.load(builder.gep(places, [block])), _INTEGER)
-            target = builder.bitcast(builder.gep(total, [place]), kind.as_pointer())
-            before = builder.load(target, align=4)
-            if whole:
-                given = _extended(builder, row, 0, kind)
-                given = _shifted(builder, given, factor) if shifting else builder.mul(given, factor)
-                after = builder.add(before, given)
-            else:
-                given = builder.load(builder.bitcast(row, kind.as_pointer()), align=4)
-                name = f"llvm.fmuladd.v{lanes}f32"
-                shape = ir.FunctionType(kind, [kind] * 3)
-                multiply_add = cgutils.get_or_insert_function(builder.module, shape, name)
-                after = builder.call(multiply_add, [factor, given, before])
-            builder.store(after, target, align=4)
+        together = SINGLES if lanes == 1 else 1
+        turn = ir.Constant(_INTEGER, together)
+        with cgutils.for_range_slice(builder, arguments[3], arguments[4], turn, inc=True) as (begin, _):
+            for number in range(together):
+                block = builder.add(begin, ir.Constant(_INTEGER, number))
+                row = builder.gep(origin, [builder.mul(block, width)])
+                place = builder.zext(builder.load(builder.gep(places, [block])), _INTEGER)
+                target = builder.bitcast(builder.gep(total, [place]), kind.as_pointer())
+                before = builder.load(target, align=4)
+                if whole:
+                    given = _extended(builder, row, 0, kind)
+                    given = _shifted(builder, given, factor) if shifting else builder.mul(given, factor)
+                    after = builder.add(before, given)
+                else:
+                    given = builder.load(builder.bitcast(row, kind.as_pointer()), align=4)
+                    after = multiply_add(builder, factor, given, before)
+                builder.store(after, target, align=4)
         return context.get_dummy_value()
 
     @intrinsic

@@ -46,9 +46,6 @@ def _generate(context, builder, signature, arguments):
     bytes_each = element.bitwidth // 8
     lanes = VECTOR_BYTES // bytes_each
     vector = ir.VectorType(context.get_data_type(element), lanes)
-    multiply_add = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{lanes}f{element.bitwidth}"
-    )
     total, index, value, panel = (
         context.make_array(signature.args[each])(context, builder, arguments[each]).data for each in (0, 2, 3, 6)
     )
@@ -68,10 +65,17 @@ def _generate(context, builder, signature, arguments):
         factor = splat(builder, builder.load(builder.gep(value, [event])), vector)
         for number, each in enumerate(sums):
             weights = builder.load(address(row, number), align=bytes_each)
-            builder.store(builder.call(multiply_add, [factor, weights, builder.load(each)]), each)
+            builder.store(multiply_add(builder, factor, weights, builder.load(each)), each)
     for number, each in enumerate(sums):
         builder.store(builder.load(each), address(target, number), align=bytes_each)
     return context.get_dummy_value()
+
+
+def multiply_add(builder, factor, given, added):
+    """factor · given + added, of three vectors of floats."""
+    width = {ir.FloatType(): 32, ir.DoubleType(): 64}[added.type.element]
+    shape, name = ir.FunctionType(added.type, [added.type] * 3), f"llvm.fmuladd.v{added.type.count}f{width}"
+    return builder.call(cgutils.get_or_insert_function(builder.module, shape, name), [factor, given, added])
 
 
 def splat(builder, scalar, vector: ir.VectorType):
