@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Device, Trust, parse_overrides, split_commas
+from .options import Device, Trust, parse_grid, parse_overrides, split_commas
 
 
 def compare(
@@ -21,6 +21,10 @@ def compare(
     ],
     encoders: Annotated[str, typer.Option(help="Encoders to train, with commas.")] = "improved_v2,gru,lstm",
     seeds: Annotated[int, typer.Option(help="Runs an encoder, counting up from the recipe's seed.", min=1)] = 1,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(help="Values of a key to train, such as bits=2,4,6; of several keys every combination."),
+    ] = None,
     data_folder: Annotated[Path | None, typer.Option(help="As for 'snn-asr train'.")] = None,
     output_folder: Annotated[Path | None, typer.Option(help="One run folder an encoder and seed is made here.")] = None,
     jobs: Annotated[int, typer.Option(help="Runs to train at a time, sharing the processor's cores.", min=1)] = 1,
@@ -41,13 +45,13 @@ def compare(
     from .failures import raise_for, show_failed
 
     words = [each for each in targets if "=" not in each or Path(each).is_dir()]
-    overrides = parse_overrides(each for each in targets if each not in words)
+    overrides, values = parse_overrides(each for each in targets if each not in words), parse_grid(grid)
     runs = [each for each in words if (Path(each) / "run.json").is_file()]
     errors: list[SnnAsrError] = []
     if not words:
         raise UsageError("nothing to compare", targets[0], "name a recipe, or folders of finished runs")
     if runs == words:
-        if overrides:
+        if overrides or values:
             raise UsageError("finished runs take no key=value", targets[-1], "name a recipe to train")
         folders = [Path(each) for each in runs]
     elif len(words) != 1:
@@ -64,7 +68,9 @@ def compare(
             show_failed([error])
 
         names = split_commas(encoders)
-        folders = train_encoders(path, names, seeds, data_folder, output_folder, device, overrides, jobs, failed)
+        folders = train_encoders(
+            path, names, seeds, data_folder, output_folder, device, overrides, jobs, failed, values
+        )
         if not folders:
             raise errors[0]
     rows = comparison.compare_runs(folders, baseline)

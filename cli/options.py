@@ -73,6 +73,20 @@ def parse_overrides(words: Iterable[str] | None) -> dict[str, object]:
     return overrides
 
 
+def parse_grid(words: Iterable[str] | None) -> dict[str, list[object]]:
+    """``["bits=2,4"]`` as ``{"bits": [2, 4]}``. Raises UsageError as ``parse_overrides``, and for a value twice."""
+    grid: dict[str, list[object]] = {}
+    for word in words or ():
+        key, _, values = word.partition("=")
+        if key in grid:
+            raise UsageError(f"key '{key}' is given twice", f"--grid {word}", "give it once, its values with commas")
+        each = [parse_overrides([f"{key}={value}"])[key] for value in split_commas(values)]
+        if not each or len(set(map(repr, each))) < len(each):
+            raise UsageError("not of the form key=value,value", f"--grid {word}", "write for example bits=2,4,6")
+        grid[key] = each
+    return grid
+
+
 def _parse_value(value: str, word: str) -> object:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -59,6 +59,7 @@ def prepare(
     test_set: str = "core",
     development_speakers: str | list[str] | None = None,
     test_speakers: str | list[str] | None = None,
+    fold: str | None = None,
     shard: Shard | None = None,
 ) -> dict:
     """Write train.json, dev.json and test.json, which point at the corpus' own audio.
@@ -66,7 +67,9 @@ def prepare(
     ``test_set`` is "core" (24 speakers) or "full": all 168 of TEST, 1,344 utterances. The customary development
     speakers are among these, so that every twentieth speaker of TRAIN then becomes development (23 speakers, 184
     utterances) and 3,512 utterances train. ``development_speakers`` and ``test_speakers`` (ids apart by commas, or a
-    list) name other speakers, of TRAIN or TEST; what they leave of TRAIN is for training. A sentence SX is read by
+    list) name other speakers, of TRAIN or TEST; what they leave of TRAIN is for training. ``fold`` "2/6" is for a part
+    of the corpus: of its speakers in order every sixth from the second on is tested, every sixth from the third on is
+    development, and the others train, so that in six folds everybody is tested once. A sentence SX is read by
     seven speakers: TRAIN and TEST share none, but speakers of one part do.
 
     A tree with speakers or sentences missing is an error, ``partial`` a warning. Doing it again with the same options
@@ -85,11 +88,15 @@ def prepare(
         "test": _speaker_ids("test_speakers", test_speakers),
     }
     recordings = find_recordings(data_folder)
+    if fold is not None:
+        if test_set != "core" or any(named.values()):
+            raise UsageError(f"fold={fold} beside other sets", "corpus timit", "give the fold alone")
+        named = _fold(fold, sorted({each.speaker for each in recordings}))
     report(_gaps(recordings), Path(data_folder), partial)
-    sets = _choose(recordings, test_set, named)
+    sets = _choose(recordings, test_set, named, ("TRAIN",) if fold is None else PARTS)
     options = {
         "corpus": "timit", "partial": partial, "test_set": test_set, "development_speakers": named["dev"],
-        "test_speakers": named["test"], "source": _source_fingerprint(recordings),
+        "test_speakers": named["test"], "source": _source_fingerprint(recordings), **({"fold": fold} if fold else {}),
     }
     preparation = Preparation(options, REQUIRED_SPLITS, lambda: sets, _utterance, "Reading TIMIT", writes_audio=False)
     return preparation.run(Path(output_folder), shard)
@@ -164,9 +171,10 @@ def _gaps(recordings: list[Recording]) -> list[str]:
 
 
 def _choose(
-    recordings: list[Recording], test_set: str, named: dict[str, list[str] | None]
+    recordings: list[Recording], test_set: str, named: dict[str, list[str] | None], parts: Sequence[str]
 ) -> dict[str, list[Recording]]:
-    """The recordings of train, dev and test, where ``named`` holds the speakers of dev and test that options name."""
+    """The recordings of train (of ``parts``), dev and test, where ``named`` holds the speakers of dev and test that
+    options name."""
     present = {each.speaker for each in recordings}
     for speaker in sorted({*(named["dev"] or ()), *(named["test"] or ())} - present):
         raise unknown_name("speaker", speaker, present, "corpus timit")
@@ -177,7 +185,7 @@ def _choose(
         what = f"speakers both of development and of the test: {listed(sorted(dev & test), _SHOWN)}"
         raise UsageError(what, "corpus timit", "give development_speakers and test_speakers that share none")
     sets = {
-        "train": [each for each in recordings if each.part == "TRAIN" and each.speaker not in dev | test],
+        "train": [each for each in recordings if each.part in parts and each.speaker not in dev | test],
         "dev": [each for each in recordings if each.speaker in dev],
         "test": [each for each in recordings if each.speaker in test],
     }
@@ -185,6 +193,17 @@ def _choose(
         todo = f"choose development_speakers=... and test_speakers=... from {listed(sorted(present), _SHOWN)}"
         raise UsageError(f"no recordings for {', '.join(empty)}", "corpus timit", todo)
     return sets
+
+
+def _fold(fold: str, speakers: list[str]) -> dict[str, list[str] | None]:
+    """The speakers of dev and test of a fold such as "2/6"."""
+    match = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", str(fold))
+    number, count = (int(each) for each in match.groups()) if match else (0, 0)
+    if not 1 <= number <= count or count < 3:
+        raise UsageError(f"fold={fold}", "corpus timit", "must be one of three folds or more, such as 2/6")
+    if count > len(speakers):
+        raise UsageError(f"fold={fold}", "corpus timit", f"must be one of at most {len(speakers)}, the speakers there")
+    return {"test": speakers[number - 1 :: count], "dev": speakers[number % count :: count]}
 
 
 def _customary_speakers(recordings: list[Recording], test_set: str) -> dict[str, list[str]]:

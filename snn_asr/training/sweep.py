@@ -1,8 +1,9 @@
-"""One recipe trained with several encoders and seeds: which keys each run is given, and where it goes."""
+"""One recipe trained with several encoders, values of keys and seeds: what each run is given, and where it goes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
 from snn_asr import processes
@@ -16,34 +17,55 @@ from snn_asr.training.run import prepared_data, train
 def train_encoders(
     name: str | Path, encoders: Sequence[str], seeds: int, data_folder: Path | None, output_folder: Path,
     device: str, overrides: Mapping[str, object], jobs: int = 1, failed: Callable[[SnnAsrError], None] | None = None,
+    grid: Mapping[str, Sequence[object]] | None = None,
 ) -> list[Path]:
     """Train one recipe with several encoders and seeds, ``jobs`` at a time; returns the folders of finished runs.
 
-    An override goes to every encoder that knows its key; one named ``encoder.key`` to that encoder alone. Everything
-    is checked before the first run begins. What ends one run, such as that it diverges, is told to ``failed``, and the
+    An override goes to every encoder that knows its key; one named ``encoder.key`` to that encoder alone. ``grid``
+    gives keys several values each: an encoder is trained with every combination of those that it knows. Everything is
+    checked before the first run begins. What ends one run, such as that it diverges, is told to ``failed``, and the
     others are trained; without it, it is raised. Raises UsageError for a key that no encoder knows.
     """
     if not encoders:
         raise UsageError("names no encoder", "--encoders", "give some, such as improved_v2,gru,lstm")
     if len(set(encoders)) < len(encoders):
         raise UsageError("names an encoder twice", "--encoders", "name each once")
-    if "encoder" in overrides:
+    if "encoder" in {**overrides, **(grid or {})}:
         raise UsageError("the encoders to compare are not a key", "encoder=...", "give --encoders")
     if processes.requested():
         todo = "train each encoder with torchrun, then compare the folders"
         raise UsageError("compare runs in one process", "torchrun", todo)
-    plans = _plans(name, encoders, overrides)
-    configs = {encoder: recipe.load(name, plan) for encoder, plan in plans.items()}
-    data_folder = prepared_data(configs[encoders[0]], data_folder, output_folder)
+    plans: dict[str, dict[str, object]] = {}  # by the beginning of the folder's name
+    for point in _points(grid or {}, overrides):
+        for encoder, plan in _plans(name, encoders, {**overrides, **point}).items():
+            plans[_folder_name(encoder, plan, point)] = plan
+    plans = {key: plans[key] for encoder in encoders for key in plans if plans[key]["encoder"] == encoder}
+    configs = {key: recipe.load(name, plan) for key, plan in plans.items()}
+    data_folder = prepared_data(next(iter(configs.values())), data_folder, output_folder)
     calls = []
-    for encoder, plan in plans.items():
-        first = configs[encoder].training.seed
+    for key, plan in plans.items():
+        first = configs[key].training.seed
         for seed in range(first, first + seeds):
             calls.append({
-                "name": name, "data_folder": data_folder, "output_folder": output_folder / f"{encoder}-seed{seed}",
+                "name": name, "data_folder": data_folder, "output_folder": output_folder / f"{key}-seed{seed}",
                 "device": device, "seed": seed, "overrides": plan,
             })
     return run_jobs(train, calls, jobs, failed)
+
+
+def _points(grid: Mapping[str, Sequence[object]], overrides: Mapping[str, object]) -> Iterator[dict[str, object]]:
+    """Every combination of the grid's values. Raises UsageError for a key that is given apart from it too."""
+    for key in grid.keys() & overrides.keys():
+        raise UsageError(f"key '{key}' is given twice", f"--grid {key}", "give it once")
+    for values in product(*grid.values()):
+        yield dict(zip(grid, values, strict=True))
+
+
+def _folder_name(encoder: str, plan: Mapping[str, object], point: Mapping[str, object]) -> str:
+    """Of an encoder with the values that it takes of a point of the grid."""
+    own = [key.rpartition(".")[2] for key in point if key.rpartition(".")[0] in ("", encoder)]
+    taken = [f"{key}={plan[key]}".replace("/", "_") for key in own if key in plan]
+    return "-".join([encoder, *taken])
 
 
 def _plans(

@@ -164,6 +164,22 @@ def test_compare_trains_each_encoder_once(run, tone_recipe, tones, tmp_path, mon
     assert run(*words)[:2] == (0, out)
 
 
+def test_compare_trains_a_grid(run, tone_recipe, tones, tmp_path):
+    words = [
+        "compare", tone_recipe, "--encoders", "improved_v2,gru", "--grid", "bits=4,5", "--data-folder", tones, "--json",
+        "--output-folder", tmp_path / "runs", "--device", "cpu", *SHORT,
+    ]
+    code, out, _ = run(*words)
+    rows = json.loads(out)
+    assert code == 0 and [row["encoder"] for row in rows] == ["improved_v2 bits=4", "improved_v2 bits=5", "gru"]
+    assert rows[2]["macs_ratio_to_baseline"] == 1.0
+    assert run(*words)[:2] == (0, out)
+    form = "not of the form key=value"
+    for wrong, said in (("bits", form), ("bits=4,4", form), ("bitz=4", "did you mean 'bits'")):
+        code, _, errors = run(*words[:4], "--grid", wrong, *words[6:])
+        assert code == 2 and said in errors[-1]
+
+
 @pytest.mark.parametrize("command", ["train", "decode", "compare", "profile"])
 def test_the_list_of_commands_shows_whole_sentences(command, run):
     lines = run("--help")[1].split("Commands:\n")[1].splitlines()

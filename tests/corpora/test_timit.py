@@ -279,6 +279,33 @@ def test_same_options_do_nothing_and_other_options_or_files_prepare_anew(tmp_pat
     assert splits(out)["test"]["FELC0_SX51"].text == "corrected"
 
 
+def test_in_six_folds_everybody_is_tested_once_and_nobody_is_in_two_sets(shared_data, tmp_path):
+    tested, developed = [], []
+    for number in range(1, 7):
+        out = tmp_path / str(number)
+        prepare(shared_data / "timit_sample", out, partial=True, fold=f"{number}/6")
+        sets = splits(out)
+        speakers = {name: speakers_of(each) for name, each in sets.items()}
+        assert [len(speakers[name]) for name in ("train", "dev", "test")] == [8, 2, 2]
+        assert len(set().union(*speakers.values())) == 12
+        assert {each[0] for each in speakers["test"]} == {"F", "M"}
+        tested += sorted(speakers["test"])
+        developed += sorted(speakers["dev"])
+    assert len(set(tested)) == len(tested) == 12 and sorted(developed) == sorted(tested)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"fold": "7/6"}, "such as 2/6"), ({"fold": "1/2"}, "three folds or more"), ({"fold": "one"}, "such as 2/6"),
+        ({"fold": "1/99"}, "the speakers there"), ({"fold": "1/3", "test_speakers": "MABW0"}, "give the fold alone"),
+    ],
+)
+def test_folds_that_cannot_be_are_named(options, said, few, tmp_path):
+    with pytest.raises(UsageError, match=said):
+        prepare(few, tmp_path / "out", **{"partial": True, **options})
+
+
 def test_shards_write_the_bytes_of_an_undivided_run(few, tmp_path):
     prepare(few, tmp_path / "out", partial=True)
     for number in (1, 2):

@@ -30,3 +30,16 @@ def test_encoders_and_seeds_get_the_overrides_they_know(tone_recipe, tones, tmp_
     assert [options["overrides"]["epochs"] for _, options in calls] == [2, 3]
     with pytest.raises(UsageError, match="did you mean 'gru'"):
         train_encoders(tone_recipe, ["improved_v2", "gru"], 1, tones, tmp_path, "cpu", {"gro.epochs": 3})
+    calls.clear()
+    grid = {"bits": [4, 6], "gru.epochs": [3, 4], "hidden_size": [8, 12]}
+    train_encoders(tone_recipe, ["improved_v2", "gru"], 1, tones, tmp_path, "cpu", {"epochs": 2}, grid=grid)
+    assert [name for name, _ in calls] == [
+        *(f"improved_v2-bits={bits}-hidden_size={size}-seed1" for bits in (4, 6) for size in (8, 12)),
+        *(f"gru-epochs={epochs}-hidden_size={size}-seed1" for epochs in (3, 4) for size in (8, 12)),
+    ]
+    assert calls[3][1]["overrides"] == {"encoder": "improved_v2", "epochs": 2, "bits": 6, "hidden_size": 12}
+    assert calls[4][1]["overrides"] == {"encoder": "gru", "epochs": 3, "hidden_size": 8}
+    with pytest.raises(UsageError, match="'bits' is given twice"):
+        train_encoders(tone_recipe, ["gru"], 1, tones, tmp_path, "cpu", {"bits": 2}, grid={"bits": [4]})
+    with pytest.raises(UsageError, match="did you mean 'bits'"):
+        train_encoders(tone_recipe, ["improved_v2"], 1, tones, tmp_path, "cpu", {}, grid={"bitz": [4]})
