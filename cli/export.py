@@ -9,11 +9,15 @@ import typer
 
 from .options import Model
 
+FORMATS = ("c", "onnx")
+
 
 def export(
     model: Model,
     output_folder: Annotated[Path, typer.Option(help="Where the files go.")],
-    form: Annotated[str, typer.Option("--format", help="c: one C99 file that takes samples and tells words.")] = "c",
+    form: Annotated[
+        str, typer.Option("--format", help="c: one C99 file, samples in, words out; onnx: graphs of the network.")
+    ] = "c",
     precision: Annotated[
         str | None, typer.Option(help="Of the weights: float32 or int8; else as the model has them.")
     ] = None,
@@ -23,14 +27,23 @@ def export(
 ) -> None:
     """Write a model as source code or as a graph for other programs.
 
-    c needs no library but math.h, allocates nothing, and gives the words of 'snn-asr stream'.
+    c needs no library but math.h, allocates nothing, and gives the words of 'snn-asr stream'. onnx has features and
+    states as inputs, logits and states as outputs, and needs the package onnx.
     """
     from snn_asr.decoding.endpointing import EndpointSettings
-    from snn_asr.errors import unknown_name
-    from snn_asr.export.c import export_c
+    from snn_asr.errors import UsageError, unknown_name
     from snn_asr.network.model_folder import load
 
-    if form not in ("c",):
-        raise unknown_name("format", form, ("c",))
-    made = export_c(load(model), output_folder, precision, EndpointSettings.of_silence(endpoint_silence))
-    typer.echo(made.describe())
+    if form not in FORMATS:
+        raise unknown_name("format", form, FORMATS)
+    if form != "c" and (precision or "float32") != "float32":
+        raise UsageError(f"{form} has weights in float32 alone", "--precision", "leave it out, or use --format c")
+    if form == "c":
+        from snn_asr.export.c import export_c
+
+        endpointing = EndpointSettings.of_silence(endpoint_silence)
+        typer.echo(export_c(load(model), output_folder, precision, endpointing).describe())
+        return
+    from snn_asr.export.onnx import export_onnx
+
+    typer.echo(", ".join(export_onnx(load(model), output_folder)))

@@ -17,11 +17,11 @@ from snn_asr.decoding.hypothesis import WORD_START
 from snn_asr.decoding.spans import Spans
 from snn_asr.errors import unknown_name
 from snn_asr.events.engine import PRECISIONS
+from snn_asr.events.parts import input_shifts
 from snn_asr.export import rows, state
-from snn_asr.export.network import SourceWeights, exportable_layers, sources_of
+from snn_asr.export.network import SourceWeights, exportable_layers, input_coder_of, sources_of
 from snn_asr.export.tables import Table, number, string, table, wrapped
-from snn_asr.network.coder import Coder
-from snn_asr.network.input_coding import FeatureCoder
+from snn_asr.network.cells.gated import NEAREST
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.model import AcousticModel
 from snn_asr.network.model_folder import LoadedModel
@@ -72,7 +72,7 @@ def recognizer_of(loaded: LoadedModel, precision: str, endpointing: EndpointSett
     if precision not in PRECISIONS:
         raise unknown_name("precision", precision, PRECISIONS)
     model, settings = loaded.model, loaded.model.settings
-    parts = exportable_layers(model, frozenset(STATES), "C")
+    parts = exportable_layers(model, frozenset(STATES), "C", powers=True)
     sources, cell = sources_of(model, parts, precision), parts[0].cell
     timed = settings.task != CLASSIFICATION
     gate = endpointing if timed else None
@@ -80,6 +80,7 @@ def recognizer_of(loaded: LoadedModel, precision: str, endpointing: EndpointSett
     flags = _flags(model, parts, precision) | {"SPARSE": any(sparse), "TIMED": timed, "GATE": gate is not None}
     sizes = _sizes(model, parts, sources, flags)
     numbers = {"HIGHEST_CANDIDATE": 1.0 if parts[0].flag else 3e38} if cell == "gated" else {}
+    numbers |= {"NEAREST": NEAREST} if flags["SHIFTING"] else {}
     numbers |= {"PREEMPHASIS": PREEMPHASIS, "ENERGY_FLOOR": ENERGY_FLOOR}
     if timed:
         sizes |= _noise(settings.features, loaded.tokens, endpointing or DEFAULT)
@@ -87,8 +88,8 @@ def recognizer_of(loaded: LoadedModel, precision: str, endpointing: EndpointSett
     if gate is not None:
         sizes |= _gate(gate, settings.features)
     tables = [
-        *_features(settings.features, flags), *_normalization(model), *_words(loaded.tokens), *_network(model, parts),
-        *rows.tables_of(sources, sparse),
+        *_features(settings.features, flags), *_normalization(model), *_words(loaded.tokens),
+        *_network(model, parts, flags), *rows.tables_of(sources, sparse),
     ]
     longest, driven = max(each.rows.shape[1] for each in sources), max(each.fed for each in sources)
     left_out = sum(int((each.rows == 0).sum()) for each, pruned in zip(sources, sparse, strict=True) if pruned)
@@ -101,6 +102,7 @@ def recognizer_of(loaded: LoadedModel, precision: str, endpointing: EndpointSett
 def _flags(model: AcousticModel, parts: list[LayerParts], precision: str) -> dict[str, bool]:
     first, encoder = parts[0], model.encoder
     coder = first.cell in ("gated", "conventional") and bool(first.numbers)
+    powers = first.powers or first.shifting or input_shifts(encoder)
     smoothing, back_smoothing, coded = encoder.smoothed, first.smoothing > 0, encoder.input_coder is not None
     return {
         "LOGISTIC": first.cell in _LOGISTIC, "TANGENT": first.cell in _TANGENT,
@@ -108,6 +110,7 @@ def _flags(model: AcousticModel, parts: list[LayerParts], precision: str) -> dic
         "CODER": coder, "INPUT_CODER": coded, "SEND": coder or coded,
         "RECURRENT": first.back is not None, "ADDED_RECURRENCE": first.back is not None and first.cell != "gru",
         "ADAPTIVE": first.cell == "leaky_integrate_and_fire" and first.flag, "THRESHOLDED": not first.flag,
+        "POWERS": powers, "SHIFTING": first.shifting,
         "MFCC": model.settings.features.kind == "mfcc", "DELTAS": model.settings.features.deltas,
         "INT8": precision == "int8", "CLASSIFICATION": model.settings.task == CLASSIFICATION,
     }
@@ -194,7 +197,7 @@ def _words(tokens: Tokens) -> list[Table]:
     ]
 
 
-def _network(model: AcousticModel, parts: list[LayerParts]) -> list[Table]:
+def _network(model: AcousticModel, parts: list[LayerParts], flags: dict[str, bool]) -> list[Table]:
     """What each unit has for itself, and what all units of a layer share."""
     tables = []
     if parts[0].neurons:
@@ -203,12 +206,12 @@ def _network(model: AcousticModel, parts: list[LayerParts]) -> list[Table]:
     if parts[0].cell == "spiking_lstm":
         tables.append(table("float", "thresholds", np.array([each.numbers[0] for each in parts], np.float32)))
     elif parts[0].numbers:
-        lines = "".join(f"    {_coder(each.numbers)},\n" for each in parts)
+        lines = "".join(f"    {_coder(each.numbers, flags['POWERS'], each.powers)},\n" for each in parts)
         tables.append(Table(f"static const coder coders[LAYERS] = {{\n{lines}}};\n", 16 * len(parts)))
-    if isinstance(model.encoder.input_coder, FeatureCoder):
-        tracker = model.encoder.input_coder.tracker
-        given = Coder.at(tracker.settings, tracker.value())
-        text = _coder((given.range, given.scale, given.unit, given.threshold))
+    given = input_coder_of(model)
+    if given is not None:
+        numbers = given.range, given.scale, given.unit, given.threshold
+        text = _coder(numbers, flags["POWERS"], given.powers)
         tables.append(Table(f"static const coder input_coder = {text};\n", 16))
     if model.encoder.smoothed:
         kept = np.array([float(each.coefficient) for each in model.encoder.integrators], np.float32)
@@ -219,5 +222,6 @@ def _network(model: AcousticModel, parts: list[LayerParts]) -> list[Table]:
     return tables
 
 
-def _coder(numbers: tuple[float, ...]) -> str:
-    return f"{{{', '.join(number('float', float(np.float32(each))) for each in numbers)}}}"
+def _coder(numbers: tuple[float, ...], with_powers: bool, powers: bool) -> str:
+    fields = [number("float", float(np.float32(each))) for each in numbers]
+    return f"{{{', '.join([*fields, *([str(int(powers))] if with_powers else [])])}}}"

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from snn_asr.errors import UsageError
-from snn_asr.events.parts import causal_layers, head_parts, input_unit, weight_names
+from snn_asr.events.kernels.delivery import HIGHEST_SHIFT, MOST_LEVELS
+from snn_asr.events.parts import causal_layers, head_parts, input_shifts, input_unit, weight_names
+from snn_asr.network.coder import Coder
 from snn_asr.network.input_coding import FeatureCoder
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.model import AcousticModel
@@ -23,7 +25,8 @@ from snn_asr.network.model_folder import rounded, row_scales
 @dataclass(frozen=True, eq=False)
 class SourceWeights:
     """``rows`` (units, fed + back) are float32, or int8 with the ``scales`` (fed + back,) of their columns; ``scale``
-    and ``offset`` (fed,) stand behind the product that goes on; values are multiples of ``unit``, if that is not 0."""
+    and ``offset`` (fed,) stand behind the product that goes on; values are multiples of ``unit``, if that is not 0, and
+    in int8 are taken as such up to ``highest`` units."""
 
     fed: int
     rows: np.ndarray
@@ -31,6 +34,7 @@ class SourceWeights:
     scale: np.ndarray
     offset: np.ndarray
     unit: float
+    highest: float
 
     @property
     def units(self) -> int:
@@ -41,12 +45,14 @@ class SourceWeights:
         return self.rows.shape[1] - self.fed
 
 
-def exportable_layers(model: AcousticModel, cells: frozenset[str], target: str) -> list[LayerParts]:
+def exportable_layers(
+    model: AcousticModel, cells: frozenset[str], target: str, powers: bool = False
+) -> list[LayerParts]:
     """The parts of a model's layers.
 
     Raises UsageError, naming the reason, for a model that ``target`` cannot run: one that needs whole utterances, with
-    a front end, an input coding that is random or sends changes, levels that are powers of two, or a cell that is not
-    among ``cells``.
+    a front end, an input coding that is random or sends changes, a cell that is not among ``cells``, or levels that are
+    powers of two, unless it has ``powers``.
     """
     if model.front_end is not None:
         raise UsageError(f"{target} export has no convolutional front end", "front_end", "train a model without it")
@@ -56,8 +62,8 @@ def exportable_layers(model: AcousticModel, cells: frozenset[str], target: str) 
         what = f"{target} export has no input coding {model.encoder.options['input_coding']}"
         raise UsageError(what, "input_coding", "train with input_coding=coder or none")
     parts = [each.parts() for each in causal_layers(model.encoder)]
-    powers = coder is not None and coder.tracker.settings.powers
-    if powers or any(each.powers or each.shifting for each in parts):
+    shifts = input_shifts(model.encoder) or any(each.powers or each.shifting for each in parts)
+    if shifts and not powers:
         what = f"{target} export has no levels and gates that are powers of two"
         raise UsageError(what, "levels", "train with levels=linear and gate_levels=smooth")
     for each in parts:
@@ -66,6 +72,12 @@ def exportable_layers(model: AcousticModel, cells: frozenset[str], target: str) 
             todo = f"cells that it has: {', '.join(sorted(cells))}"
             raise UsageError(what, f"encoder {model.settings.encoder}", todo)
     return parts
+
+
+def input_coder_of(model: AcousticModel) -> Coder | None:
+    """The coder on the features, if there is one."""
+    coder = model.encoder.input_coder
+    return Coder.at(coder.tracker.settings, coder.tracker.value()) if isinstance(coder, FeatureCoder) else None
 
 
 @torch.no_grad()
@@ -77,6 +89,7 @@ def sources_of(model: AcousticModel, parts: list[LayerParts], precision: str) ->
     around: list[Tensor | None] = [None, *(each.back for each in parts)]
     names = weight_names(model)
     units = [input_unit(model.encoder), *(each.unit for each in parts)]
+    shifts = [input_shifts(model.encoder), *(each.powers for each in parts)]
     found = []
     for place, ((weight, scale, offset), back, unit) in enumerate(zip(onward, around, units, strict=True)):
         blocks = [_block(model, weight, names[place][0], precision)]
@@ -84,7 +97,8 @@ def sources_of(model: AcousticModel, parts: list[LayerParts], precision: str) ->
             blocks.append(_block(model, back, names[place - 1][1], precision))
         rows = np.ascontiguousarray(np.concatenate([values for values, _ in blocks]).T)
         scales = np.concatenate([own for _, own in blocks]) if precision == "int8" else None
-        found.append(SourceWeights(len(weight), rows, scales, scale.numpy(), offset.numpy(), unit))
+        highest = float(1 << HIGHEST_SHIFT) if shifts[place] else MOST_LEVELS + 0.5
+        found.append(SourceWeights(len(weight), rows, scales, scale.numpy(), offset.numpy(), unit, highest))
     return found
 
 

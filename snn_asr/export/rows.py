@@ -26,6 +26,7 @@ def tables_of(sources: list[SourceWeights], sparse: list[bool]) -> list[Table]:
             fields += [f"gaps_{place}", f"starts_{place}"] if pruned else ["NULL", "NULL"]
         if source.scales is not None:
             fields += [f"scales_{place}", number("float", float(np.float32(source.unit)))]
+            fields.append(number("float", source.highest))
         lines += f"    {{{', '.join([*fields, f'scale_{place}', f'offset_{place}'])}}},\n"
     size = 4 * len(lines.split(","))  # a number or an address for each field
     return [*tables, Table(f"static const source sources[LAYERS + 1] = {{\n{lines}}};\n", size)]

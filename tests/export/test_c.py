@@ -127,7 +127,6 @@ def test_silence_is_no_word_and_sounds_that_clip_do_no_harm(tone_program, tone_r
 REFUSED = {
     "bidirectional": ({"bidirectional": True}, "a bidirectional encoder needs whole utterances"),
     "changes": ({"input_coding": "delta"}, "C export has no input coding delta"),
-    "powers of two": ({"levels": "powers_of_two"}, "C export has no levels and gates that are powers of two"),
     "random coding": ({"input_coding": "noise"}, "C export has no input coding noise"),
 }
 

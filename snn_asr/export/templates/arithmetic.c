@@ -61,6 +61,19 @@ static void integrate(float *kept, const float *given, int count, float coeffici
 }
 
 #endif
+#if POWERS
+/* Rounded towards zero to a power of two with its sign: the mantissa is cleared; 0 stays 0. */
+static float power_below(float value)
+{
+    uint32_t bits;
+
+    memcpy(&bits, &value, sizeof bits);
+    bits &= 0xff800000u;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+#endif
 #if SEND
 /* The multi-level coder: V = V - Y + I, then Y = the level of V, a whole number of units, or 0 up to the threshold.
  * What is sent is subtracted from the membrane at the next frame. */
@@ -72,6 +85,10 @@ static void send(const coder *coder, const float *current, float *membrane, floa
         float level;
         membrane[k] = (membrane[k] - output[k]) + current[k];
         level = (float)(int32_t)(clamped(membrane[k], -coder->range, coder->range) * coder->scale);
+#if POWERS
+        if (coder->powers)
+            level = power_below(level);
+#endif
         output[k] = fabsf(level) > coder->threshold ? level * coder->unit : 0.0f;
     }
 }

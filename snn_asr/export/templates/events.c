@@ -28,8 +28,8 @@ static void add_row(const source *source, int unit, sum value, sum *sums)
 }
 
 #if INT8
-/* The unit of the values: the source's own, or where they are no levels, or too many for 7 bits, one that makes the
- * largest of them 127. */
+/* The unit of the values: the source's own, or where they are no levels, or too many of them, one that makes the largest
+ * value 127. */
 static float unit_of(const source *source, const float *values)
 {
     float largest = 0.0f;
@@ -38,7 +38,7 @@ static float unit_of(const source *source, const float *values)
     for (i = 0; i < source->units; i++)
         if (fabsf(values[i]) > largest)
             largest = fabsf(values[i]);
-    if (source->unit > 0.0f && largest <= source->unit * 127.5f)
+    if (source->unit > 0.0f && largest <= source->unit * source->highest)
         return source->unit;
     return largest / 127.0f > 1e-30f ? largest / 127.0f : 1e-30f;
 }

@@ -14,7 +14,7 @@ typedef struct {
 #endif
 #if INT8
     const float *scales;          /* one for each sum */
-    float unit;                   /* of the values; 0: they are no multiples of one */
+    float unit, highest;          /* of the values; 0: they are no multiples of one; more units are too many */
 #endif
     const float *scale, *offset;  /* normalisation and biases behind the sums that go on */
 } source;
@@ -23,6 +23,9 @@ typedef struct {
 /* The range of a membrane, levels per unit of the membrane, the value of level 1, the highest level that stays. */
 typedef struct {
     float range, scale, unit, threshold;
+#if POWERS
+    int powers; /* levels are powers of two */
+#endif
 } coder;
 
 #endif

@@ -14,6 +14,10 @@ static void step(recognizer *self, int layer, float *drive)
     int k;
 
     logistic(drive, HIDDEN);
+#if SHIFTING
+    for (k = 0; k < HIDDEN; k++) /* 1 - F is the nearest power of two */
+        drive[k] = 1.0f - power_below((1.0f - drive[k]) * NEAREST);
+#endif
     for (k = 0; k < HIDDEN; k++)
         current[k] = forget[k] * current[k] + (1.0f - forget[k]) * clamped(candidate[k], 0.0f, HIGHEST_CANDIDATE);
 #if CODER

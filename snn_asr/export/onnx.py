@@ -1,0 +1,108 @@
+"""A model as ONNX graphs of standard operators: one step of the network, and the same over a whole sequence (Scan).
+
+    step.onnx       features (B, D) of one input and the states to logits (B, N) and the states after it
+    sequence.onnx   features (T, B, D) and the states to logits (T, B, N) and the states after them
+
+Features are as the extractor gives them, stacked: normalisation is in the graph, batch normalisation in its weights.
+States are named as in the cells' files and start at zero; behind each stands its value after the step, ``NAME.next``.
+The metadata hold all else that is needed: ``features``, ``tokens``, ``labels``, ``task`` and ``step_seconds``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from snn_asr import __version__
+from snn_asr.errors import UsageError, describing
+from snn_asr.events.parts import head_parts
+from snn_asr.export.network import exportable_layers, input_coder_of
+from snn_asr.export.onnx_cells import STEPS
+from snn_asr.export.onnx_graph import Graph
+from snn_asr.files import write_bytes
+from snn_asr.network.layers.base import LayerParts
+from snn_asr.network.model import AcousticModel
+from snn_asr.network.model_folder import LoadedModel
+
+STEP, SEQUENCE = "step.onnx", "sequence.onnx"
+OPSET, IR_VERSION = 17, 9
+
+
+@torch.no_grad()
+def export_onnx(loaded: LoadedModel, folder: str | Path) -> list[str]:
+    """Write both graphs, return the names of the files.
+
+    Raises UsageError for a model that cannot be exported, and without the package onnx; DataError where the folder
+    cannot be written.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise UsageError("the package onnx is not installed", "--format onnx", "pip install onnx") from error
+    folder, graph = Path(folder), step_graph(loaded.model)
+    whole = {STEP: graph.whole(onnx.helper), SEQUENCE: graph.scanned(onnx.helper)}
+    with describing(folder, "choose a writable folder"):
+        folder.mkdir(parents=True, exist_ok=True)
+    for name, each in whole.items():
+        opsets = [onnx.helper.make_opsetid("", OPSET)]
+        made = onnx.helper.make_model(
+            each, opset_imports=opsets, ir_version=IR_VERSION, producer_name="snn-asr", producer_version=__version__
+        )
+        onnx.helper.set_model_props(made, metadata(loaded))
+        onnx.checker.check_model(made)
+        write_bytes(folder / name, made.SerializeToString())
+    return list(whole)
+
+
+def metadata(loaded: LoadedModel) -> dict[str, str]:
+    """What a program that knows the file alone has to know of the model, in JSON where it is no plain text."""
+    settings = loaded.model.settings
+    values: dict[str, Any] = {
+        "features": settings.features.to_dict(), "normalization": loaded.model.normalization.to_dict(),
+        "tokens": loaded.tokens.to_dict(), "labels": loaded.tokens.labels,
+        "step_seconds": settings.features.stacked_seconds,
+    }
+    texts = {name: json.dumps(each, ensure_ascii=False) for name, each in values.items()}
+    return texts | {"task": settings.task, "encoder": settings.encoder, "fingerprint": loaded.fingerprint}
+
+
+def step_graph(model: AcousticModel) -> Graph:
+    """One step of the network. Raises UsageError for a model that it cannot be written for."""
+    parts = exportable_layers(model, frozenset(STEPS), "ONNX")
+    settings = model.settings
+    graph = Graph("features", settings.features.stacked_size)
+    given, stack = model.normalization, settings.features.stack
+    centred = graph.op("Sub", graph.input, graph.constant(np.tile(given.mean.numpy(), stack)))
+    x = graph.op("Div", centred, graph.constant(np.tile(given.deviation.numpy(), stack)))
+    coder, size = input_coder_of(model), settings.features.stacked_size
+    if coder is not None:
+        x = graph.send("input", x, (coder.range, coder.scale, coder.unit, coder.threshold), size)
+    for place, (part, integrator) in enumerate(zip(parts, model.encoder.integrators, strict=True), start=1):
+        x = _layer(graph, f"layer{place}", x, part, settings.hidden_size)
+        if model.encoder.smoothed:
+            kept = graph.state(f"layer{place}.integrated", settings.hidden_size)
+            x = graph.keep(kept, graph.blend(kept, x, float(integrator.coefficient)))
+    weight, scale, offset = head_parts(model)
+    graph.output = "logits", len(weight)
+    graph.op("Identity", graph.affine(x, (weight * scale.unsqueeze(1)).numpy(), offset.numpy()), name="logits")
+    return graph
+
+
+def _layer(graph: Graph, name: str, x: str, part: LayerParts, size: int) -> str:
+    """What the layer sends."""
+    weight = (part.weight * part.scale.unsqueeze(1)).numpy()
+    drive = graph.affine(x, weight, part.offset.numpy())
+    recurrent = None
+    if part.back is not None:
+        before = graph.state(f"{name}.output", size)
+        recurrent = graph.op("MatMul", before, graph.constant(np.ascontiguousarray(part.back.numpy().T)))
+    if part.smoothing and recurrent is not None:
+        kept = graph.state(f"{name}.feedback", len(part.weight))
+        recurrent = graph.keep(kept, graph.blend(kept, recurrent, part.smoothing))
+    if recurrent is not None and part.cell != "gru":
+        drive = graph.op("Add", drive, recurrent)
+    return STEPS[part.cell](graph, name, drive, recurrent, part, size)

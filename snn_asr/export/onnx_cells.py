@@ -1,0 +1,96 @@
+"""One step of every cell in ONNX operators: the equations of network/cells, line by line.
+
+Each takes the graph, the layer's name, its drive with the recurrent product (of the GRU: without), that product, the
+layer's parts and its number of units; it keeps the layer's states and returns what the layer sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from snn_asr.export.onnx_graph import Graph
+from snn_asr.network.layers.base import LayerParts
+
+Step = Callable[[Graph, str, str, str | None, LayerParts, int], str]
+
+
+def gated(graph: Graph, name: str, drive: str, recurrent: str | None, part: LayerParts, size: int) -> str:
+    """I = F I + (1 - F) C, Y = Q(V)"""
+    forget, candidate = graph.op("Sigmoid", graph.gate(drive, 0, size)), graph.gate(drive, 1, size)
+    if part.flag:
+        candidate = graph.op("Clip", candidate, graph.constant(0.0), graph.constant(1.0))
+    else:
+        candidate = graph.op("Relu", candidate)
+    kept = graph.op("Mul", forget, graph.state(f"{name}.current", size))
+    admitted = graph.op("Mul", graph.op("Sub", graph.constant(1.0), forget), candidate)
+    return _sent(graph, name, graph.op("Add", kept, admitted), part, size)
+
+
+def conventional(graph: Graph, name: str, drive: str, recurrent: str | None, part: LayerParts, size: int) -> str:
+    """I = τ I + D, Y = Q(V)"""
+    decay = graph.constant(part.neurons[0].numpy())
+    kept = graph.op("Mul", decay, graph.state(f"{name}.current", size))
+    return _sent(graph, name, graph.op("Add", kept, drive), part, size)
+
+
+def _sent(graph: Graph, name: str, current: str, part: LayerParts, size: int) -> str:
+    """What the coder makes of the current, or the current itself."""
+    current = graph.keep(f"{name}.current", current)
+    if part.numbers:
+        return graph.send(name, current, part.numbers, size)
+    return graph.keep(graph.state(f"{name}.output", size), current) if part.back is not None else current
+
+
+def leaky_integrate_and_fire(
+    graph: Graph, name: str, drive: str, recurrent: str | None, part: LayerParts, size: int
+) -> str:
+    """w = β w + a u + b s, u = α (u - s) + (1 - α) (D - w), s = 1[u > 1]"""
+    output, potential = graph.state(f"{name}.output", size), graph.state(f"{name}.potential", size)
+    if part.flag:
+        adaptation = graph.state(f"{name}.adaptation", size)
+        decay, coupling, jump = (graph.constant(each.numpy()) for each in part.neurons[1:])
+        held = graph.op("Add", graph.op("Mul", decay, adaptation), graph.op("Mul", coupling, potential))
+        adaptation = graph.keep(adaptation, graph.op("Add", held, graph.op("Mul", jump, output)))
+        drive = graph.op("Sub", drive, adaptation)
+    kept, given = (graph.constant(each.numpy()) for each in (part.neurons[0], 1 - part.neurons[0]))
+    held = graph.op("Mul", kept, graph.op("Sub", potential, output))
+    potential = graph.keep(potential, graph.op("Add", held, graph.op("Mul", given, drive)))
+    return graph.keep(output, graph.above(potential, 1.0))
+
+
+def spiking_lstm(graph: Graph, name: str, drive: str, recurrent: str | None, part: LayerParts, size: int) -> str:
+    """c = f c + i g, thresholded or kept; h = o c; all gates are 0 or 1"""
+    threshold = part.numbers[0]
+    forget, admit, emit, candidate = (graph.above(graph.gate(drive, place, size), threshold) for place in range(4))
+    cell = graph.state(f"{name}.cell", size)
+    value = graph.op("Add", graph.op("Mul", forget, cell), graph.op("Mul", admit, candidate))
+    value = graph.keep(cell, value if part.flag else graph.above(value, threshold))
+    return graph.keep(f"{name}.output", graph.op("Mul", emit, value))
+
+
+def gru(graph: Graph, name: str, drive: str, recurrent: str | None, part: LayerParts, size: int) -> str:
+    """h = (1 - z) n + z h, n = tanh(D_n + r (U_n h + b))"""
+    assert recurrent is not None
+    own, back = ([graph.gate(each, place, size) for place in range(3)] for each in (drive, recurrent))
+    reset, update = (graph.op("Sigmoid", graph.op("Add", own[place], back[place])) for place in range(2))
+    gated_back = graph.op("Mul", reset, graph.op("Add", back[2], graph.constant(part.neurons[0].numpy())))
+    new = graph.op("Tanh", graph.op("Add", own[2], gated_back))
+    output = f"{name}.output"
+    moved = graph.op("Mul", update, graph.op("Sub", output, new))
+    return graph.keep(output, graph.op("Add", new, moved))
+
+
+def lstm(graph: Graph, name: str, drive: str, recurrent: str | None, part: LayerParts, size: int) -> str:
+    """c = f c + i g, h = o tanh(c)"""
+    admit, forget, candidate, emit = (
+        graph.op("Tanh" if place == 2 else "Sigmoid", graph.gate(drive, place, size)) for place in range(4)
+    )
+    cell = graph.state(f"{name}.cell", size)
+    value = graph.op("Add", graph.op("Mul", forget, cell), graph.op("Mul", admit, candidate))
+    value = graph.keep(cell, value)
+    return graph.keep(f"{name}.output", graph.op("Mul", emit, graph.op("Tanh", value)))
+
+
+STEPS: dict[str, Step] = {
+    each.__name__: each for each in (gated, conventional, leaky_integrate_and_fire, spiking_lstm, gru, lstm)
+}
