@@ -62,6 +62,8 @@ def test_what_is_expected_to_be_quickest_is_taken():
     far = np.zeros((600, 2048), np.float32)
     far[:, ::10] = 1
     assert storage.quickest(far) == 1 and storage.quickest(far[:100]) == ROWS
+    for kind in (np.float32, np.int8):  # what no pruning has touched, in the second cache or far from it
+        assert storage.quickest(np.ones((600, 2048), kind)) == storage.quickest(np.ones((60, 256), kind)) == ROWS
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])
