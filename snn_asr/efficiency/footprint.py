@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from snn_asr.network.model import AcousticModel
+from snn_asr.network.model_folder import pack
 
 
 def footprint(model: AcousticModel) -> dict[str, Any]:
-    """JSON values. ``footprint_bytes`` are those of all parameters and buffers as they lie in memory;
+    """JSON values. ``footprint_bytes`` are those of all parameters and buffers as they lie in memory, ``stored_bytes``
+    those of a model folder's weights, where pruned matrices have no zeros and quantised ones one byte a weight;
     ``connection_sparsity`` is the share of zeros in all matrices and kernels."""
     weights = [each for each in model.parameters() if each.dim() > 1]
+    packed = pack(model.state_dict(), model.scales)
     tensors = [*model.parameters(), *model.buffers()]
     return {
         "parameters": model.parameter_count(),
         "core_parameters": model.encoder.core_parameters(),
         "footprint_bytes": sum(each.numel() * each.element_size() for each in tensors),
+        "stored_bytes": sum(each.numel() * each.element_size() for each in packed.values()),
         "connection_sparsity": sum(int((each == 0).sum()) for each in weights) / sum(each.numel() for each in weights),
     }

@@ -65,7 +65,8 @@ def describe(result: dict[str, Any]) -> str:
     density = ", ".join(f"{each:.3f}" for each in result["density"])
     lines = [
         f"encoder              {result['encoder']}, {result['parameters']:,} parameters "
-        f"({result['core_parameters']:,} in the core), {result['footprint_bytes'] / 1e6:.2f} MB",
+        f"({result['core_parameters']:,} in the core), {result['footprint_bytes'] / 1e6:.2f} MB, "
+        f"{result['stored_bytes'] / 1e6:.2f} MB on disk",
         f"audio                {result['files']} files, {result['seconds']:.1f} s, {result['frames']} frames",
         f"MACs a second        {result['macs_per_second'] / 1e6:.2f} million "
         f"(dense {result['dense_macs_per_second'] / 1e6:.2f} million)",

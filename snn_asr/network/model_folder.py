@@ -11,6 +11,7 @@ The matrices of a quantised model are int8 with one float32 scale for each row (
     encoder.layers.0.input_weight.scales    float32 (M,)      weight = integer · scale
 
 Integers go from -127 to 127. What is restored from them rounds to the same integers again, for whoever has the scales.
+Of pruned matrices the numbers that are not zero are kept alone (sparse_weights.py).
 """
 
 from __future__ import annotations
@@ -33,8 +34,10 @@ from snn_asr.data.tokens import Tokens
 from snn_asr.errors import DataError, SnnAsrError, describing
 from snn_asr.files import read_json_object, sha256, write_bytes, write_json, write_text
 from snn_asr.network.model import AcousticModel, ModelSettings
+from snn_asr.network.sparse_weights import Shape, fitting, is_thinned, thinned, whole
 
-FORMAT, INT8_FORMAT = 1, 2  # programs from before int8 weights must refuse them
+# Programs from before int8 weights, and from before sparse ones, must refuse them.
+FORMAT, INT8_FORMAT, SPARSE_FORMAT = FORMATS = 1, 2, 3
 CONFIG, WEIGHTS, CHECKSUMS = "config.json", "weights.safetensors", "checksums.json"
 NORMALIZATION, TOKENS, METRICS = "normalization.json", "tokens.json", "metrics.json"
 CHECKED = (CONFIG, WEIGHTS, NORMALIZATION, TOKENS, METRICS, "recipe.yaml")
@@ -64,9 +67,10 @@ def save_model(
     with describing(folder, "choose a writable folder"):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CHECKSUMS).unlink(missing_ok=True)
-    written_format = INT8_FORMAT if model.scales else FORMAT
+    packed = pack(model.state_dict(), model.scales)
+    written_format = SPARSE_FORMAT if is_thinned(packed) else INT8_FORMAT if model.scales else FORMAT
     write_json(folder / CONFIG, {"format": written_format, "snn_asr": __version__, "model": model.settings.to_dict()})
-    write_bytes(folder / WEIGHTS, safetensors.torch.save(pack(model.state_dict(), model.scales)))
+    write_bytes(folder / WEIGHTS, safetensors.torch.save(packed))
     write_json(folder / NORMALIZATION, model.normalization.to_dict())
     write_json(folder / TOKENS, tokens.to_dict())
     write_json(folder / METRICS, metrics)
@@ -131,9 +135,9 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> LoadedModel:
     try:
         tokens = Tokens.from_dict(read_json_object(folder / TOKENS))
         normalization = Normalization.from_dict(read_json_object(folder / NORMALIZATION))
-        _check_shapes(settings, normalization, tokens.size, folder / WEIGHTS)
+        shapes = _check_shapes(settings, normalization, tokens.size, folder / WEIGHTS)
         model = AcousticModel(settings, normalization, tokens.size)
-        state, model.scales = unpack(safetensors.torch.load_file(folder / WEIGHTS))
+        state, model.scales = unpack(safetensors.torch.load_file(folder / WEIGHTS), shapes)
         _check_finite(state, folder / WEIGHTS)
         model.load_state_dict(state)
     except _MISFITS as error:
@@ -158,8 +162,8 @@ def _misfit(error: BaseException, folder: Path) -> DataError:
 
 def _settings(folder: Path) -> ModelSettings:
     config = read_json_object(folder / CONFIG)
-    if config.get("format") not in (FORMAT, INT8_FORMAT):
-        what = f"model format {config.get('format')!r} is not {FORMAT} or {INT8_FORMAT}"
+    if config.get("format") not in FORMATS:
+        what = f"model format {config.get('format')!r} is not {', '.join(map(str, FORMATS[:-1]))} or {FORMATS[-1]}"
         raise DataError(what, folder, "use a matching snn-asr")
     try:
         return ModelSettings.from_dict(config["model"])
@@ -167,8 +171,10 @@ def _settings(folder: Path) -> ModelSettings:
         raise _misfit(error, folder / CONFIG) from error
 
 
-def _check_shapes(settings: ModelSettings, normalization: Normalization, classes: int, path: Path) -> None:
-    """Hold the network that the settings describe against the header of the weights' file.
+def _check_shapes(
+    settings: ModelSettings, normalization: Normalization, classes: int, path: Path
+) -> dict[str, Shape]:
+    """Hold the network that the settings describe against the header of the weights' file; returns its shapes.
 
     Neither takes memory: the header alone is read (safetensors has checked it against the size of the file), and the
     network is built on torch's device ``meta``, of shapes without numbers. The counts that make loops are held against
@@ -187,10 +193,11 @@ def _check_shapes(settings: ModelSettings, normalization: Normalization, classes
     with torch.device("meta"), _ShapesAlone():
         model = AcousticModel(settings, normalization, classes)
     expected = {name: tuple(each.shape) for name, each in model.state_dict().items()}
-    whole = {name for name, each in model.state_dict().items() if not each.is_floating_point()}
+    found, types = fitting(found, types, expected)
+    integers = {name for name, each in model.state_dict().items() if not each.is_floating_point()}
     scales = {name for name in found if name not in expected and name.removesuffix(SCALES) in expected}
     for name in sorted(expected.keys() & found.keys()):
-        if types[name] not in (_WHOLE if name in whole else (*_FLOATS, "I8")):
+        if types[name] not in (_WHOLE if name in integers else (*_FLOATS, "I8")):
             what = f"'{name}' is of type {types[name]}"
             raise DataError(what, path, "copy the model folder again, or train it again")
     for name in sorted(expected.keys() | found.keys() - scales):
@@ -198,6 +205,7 @@ def _check_shapes(settings: ModelSettings, normalization: Normalization, classes
             told, held = (_size(each.get(name)) for each in (expected, found))
             what = f"size mismatch: '{name}' is {held} in the file, and {told} by {CONFIG}"
             raise DataError(what, path, "copy the model folder again, or train it again")
+    return expected
 
 
 class _ShapesAlone(TorchFunctionMode):
@@ -254,18 +262,23 @@ def restored(integers: Tensor, scales: Tensor) -> Tensor:
 
 
 def pack(state: Mapping[str, Tensor], scales: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a weights file: those matrices that have scales as int8, all else as it is."""
+    """The tensors of a weights file: those matrices that have scales as int8, pruned ones without their zeros, all
+    else as it is."""
     packed = {name: each.detach().cpu().contiguous() for name, each in state.items()}
     for name, own in scales.items():
         packed |= {name: rounded(packed[name], own), name + SCALES: own}
-    return packed
+    return thinned(packed)
 
 
-def unpack(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The inverse: all weights in float32, and the scales by name.
+def unpack(
+    packed: Mapping[str, Tensor], shapes: Mapping[str, Shape]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The inverse, from the shapes of all weights: these in float32, and the scales by name.
 
-    Raises KeyError where scales are missing, ValueError where they are not one float32 number for each row.
+    Raises KeyError where scales are missing, ValueError where they are not one float32 number for each row, or where
+    a pruned matrix has more or fewer numbers than it says.
     """
+    tensors = whole(packed, shapes)
     scales = {name: tensors[name + SCALES] for name, each in tensors.items() if each.dtype == torch.int8}
     for name, own in scales.items():
         if own.dtype != torch.float32 or own.shape != tensors[name].shape[:1]:

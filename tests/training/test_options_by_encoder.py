@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
+from snn_asr import load_model
 from snn_asr.errors import InterruptedRun
 from snn_asr.network.encoders import ENCODERS
 from snn_asr.training.brain import RecognizerBrain
@@ -73,7 +73,7 @@ def test_all_together_and_resumed(encoder, recipe, tones, tmp_path, monkeypatch)
     assert len(set(losses)) == len(losses)  # every epoch trains, those of the curriculum too
     assert kept[1] and any(not torch.equal(kept[2][name], kept[1][name]) for name in kept[1])
     assert all(torch.equal(kept[5][name], kept[2][name]) for name in kept[2])  # frozen after two epochs
-    weights = load_file(whole / "model" / "weights.safetensors")
+    weights = load_model(whole).model.state_dict()
     matrices = [each for name, each in weights.items() if name.startswith("encoder.layers") and each.dim() == 2]
     assert all(float((each == 0).float().mean()) == pytest.approx(0.5, abs=0.02) for each in matrices)
     with monkeypatch.context() as patch:
@@ -81,7 +81,7 @@ def test_all_together_and_resumed(encoder, recipe, tones, tmp_path, monkeypatch)
         with pytest.raises(InterruptedRun):
             train(recipe, tones, tmp_path / "killed", device="cpu", overrides=options)
     train(recipe, tones, tmp_path / "killed", device="cpu", overrides=options)
-    again = load_file(tmp_path / "killed" / "model" / "weights.safetensors")
+    again = load_model(tmp_path / "killed").model.state_dict()
     assert all(torch.equal(each, again[name]) for name, each in weights.items())
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import load_file
 
+from snn_asr import load_model
 from snn_asr.errors import UsageError
 from snn_asr.files import read_json
 from snn_asr.network import encoders
@@ -93,10 +93,11 @@ def test_nothing_is_pruned_where_nothing_is_asked_for():
 def test_a_pruned_training_keeps_a_pruned_network_and_resumes_alike(tone_recipe, tones, tmp_path):
     options = {"epochs": 4, "pruning": 0.75, "pruning_epochs": [1, 3], "hidden_size": 16}
     whole = train(tone_recipe, tones, tmp_path / "whole", device="cpu", overrides=options)
-    weights = load_file(whole / "model" / "weights.safetensors")
+    weights = load_model(whole).model.state_dict()
     for name, weight in weights.items():
         if name.endswith(("input_weight", "recurrent_weight")):
             assert float((weight == 0).float().mean()) == pytest.approx(0.75, abs=0.01), name
+    assert read_json(whole / "model" / "config.json")["format"] == 3  # its zeros are not written
     assert read_json(whole / "model" / "metrics.json")["best_epoch"] >= 3
     with pytest.raises(UsageError, match="pruning_epochs"):
         train(tone_recipe, tones, tmp_path / "wrong", device="cpu", overrides={**options, "pruning_epochs": [1, 9]})
