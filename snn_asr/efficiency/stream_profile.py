@@ -20,6 +20,7 @@ from snn_asr.decoding.stream import WORD
 from snn_asr.efficiency.energy import energy_estimate
 from snn_asr.errors import DataError
 from snn_asr.events.engine import EventNetwork
+from snn_asr.events.parts import shares_left
 
 
 @dataclass
@@ -110,22 +111,25 @@ def _listen(recognizer: Recognizer, samples: Tensor, precision: str, heard: Hear
 
 
 def _layers(recognizer: Recognizer, network: EventNetwork, heard: Heard, seconds: float) -> list[dict[str, Any]]:
-    """One entry a source: the features, then the layers. Operations are those with the rows that an event selects."""
+    """One entry a source: the features, then the layers. Operations are those with the weights that an event selects:
+    of a pruned network, as many as a unit has left on average."""
     encoder = recognizer.model.encoder
     names = ["features", *(f"layer {index}" for index in range(1, len(encoder.layers) + 1))]
     coder = encoder.input_coder
     added = [coder is not None and coder.additive, *(each.additive for each in encoder.layers)]
-    entries = []
-    for name, additions, source, sent in zip(names, added, network.sources, np.atleast_1d(heard.sent), strict=True):
-        fan_out, possible = source.fan_out, source.units * heard.frames
+    entries, shares = [], shares_left(recognizer.model)
+    sources = zip(names, added, network.sources, shares, np.atleast_1d(heard.sent), strict=True)
+    for name, additions, source, share, sent in sources:
+        possible = source.units * heard.frames
+        done = int(sent) * source.fan_out * share
         entries.append({
             "source": name,
             "units": source.units,
             "events_per_second": int(sent) / max(seconds, 1e-9),
             "density": int(sent) / max(possible, 1),
             "operation": "AC" if additions else "MAC",
-            "done_per_second": int(sent) * fan_out / max(seconds, 1e-9),
-            "avoided_per_second": (possible - int(sent)) * fan_out / max(seconds, 1e-9),
+            "done_per_second": done / max(seconds, 1e-9),
+            "avoided_per_second": (possible * source.fan_out - done) / max(seconds, 1e-9),
         })
     return entries
 

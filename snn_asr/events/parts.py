@@ -64,6 +64,16 @@ def input_shifts(encoder: Encoder) -> bool:
     return isinstance(coder, FeatureCoder) and coder.tracker.settings.powers
 
 
+def shares_left(model: AcousticModel) -> list[float]:
+    """Of each source, the features and the layers: which share of the weights that its values are multiplied by is not
+    zero."""
+    parts = [each.parts() for each in causal_layers(model.encoder)]
+    fed = [*(each.weight for each in parts), head_parts(model)[0]]
+    pairs = zip(fed, [None, *(each.back for each in parts)], strict=True)
+    met = [torch.cat([each.flatten() for each in pair if each is not None]) for pair in pairs]
+    return [int(torch.count_nonzero(each)) / each.numel() for each in met]
+
+
 def input_unit(encoder: Encoder) -> float:
     """Features that are events are multiples of this; 0: they are not."""
     coder = encoder.input_coder

@@ -19,6 +19,7 @@ from snn_asr.efficiency.operations import (
     record_layers,
 )
 from snn_asr.network import encoders
+from snn_asr.training.pruning import keep_largest, matrices
 
 NAMES = sorted(encoders.ENCODERS)
 CASES = [
@@ -130,10 +131,12 @@ class Walker:
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_counts_are_those_of_walking_every_weight_and_input(name, options, bidirectional):
+    """Also where all matrices are pruned, each to another share: a product with a weight of zero costs nothing."""
     encoder = trained(name, bidirectional, **options)
     x, lengths = sparse_input(), torch.tensor(LENGTHS)
     with torch.no_grad():
-        encoders.directions(encoder.layers[1])[0].core_weights()[0][:2, 1:] = 0  # pruned weights cost nothing
+        for place, weight in enumerate(matrices(encoder).values()):
+            weight.mul_(keep_largest(weight, 0.2 + 0.6 * (place % 3) / 2))
     total = counted(encoder, x, lengths)
     walker = Walker(encoder)
     for row, length in enumerate(LENGTHS):
@@ -233,3 +236,26 @@ def test_rates_for_each_second():
     smoothed = counted(trained("improved_v2", smoothing=0.6), sparse_input(), torch.tensor(LENGTHS))
     assert smoothed.element_wise - total.element_wise == (8 + CLASSES) * sum(LENGTHS)  # the drives it integrates
     assert rates["density"] == total.density and len(total.density) == 2
+
+
+@pytest.mark.parametrize("name", ["gru", "lstm", "ligru"])
+def test_a_pruned_dense_network_multiplies_by_what_is_left_alone(name):
+    """All values are sent: as many products as weights are left, and no product within units less."""
+    encoder, frames = trained(name), 6
+    x, lengths = torch.randn(1, frames, 3), torch.tensor([frames])
+    whole = counted(encoder, x, lengths)
+    with torch.no_grad():
+        for weight in matrices(encoder).values():
+            weight.mul_(keep_largest(weight, 0.75))
+    pruned = counted(encoder, x, lengths)
+    layers = [each.core_weights() for each in encoder.layers]
+    left = [[int((weight != 0).sum()) for weight in own] for own in layers]
+    assert sum(map(sum, left)) == sum(round(0.25 * each.numel()) for own in layers for each in own)
+    if name != "ligru":  # its units may be silent
+        assert pruned.products[INPUT].macs == left[0][0] * frames
+        fed_back = (left[0][1] + left[1][1]) * (frames - 1)
+        assert pruned.products[CORE].macs == left[1][0] * frames + fed_back
+        assert pruned.products[HEAD] == whole.products[HEAD]
+    for kind in (INPUT, CORE, HEAD):
+        assert pruned.products[kind].dense == whole.products[kind].dense
+    assert pruned.element_wise == whole.element_wise > 0
