@@ -46,6 +46,7 @@ def analyze(
     from snn_asr.reports import figures
 
     figures.check(file_format)
+    _refuse_foreign_files(output_folder, [f"{name}.{file_format}" for name in figures.FIGURES])
     analysis = _analysis(target, audio, encoders, seed, trust)
     paths = figures.draw(analysis, output_folder, file_format)
     numbers = analysis.to_json() | {"figures": {name: str(path) for name, path in paths.items()}}
@@ -54,6 +55,21 @@ def analyze(
         typer.echo(json.dumps(numbers, indent=2, ensure_ascii=False))
     else:
         typer.echo("\n".join([*_key_numbers(analysis), *map(str, paths.values()), str(output_folder / NUMBERS)]))
+
+
+def _refuse_foreign_files(folder: Path, names: list[str]) -> None:
+    """Raise UsageError where a file of the user's own has a name that is written; an earlier analysis is replaced."""
+    from snn_asr.errors import DataError, UsageError
+    from snn_asr.files import read_json_object
+
+    try:
+        if "figures" in read_json_object(folder / NUMBERS):
+            return
+    except DataError:
+        pass  # none, or no analysis
+    for path in (folder / each for each in (NUMBERS, *names)):
+        if path.exists():
+            raise UsageError(f"{path} is there already, and is of no analysis", "--output-folder", "choose another")
 
 
 def _analysis(target: str, audio: Path | None, encoders: str | None, seed: int, trust: bool) -> Analysis:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import refuse_inputs
+from .options import refuse_foreign, refuse_inputs
 
 if TYPE_CHECKING:
     from snn_asr.data.tokens import Tokens
@@ -47,6 +48,7 @@ def lm(
     if unit == "token" and model is None:
         raise UsageError("tokens are those of a model", "--unit token", "give --model")
     refuse_inputs(output, (source, model, data_folder), "--output")
+    refuse_foreign(output, re.compile(rb"\s*\\data\\"), "language model", "--output")
     tokens = _tokens(model) if model is not None else None
     texts = list(_texts(source, data_folder, tokens))
     if not any(texts):

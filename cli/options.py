@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from snn_asr.errors import UsageError, unknown_name
+from snn_asr.errors import UsageError, describing, unknown_name
+from snn_asr.files import is_device
 
 Model = Annotated[str, typer.Argument(help="A model folder, or the run folder around it.", metavar="MODEL")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
@@ -22,6 +26,8 @@ EndpointSilence = Annotated[
 Trust = Annotated[
     bool, typer.Option("--trust", help="Run the code of a recipe that is named by its folder.", show_default=False)
 ]
+
+_BEGINNING = 1 << 12  # bytes of a file that tell what it is
 
 
 def split_commas(words: str) -> list[str]:
@@ -50,11 +56,26 @@ def parse_formats(words: str, output_folder: Path | None) -> list[str]:
 def refuse_inputs(output: Path, inputs: Iterable[str | Path | None], option: str) -> None:
     """Raise UsageError where the file that ``option`` names is one of the inputs, or lies among them in a folder."""
     for each in inputs:
-        if each is None or not output.is_file():
+        if each is None or not output.is_file() or is_device(output):
             continue
         same = Path(each).is_file() and output.samefile(each)
         if same or (Path(each).is_dir() and output.resolve().is_relative_to(Path(each).resolve())):
             raise UsageError(f"{output} is read, and would be overwritten", option, "choose another file")
+
+
+def refuse_foreign(output: Path, own: re.Pattern[bytes], kind: str, option: str) -> None:
+    """Raise UsageError where the file that ``option`` names is there already and does not begin as ``own`` says.
+
+    ``kind`` are words for what the command writes: an earlier file of that kind may be replaced, and an empty one.
+    """
+    if not output.is_file() or is_device(output):
+        return
+    with describing(output), open(output, "rb") as file:
+        beginning = file.read(_BEGINNING)
+    with suppress(zlib.error):
+        beginning = zlib.decompressobj(wbits=31).decompress(beginning, _BEGINNING)  # of gzip
+    if beginning and not own.match(beginning):
+        raise UsageError(f"{output} is there already, and is no {kind}", option, "choose another file, or remove it")
 
 
 def parse_overrides(words: Iterable[str] | None) -> dict[str, object]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .options import refuse_inputs
+from .options import refuse_foreign, refuse_inputs
 
 
 def score(
@@ -55,6 +56,7 @@ def score(
     error_rates.check_unit(unit)
     if alignments is not None:
         refuse_inputs(alignments, (reference, hypothesis, speakers), "--alignments")
+        refuse_foreign(alignments, re.compile(rb"\S+ ref\s"), "list of alignments", "--alignments")
     if bootstrap not in RESAMPLED:
         raise unknown_name("thing to resample", bootstrap, RESAMPLED, "--bootstrap")
     if speakers and not (by_speaker or bootstrap == "speaker"):

@@ -18,6 +18,7 @@ import re
 import shutil
 import socket
 import stat
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -25,7 +26,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from snn_asr.errors import DataError, SnnAsrError, as_user_error, describing
 
@@ -46,7 +47,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     try:
-        device = path.exists() and not path.is_file() and not path.is_dir()
+        device = is_device(path)
         folder = Path(tempfile.gettempdir()) if device else path.parent
         folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
@@ -56,7 +57,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         if device:
-            with open(temporary, "rb") as source, open(path, "wb") as target:
+            with open(temporary, "rb") as source, _open_device(path) as target:
                 shutil.copyfileobj(source, target)
         else:
             _move_into_place(temporary, path)
@@ -67,6 +68,28 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     finally:
         temporary.unlink(missing_ok=True)
         os.close(handle)
+
+
+def is_device(path: Path) -> bool:
+    """Whether what is at ``path`` is written to as it is, not replaced: a pipe, a device, or an open file's number."""
+    return _descriptor(path) is not None or (path.exists() and not path.is_file() and not path.is_dir())
+
+
+def _descriptor(path: Path) -> int | None:
+    """The number of the open file that a path such as /dev/stdout or /dev/fd/3 stands for."""
+    names = {"/dev/stdin": "0", "/dev/stdout": "1", "/dev/stderr": "2"}
+    match = re.fullmatch(r"/dev/fd/(\d+)|/proc/self/fd/(\d+)|(\d+)", names.get(str(path), str(path)))
+    return int(match[1] or match[2] or match[3]) if match and path.is_absolute() else None
+
+
+def _open_device(path: Path) -> BinaryIO:
+    """Open a device for writing; an open file goes on from where it is."""
+    descriptor = _descriptor(path)
+    if descriptor is None:
+        return open(path, "wb")
+    if descriptor == 1:
+        sys.stdout.flush()
+    return os.fdopen(os.dup(descriptor), "wb")
 
 
 def _cannot_write(path: Path, error: OSError) -> SnnAsrError:

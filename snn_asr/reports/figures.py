@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("png", "svg")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+FIGURES = ("vanishing-gradient", "gradient-mismatch", "raster", "firing-rates", "parameters")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # one more than colours, so that further lines differ too
 SMALLEST_POWER = -9  # of ten, on the axis of norms: what is below, or exactly 0, lies on its floor
 DOTS_PER_INCH = 150

@@ -87,3 +87,45 @@ for _words in (
     fault(EMPTY, f"an empty name: {' '.join(each or '_' for each in _words)}", codes=2, says="is empty")(
         _score([("r", TEXT)], *_words)
     )
+
+# Results onto files of the user's own: name to the files that are there, and the command.
+FOREIGN: dict[str, tuple[list[tuple[str, str]], tuple[str, ...]]] = {
+    "lm onto notes": ([("t", "one two\n"), ("notes", "of years\n")], ("lm", "t", "--output", "notes")),
+    "lm onto a run's results": ([("t", "one\n"), ("test.json", "{}")], ("lm", "t", "--output", "test.json")),
+    "score --alignments onto notes": ([("r", TEXT), ("n", "notes\n")], ("score", "r", "r", "--alignments", "n")),
+    "analyze onto numbers": ([("analysis.json", "[1]")], ("analyze", "RUN", "--output-folder", ".")),
+    "analyze onto a picture": ([("raster.png", "mine")], ("analyze", "RUN", "--output-folder", ".")),
+}
+for _name, (_files, _words) in FOREIGN.items():
+
+    def _foreign(
+        world: World, files: list[tuple[str, str]] = _files, words: tuple[str, ...] = _words
+    ) -> Outcome:
+        if words[0] == "analyze":
+            import pytest
+
+            pytest.importorskip("matplotlib")
+        return _score(files, *(str(world.made / "run") if each == "RUN" else each for each in words))(world)
+
+    fault(LOST, _name, codes=2, says="is there already")(_foreign)
+
+
+@fault(LOST, "results again onto those of the call before", codes=0)
+def _again(world: World) -> Outcome:
+    for _ in range(2):
+        assert _score([("t", TEXT)], "lm", "t", "--output", "lm.arpa.gz")(world).code == 0
+        outcome = world.run("score", "t", "t", "--alignments", "per_utt")
+        assert outcome.code == 0, outcome.errors
+    return outcome
+
+
+@fault(LOST, "lm --output /dev/stdout, which is a file with something in it", codes=0, slow=True)
+def _standard_output(world: World) -> Outcome:
+    (world.folder / "t").write_text("one two\n")
+    (world.folder / "log").write_text("before\n")
+    script = world.folder / "script"
+    script.write_text('exec "$@" >>log\n')
+    outcome = world.process("lm", "t", "--output", "/dev/stdout", before=("sh", str(script)))
+    lines = (world.folder / "log").read_text().splitlines()
+    assert lines[0] == "before" and "\\data\\" in lines, lines
+    return outcome
