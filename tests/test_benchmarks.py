@@ -127,3 +127,38 @@ def test_whole_trainings_are_timed(timing, tmp_path, capsys):
     (row,) = json.loads(written.read_text())["an4"]
     assert len(row["seconds"]) == 2 and min(row["seconds"]) > 0 and row["busy"] is None
     assert "gru" in capsys.readouterr().out
+
+
+def test_times_of_words_are_held_against_marks(timing, recognizer, tmp_path):
+    import word_times
+    from tones import RATE_HZ, speak, tone_times
+
+    from snn_asr.data.audio import write_audio
+
+    for seed in range(2):
+        samples = speak(["low", "high"], seed)
+        write_audio(tmp_path / f"{seed}.wav", samples, RATE_HZ)
+        lines = [
+            f"{int(16000 * begin)} {int(16000 * end)} {word.upper() if seed else word}\n"
+            for word, (begin, end) in zip(["low", "high"], tone_times(samples), strict=True)
+        ]
+        (tmp_path / f"{seed}.WRD").write_text("".join(lines))
+    recordings = sorted(tmp_path.glob("*.wav"))
+    recordings.append(write_unmarked(tmp_path))
+    marked = word_times.marks(recordings[0], recognizer)
+    assert [label for label, *_ in marked] == ["low", "high"] and word_times.marks(recordings[-1], recognizer) == []
+    shifted = [(label, begin + 0.1, end - 0.2) for label, begin, end in marked]
+    rows = word_times.differences([shifted[0], ("mid", 0.0, 0.0), shifted[1]], marked)
+    assert [pytest.approx(each) for each in rows] == [(0.1, -0.2)] * 2
+    figures = word_times.summary(rows, of=3)
+    assert (figures["words"], figures["of"]) == (2, 3)
+    assert (figures["begin median"], figures["end 95 %"], figures["ends within 0.1 s"]) == (0.1, 0.2, 0.0)
+    assert word_times.summary([], of=1) == {"words": 0, "of": 1}
+
+
+def write_unmarked(folder: Path) -> Path:
+    """A recording without marks."""
+    (folder / "unmarked").mkdir()
+    path = folder / "unmarked" / "silence.wav"
+    path.write_bytes((folder / "0.wav").read_bytes())
+    return path
