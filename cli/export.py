@@ -9,14 +9,14 @@ import typer
 
 from .options import Model
 
-FORMATS = ("c", "onnx")
+FORMATS = ("c", "onnx", "nir")
 
 
 def export(
     model: Model,
     output_folder: Annotated[Path, typer.Option(help="Where the files go.")],
     form: Annotated[
-        str, typer.Option("--format", help="c: one C99 file, samples in, words out; onnx: graphs of the network.")
+        str, typer.Option("--format", help="c: one C99 file, samples in, words out; onnx, nir: the network's graph.")
     ] = "c",
     precision: Annotated[
         str | None, typer.Option(help="Of the weights: float32 or int8; else as the model has them.")
@@ -28,7 +28,8 @@ def export(
     """Write a model as source code or as a graph for other programs.
 
     c needs no library but math.h, allocates nothing, and gives the words of 'snn-asr stream'. onnx has features and
-    states as inputs, logits and states as outputs, and needs the package onnx.
+    states as inputs, logits and states as outputs, and needs the package onnx. nir is for models of hard_rlif, and
+    needs the package nir.
     """
     from snn_asr.decoding.endpointing import EndpointSettings
     from snn_asr.errors import UsageError, unknown_name
@@ -43,6 +44,11 @@ def export(
 
         endpointing = EndpointSettings.of_silence(endpoint_silence)
         typer.echo(export_c(load(model), output_folder, precision, endpointing).describe())
+        return
+    if form == "nir":
+        from snn_asr.export.nir import export_nir
+
+        typer.echo(export_nir(load(model), output_folder))
         return
     from snn_asr.export.onnx import export_onnx
 

@@ -19,7 +19,8 @@ EXTRAS = {
     "espeakng-loader": ("speaks the demo corpus (GPL)", "pip install 'snn-asr[demo]'"),
     "matplotlib": ("draws the figures of analyze", "pip install 'snn-asr[figures]'"),
     "kenlm": ("n-gram language models for decoding", "pip install 'snn-asr[lm]' (compiles from source)"),
-    "onnx": ("exchange of models", "pip install onnx"),
+    "onnx": ("export of models to ONNX", "pip install 'snn-asr[onnx]'"),
+    "nir": ("export of models to NIR", "pip install 'snn-asr[nir]'"),
 }
 AUDIO_FORMATS = ("WAV", "FLAC", "OGG", "MP3", "NIST")
 

@@ -19,8 +19,9 @@ def trained_encoder(
 
 
 def exact(name: str) -> bool:
-    """Layers of our own promise equality bit for bit; torch's recurrences round differently with the batch."""
-    return name not in ("gru", "lstm", "bn_gru", "bn_lstm")
+    """Layers of our own promise equality bit for bit; torch's recurrences, and walked cells that multiply by torch's
+    products, round differently with the batch."""
+    return name not in ("gru", "lstm", "bn_gru", "bn_lstm", "hard_rlif")
 
 
 def assert_same(name: str, got: torch.Tensor, wanted: torch.Tensor, atol: float = 1e-6) -> None:

@@ -42,7 +42,7 @@ def export_onnx(loaded: LoadedModel, folder: str | Path) -> list[str]:
     try:
         import onnx
     except ImportError as error:
-        raise UsageError("the package onnx is not installed", "--format onnx", "pip install onnx") from error
+        raise UsageError("the package onnx is not installed", "--format onnx", "pip install 'snn-asr[onnx]'") from error
     folder, graph = Path(folder), step_graph(loaded.model)
     whole = {STEP: graph.whole(onnx.helper), SEQUENCE: graph.scanned(onnx.helper)}
     with describing(folder, "choose a writable folder"):

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from snn_asr.errors import UsageError, unknown_name
 from snn_asr.network import input_coding as coding
-from snn_asr.network.cells import bn_gru, bn_lstm
+from snn_asr.network.cells import bn_gru, bn_lstm, hard_reset
 from snn_asr.network.coder import CoderSettings, RangeTracker, read_together
 from snn_asr.network.integrator import LeakyIntegrator
 from snn_asr.network.layers.base import Layer
@@ -44,6 +44,7 @@ ENCODERS: dict[str, Callable[..., Layer]] = {
     "adlif": partial(LeakyIntegrateAndFireLayer, adaptive=True, recurrent=False),
     "rlif": partial(LeakyIntegrateAndFireLayer, adaptive=False, recurrent=True),
     "radlif": partial(LeakyIntegrateAndFireLayer, adaptive=True, recurrent=True),
+    "hard_rlif": layer_of(hard_reset),
     "delta_gru": DeltaGruLayer,
     "bn_gru": layer_of(bn_gru),
     "bn_lstm": layer_of(bn_lstm),

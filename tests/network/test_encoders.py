@@ -24,6 +24,7 @@ PUBLISHED = {
     "lif": 324_500, "spiking_lstm": 3_718_000,
     "bn_gru": 2_788_500, "bn_lstm": 3_718_000,
     "delta_gru": 2_788_500, "adaptive_lif": 324_500, "adlif": 324_500, "rlif": 929_500, "radlif": 929_500,
+    "hard_rlif": 929_500,
 }
 trained = partial(trained_encoder, input_size=9, hidden_size=16)
 

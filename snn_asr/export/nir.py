@@ -1,0 +1,106 @@
+"""A model as a graph of the Neuromorphic Intermediate Representation (NIR 1.0, Pedersen et al. 2024): network.nir.
+
+NIR says leaky integrate-and-fire with a hard reset, so hard_rlif is what can be exported: for each layer an Affine node
+(batch normalisation, gain, and of the first layer the normalisation of the features folded in), a LIF node, and where
+there is recurrence a Linear node in a cycle with it. The graph is flat, with r = 1, v_leak = v_reset = 0, threshold 1
+and tau = dt / (1 - α): what readers of the format take exactly.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+
+from snn_asr.errors import UsageError, describing
+from snn_asr.events.parts import head_parts
+from snn_asr.export.network import exportable_layers
+from snn_asr.files import write_bytes
+from snn_asr.network.cells.hard_reset import THRESHOLD, Parameters
+from snn_asr.network.layers.base import LayerParts
+from snn_asr.network.model import AcousticModel
+from snn_asr.network.model_folder import LoadedModel
+
+NETWORK = "network.nir"
+CELLS = frozenset(["hard_reset"])
+# What keeps a cell from being said in NIR.
+REASONS = {
+    "gated": "gates and graded spikes", "conventional": "graded spikes", "spiking_lstm": "gates", "gru": "gates",
+    "lstm": "gates", "bn_gru": "gates", "bn_lstm": "gates", "delta_gru": "gates",
+    "leaky_integrate_and_fire": "reset that subtracts, and no adaptation; train encoder=hard_rlif",
+}
+
+
+@torch.no_grad()
+def export_nir(loaded: LoadedModel, folder: str | Path) -> str:
+    """Write network.nir, return its name.
+
+    Raises UsageError for a model that NIR cannot say, naming the reason, and without the package nir; DataError where
+    the folder cannot be written.
+    """
+    try:
+        import nir
+    except ImportError as error:
+        raise UsageError("the package nir is not installed", "--format nir", "pip install 'snn-asr[nir]'") from error
+    folder, graph = Path(folder), graph_of(loaded.model, nir)
+    with describing(folder, "choose a writable folder"):
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory() as elsewhere:  # HDF5 wants a file that nobody else has locked
+            nir.write(str(Path(elsewhere) / NETWORK), graph)
+            write_bytes(folder / NETWORK, (Path(elsewhere) / NETWORK).read_bytes())
+    return NETWORK
+
+
+def graph_of(model: AcousticModel, nir: Any) -> Any:
+    """As nir.NIRGraph: stacked features, not normalised, to logits. Metadata of the LIF nodes tell dt in seconds."""
+    encoder, settings = model.encoder, model.settings
+    reason = REASONS.get(encoder.layers[0].parts().cell) if not encoder.options["bidirectional"] else None
+    if reason is not None:
+        raise UsageError(f"NIR has no {reason}", f"encoder {settings.encoder}")
+    parts = exportable_layers(model, CELLS, "NIR")
+    if encoder.input_coder is not None or encoder.smoothed:
+        raise UsageError("NIR export has no coded input and no integrators", "encoder", "train with smoothing=0")
+    dt = settings.features.stacked_seconds
+    size = settings.features.stacked_size
+    nodes = {"input": nir.Input({"input": np.array([size])})}
+    edges, before = [], "input"
+    for place, (layer, part) in enumerate(zip(encoder.layers, parts, strict=True)):
+        given, name = layer.given(), f"layer{place + 1}"
+        weight, bias = _folded(part, given)
+        if place == 0:
+            weight, bias = _with_normalization(model, weight, bias)
+        nodes[f"{name}.input"] = nir.Affine(weight, bias)
+        nodes[name] = _neurons(nir, given, dt)
+        edges += [(before, f"{name}.input"), (f"{name}.input", name)]
+        if given.recurrent is not None:
+            nodes[f"{name}.recurrent"] = nir.Linear(given.recurrent.numpy())
+            edges += [(name, f"{name}.recurrent"), (f"{name}.recurrent", name)]
+        before = name
+    head, scale, offset = head_parts(model)
+    nodes["head"] = nir.Affine((head * scale.unsqueeze(1)).numpy(), offset.numpy())
+    nodes["output"] = nir.Output({"output": np.array([len(head)])})
+    return nir.NIRGraph(nodes, [*edges, (before, "head"), ("head", "output")], metadata={})
+
+
+def _folded(part: LayerParts, given: Parameters) -> tuple[np.ndarray, np.ndarray]:
+    """Weights and bias of the gained, normalised drive."""
+    weight = part.weight * (given.gain * part.scale).unsqueeze(1)
+    return weight.numpy(), (given.gain * part.offset).numpy()
+
+
+def _with_normalization(model: AcousticModel, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same for features that are not normalised yet."""
+    stack = model.settings.features.stack
+    given = model.normalization
+    mean, deviation = (np.tile(each.numpy(), stack) for each in (given.mean, given.deviation))
+    weight = weight / deviation
+    return weight, bias - weight @ mean
+
+
+def _neurons(nir: Any, given: Parameters, dt: float) -> Any:
+    rest, ones = np.zeros(len(given.decay), np.float32), np.ones(len(given.decay), np.float32)
+    tau = (dt / (1 - given.decay)).numpy()
+    return nir.LIF(tau=tau, r=ones, v_leak=rest, v_threshold=THRESHOLD * ones, v_reset=rest, metadata={"dt": dt})
