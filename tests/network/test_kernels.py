@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 import torch
 from kernel_cases import CASES, Problem, problem, run
@@ -41,6 +43,20 @@ def test_outputs_and_gradients_equal_autograd_of_the_step(backend, case, size):
     wanted = torch.autograd.grad((expected * weight).sum(), given.trained)
     for got, each in zip(gradients, wanted, strict=True):
         torch.testing.assert_close(got, each, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_call_keeps_nothing_of_what_it_made(case):
+    def tensors_after_a_call() -> int:
+        given = problem(case, 2, 5, 4, seed=1)
+        outputs, _, _ = run(given, "cpu")
+        torch.autograd.grad(outputs.sum(), given.trained)
+        del given, outputs
+        gc.collect()
+        return sum(type(each) is torch.Tensor for each in gc.get_objects())
+
+    tensors_after_a_call()
+    assert len({tensors_after_a_call() for _ in range(3)}) == 1
 
 
 @pytest.mark.parametrize("candidate", gated.CANDIDATES)

@@ -14,7 +14,7 @@ from snn_asr.kernel_cache import njit
 from snn_asr.network.cells.delta_gru import Parameters, State
 from snn_asr.network.kernels import Trace
 from snn_asr.network.kernels.cpu.elementwise import FAST, add, room, sigmoid, tangent
-from snn_asr.network.kernels.cpu.frames import backwards, forwards
+from snn_asr.network.kernels.cpu.frames import backward_room, forward_room, pass_backward, pass_forward
 from snn_asr.network.kernels.cpu.products import pack, weight_gradient
 from snn_asr.network.kernels.cpu.threads import share
 
@@ -47,12 +47,18 @@ def _hold(hidden, held, threshold, change, output):
 def _forward_rows(drive, lengths, panels, threshold, start, sums, trace):
     memories, hiddens, changes, outputs = trace
     work = np.empty((2, outputs.shape[2]), drive.dtype)
-    for n, row, product in forwards(lengths, changes, start[2], panels):
-        add(memories[row, n - 1] if n else start[0][row], product, memories[row, n])
-        hidden = hiddens[row, n - 1] if n else start[1][row]
-        held = outputs[row, n - 1] if n else start[3][row]
-        _gate(drive[row, n], memories[row, n], hidden, work, sums[row, n], hiddens[row, n])
-        _hold(hiddens[row, n], held, threshold, changes[row, n], outputs[row, n])
+    place = forward_room(lengths, changes, panels)
+    for n in range(changes.shape[1]):
+        pass_forward(n, lengths, changes, start[2], panels, place)
+        for row in range(lengths.shape[0]):
+            if n >= lengths[row]:
+                continue
+            product = place[3][row]
+            add(memories[row, n - 1] if n else start[0][row], product, memories[row, n])
+            hidden = hiddens[row, n - 1] if n else start[1][row]
+            held = outputs[row, n - 1] if n else start[3][row]
+            _gate(drive[row, n], memories[row, n], hidden, work, sums[row, n], hiddens[row, n])
+            _hold(hiddens[row, n], held, threshold, changes[row, n], outputs[row, n])
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
@@ -84,11 +90,18 @@ def _backward_rows(gradient, sums, trace, start, panels, drive, feedback):
     memories, hiddens = trace
     rows, frames, size = gradient.shape
     to_hidden, work = np.zeros((rows, size), gradient.dtype), np.empty((3, size), gradient.dtype)
-    for n, row, fed_back in backwards(np.full(rows, frames), feedback, panels):
-        for k in range(size):
-            to_hidden[row, k] += gradient[row, n, k] + fed_back[k]
-        before = hiddens[row, n - 1] if n else start[row]
-        _to_gates(to_hidden[row], sums[row, n], memories[row, n], before, work, drive[row, n], feedback[row, n])
+    lengths = np.full(rows, frames)
+    place = backward_room(lengths, feedback, panels)
+    for n in range(feedback.shape[1] - 1, -1, -1):
+        for row in range(lengths.shape[0]):
+            if n >= lengths[row]:
+                continue
+            fed_back = place[3][row]
+            for k in range(size):
+                to_hidden[row, k] += gradient[row, n, k] + fed_back[k]
+            before = hiddens[row, n - 1] if n else start[row]
+            _to_gates(to_hidden[row], sums[row, n], memories[row, n], before, work, drive[row, n], feedback[row, n])
+        pass_backward(n, lengths, feedback, panels, place)
 
 
 def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:

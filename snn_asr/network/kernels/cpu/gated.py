@@ -28,7 +28,7 @@ from snn_asr.network.kernels.cpu.elementwise import (
     sigmoid,
     to_shifts,
 )
-from snn_asr.network.kernels.cpu.frames import backwards, forwards
+from snn_asr.network.kernels.cpu.frames import backward_room, forward_room, pass_backward, pass_forward
 from snn_asr.network.kernels.cpu.products import no_panels, pack, weight_gradient
 from snn_asr.network.kernels.cpu.threads import share
 from snn_asr.network.kernels.cpu.tiles import power_below
@@ -56,16 +56,22 @@ def _forward_rows(drive, lengths, panels, mask, gates, spiking, levels, smoothin
     """``sums`` is where the drive and the recurrent product are added, or the drive itself without one."""
     currents, membranes, feedbacks, outputs = trace
     size, recurrent, smoothed = outputs.shape[2], panels.shape[0] > 0, feedbacks.shape[2] > 0
-    for n, row, product in forwards(lengths, outputs, start[3], panels):
-        total = sums[row, n]
-        if smoothed:
-            blend(product, feedbacks[row, n - 1] if n else start[2][row], smoothing, feedbacks[row, n])
-            add(drive[row, n], feedbacks[row, n], total)
-        elif recurrent:
-            add(drive[row, n], product, total)
-        before = currents[row, n - 1] if n else start[0][row]
-        _integrate(total[:size], total[size:], mask[row], gates, before, currents[row, n])
-        emit(row, n, spiking, levels, currents, membranes, outputs, start[1], start[3])
+    place = forward_room(lengths, outputs, panels)
+    for n in range(outputs.shape[1]):
+        pass_forward(n, lengths, outputs, start[3], panels, place)
+        for row in range(lengths.shape[0]):
+            if n >= lengths[row]:
+                continue
+            product = place[3][row]
+            total = sums[row, n]
+            if smoothed:
+                blend(product, feedbacks[row, n - 1] if n else start[2][row], smoothing, feedbacks[row, n])
+                add(drive[row, n], feedbacks[row, n], total)
+            elif recurrent:
+                add(drive[row, n], product, total)
+            before = currents[row, n - 1] if n else start[0][row]
+            _integrate(total[:size], total[size:], mask[row], gates, before, currents[row, n])
+            emit(row, n, spiking, levels, currents, membranes, outputs, start[1], start[3])
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
@@ -98,20 +104,27 @@ def _backward_rows(gradient, sums, trace, start, panels, mask, gates, spiking, l
     smoothed = feedback.shape[2] > 0
     to_membrane, to_current = np.zeros((rows, size), gradient.dtype), np.zeros((rows, size), gradient.dtype)
     forget, lengths = np.zeros(size, gradient.dtype), np.full(rows, frames)
-    for n, row, fed_back in backwards(lengths, feedback if smoothed else drive, panels):
-        total, to_gates = sums[row, n], drive[row, n]
-        receive(
-            gradient[row, n], fed_back, share_of_new, membranes[row, n], spiking, limit, to_membrane[row],
-            to_current[row],
-        )
-        sigmoid(total[:size], forget)
-        before = currents[row, n - 1] if n else start[row]
-        _to_gates(to_current[row], forget, total[size:], mask[row], gates, before, to_gates[:size], to_gates[size:])
-        if smoothed and n + 1 < frames:
-            for k in range(2 * size):
-                feedback[row, n, k] = to_gates[k] + smoothing * feedback[row, n + 1, k]
-        elif smoothed:
-            copy(to_gates, feedback[row, n])
+    fed_through = feedback if smoothed else drive
+    place = backward_room(lengths, fed_through, panels)
+    for n in range(fed_through.shape[1] - 1, -1, -1):
+        for row in range(lengths.shape[0]):
+            if n >= lengths[row]:
+                continue
+            fed_back = place[3][row]
+            total, to_gates = sums[row, n], drive[row, n]
+            receive(
+                gradient[row, n], fed_back, share_of_new, membranes[row, n], spiking, limit, to_membrane[row],
+                to_current[row],
+            )
+            sigmoid(total[:size], forget)
+            before = currents[row, n - 1] if n else start[row]
+            _to_gates(to_current[row], forget, total[size:], mask[row], gates, before, to_gates[:size], to_gates[size:])
+            if smoothed and n + 1 < frames:
+                for k in range(2 * size):
+                    feedback[row, n, k] = to_gates[k] + smoothing * feedback[row, n + 1, k]
+            elif smoothed:
+                copy(to_gates, feedback[row, n])
+        pass_backward(n, lengths, fed_through, panels, place)
 
 
 def _gates(parameters: Parameters, like: Tensor) -> tuple:

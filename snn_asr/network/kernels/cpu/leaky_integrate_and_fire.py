@@ -10,7 +10,7 @@ from snn_asr.kernel_cache import njit
 from snn_asr.network.cells.leaky_integrate_and_fire import THRESHOLD, Parameters, State
 from snn_asr.network.kernels import Trace
 from snn_asr.network.kernels.cpu.elementwise import FAST, add, room
-from snn_asr.network.kernels.cpu.frames import backwards, forwards
+from snn_asr.network.kernels.cpu.frames import backward_room, forward_room, pass_backward, pass_forward
 from snn_asr.network.kernels.cpu.products import no_panels, pack, weight_gradient
 from snn_asr.network.kernels.cpu.slopes import differentiate, slope
 from snn_asr.network.kernels.cpu.threads import share
@@ -41,14 +41,21 @@ def _forward_rows(drive, lengths, panels, given, levels, start, sums, trace):
     """``given`` is that of ``_neurons``; ``sums`` receives drive and recurrent product, or is the drive."""
     potentials, adaptations, outputs = trace
     recurrent, adaptive = panels.shape[0] > 0, adaptations.shape[2] > 0
-    for n, row, product in forwards(lengths, outputs, start[2], panels):
-        if recurrent:
-            add(drive[row, n], product, sums[row, n])
-        potential = potentials[row, n - 1] if n else start[0][row]
-        sent = outputs[row, n - 1] if n else start[2][row]
-        if adaptive:
-            _adapt(given, potential, sent, adaptations[row, n - 1] if n else start[1][row], adaptations[row, n])
-        _fire(given, levels, sums[row, n], adaptations[row, n], potential, sent, potentials[row, n], outputs[row, n])
+    place = forward_room(lengths, outputs, panels)
+    for n in range(outputs.shape[1]):
+        pass_forward(n, lengths, outputs, start[2], panels, place)
+        for row in range(lengths.shape[0]):
+            if n >= lengths[row]:
+                continue
+            product = place[3][row]
+            if recurrent:
+                add(drive[row, n], product, sums[row, n])
+            potential = potentials[row, n - 1] if n else start[0][row]
+            sent = outputs[row, n - 1] if n else start[2][row]
+            if adaptive:
+                _adapt(given, potential, sent, adaptations[row, n - 1] if n else start[1][row], adaptations[row, n])
+            adaptation, after = adaptations[row, n], potentials[row, n]
+            _fire(given, levels, sums[row, n], adaptation, potential, sent, after, outputs[row, n])
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
@@ -107,18 +114,26 @@ def _backward_rows(gradient, sums, trace, start, given, slope, threshold, panels
     to_potential = np.zeros((rows, size), gradient.dtype)
     to_adaptation = np.zeros((rows, adaptations.shape[2]), gradient.dtype)
     height = np.zeros(size, gradient.dtype)
-    for n, row, fed_back in backwards(np.full(rows, frames), drive, panels):
-        differentiate(slope, potentials[row, n], threshold, height)
-        _to_neuron(
-            given, gradient[row, n], fed_back, height, adaptive, to_potential[row], to_adaptation[row],
-            drive[row, n],
-        )
-        before = (
-            potentials[row, n - 1] if n else start[0][row], adaptations[row, n - 1] if n else start[1][row],
-            outputs[row, n - 1] if n else start[2][row],
-        )
-        own = totals[0][row], totals[1][row], totals[2][row], totals[3][row]
-        _add_to_totals(adaptive, to_potential[row], to_adaptation[row], sums[row, n], adaptations[row, n], before, own)
+    lengths = np.full(rows, frames)
+    place = backward_room(lengths, drive, panels)
+    for n in range(drive.shape[1] - 1, -1, -1):
+        for row in range(lengths.shape[0]):
+            if n >= lengths[row]:
+                continue
+            fed_back = place[3][row]
+            differentiate(slope, potentials[row, n], threshold, height)
+            _to_neuron(
+                given, gradient[row, n], fed_back, height, adaptive, to_potential[row], to_adaptation[row],
+                drive[row, n],
+            )
+            before = (
+                potentials[row, n - 1] if n else start[0][row], adaptations[row, n - 1] if n else start[1][row],
+                outputs[row, n - 1] if n else start[2][row],
+            )
+            own = totals[0][row], totals[1][row], totals[2][row], totals[3][row]
+            gradients = to_potential[row], to_adaptation[row]
+            _add_to_totals(adaptive, *gradients, sums[row, n], adaptations[row, n], before, own)
+        pass_backward(n, lengths, drive, panels, place)
 
 
 def _neurons(parameters: Parameters) -> tuple:

@@ -16,7 +16,7 @@ from snn_asr.kernel_cache import njit
 from snn_asr.network.cells.spiking_lstm import Parameters, State
 from snn_asr.network.kernels import Trace, dense, last_states
 from snn_asr.network.kernels.cpu.elementwise import FAST, add, room
-from snn_asr.network.kernels.cpu.frames import backwards, forwards
+from snn_asr.network.kernels.cpu.frames import backward_room, forward_room, pass_backward, pass_forward
 from snn_asr.network.kernels.cpu.products import linear, pack, weight_gradient
 from snn_asr.network.kernels.cpu.slopes import differentiate, slope
 from snn_asr.network.kernels.cpu.threads import share
@@ -40,10 +40,16 @@ def _fire(total, kept, numbers, before, cell, output):
 def _forward_rows(drive, lengths, panels, kept, numbers, start, sums, trace):
     """``sums`` may be the drive itself."""
     cells, outputs = trace
-    for n, row, product in forwards(lengths, outputs, start[1], panels):
-        add(drive[row, n], product, sums[row, n])
-        before = cells[row, n - 1] if n else start[0][row]
-        _fire(sums[row, n], kept, numbers, before, cells[row, n], outputs[row, n])
+    place = forward_room(lengths, outputs, panels)
+    for n in range(outputs.shape[1]):
+        pass_forward(n, lengths, outputs, start[1], panels, place)
+        for row in range(lengths.shape[0]):
+            if n >= lengths[row]:
+                continue
+            product = place[3][row]
+            add(drive[row, n], product, sums[row, n])
+            before = cells[row, n - 1] if n else start[0][row]
+            _fire(sums[row, n], kept, numbers, before, cells[row, n], outputs[row, n])
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
@@ -100,10 +106,16 @@ def _backward_rows(gradient, lengths, trace, start, variant, numbers, slopes, pa
     rows, _, size = cells.shape
     carried, work = np.zeros((rows, size), gradient.dtype), np.zeros(size, gradient.dtype)
     given = np.zeros(4 * size, gradient.dtype), np.zeros(size, gradient.dtype), np.zeros(size, gradient.dtype)
-    for n, row, fed_back in backwards(lengths, drive, panels):
-        before = cells[row, n - 1] if n else start[row]
-        _factors(sums[row, n], before, cells[row, n], variant, numbers, slopes, work, given)
-        _to_gates(gradient[row, n], fed_back, given, carried[row], drive[row, n])
+    place = backward_room(lengths, drive, panels)
+    for n in range(drive.shape[1] - 1, -1, -1):
+        for row in range(lengths.shape[0]):
+            if n >= lengths[row]:
+                continue
+            fed_back = place[3][row]
+            before = cells[row, n - 1] if n else start[row]
+            _factors(sums[row, n], before, cells[row, n], variant, numbers, slopes, work, given)
+            _to_gates(gradient[row, n], fed_back, given, carried[row], drive[row, n])
+        pass_backward(n, lengths, drive, panels, place)
 
 
 def _numbers(parameters: Parameters, like: Tensor) -> tuple:
