@@ -76,6 +76,8 @@ def _expand(word: str, found: NamedFiles) -> list[tuple[Path, Path]]:
         if pairs:
             return pairs
         raise DataError("no file matches", word, "check the pattern")
+    if path.exists():
+        raise DataError("no regular file", word, "write what it gives into a file, or send it to 'snn-asr stream'")
     raise DataError("no such file or folder", word, "check the path")
 
 

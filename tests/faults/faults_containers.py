@@ -163,6 +163,12 @@ def _not_regular(make: Callable[[str], object], *words: str) -> Callable[[World]
     return does
 
 
+@fault("memory and hangs", "a pipe that is named, as the shell's <(...) is", codes=4, says="no regular file")
+def _named_pipe(world: World) -> Outcome:
+    os.mkfifo(world.folder / "a.wav")
+    return world.run("decode", world.made / "run", world.folder / "a.wav")
+
+
 for _what, _make in (("a pipe", os.mkfifo), ("a device", lambda path: os.symlink("/dev/zero", path))):
     for _words in (("in",), ("-",)):
         _where = "a folder" if _words == ("in",) else "a list"
