@@ -179,14 +179,12 @@ def _untrained_cases(layers: int, units: int, frames: np.ndarray, kinds: Iterabl
 def _dense_cases(name: str, network: nn.RNNBase, frames: np.ndarray, error: float | None) -> dict[str, Case]:
     """A GRU or LSTM in torch and in ONNX Runtime, in float32 and dynamically quantised."""
     np.testing.assert_allclose(onnx_step(network)(frames[:1]), torch_step(network)(frames[:1]), atol=1e-5)
-    cases = {
+    return {
         f"torch {name}": Case(torch_step(network), frames, error),
         f"torch {name} int8": Case(torch_step(torch_quantized(network)), frames),
         f"ONNX {name}": Case(onnx_step(network), frames, error),
+        f"ONNX {name} int8": Case(onnx_step(network, quantize=True), frames),
     }
-    if isinstance(network, nn.LSTM):
-        cases[f"ONNX {name} int8"] = Case(onnx_step(network, quantize=True), frames)
-    return cases
 
 
 def _event_cases(
