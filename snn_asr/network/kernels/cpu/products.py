@@ -136,15 +136,19 @@ def _gather(gradient, sent, start, first_panel, last_panel, result):
 @njit(cache=True, nogil=True)
 def _find_by_unit(sent, start, first, last, index, value, splits):
     """Frames first .. last - 1 at which each unit had sent something the frame before, as frames of their block."""
-    found = np.zeros(sent.shape[1], np.int64)
+    found, sending = np.zeros(sent.shape[1], np.int64), np.empty(sent.shape[1] + 1, np.int32)
     for n in range(first, last):
         before = start if n == 0 else sent[n - 1]
         if (n - first) % BLOCK == 0:
             copy(found, splits[(n - first) // BLOCK])
+        count = 0
         for unit in range(found.shape[0]):
+            sending[count] = unit
+            count += before[unit] != 0
+        for unit in sending[:count]:  # few: to write an entry for every unit takes longer than the sums
             index[unit, found[unit]] = (n - first) % BLOCK
             value[unit, found[unit]] = before[unit]
-            found[unit] += before[unit] != 0
+            found[unit] += 1
     copy(found, splits[(last - first + BLOCK - 1) // BLOCK])
 
 
