@@ -55,5 +55,10 @@ def _interrupt_once(number: int, frame: object) -> None:
 
 
 def _ignore() -> None:
+    """From now on signals change nothing. (SIG_IGN would make Python tell of one that is already on its way.)"""
     for each in _ALL:
-        signal.signal(each, signal.SIG_IGN)
+        signal.signal(each, _change_nothing)
+
+
+def _change_nothing(number: int, frame: object) -> None:
+    """The handler of a signal that comes too late."""
