@@ -107,7 +107,7 @@ def _listed(lines: Iterable[str], found: NamedFiles) -> list[tuple[Path, Path]]:
     """
     pairs = []
     for path in map(Path, _list_entries(list(lines))):
-        if path.is_dir():
+        if os.path.isdir(path):  # Path.is_dir raises where a name is too long
             found.unreadable[path] = "a folder, in a list of files: name it on the command line"
         else:
             pairs.append((path, Path(path.name) if path.is_absolute() or ".." in path.parts else path))

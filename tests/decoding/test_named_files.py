@@ -66,6 +66,11 @@ def test_a_list_keeps_the_folders_of_relative_paths(tree):
     assert find_files(["-"], []).files == []
 
 
+def test_a_listed_name_that_no_disk_can_hold_keeps_no_other_from_being_read(tree):
+    long = Path("b" * 300 + ".wav")
+    assert [each.path for each in find_files(["-"], [f"{long}\n", "sub/c.wav\n"]).files] == [long, Path("sub/c.wav")]
+
+
 def test_files_that_differ_in_the_suffix_alone_keep_it(tree):
     (tree / "a.flac").touch()
     assert names("a.wav", "a.flac", "b.flac") == {"a.wav": "a.wav", "a.flac": "a.flac", "b": "b.flac"}
