@@ -156,6 +156,11 @@ def of_one_shape(where: object, todo: str | None = None) -> Iterator[None]:
         raise DataError(f"does not hold what it should ({found})", where, todo or "write it anew") from error
 
 
+def shortened(written: str, longest: int = 60) -> str:
+    """A value as an error's line shows it: its beginning where it is longer than that."""
+    return written if len(written) <= longest else f"{written[: longest - 10]}..."
+
+
 def as_user_error(error: BaseException, where: object = None, todo: str | None = None) -> SnnAsrError | None:
     """The error for the user that a fault of the machine or of one input amounts to; None for a defect of ours.
 

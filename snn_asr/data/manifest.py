@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from snn_asr.errors import DataError
+from snn_asr.errors import DataError, shortened
 from snn_asr.files import json_text, read_json, sha256, write_text
 
 REQUIRED_SPLITS = ("train", "dev", "test")
@@ -120,7 +120,8 @@ def _problems(entry: object, audio_folder: Path | None) -> Iterator[str]:
         elif key in _TEXT_KEYS and not isinstance(entry[key], str):
             yield f"{key} must be a text, found {type(entry[key]).__name__}"
     if "duration" in entry and not _is_time(entry["duration"]):
-        yield f"duration must be a positive number of seconds, at most a day, found {_shortened(entry['duration'])}"
+        found = shortened(repr(entry["duration"]))
+        yield f"duration must be a positive number of seconds, at most a day, found {found}"
     if audio_folder and isinstance(entry.get("wav"), str) and not os.path.isfile(audio_folder / entry["wav"]):
         yield f"no audio file {audio_folder / entry['wav']}"
     if entry.get("phones") is not None:
@@ -134,7 +135,7 @@ def _phone_problems(phones: object) -> Iterator[str]:
     before = 0.0
     for index, phone in enumerate(phones):
         if not (isinstance(phone, list) and len(phone) == 2 and isinstance(phone[0], str) and _is_time(phone[1])):
-            yield f"phone {index} must be [label, end in seconds], found {_shortened(phone)}"
+            yield f"phone {index} must be [label, end in seconds], found {shortened(repr(phone))}"
         elif phone[1] <= before:
             yield f"phone {index} ends at {phone[1]} s, not after the one before ({before} s)"
         else:
@@ -144,12 +145,6 @@ def _phone_problems(phones: object) -> Iterator[str]:
 def _is_time(value: object) -> bool:
     """Whether this is a number of seconds within a day (comparisons with what is not a number are false)."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= _LONGEST_SECONDS
-
-
-def _shortened(value: object) -> str:
-    """A value of a manifest for an error line."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:50]}..."
 
 
 def _utterance(name: str, entry: dict[str, Any], folder: Path) -> Utterance:

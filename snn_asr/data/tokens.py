@@ -18,7 +18,7 @@ from typing import Any
 import sentencepiece
 
 from snn_asr.data.manifest import Utterance
-from snn_asr.errors import DataError, UsageError, unknown_name
+from snn_asr.errors import DataError, UsageError, shortened, unknown_name
 
 BLANK = "<blank>"
 PHONE_SETS = ("61", "48", "39")
@@ -291,7 +291,7 @@ def _plain(text: str) -> str:
 
 
 def _unknown(kind: str, unknown: list[str], text: str) -> DataError:
-    shown = ", ".join(f"'{piece}'" for piece in unknown[:10]) + (" ..." if len(unknown) > 10 else "")
+    shown = ", ".join(f"'{shortened(piece)}'" for piece in unknown[:10]) + (" ..." if len(unknown) > 10 else "")
     todo = "clean the text, or make the tokens from texts that hold them"
     return DataError(f"no {kind} token for {shown}", f"text '{text[:60]}'", todo)
 

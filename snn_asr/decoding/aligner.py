@@ -10,7 +10,7 @@ from typing import Any
 from snn_asr.data.transcripts import read_transcripts
 from snn_asr.decoding.hypothesis import Hypothesis
 from snn_asr.decoding.recognizer import Recognizer, Waveform
-from snn_asr.errors import DataError
+from snn_asr.errors import DataError, shortened
 from snn_asr.files import read_text
 
 
@@ -50,7 +50,7 @@ class Aligner:
         for found, key in ((self._transcripts, name), (self._by_name, _last(name))):
             if key in found:
                 return found[key]
-        known = ", ".join(list(self._transcripts)[:3])
+        known = ", ".join(shortened(each) for each in list(self._transcripts)[:3])
         raise DataError("no transcript", name, f"transcripts are known by the names of the recordings, here: {known}")
 
 

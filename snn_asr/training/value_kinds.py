@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from snn_asr.errors import UsageError, unknown_name
-
-_LONGEST_SHOWN = 80  # characters of a value in an error
+from snn_asr.errors import UsageError, shortened, unknown_name
 
 
 @dataclass(frozen=True)
@@ -35,13 +33,7 @@ class Kind:
         except (ValueError, TypeError, OverflowError) as error:
             if self.names:
                 raise unknown_name(key, str(value), self.names, where) from error
-            raise UsageError(f"{key}: {_shortened(value)}", where, f"must be {self.words}") from error
-
-
-def _shortened(value: object) -> str:
-    """A value for an error's line."""
-    written = repr(value)
-    return written if len(written) <= _LONGEST_SHOWN else f"{written[: _LONGEST_SHOWN - 10]}..."
+            raise UsageError(f"{key}: {shortened(repr(value))}", where, f"must be {self.words}") from error
 
 
 def whole(least: int, most: int | None = None) -> Kind:

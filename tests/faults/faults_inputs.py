@@ -90,7 +90,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 }
 # Of which a text that is read as it is, or a folder that holds what it should, is no fault.
 GOOD = {
-    ("lm's text", "nested deeply"), ("score's subtitles", "empty"), ("train's recipe", "empty"),
+    ("lm's text", "nested deeply"), ("align's transcript", "nested deeply"), ("score's subtitles", "empty"),
+    ("train's recipe", "empty"),
     ("recipes' recipe", "empty"),
 }
 
