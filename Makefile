@@ -35,24 +35,24 @@ demo: $(STAMP) ## Speak a corpus, train a spiking network and its twins on it, d
 		--output-folder $(DEMO)/transcripts > /dev/null
 	@cat $(DEMO)/comparison.txt
 
-fsdd: $(STAMP) ## The FSDD table of the README: three encoders, three seeds (FSDD_FOLDER=recordings; half an hour or more)
+fsdd: $(STAMP) ## The FSDD table of docs/results.md: three encoders, three seeds (FSDD_FOLDER=recordings; half an hour or more)
 	$(BIN)/snn-asr prepare fsdd --data-folder $(FSDD_FOLDER) --output-folder results/fsdd/data
 	$(BIN)/snn-asr compare FSDD --seeds 3 --jobs 2 \
 		--data-folder results/fsdd/data --output-folder results/fsdd/runs
 
-fsdd-augmented: $(STAMP) ## The README's table of digits with more augmentation, three seeds (an hour and a half)
+fsdd-augmented: $(STAMP) ## The table of digits with more augmentation (docs/results.md), three seeds (an hour and a half)
 	$(BIN)/snn-asr prepare fsdd --data-folder $(FSDD_FOLDER) --output-folder results/fsdd/data
 	$(BIN)/snn-asr compare FSDD preset=augmented --seeds 3 --jobs 2 \
 		--data-folder results/fsdd/data --output-folder results/fsdd/augmented
 
-encoders: fsdd ## The README's table of all encoders, three seeds (after fsdd's, an hour or two)
+encoders: fsdd ## The table of all encoders (docs/results.md), three seeds (after fsdd's, an hour or two)
 	$(BIN)/snn-asr compare FSDD --seeds 3 --jobs 2 \
 		--encoders lif,improved_v1,improved_v2,spiking_lstm,adaptive_lif,adlif,rlif,radlif,ligru,gru,lstm \
 		--data-folder results/fsdd/data --output-folder results/fsdd/runs
 
 # The two cells of the spiking LSTM are runs of one encoder: their folders are compared in the end.
 ISOLATED := $(BIN)/snn-asr compare FSDDIsolated --seeds 5 --jobs 2 --data-folder results/fsdd/data --output-folder results
-isolated: $(STAMP) ## The README's table of isolated digits: spiking LSTM beside LSTM, five seeds (ten minutes)
+isolated: $(STAMP) ## The table of isolated digits (docs/results.md): spiking LSTM beside LSTM, five seeds (ten minutes)
 	$(BIN)/snn-asr prepare fsdd --data-folder $(FSDD_FOLDER) --output-folder results/fsdd/data
 	$(ISOLATED)/isolated --encoders spiking_lstm,lstm > /dev/null
 	$(ISOLATED)/isolated-kept cell=kept --encoders spiking_lstm > /dev/null

@@ -25,8 +25,8 @@ from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.tokens import Tokens
 from snn_asr.decoding.encoder_inputs import EncoderInputs
 from snn_asr.decoding.endpointing import DEFAULT, Endpointer, EndpointSettings
-from snn_asr.decoding.gate import Gate, group_energies
 from snn_asr.decoding.greedy import STREAMS, Emission
+from snn_asr.decoding.noise_gate import Gate, group_energies
 from snn_asr.decoding.spans import Spans
 from snn_asr.network.tasks import TRANSCRIPTION
 

@@ -12,8 +12,8 @@ from snn_asr.data.features import DELTA_LOOK_AHEAD_FRAMES
 from snn_asr.data.spectra import ENERGY_FLOOR, PREEMPHASIS, Spectra
 from snn_asr.data.tokens import Tokens
 from snn_asr.decoding.endpointing import DEFAULT, Endpointer, EndpointSettings
-from snn_asr.decoding.gate import GROUPS, LOWEST, MARGIN, Gate
 from snn_asr.decoding.hypothesis import WORD_START
+from snn_asr.decoding.noise_gate import GROUPS, LOWEST, MARGIN, Gate
 from snn_asr.decoding.spans import Spans
 from snn_asr.errors import unknown_name
 from snn_asr.events.engine import PRECISIONS

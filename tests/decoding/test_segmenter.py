@@ -12,7 +12,7 @@ from tones import RATE_HZ, speak
 
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.features import FeatureExtractor
-from snn_asr.decoding.gate import Gate, group_energies
+from snn_asr.decoding.noise_gate import Gate, group_energies
 from snn_asr.decoding.recognizer import BATCH, EVENT, Recognizer
 from snn_asr.decoding.stream import SEGMENT
 from snn_asr.network.encoders import ENCODERS
