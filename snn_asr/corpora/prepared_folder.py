@@ -15,7 +15,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from snn_asr.data.manifest import Utterance, manifest_text
@@ -110,8 +110,10 @@ class PreparedFolder:
             mark = read_json(path)
         except DataError:
             return {}
-        right = isinstance(mark, dict) and "options" in mark and isinstance(mark.get("files"), dict)
-        return mark if isinstance(mark, dict) and right and isinstance(mark.get("manifests", {}), dict) else {}
+        if not isinstance(mark, dict) or "options" not in mark or not isinstance(mark.get("manifests", {}), dict):
+            return {}
+        files = mark.get("files")
+        return mark if isinstance(files, dict) and all(map(_is_inside, files)) else {}
 
     def _is_with_options(self, mark: Mapping[str, Any]) -> bool:
         return "options" in mark and mark["options"] == self._options
@@ -126,3 +128,9 @@ class PreparedFolder:
 
     def _audio(self) -> Iterator[Path]:
         return (path for path in (self.path / AUDIO).rglob("[!.]*") if path.is_file())
+
+
+def _is_inside(name: str) -> bool:
+    """A name of a mark is that of a file in the folder itself or below its audio, and leads nowhere else."""
+    parts = PurePosixPath(name).parts
+    return ".." not in parts and (parts == (name,) or parts[:1] == (AUDIO,))

@@ -304,9 +304,10 @@ def _mp3(file: BinaryIO, start: bytes, begin: int, size: int) -> Claim:
         following = file.read(4)
         if not (frames and claimed and (following[:3] == b"ID3" or mpeg_frames.frame_bytes(following))):
             return Claim(claimed or None, size - begin)
-    frames = mpeg_frames.count_frames(file, begin + (length if mark is not None else 0), size)
+    skipped = begin + (length if mark is not None else 0)
+    frames = mpeg_frames.count_frames(file, skipped, size)
     if not frames:
         return Claim()
-    beginning = mpeg_frames.xing_frame(start[:4], frames, size - begin)
+    beginning = mpeg_frames.xing_frame(start[:4], frames, size - skipped)
     samples = frames * mpeg_frames.samples_of_frame(start)
-    return Claim(samples=samples, skipped=begin + (length if mark is not None else 0), beginning=beginning)
+    return Claim(samples=samples, skipped=skipped, beginning=beginning)

@@ -13,16 +13,17 @@ from pathlib import Path
 
 from snn_asr import __version__
 from snn_asr.decoding.endpointing import EndpointSettings
-from snn_asr.errors import DataError, describing
+from snn_asr.errors import describing
 from snn_asr.export import constants
 from snn_asr.export.constants import Recognizer
+from snn_asr.export.origin import MARK, refuse_foreign_files
 from snn_asr.export.pieces import piece
 from snn_asr.export.state import WORD_BYTES
-from snn_asr.files import read_text, write_text
+from snn_asr.files import write_text
 from snn_asr.network.model_folder import LoadedModel
 
 SOURCE, HEADER, EXAMPLE, MAKEFILE = "recognizer.c", "recognizer.h", "main.c", "Makefile"
-_MARK = "Exported by snn-asr"
+_MARK = f"Exported by {MARK}"
 PARTS = (
     "arithmetic.c", "features.c", "events.c", "cells/{cell}.c", "network.c", "words.c", "noise.c", "gate.c", "stream.c",
 )
@@ -55,7 +56,7 @@ def export_c(
     """
     folder = Path(folder)
     made = constants.recognizer_of(loaded, precision or loaded.model.precision, endpointing)
-    _refuse_foreign_files(folder)
+    refuse_foreign_files(folder, (SOURCE, HEADER))
     settings, features = loaded.model.settings, loaded.model.settings.features
     state = made.declared_state().rstrip("\n")
     title = (
@@ -83,11 +84,3 @@ def _source(made: Recognizer, title: str) -> str:
     code = [piece(name.format(cell=made.cell), made.flags) for name in parts]
     tables = [each.text for each in made.tables]
     return "".join([begin, made.defined(), piece("types.c", made.flags), *tables, "\n", *code])
-
-
-def _refuse_foreign_files(folder: Path) -> None:
-    """Raise DataError where a file is in the way that was not exported."""
-    for name in (SOURCE, HEADER):
-        path = folder / name
-        if path.exists() and _MARK not in read_text(path)[:1000]:
-            raise DataError("was not exported, and would be overwritten", path, "choose another folder")

@@ -18,6 +18,7 @@ import torch
 from snn_asr.errors import UsageError, describing
 from snn_asr.events.parts import head_parts
 from snn_asr.export.network import exportable_layers
+from snn_asr.export.origin import MARK, refuse_foreign_files
 from snn_asr.files import write_bytes
 from snn_asr.network.cells.hard_reset import THRESHOLD, Parameters
 from snn_asr.network.layers.base import LayerParts
@@ -39,13 +40,14 @@ def export_nir(loaded: LoadedModel, folder: str | Path) -> str:
     """Write network.nir, return its name.
 
     Raises UsageError for a model that NIR cannot say, naming the reason, and without the package nir; DataError where
-    the folder cannot be written.
+    the folder cannot be written or has such a file of another origin.
     """
     try:
         import nir
     except ImportError as error:
         raise UsageError("the package nir is not installed", "--format nir", "pip install 'snn-asr[nir]'") from error
     folder, graph = Path(folder), graph_of(loaded.model, nir)
+    refuse_foreign_files(folder, (NETWORK,))
     with describing(folder, "choose a writable folder"):
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory() as elsewhere:  # HDF5 wants a file that nobody else has locked
@@ -82,7 +84,7 @@ def graph_of(model: AcousticModel, nir: Any) -> Any:
     head, scale, offset = head_parts(model)
     nodes["head"] = nir.Affine((head * scale.unsqueeze(1)).numpy(), offset.numpy())
     nodes["output"] = nir.Output({"output": np.array([len(head)])})
-    return nir.NIRGraph(nodes, [*edges, (before, "head"), ("head", "output")], metadata={})
+    return nir.NIRGraph(nodes, [*edges, (before, "head"), ("head", "output")], metadata={"producer": MARK})
 
 
 def _folded(part: LayerParts, given: Parameters) -> tuple[np.ndarray, np.ndarray]:

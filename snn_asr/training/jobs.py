@@ -13,6 +13,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -44,8 +45,11 @@ def run_jobs(
         for index, call in enumerate(calls):
             try:
                 results[index] = function(**call)
-            except SnnAsrError as error:
-                take(error)
+            except Exception as error:
+                described = as_user_error(error)
+                if described is None:
+                    raise
+                take(described)
         return list(results.values())
     threads = max(1, _processors() // min(jobs, len(calls)))
     waiting, running = list(enumerate(calls)), dict[Connection, tuple[int, _Worker]]()
@@ -78,6 +82,7 @@ class _Worker:
         self._name = call.get("output_folder", function.__name__)
         self.connection, theirs = context.Pipe(duplex=False)
         level = logging.getLogger("snn_asr").level
+        resource_tracker.ensure_running()  # its start, at the first process, lets signals in again
         self.process = context.Process(target=_work, args=(theirs, function, call, threads, level))
         with held_back():  # the process begins so, and is interrupted when it can answer
             self.process.start()

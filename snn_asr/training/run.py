@@ -13,6 +13,7 @@ import torch
 
 from snn_asr import __version__, corpora, processes
 from snn_asr.data.batches import BucketedBatches, evaluation_loader, training_loader
+from snn_asr.data.cutting import CUT
 from snn_asr.data.dataset import (
     SpeechDataset,
     require_alignable,
@@ -139,6 +140,7 @@ def _datasets(config: Config, data_folder: Path) -> dict[str, SpeechDataset]:
     sets["train"] = make(utterances, speeds=config.augmentation.speeds, seed=config.training.seed)
     for split, dataset in sets.items():
         require_recordings(dataset, paths[split])
+    _refuse_cut_classes(config)
     require_alignable(sets["train"], paths["train"])  # which for a class means a frame at least
     for split, dataset in sets.items():
         require_transcripts(dataset, paths[split])
@@ -147,6 +149,13 @@ def _datasets(config: Config, data_folder: Path) -> dict[str, SpeechDataset]:
     for split in ("dev", "test"):  # before hours of work, not after; those of the training set give its statistics
         sets[split].check_recordings()
     return sets
+
+
+def _refuse_cut_classes(config: Config) -> None:
+    """Raise UsageError where utterances would be cut whose whole is one class."""
+    batches = config.batches
+    if config.data.task == CLASSIFICATION and batches.length_curriculum and batches.longer_utterances == CUT:
+        raise UsageError("longer_utterances=cut", todo="a class has no first words: give longer_utterances=left_out")
 
 
 def _feature_cache(config: Config, data_folder: Path) -> FeatureCache | None:

@@ -13,6 +13,7 @@ from snn_asr.corpora.prepared_folder import PreparedFolder
 from snn_asr.data.audio import read_audio, write_audio
 from snn_asr.data.manifest import check_disjoint, find_manifests, read_manifest
 from snn_asr.errors import DataError, UsageError
+from snn_asr.files import write_json
 from snn_asr.sharding import Shard
 
 RATE = 8000
@@ -187,3 +188,16 @@ def test_real_recordings_are_split_as_published(shared_data):
     counts = {split: sum(clip.split == split for clip in clips) for split in ("train", "dev", "test")}
     assert counts == {"train": 2400, "dev": 300, "test": 300}
     assert len({clip.speaker for clip in clips}) == 6 and {clip.digit for clip in clips} == set(range(10))
+
+
+@pytest.mark.parametrize("name", ["../victim.flac", "audio/../../victim.flac", "/victim.flac"])
+def test_a_mark_that_names_files_elsewhere_is_nobodys(name, tmp_path):
+    victim = tmp_path / "victim.flac"
+    victim.write_text("sound")
+    folder = tmp_path / "prepared"
+    folder.mkdir()
+    listed = str(victim) if name.startswith("/") else name
+    write_json(folder / "prepared.json", {"options": {"x": 1}, "files": {listed: 5}, "manifests": {}})
+    prepared = PreparedFolder(folder, {"y": 2}, ["train"])
+    prepared.discard()
+    assert victim.exists() and (folder / "prepared.json").exists()

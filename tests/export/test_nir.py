@@ -9,7 +9,7 @@ from event_cases import CLASSES, FEATURES, trained
 
 from snn_asr.data.tokens import WordTokens
 from snn_asr.efficiency.operations import Record, record_layers
-from snn_asr.errors import UsageError
+from snn_asr.errors import DataError, UsageError
 from snn_asr.export.nir import NETWORK, export_nir
 from snn_asr.network.model_folder import LoadedModel
 
@@ -78,3 +78,13 @@ def test_what_nir_cannot_say_is_named(case, reason, tmp_path):
 def test_integrators_are_named(tmp_path):
     with pytest.raises(UsageError, match="no coded input and no integrators"):
         exported(trained("hard_rlif", smoothing=0.5), tmp_path)
+
+
+def test_the_users_own_file_is_left_alone(tmp_path):
+    model = trained("hard_rlif", head="output")
+    exported(model, tmp_path)
+    exported(model, tmp_path)  # over one of its own
+    (tmp_path / NETWORK).write_text("mine")
+    with pytest.raises(DataError, match="was not exported"):
+        exported(model, tmp_path)
+    assert (tmp_path / NETWORK).read_text() == "mine"

@@ -116,3 +116,6 @@ def test_the_command_and_what_it_refuses(run, tone_run, tmp_path):
     assert (code, errors) == (0, []) and out == f"{STEP}, {SEQUENCE}\n" and (tmp_path / SEQUENCE).is_file()
     code, out, (line,) = run("export", tone_run, "--format", "onnx", "--precision", "int8", "--output-folder", tmp_path)
     assert (code, out) == (2, "") and "float32 alone" in line
+    (tmp_path / STEP).write_text("mine")
+    code, out, (line,) = run("export", tone_run, "--format", "onnx", "--output-folder", tmp_path)
+    assert (code, out) == (4, "") and "was not exported" in line and (tmp_path / STEP).read_text() == "mine"

@@ -27,6 +27,8 @@ def failing(value: int) -> tuple[int, int]:
         os.kill(os.getpid(), signal.SIGKILL)
     if value == 3:
         raise UsageError("mistaken", "--seeds")
+    if value == 6:
+        raise MemoryError
     return value, os.getpid()
 
 
@@ -61,6 +63,8 @@ def test_errors_that_end_all_calls():
     with pytest.raises(UsageError, match="mistaken"):
         run_jobs(failing, [{"value": 1}, {"value": 3}, {"value": 4}], 1, errors.append)
     assert [each.exit_code for each in errors] == [4]
+    assert run_jobs(failing, [{"value": 6}, {"value": 4}], 1, errors.append) == [(4, os.getpid())]
+    assert [each.exit_code for each in errors] == [4, 4] and "memory" in str(errors[1])
     copy = pickle.loads(pickle.dumps(InterruptedRun("interrupted", 7, "go on")))
     assert (str(copy), copy.exit_code) == ("7: interrupted; go on", 130)
 

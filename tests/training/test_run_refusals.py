@@ -122,3 +122,9 @@ def test_options_that_cannot_work_are_named(overrides, words, short_train, tmp_p
         short_train(tmp_path / "run", **overrides)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+def test_classes_are_not_cut(short_train, tmp_path):
+    options = {"task": "classification", "length_curriculum": [[10, 1]], "longer_utterances": "cut"}
+    with pytest.raises(UsageError, match="longer_utterances=cut; a class has no first words"):
+        short_train(tmp_path / "run", **options)
