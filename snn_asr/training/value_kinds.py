@@ -33,7 +33,7 @@ class Kind:
         except (ValueError, TypeError, OverflowError) as error:
             if self.names:
                 raise unknown_name(key, str(value), self.names, where) from error
-            raise UsageError(f"{key}: {shortened(repr(value))}", where, f"must be {self.words}") from error
+            raise UsageError(f"{key}: {shortened(repr(value), 80)}", where, f"must be {self.words}") from error
 
 
 def whole(least: int, most: int | None = None) -> Kind:
