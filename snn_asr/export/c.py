@@ -23,7 +23,6 @@ from snn_asr.files import write_text
 from snn_asr.network.model_folder import LoadedModel
 
 SOURCE, HEADER, EXAMPLE, MAKEFILE = "recognizer.c", "recognizer.h", "main.c", "Makefile"
-_MARK = f"Exported by {MARK}"
 PARTS = (
     "arithmetic.c", "features.c", "events.c", "cells/{cell}.c", "network.c", "words.c", "noise.c", "gate.c", "stream.c",
 )
@@ -56,11 +55,11 @@ def export_c(
     """
     folder = Path(folder)
     made = constants.recognizer_of(loaded, precision or loaded.model.precision, endpointing)
-    refuse_foreign_files(folder, (SOURCE, HEADER))
+    refuse_foreign_files(folder, (SOURCE, HEADER), within=1000)
     settings, features = loaded.model.settings, loaded.model.settings.features
     state = made.declared_state().rstrip("\n")
     title = (
-        f"{_MARK} {__version__} from model {loaded.fingerprint[:12]}: {settings.encoder}, "
+        f"{MARK} {__version__} from model {loaded.fingerprint[:12]}: {settings.encoder}, "
         f"{settings.num_layers} x {settings.hidden_size}, {made.precision}."
     )
     values = {

@@ -23,7 +23,7 @@ from snn_asr.events.parts import head_parts
 from snn_asr.export.network import exportable_layers, input_coder_of
 from snn_asr.export.onnx_cells import STEPS
 from snn_asr.export.onnx_graph import Graph
-from snn_asr.export.origin import MARK, refuse_foreign_files
+from snn_asr.export.origin import PRODUCER, refuse_foreign_files
 from snn_asr.files import write_bytes
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.model import AcousticModel
@@ -46,13 +46,13 @@ def export_onnx(loaded: LoadedModel, folder: str | Path) -> list[str]:
         raise UsageError("the package onnx is not installed", "--format onnx", "pip install 'snn-asr[onnx]'") from error
     folder, graph = Path(folder), step_graph(loaded.model)
     whole = {STEP: graph.whole(onnx.helper), SEQUENCE: graph.scanned(onnx.helper)}
-    refuse_foreign_files(folder, whole)
+    refuse_foreign_files(folder, whole, PRODUCER, within=100)  # the name of the producer comes second
     with describing(folder, "choose a writable folder"):
         folder.mkdir(parents=True, exist_ok=True)
     for name, each in whole.items():
         opsets = [onnx.helper.make_opsetid("", OPSET)]
         made = onnx.helper.make_model(
-            each, opset_imports=opsets, ir_version=IR_VERSION, producer_name=MARK, producer_version=__version__
+            each, opset_imports=opsets, ir_version=IR_VERSION, producer_name=PRODUCER, producer_version=__version__
         )
         onnx.helper.set_model_props(made, metadata(loaded))
         onnx.checker.check_model(made)

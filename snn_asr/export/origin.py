@@ -7,12 +7,19 @@ from pathlib import Path
 
 from snn_asr.errors import DataError, describing
 
-MARK = "snn-asr"  # stands near the beginning of a C file, as producer in a graph
+PRODUCER = "snn-asr"
+MARK = f"Exported by {PRODUCER}"
 
 
-def refuse_foreign_files(folder: Path, names: Iterable[str]) -> None:
-    """Raise DataError where a file of one of these names is in the folder and was not exported."""
+def refuse_foreign_files(folder: Path, names: Iterable[str], mark: str = MARK, within: int = -1) -> None:
+    """Raise DataError where a file of one of these names is in the folder and was not exported.
+
+    An exported file has its ``mark`` in the first ``within`` bytes, or anywhere where that is -1.
+    """
     for path in (folder / name for name in names):
         with describing(path, "choose another folder"):
-            if path.exists() and MARK.encode() not in path.read_bytes():
-                raise DataError("was not exported, and would be overwritten", path, "choose another folder")
+            if not path.exists():
+                continue
+            with open(path, "rb") as file:
+                if mark.encode() not in file.read(within):
+                    raise DataError("was not exported, and would be overwritten", path, "choose another folder")

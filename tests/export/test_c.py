@@ -187,6 +187,6 @@ def test_a_mistake_is_one_line_and_its_code(words, code, problem, run, tone_run,
 
 
 def test_nothing_is_exported_over_a_file_of_another(tone_run, tmp_path):
-    (tmp_path / "recognizer.c").write_text("int x;\n")
+    (tmp_path / "recognizer.c").write_text("int x;\n" * 200 + "/* written after what was Exported by snn-asr */\n")
     with pytest.raises(DataError, match="was not exported"):
         export(tone_run / "model", tmp_path)
