@@ -142,7 +142,7 @@ def _words(s: dict[str, int], flags: dict[str, bool]) -> list[Member]:
         ]
     return kept + [
         Member("char", "word", "as far as it has come", (WORD_BYTES + 1,)),
-        Member("uint32_t", "word_length", "in bytes"),
+        Member("uint32_t", "word_length", "in bytes; where no more letters fit, the most"),
         Member("uint32_t", "word_start", "frame of its first token"),
         Member("uint32_t", "word_end", "frame behind its last token"),
         Member("int", "word_begun", "a token belongs to it"),

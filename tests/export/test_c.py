@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import numpy as np
 import pytest
 import torch
@@ -79,6 +81,51 @@ TOKENS = {
 def test_tokens(kind, tmp_path):
     model = save_speller(tmp_path / "model", "improved_v2", tokens=TOKENS[kind])
     assert assert_same(model, tmp_path / "c", "int8", options=["-DRECOGNIZER_DOUBLE"]) > 2
+
+
+# Spells a word by its tokens, given as numbers, and tells it.
+SPELLING = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include "recognizer.c"
+
+static void print_text(void *context, const recognizer_event *event)
+{
+    fprintf(context, "%s\n", event->text);
+}
+
+int main(void)
+{
+    static recognizer state;
+    int token;
+
+    recognizer_init(&state, print_text, stdout);
+    while (scanf("%d", &token) == 1)
+        take_token(&state, token, 0, 1, 1.0f);
+    end_word(&state);
+    return 0;
+}
+"""
+
+
+def test_a_word_that_is_too_long_is_cut_behind_a_whole_character_and_has_no_hole(tmp_path):
+    model = save_speller(tmp_path / "model", "lif", tokens=CharacterTokens([" ", "x", "ß", "y"]))
+    export(model, tmp_path)
+    program = built(tmp_path, source=SPELLING)
+    for spelled, expected in [
+        ("x" * 62 + "ßy", "x" * 62), ("x" * 61 + "ßy", "x" * 61 + "ß"), ("ß" * 40 + "y", "ß" * 31), ("xß", "xß"),
+        ("x" * 62 + "ßy yx", "x" * 62 + "\nyx"),
+    ]:
+        numbers = " ".join(str(" xßy".index(letter) + 1) for letter in spelled)
+        found = subprocess.run([program], input=numbers.encode(), capture_output=True, check=True)
+        assert found.stdout.decode() == expected + "\n"
+
+
+def test_a_label_that_is_too_long_is_told_as_far_as_it_fits(tmp_path):
+    model = save_speller(tmp_path / "model", "lif", tokens=WordTokens(["a" * 70, "b"]))
+    export(model, tmp_path)
+    found = subprocess.run([built(tmp_path, source=SPELLING)], input=b"1 2", capture_output=True, check=True)
+    assert found.stdout.decode() == "a" * 63 + "\nb\n"
 
 
 def test_a_model_that_classifies_answers_once(tmp_path):

@@ -22,12 +22,22 @@ static void end_word(recognizer *self)
     self->word_begun = 0;
 }
 
+/* Letters join the word as far as there is room: where it ends, whole characters stay, and nothing follows them. */
+static void spell(recognizer *self, const char *letters)
+{
+    const size_t length = strlen(letters), room = WORD_BYTES - self->word_length;
+    size_t taken = length <= room ? length : room;
+
+    while (taken < length && taken > 0 && ((unsigned char)letters[taken] & 0xc0) == 0x80)
+        taken--; /* not into the middle of a character */
+    memcpy(self->word + self->word_length, letters, taken);
+    self->word[self->word_length + taken] = '\0';
+    self->word_length = taken < length ? WORD_BYTES : self->word_length + (uint32_t)taken;
+}
+
 /* A token was best on frames [start, end). */
 static void take_token(recognizer *self, int token, uint32_t start, uint32_t end, float confidence)
 {
-    const char *letters = labels[token];
-    const size_t length = strlen(letters);
-
     if (!self->segment_begun || confidence < self->segment_confidence)
         self->segment_confidence = confidence;
     if (!self->segment_begun)
@@ -44,10 +54,7 @@ static void take_token(recognizer *self, int token, uint32_t start, uint32_t end
         self->word_start = start;
     self->word_begun = 1;
     self->word_end = end;
-    if (self->word_length + length <= WORD_BYTES) {
-        memcpy(self->word + self->word_length, letters, length + 1);
-        self->word_length += (uint32_t)length;
-    }
+    spell(self, labels[token]);
     if (roles[token] == WHOLE_WORD)
         end_word(self);
 }
