@@ -3,7 +3,8 @@
 A network answers for the sounds of its training. Minutes of digital silence or of a fan are none of them: whatever it
 makes of them is no word that somebody said. So the network is given only what rises above the noise floor:
 
-    energies    natural logarithms in four groups of mel bands, nothing below the noise of 16-bit samples counting
+    energies    natural logarithms in four groups of mel bands, averaged over SMOOTHING_SECONDS where frames are short,
+                nothing below the noise of 16-bit samples counting
     floor       of each group, the lowest in the last FLOOR_SECONDS: it follows a noise that begins or ends
     rise        ONSET_SECONDS on end, MARGIN above the floor in some group
     rest        no rise for as long as the silence that ends a segment
@@ -29,6 +30,7 @@ GROUPS = 4
 # Noise itself does not rise by so much for so long in ten minutes; a vowel does, 0 dB above the noise.
 MARGIN = 8 * math.log(10) / 10
 ONSET_SECONDS = 0.09
+SMOOTHING_SECONDS = 0.03  # three frames of 10 ms, which the recipes stack: noise alone is too restless in one
 LOWEST = -14.0  # 8 dB above the floor that spectra.py gives to silence
 FLOOR_SECONDS = 1.5
 LEAD_SECONDS = 0.3
@@ -40,15 +42,17 @@ class Gate:
     ``above`` is whether that frame rises above the noise.
 
     Counts of such frames: ``rest``, ``onset``, ``lead`` and ``hang`` are the times above; so many energies are
-    ``remembered``.
+    ``averaged``, and so many averages ``remembered``.
     """
 
     def __init__(self, step_seconds: float, rest_seconds: float) -> None:
         self.rest = max(1, round(rest_seconds / step_seconds))
         self.onset = math.ceil(round(ONSET_SECONDS / step_seconds, 3))
+        self.averaged = math.ceil(round(SMOOTHING_SECONDS / step_seconds, 3))
         self.lead = max(1, round(LEAD_SECONDS / step_seconds)) + self.onset
         self.hang = min(self.rest, round(HANG_SECONDS / step_seconds))
         self.remembered = max(self.rest, round(FLOOR_SECONDS / step_seconds))
+        self._recent: deque[np.ndarray] = deque(maxlen=self.averaged)
         self._energies: deque[np.ndarray] = deque(maxlen=self.remembered)
         self.open, self.decided, self.above = False, False, False
         self._rise = 0  # frames on end above the floor
@@ -56,6 +60,8 @@ class Gate:
 
     def step(self, energies: np.ndarray) -> bool:
         """Take the energies (GROUPS,) of the next frame; True where the gate has opened or closed with it."""
+        self._recent.append(energies)
+        energies = np.maximum(np.log(np.add.reduce(self._recent) / len(self._recent)), LOWEST)
         self._energies.append(energies)
         self.above = bool((energies > np.minimum.reduce(self._energies) + MARGIN).any())
         self._rise = self._rise + 1 if self.above else 0
@@ -82,7 +88,7 @@ class Gate:
 
 
 def group_energies(frames: Tensor, settings: FeatureSettings) -> np.ndarray:
-    """(t, stack, F) plain features, stacked, to (t, GROUPS): the logarithms of the mean energies in each."""
+    """(t, stack, F) plain features, stacked, to (t, GROUPS): the mean energies in each, above 0."""
     mels = mel_energies(frames.numpy()[..., : settings.base_size], settings)
     groups = np.array_split(np.exp(mels), min(GROUPS, mels.shape[-1]), axis=-1)
-    return np.maximum(np.log(np.stack([each.mean(axis=(1, 2)) for each in groups], axis=-1)), LOWEST)
+    return np.stack([each.mean(axis=(1, 2)) for each in groups], axis=-1)

@@ -134,7 +134,10 @@ def _noise(features: FeatureSettings, tokens: Tokens, endpointing: EndpointSetti
     gate = Gate(features.stacked_seconds, endpointing.silence_seconds)
     spans = Spans(tokens.kind, tokens.labels, features.stacked_seconds)
     groups = min(GROUPS, features.mels)
-    return {"GROUPS": groups, "ENERGIES": gate.remembered, "REACH": spans.reach, "TAIL": spans.tail}
+    return {
+        "GROUPS": groups, "AVERAGED": gate.averaged, "ENERGIES": gate.remembered, "REACH": spans.reach,
+        "TAIL": spans.tail,
+    }
 
 
 def _gate(endpointing: EndpointSettings, features: FeatureSettings) -> dict[str, int]:

@@ -104,7 +104,7 @@ def _network(s: dict[str, int], flags: dict[str, bool]) -> list[Member]:
 
 def _noise(s: dict[str, int]) -> list[Member]:
     return [
-        Member("float", "group_energies", "sums over the frames of the next input", (s["GROUPS"],)),
+        Member("float", "group_energies", "of the next input and the last, summed", (s["AVERAGED"], s["GROUPS"])),
         Member("float", "energies", "of the last inputs", (s["ENERGIES"], s["GROUPS"])),
         Member("uint32_t", "energy_next", "where the next ones go"),
         Member("uint32_t", "energy_count", "so many are there"),

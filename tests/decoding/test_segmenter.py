@@ -39,10 +39,24 @@ def test_the_gate_stays_closed_to_silence_and_steady_noise(name, features):
     assert openings(sound, features) <= (4 if name == "fan" else 0)  # that of a fan being switched on
 
 
+@pytest.mark.parametrize("kind", ["fbank", "mfcc"])
+@pytest.mark.parametrize(("hop", "stack"), [(10, 1), (5, 2), (10, 2)])
+def test_short_frames_are_as_smooth_to_the_gate_as_stacked_ones(kind, hop, stack):
+    features = FeatureSettings(kind=kind, stack=stack, hop_milliseconds=hop)
+    noise = recording("white -30", 600, features.sample_rate, seed=5)
+    for second in (0, 344):  # by themselves, frames of 10 and 20 ms open the gate there
+        piece = noise[second * features.sample_rate :][: 3 * features.sample_rate]
+        assert openings(piece, features) == 0
+        vowel = torch.sin(torch.arange(features.sample_rate // 5) * 0.2) * 0.05  # 4 dB above the noise, 200 ms long
+        piece[features.sample_rate * 2 :][: len(vowel)] += vowel
+        assert openings(piece, features) == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STEADY)
 def test_the_gate_stays_closed_for_ten_minutes(name):
-    for features in (FEATURES, FeatureSettings(), FeatureSettings(kind="mfcc", stack=1)):
+    mfcc = FeatureSettings(kind="mfcc", stack=1)
+    for features in (FEATURES, FeatureSettings(), FeatureSettings(stack=1), FeatureSettings(stack=2), mfcc):
         assert openings(recording(name, 600, features.sample_rate, seed=5), features) <= (90 if name == "fan" else 0)
 
 

@@ -63,9 +63,9 @@ def test_integrators_and_coded_input(case, tmp_path):
     assert assert_same(model, tmp_path / "c", options=["-DRECOGNIZER_DOUBLE"]) > 3
 
 
-@pytest.mark.parametrize("features", [{"kind": "mfcc", "deltas": True, "coefficients": 6}])
+@pytest.mark.parametrize("features", [{"kind": "mfcc", "deltas": True, "coefficients": 6}, {"stack": 1}])
 def test_features(features, tmp_path):
-    settings = FeatureSettings(sample_rate=RATE_HZ, mels=10, high_hz=3800, stack=3, **features)
+    settings = FeatureSettings(**{"sample_rate": RATE_HZ, "mels": 10, "high_hz": 3800, "stack": 3} | features)
     model = save_speller(tmp_path / "model", "improved_v1", settings)
     assert assert_same(model, tmp_path / "c", options=["-DRECOGNIZER_DOUBLE"]) > 3
 

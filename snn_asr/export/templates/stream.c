@@ -17,23 +17,29 @@ static void add_energies(recognizer *self, const float *frame)
 #endif
         if (m >= group_ends[g])
             g++;
-        self->group_energies[g] += exponential(mel);
+        self->group_energies[0][g] += exponential(mel);
     }
 }
 
-/* The logarithms of the mean energies of an input's frames, nothing below LOWEST_ENERGY counting. */
+/* The logarithms of the mean energies of the last AVERAGED inputs, nothing below LOWEST_ENERGY counting. */
 static void finish_energies(recognizer *self, float *energies)
 {
+    const uint32_t inputs = self->energy_count < AVERAGED ? self->energy_count + 1 : AVERAGED;
+    uint32_t j;
     int g;
 
     for (g = 0; g < GROUPS; g++) {
         const int mels = group_ends[g] - (g ? group_ends[g - 1] : 0);
-        const float mean = self->group_energies[g] / (float)(STACK * mels);
+        float mean = 0.0f;
+        for (j = 0; j < inputs; j++)
+            mean += self->group_energies[j][g];
+        mean /= (float)(inputs * STACK * mels);
         energies[g] = mean > 0.0f ? logf(mean) : LOWEST_ENERGY;
         if (energies[g] < LOWEST_ENERGY)
             energies[g] = LOWEST_ENERGY;
-        self->group_energies[g] = 0.0f;
     }
+    memmove(self->group_energies + 1, self->group_energies, (AVERAGED - 1) * sizeof self->group_energies[0]);
+    memset(self->group_energies, 0, sizeof self->group_energies[0]);
 }
 
 #endif
