@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .options import Device, Trust, parse_grid, parse_overrides, split_commas
+from .options import Device, Trust, parse_grid, parse_overrides, refuse_foreign, split_commas
 
 
 def compare(
@@ -31,6 +32,7 @@ def compare(
     device: Device = "auto",
     baseline: Annotated[str | None, typer.Option(help="The row to compare with; else gru, else lstm.")] = None,
     trust: Trust = False,
+    report: Annotated[Path | None, typer.Option(help="Write a page for a browser, all in this one file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
     """Show encoders, or runs, side by side in one table.
@@ -39,8 +41,9 @@ def compare(
     on, and one that fails keeps no other from being trained and shown (exit code 3).
     """
     from snn_asr.errors import SnnAsrError, UsageError
-    from snn_asr.reports import comparison, table
+    from snn_asr.reports import comparison, html, table
     from snn_asr.training import recipe_files
+    from snn_asr.training.run_folder import REPORT_MARK
 
     from .failures import raise_for, show_failed
 
@@ -48,6 +51,8 @@ def compare(
     overrides, values = parse_overrides(each for each in targets if each not in words), parse_grid(grid)
     runs = [each for each in words if (Path(each) / "run.json").is_file()]
     errors: list[SnnAsrError] = []
+    if report is not None:
+        refuse_foreign(report, re.compile(re.escape(REPORT_MARK)), "report of snn-asr", "--report")
     if not words:
         raise UsageError("nothing to compare", targets[0], "name a recipe, or folders of finished runs")
     if runs == words:
@@ -73,7 +78,11 @@ def compare(
         )
         if not folders:
             raise errors[0]
+        for each in folders:
+            html.leave_report(each)
     rows = comparison.compare_runs(folders, baseline)
+    if report is not None:
+        html.write_report(folders, report, baseline)
     if as_json:
         typer.echo(json.dumps(comparison.to_json(rows), indent=2))
     else:

@@ -33,16 +33,18 @@ def train(
     """Train a recipe, then decode and score its test set.
 
     The model is that of the epoch with the lowest development error; its folder is printed. The same command goes on
-    where an interrupted run stopped, and leaves a finished one alone.
+    where an interrupted run stopped, and leaves a finished one alone. report.html in the run folder shows the result.
 
     On several GPUs, or processes: torchrun --nproc-per-node 4 --no-python snn-asr train ..., where batch_frames are
     those of all together.
     """
     from snn_asr import processes
+    from snn_asr.reports.html import leave_report
     from snn_asr.training import recipe_files, run
 
     overrides = parse_overrides(options) | ({} if precision is None else {"precision": precision})
     path = recipe_files.find(recipe, trust)
     folder = run.train(path, data_folder, output_folder, device=device, seed=seed, resume=resume, overrides=overrides)
     if processes.is_main():
+        leave_report(folder)
         typer.echo(folder / "model")

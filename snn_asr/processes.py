@@ -183,6 +183,12 @@ def differentiable_total(values: Tensor) -> Tensor:
     return _Sum.apply(values)
 
 
+def available_processors() -> int:
+    """How many of the machine's processors this process may use: a container or a batch system may give it a part."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
+
+
 def choose_device(requested: str | torch.device) -> str:
     """The name of the device to work on: ``auto`` takes the GPU where there is one, ``cuda:1`` the second GPU.
 

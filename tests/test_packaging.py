@@ -16,7 +16,8 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parents[1]
 INSIDE = {"snn_asr": "snn_asr", "cli": "snn_asr/cli", "recipes": "snn_asr/recipes"}
 PATTERNS = {
-    "snn_asr": ("*.py", "*.txt", "*.cu", "*.cuh", "*.c", "*.h", "Makefile"), "cli": ("*.py",), "recipes": ("*.yaml",),
+    "snn_asr": ("*.py", "*.txt", "*.cu", "*.cuh", "*.c", "*.h", "Makefile", "*.html", "*.css", "*.svg"),
+    "cli": ("*.py",), "recipes": ("*.yaml",),
 }
 RUN = """\
 import sys

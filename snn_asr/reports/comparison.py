@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -12,7 +12,7 @@ from typing import Any
 from snn_asr.errors import DataError, UsageError, of_one_shape, unknown_name
 from snn_asr.files import read_json_object
 from snn_asr.network.model_folder import find_model
-from snn_asr.scoring.error_rates import ErrorCounts, check_unit, score
+from snn_asr.scoring.error_rates import ErrorCounts, Score, check_unit, score
 from snn_asr.scoring.significance import compare, mean_rate
 from snn_asr.training.identity import Identity, fingerprint_of
 
@@ -30,15 +30,23 @@ class FinishedRun:
     group: str  # equal for runs that differ in the seed alone
     overrides: dict[str, Any]
     metrics: dict[str, Any]
-    counts: dict[str, ErrorCounts]
+    score: Score
     speakers: dict[str, str]
+    folder: Path
+    mark: dict[str, Any]  # what run.json says
+
+    @property
+    def counts(self) -> dict[str, ErrorCounts]:
+        """The errors of every test utterance, in the order of the ids."""
+        return self.score.utterances
 
 
 @dataclass(frozen=True)
 class Row:
     """One line of the table: all seeds of one encoder with the same overrides.
 
-    Rates are for each second of speech; density is one number a layer.
+    Rates are for each second of speech; density is one number a layer. ``products_per_second`` are all multiplications,
+    those within the units too, which ``macs_per_second`` leaves out; None for runs of an earlier program.
 
     ``interval`` and ``p_value`` cover the choice of seeds and of test utterances (or of whole speakers: ``resampled``
     says which); where there is too little of either for one, it is None or covers the utterances alone, and ``remark``
@@ -55,6 +63,7 @@ class Row:
     macs_per_second: float
     acs_per_second: float
     core_macs_per_second: float
+    products_per_second: float | None
     macs_ratio_to_baseline: float | None
     core_macs_ratio_to_baseline: float | None
     density: list[float]
@@ -79,10 +88,8 @@ def read_run(folder: str | Path) -> FinishedRun:
         speakers = {name: str(each["speaker"]) for name, each in test.items() if "speaker" in each}
     with of_one_shape(folder / "run.json"):
         encoder, overrides = str(run["encoder"]), dict(run["overrides"])
-    counts = score(references, hypotheses, metrics["unit"], resamples=1).utterances
-    return FinishedRun(
-        encoder, *_origin(folder, run, overrides), overrides, metrics, dict(sorted(counts.items())), speakers
-    )
+    scored = score(dict(sorted(references.items())), hypotheses, metrics["unit"], resamples=1)
+    return FinishedRun(encoder, *_origin(folder, run, overrides), overrides, metrics, scored, speakers, folder, run)
 
 
 def _origin(folder: Path, run: dict[str, Any], overrides: dict[str, Any]) -> tuple[str, dict[str, Any], str]:
@@ -110,7 +117,7 @@ def _metrics(path: Path) -> dict[str, Any]:
         operations = metrics["test"]["operations"]
         numbers = [metrics[key] for key in ("seed", "parameters", "core_parameters", "training_seconds")]
         numbers += [operations[key] for key in ("macs_per_second", "acs_per_second", "core_macs_per_second")]
-        numbers += [metrics["test"]["error_rate"], *operations["density"]]
+        numbers += [metrics["test"]["error_rate"], *operations["density"], operations.get("element_wise_per_second", 0)]
         if not all(isinstance(each, (int, float)) and math.isfinite(each) for each in numbers):
             raise ValueError("a number is none")
     return metrics
@@ -146,12 +153,17 @@ def _labels(runs: Sequence[FinishedRun]) -> list[str]:
 
 
 def compare_runs(folders: Sequence[str | Path], baseline: str | None = None) -> list[Row]:
-    """One row a group of runs, in the order given. Without ``baseline`` it is the GRU, or the LSTM, if there is one.
+    """One row a group of runs in these folders: see ``compare_groups``.
 
     Raises DataError where the runs were not tested on the same utterances; UsageError for an unknown baseline, and
     for runs of one group with the same seed.
     """
     runs = [read_run(folder) for folder in folders]
+    return compare_groups(grouped(runs), baseline)
+
+
+def grouped(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
+    """As ``group_runs``, for runs that can be compared. Raises as ``compare_runs``."""
     if any(_references(run) != _references(runs[0]) for run in runs):
         raise DataError("the runs were not tested on the same utterances", todo="compare runs on one test set")
     groups = group_runs(runs)
@@ -159,6 +171,11 @@ def compare_runs(folders: Sequence[str | Path], baseline: str | None = None) -> 
         seeds = [run.metrics["seed"] for run in group]
         if len(set(seeds)) < len(seeds):
             raise UsageError(f"two runs of '{label}' have one seed", f"seeds {seeds}", "compare one of them")
+    return groups
+
+
+def compare_groups(groups: Mapping[str, list[FinishedRun]], baseline: str | None = None) -> list[Row]:
+    """One row a group, in the order given. Without ``baseline`` it is the GRU, or the LSTM, if there is one."""
     if baseline is None:
         baseline = next((each for each in BASELINES if each in groups), None)
     elif baseline not in groups:
@@ -189,12 +206,14 @@ def _row(label: str, runs: list[FinishedRun]) -> Row:
     def mean(key: str) -> float:
         return fmean(each[key] for each in operations)
 
+    unit_products = [each.get("element_wise_per_second") for each in operations]
+    products = None if None in unit_products else mean("macs_per_second") + mean("element_wise_per_second")
     return Row(
         encoder=label, seeds=[run.metrics["seed"] for run in runs], error_rate=fmean(rates),
         interval=estimate.interval, error_rates=rates, parameters=runs[0].metrics["parameters"],
         core_parameters=runs[0].metrics["core_parameters"], macs_per_second=mean("macs_per_second"),
         acs_per_second=mean("acs_per_second"), core_macs_per_second=mean("core_macs_per_second"),
-        macs_ratio_to_baseline=None, core_macs_ratio_to_baseline=None,
+        products_per_second=products, macs_ratio_to_baseline=None, core_macs_ratio_to_baseline=None,
         density=[fmean(layer) for layer in zip(*(each["density"] for each in operations), strict=True)],
         p_value=None, training_seconds=fmean(run.metrics["training_seconds"] for run in runs),
         resampled="utterance" if clusters is None else "speaker", remark=estimate.why,

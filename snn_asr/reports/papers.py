@@ -35,13 +35,13 @@ from snn_asr.decoding.recognizer import Recognizer
 from snn_asr.efficiency.operations import Record, record_layers
 from snn_asr.errors import DataError
 from snn_asr.network import encoders
-from snn_asr.network.changes import changes
 from snn_asr.network.coder import Coder, CoderSettings, RangeTracker
 from snn_asr.network.encoders import Bidirectional, Encoder, directions
 from snn_asr.network.layers.base import Layer
 from snn_asr.network.layers.coded import CodedLayer
 from snn_asr.network.layers.gated import GatedLayer
 from snn_asr.network.model import AcousticModel
+from snn_asr.reports.activity import Activity, activity, heard, layer_name
 from snn_asr.training.config import Config
 
 log = logging.getLogger(__name__)
@@ -79,20 +79,6 @@ class Mismatch:
     no_threshold: list[float | None]
     scaled_threshold: list[float | None]
     dead_zone: float
-
-
-@dataclass(frozen=True)
-class Activity:
-    """What one layer sent in an utterance: ``events`` (T, H), a frame each ``step_seconds``."""
-
-    name: str
-    events: Tensor
-    step_seconds: float
-
-    @property
-    def rates_hz(self) -> Tensor:
-        """Events a second of each unit (H,), whatever their level."""
-        return (self.events != 0).double().mean(dim=0) / self.step_seconds
 
 
 @dataclass(frozen=True)
@@ -149,19 +135,15 @@ def of_model(folder: str | Path, seed: int, audio: str | Path | None = None) -> 
     model, settings = recognizer.model, recognizer.extractor.settings
     x, features, activities = noise(model.settings.front_end.output_size(settings), seed), NOISE, []
     if audio is not None:
-        samples, features = recognizer.samples(audio), str(audio)
-        frames = model.normalization.apply(recognizer.extractor(samples))
-        with torch.no_grad():
-            x = model.encoder_input(frames[None], torch.tensor([len(frames)]))[0][:, :LONGEST_FRAMES]
+        features = str(audio)
+        x, step_seconds = heard(recognizer, audio, LONGEST_FRAMES)
         if x.shape[1] < 2:
             raise DataError("too short to analyse", audio, "give an utterance of a second or more")
-        if len(frames) // settings.stack > LONGEST_FRAMES:
-            log.info("%s: only its first %d frames are looked at", audio, LONGEST_FRAMES)
-        activities = activity(model.encoder, x, settings.step_seconds(len(samples) / settings.sample_rate))
+        activities = activity(model.encoder, x, step_seconds)
         if not activities:
             log.info("%s: its layers send no events, so none are shown", folder)
-    probes = [(_layer(each.index), each) for each in layer_inputs(model.encoder, x)]
-    values = {_layer(index): parameters(layer) for index, layer in enumerate(model.encoder.layers)}
+    probes = [(layer_name(each.index), each) for each in layer_inputs(model.encoder, x)]
+    values = {layer_name(index): parameters(layer) for index, layer in enumerate(model.encoder.layers)}
     return Analysis(str(folder), features, seed, *_gradients(probes, seed), activities, values)
 
 
@@ -224,19 +206,6 @@ def _silent_levels(dead_zone: float, bits: int) -> int:
     a level to be sent."""
     levels = 2 ** (bits - 1)
     return min(math.ceil(dead_zone * levels) - 1, levels - 2)
-
-
-def activity(encoder: Encoder, x: Tensor, step_seconds: float) -> list[Activity]:
-    """What the layers that send events send on x (1, T, D); two directions side by side, both in the order of time."""
-    with record_layers(encoder) as records, torch.no_grad():
-        encoder(x, _full_lengths(x))
-    sent: dict[int, list[Tensor]] = {}
-    for each in records:
-        if isinstance(each, Record) and each.layer.sends_events:
-            outputs = sent.setdefault(int(each.index), [])
-            own = changes(each.y)[0] if each.layer.sends_changes else each.y[0]
-            outputs.append(own.flip(0) if outputs else own)  # the second direction ran backwards
-    return [Activity(_layer(index), torch.cat(outputs, dim=1), step_seconds) for index, outputs in sent.items()]
 
 
 def parameters(layer: Layer | Bidirectional) -> dict[str, Tensor]:
@@ -365,7 +334,3 @@ def _full_lengths(x: Tensor) -> Tensor:
 
 def _coded(layer: nn.Module) -> bool:
     return isinstance(layer, CodedLayer) and layer.tracker is not None
-
-
-def _layer(index: int) -> str:
-    return f"layer {index + 1}"

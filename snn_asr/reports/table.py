@@ -1,4 +1,4 @@
-"""Tables for people, printed on stdout."""
+"""The table of a comparison: its cells as text, and the whole as it is printed on stdout."""
 
 from __future__ import annotations
 
@@ -9,34 +9,48 @@ from rich.table import Table
 
 from snn_asr.reports.comparison import Row
 
+TITLE = "Test results; operations for each second of speech"
 PLAIN_WIDTH = 200  # of a table that goes to a file or a pipe
 
 
-def comparison_table(rows: Sequence[Row], unit: str) -> Table:
-    """One line a row; "fewer" is how many times fewer MACs than the baseline, the core's in brackets.
-
-    Under the table stands what the intervals and p-values cover, and why one is missing.
-    """
-    table = Table(title="Test results; operations for each second of speech")
-    columns = (
+def columns(unit: str) -> tuple[str, ...]:
+    """The headings over the cells of a row; "fewer" is how many times fewer MACs than the baseline, the core's in
+    brackets, and "all products" are MACs and the multiplications within the units."""
+    return (
         "encoder", "seeds", f"{unit} error %", "95 % interval", "p", "parameters", "core parameters", "MMAC/s",
-        "MAC/s fewer (core)", "MAC → AC/s", "density", "training s",
+        "all products M/s", "MAC/s fewer (core)", "MAC → AC/s", "density", "training s",
     )
-    for index, column in enumerate(columns):
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """A row as people read it, one text a column."""
+    return (
+        row.encoder, str(len(row.seeds)), f"{row.error_rate:.2f}",
+        "-" if row.interval is None else "{:.2f} to {:.2f}".format(*row.interval),
+        "" if row.p_value is None else f"{row.p_value:.4f}", f"{row.parameters:,}", f"{row.core_parameters:,}",
+        f"{row.macs_per_second / 1e6:.2f}",
+        "-" if row.products_per_second is None else f"{row.products_per_second / 1e6:.2f}",
+        f"{_times(row.macs_ratio_to_baseline)} ({_times(row.core_macs_ratio_to_baseline)})",
+        f"{row.acs_per_second / 1e6:.2f}M" if row.acs_per_second else "0",
+        " ".join(f"{each:.3f}" for each in row.density), f"{row.training_seconds:.0f}",
+    )
+
+
+def remarks(rows: Sequence[Row]) -> list[str]:
+    """What the intervals and p-values cover, and why one is missing."""
+    found = [f"resampled: seeds and {row.resampled}s" for row in rows if len(row.seeds) > 1]
+    found += [row.remark for row in rows if row.remark]
+    return list(dict.fromkeys(found))
+
+
+def comparison_table(rows: Sequence[Row], unit: str) -> Table:
+    """One line a row, the remarks under the table."""
+    table = Table(title=TITLE)
+    for index, column in enumerate(columns(unit)):
         table.add_column(column, justify="left" if index == 0 else "right")
     for row in rows:
-        interval = "-" if row.interval is None else "{:.2f} to {:.2f}".format(*row.interval)
-        table.add_row(
-            row.encoder, str(len(row.seeds)), f"{row.error_rate:.2f}", interval,
-            "" if row.p_value is None else f"{row.p_value:.4f}", f"{row.parameters:,}", f"{row.core_parameters:,}",
-            f"{row.macs_per_second / 1e6:.2f}",
-            f"{_times(row.macs_ratio_to_baseline)} ({_times(row.core_macs_ratio_to_baseline)})",
-            f"{row.acs_per_second / 1e6:.2f}M" if row.acs_per_second else "0",
-            " ".join(f"{each:.3f}" for each in row.density), f"{row.training_seconds:.0f}",
-        )
-    remarks = [f"resampled: seeds and {row.resampled}s" for row in rows if len(row.seeds) > 1]
-    remarks += [row.remark for row in rows if row.remark]
-    table.caption = "; ".join(dict.fromkeys(remarks)) or None
+        table.add_row(*cells(row))
+    table.caption = "; ".join(remarks(rows)) or None
     return table
 
 

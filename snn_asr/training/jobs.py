@@ -20,6 +20,7 @@ from typing import Any
 from snn_asr.errors import DataError, InterruptedRun, SnnAsrError, UsageError, as_user_error
 from snn_asr.interruption import INTERRUPTED, held_back, interruptible
 from snn_asr.logs import log_to_stderr
+from snn_asr.processes import available_processors
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def run_jobs(
                     raise
                 take(described)
         return list(results.values())
-    threads = max(1, _processors() // min(jobs, len(calls)))
+    threads = max(1, available_processors() // min(jobs, len(calls)))
     waiting, running = list(enumerate(calls)), dict[Connection, tuple[int, _Worker]]()
     try:
         while waiting or running:
@@ -136,9 +137,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _processors() -> int:
-    """How many of the machine's processors this process may use: a container or a batch system may give it a part."""
-    allowed = getattr(os, "sched_getaffinity", None)
-    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1

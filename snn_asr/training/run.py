@@ -34,6 +34,7 @@ from snn_asr.processes import choose_device, own_device
 from snn_asr.training import recipe
 from snn_asr.training.brain import RecognizerBrain
 from snn_asr.training.config import Config
+from snn_asr.training.environment import environment
 from snn_asr.training.evaluation import evaluate
 from snn_asr.training.identity import Identity
 from snn_asr.training.recipe import Merged
@@ -211,7 +212,7 @@ def _finish(
         "epochs": brain.epoch, "best_epoch": brain.best["epoch"], "dev_error_rate": brain.best["error_rate"],
         "training_seconds": round(brain.training_seconds, 2), "device": run.device,
         "threads": torch.get_num_threads(), "processes": world, "precision": config.training.precision,
-        "snn_asr": __version__, "torch": torch.__version__,
+        "snn_asr": __version__, "torch": torch.__version__, "environment": environment(run.device),
         "parameters": model.parameter_count(), "core_parameters": model.encoder.core_parameters(),
         "test": report.summary(),
     }

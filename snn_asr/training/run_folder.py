@@ -1,6 +1,6 @@
 """A run folder: what a training writes, whose files they are, and who writes there.
 
-    run/  run.json  log.jsonl  checkpoint.pt  checkpoint-previous.pt  test.json  model/
+    run/  run.json  log.jsonl  checkpoint.pt  checkpoint-previous.pt  test.json  model/  report.html
 
 run.json is the mark: it says that the files of these names are a training's, and of which one (its identity). Without
 it, or where a file is not what a training writes, they are the user's own and nothing is written. One process holds
@@ -26,6 +26,7 @@ from snn_asr.training.checkpoint import Checkpoints
 from snn_asr.training.identity import Identity
 
 MARK, LOG, TEST, MODEL, DATA, LOCK = "run.json", "log.jsonl", "test.json", "model", "data", ".lock"
+REPORT, REPORT_MARK = "report.html", b"<!DOCTYPE html>\n<!-- A report of snn-asr"  # what every report begins with
 _NAMES = (MARK, LOG, checkpoint.NAME, checkpoint.PREVIOUS, TEST, MODEL)  # of what a training may overwrite
 _IDENTITY = "identity"
 _TODO = "choose another --output-folder"
@@ -178,6 +179,9 @@ class RunFolder:
         for name in (f"{MODEL}/{CHECKSUMS}", TEST, checkpoint.PREVIOUS, checkpoint.NAME, LOG):
             with describing(self.path / name):
                 (self.path / name).unlink(missing_ok=True)
+        if is_report(self.path / REPORT):
+            with describing(self.path / REPORT):
+                (self.path / REPORT).unlink(missing_ok=True)
         write_json(self.path / MARK, self._mark)
         self._replaces = False
 
@@ -191,3 +195,12 @@ class RunFolder:
         been stopped just there."""
         if processes.is_main():
             self.checkpoints.remove_previous()
+
+
+def is_report(path: Path) -> bool:
+    """Whether the file is a report of ours, which may be replaced; anything else of its name is the user's own."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(REPORT_MARK)) == REPORT_MARK
+    except OSError:
+        return False

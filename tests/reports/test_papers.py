@@ -24,7 +24,8 @@ from snn_asr.network import encoders
 from snn_asr.network.model import AcousticModel, ModelSettings
 from snn_asr.network.model_folder import save_model
 from snn_asr.reports import figures, papers
-from snn_asr.reports.papers import BITS, Activity, gradient_mismatch, gradient_reach
+from snn_asr.reports.activity import Activity
+from snn_asr.reports.papers import BITS, gradient_mismatch, gradient_reach
 
 FEATURES = FeatureSettings(sample_rate=8000, mels=6, stack=2)
 RATE_HZ = FEATURES.sample_rate

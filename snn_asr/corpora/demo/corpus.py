@@ -12,7 +12,6 @@ numpy and libsndfile: every utterance is spoken by a process of its own and has 
 
 from __future__ import annotations
 
-import os
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +31,7 @@ from snn_asr.data.manifest import Utterance
 from snn_asr.data.resampling import resample
 from snn_asr.errors import UsageError
 from snn_asr.files import write_text
+from snn_asr.processes import available_processors
 from snn_asr.sharding import Shard
 
 SAMPLE_RATE = 16000
@@ -107,7 +107,7 @@ def prepare(
         items=lambda: items,
         make=lambda item: _make(item, seed, output_folder),
         title="Speaking the demo corpus",
-        threads=2 * _processors(),  # one waits for the disk
+        threads=2 * available_processors(),  # one waits for the disk
         complete=complete,
         measures=("utterances", "hours", "speakers", "words"),
         files=lambda: [output_folder / path for path in _files(every)],
@@ -195,9 +195,3 @@ def _remove_leftovers(items: list[Item], output_folder: Path) -> None:
         for path in (*librispeech, *timit):
             if path.suffix in _SUFFIXES and path.relative_to(output_folder) not in wanted:
                 path.unlink()
-
-
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

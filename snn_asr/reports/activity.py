@@ -1,0 +1,62 @@
+"""What the layers of a trained model send while it hears an utterance."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from snn_asr.decoding.recognizer import Recognizer
+from snn_asr.efficiency.operations import Record, record_layers
+from snn_asr.network.changes import changes
+from snn_asr.network.encoders import Encoder
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What one layer sent in an utterance: ``events`` (T, H), a frame each ``step_seconds``."""
+
+    name: str
+    events: Tensor
+    step_seconds: float
+
+    @property
+    def rates_hz(self) -> Tensor:
+        """Events a second of each unit (H,), whatever their level."""
+        return (self.events != 0).double().mean(dim=0) / self.step_seconds
+
+
+def heard(recognizer: Recognizer, audio: str | Path, longest_frames: int) -> tuple[Tensor, float]:
+    """What the encoder is given of a recording, (1, T, D), at most ``longest_frames`` frames, and the seconds between
+    two of them. Raises DataError for a recording that cannot be read."""
+    model, settings = recognizer.model, recognizer.extractor.settings
+    samples = recognizer.samples(audio)
+    frames = model.normalization.apply(recognizer.extractor(samples))
+    with torch.no_grad():
+        whole = model.encoder_input(frames[None], torch.tensor([len(frames)]))[0]
+    if whole.shape[1] > longest_frames:
+        log.info("%s: only its first %d frames are looked at", audio, longest_frames)
+    return whole[:, :longest_frames], settings.step_seconds(len(samples) / settings.sample_rate)
+
+
+def activity(encoder: Encoder, x: Tensor, step_seconds: float) -> list[Activity]:
+    """What the layers that send events send on x (1, T, D); two directions side by side, both in the order of time."""
+    with record_layers(encoder) as records, torch.no_grad():
+        encoder(x, torch.tensor([x.shape[1]]))
+    sent: dict[int, list[Tensor]] = {}
+    for each in records:
+        if isinstance(each, Record) and each.layer.sends_events:
+            outputs = sent.setdefault(int(each.index), [])
+            own = changes(each.y)[0] if each.layer.sends_changes else each.y[0]
+            outputs.append(own.flip(0) if outputs else own)  # the second direction ran backwards
+    return [Activity(layer_name(index), torch.cat(outputs, dim=1), step_seconds) for index, outputs in sent.items()]
+
+
+def layer_name(index: int | str) -> str:
+    """A layer's name for people, which count from 1."""
+    return f"layer {int(index) + 1}"

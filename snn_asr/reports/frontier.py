@@ -1,0 +1,63 @@
+"""Error against multiplications: what an encoder pays for how few errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from snn_asr.reports.charts import Chart, Point, Series, plotted
+from snn_asr.reports.comparison import Row
+
+
+def products(row: Row) -> float:
+    """Multiplications for each second of speech: all of them, or the MACs alone where a run tells no others."""
+    return row.macs_per_second if row.products_per_second is None else row.products_per_second
+
+
+def frontier(rows: Sequence[Row], unit: str) -> Chart:
+    """Error rate with interval against multiplications on a logarithmic axis, a mark a row."""
+    series = [
+        Series(row.encoder, index, [Point(products(row) / 1e6, row.error_rate, _title(row), *_ends(row))])
+        for index, row in enumerate(rows)
+    ]
+    description = "Multiplications of products and units, without those of the features; bars are 95 % intervals."
+    if any(row.products_per_second is None for row in rows):
+        description = "Multiply-accumulates (runs of an earlier snn-asr tell no more); bars are 95 % intervals."
+    return plotted(
+        "frontier-chart", "Error against multiplications", description,
+        "million multiplications for each second of speech", f"{unit} error %", series, x_log=True,
+    )
+
+
+def _ends(row: Row) -> tuple[float | None, float | None]:
+    return row.interval if row.interval is not None else (None, None)
+
+
+def _title(row: Row) -> str:
+    interval = "" if row.interval is None else " [{:.2f}, {:.2f}]".format(*row.interval)
+    return f"{row.encoder}: {row.error_rate:.2f} %{interval}, {products(row) / 1e6:.2f} million multiplications"
+
+
+def by_seed(rows: Sequence[Row], unit: str) -> Chart:
+    """The error rate of every run, a column a row of the table."""
+    series = [
+        Series(row.encoder, index, [
+            Point(index + 1.0, rate, f"{row.encoder}, seed {seed}: {rate:.2f} %")
+            for seed, rate in zip(row.seeds, row.error_rates, strict=True)
+        ])
+        for index, row in enumerate(rows)
+    ]
+    ticks = [(index + 1.0, str(index + 1)) for index in range(len(rows))]
+    return plotted(
+        "seeds-chart", "Error by seed", "A mark is one run; columns are the rows of the table, in its order.",
+        "row of the table", f"{unit} error %", series, x_ticks=ticks,
+    )
+
+
+def on_frontier(rows: Sequence[Row]) -> list[bool]:
+    """Of each row whether none other has both fewer (or as many) multiplications and fewer (or as many) errors."""
+
+    def beaten(row: Row, other: Row) -> bool:
+        mine, theirs = (products(row), row.error_rate), (products(other), other.error_rate)
+        return theirs != mine and theirs[0] <= mine[0] and theirs[1] <= mine[1]
+
+    return [not any(beaten(row, other) for other in rows) for row in rows]

@@ -1,0 +1,159 @@
+"""Finished runs as one page for a browser: everything is in the one file, but the recordings that it plays.
+
+The page has no script and asks nothing of a network. Texts of recordings, names and paths are escaped by the template
+engine wherever they stand (templates/report.html).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from snn_asr import __version__
+from snn_asr.data.manifest import Utterance
+from snn_asr.decoding.recognizer import Recognizer
+from snn_asr.efficiency.footprint import footprint
+from snn_asr.errors import SnnAsrError, as_user_error
+from snn_asr.files import write_text
+from snn_asr.reports import run_details, spikes, table, worst_utterances
+from snn_asr.reports.comparison import FinishedRun, Row, compare_groups, grouped, read_run
+from snn_asr.reports.curves import learning_charts
+from snn_asr.reports.frontier import by_seed, frontier
+from snn_asr.training.run_folder import REPORT, is_report
+
+log = logging.getLogger(__name__)
+
+PLAYED = (".wav", ".flac", ".mp3", ".ogg", ".opus")  # by browsers
+SECTIONS = (
+    ("results", "Results"), ("frontier", "Error against multiplications"), ("learning", "Learning curves"),
+    ("utterances", "Worst utterances"), ("spikes", "Events"), ("footprint", "Weights and footprint"),
+    ("environment", "Environment"), ("commands", "Commands"),
+)
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
+def write_report(folders: Sequence[str | Path], output: Path, baseline: str | None = None) -> None:
+    """Write the report of these run folders, over an earlier one too.
+
+    Raises as ``compare_runs``, and DataError where it cannot be written.
+    """
+    groups = grouped([read_run(each) for each in folders])
+    write_text(output, page(groups, compare_groups(groups, baseline), output))
+
+
+def leave_report(folder: Path) -> None:
+    """Put the report of one finished run into its folder, where none is there. The run is whole without: what keeps the
+    report from being written, such as a full disk or a file of the user's own, is a line in the log and no error."""
+    path = folder / REPORT
+    if is_report(path):
+        return
+    if os.path.lexists(path):
+        log.warning("%s: is no report of snn-asr, and is left as it is", path)
+        return
+    try:
+        write_report([folder], path)
+    except Exception as error:
+        log.debug("%s", path, exc_info=error)
+        described = as_user_error(error)
+        log.warning("no report of this run: %s", described or f"{path}: {type(error).__name__}: {error}")
+
+
+def page(groups: Mapping[str, Sequence[FinishedRun]], rows: Sequence[Row], output: Path) -> str:
+    """The report as HTML, to lie at ``output``, from where it finds the recordings."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    engine = Environment(
+        loader=PackageLoader("snn_asr.reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, finalize=_printable,
+    )
+    return engine.get_template("report.html").render(report=_report(groups, rows, output))
+
+
+def _printable(value: object) -> object:
+    """Characters that no page may hold are shown as the replacement character."""
+    if isinstance(value, str) and _UNPRINTABLE.search(value):
+        return type(value)(_UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", value))
+    return value
+
+
+def _report(groups: Mapping[str, Sequence[FinishedRun]], rows: Sequence[Row], output: Path) -> dict[str, Any]:
+    """What the template shows, by name."""
+    first = {label: runs[0] for label, runs in groups.items()}
+    run = next(iter(first.values()))
+    unit = run.metrics["unit"]
+    utterances = run_details.recordings(run)
+    models, missing = _models(first)
+    return {
+        "title": f"{run.recipe}: {', '.join(groups)}", "version": __version__,
+        "runs": sum(map(len, groups.values())), "sections": SECTIONS,
+        "columns": table.columns(unit), "rows": [table.cells(each) for each in rows], "caption": table.TITLE,
+        "remarks": table.remarks(rows), "frontier": frontier(rows, unit), "by_seed": by_seed(rows, unit),
+        "curves": learning_charts(groups, unit), **_worst(groups, utterances, output),
+        **_spikes(models, utterances, missing), **_footprints(models), **_environments(groups),
+        "commands": [run_details.command(each) for runs in groups.values() for each in runs],
+    }
+
+
+def _models(first: Mapping[str, FinishedRun]) -> tuple[dict[str, Recognizer], list[str]]:
+    """The models of the first runs, and a note on each that cannot be loaded."""
+    models, notes = {}, []
+    for label, run in first.items():
+        try:
+            models[label] = Recognizer(run.folder)
+        except SnnAsrError as error:
+            notes.append(f"{label}: its model cannot be loaded ({error})")
+    return models, notes
+
+
+def _worst(
+    groups: Mapping[str, Sequence[FinishedRun]], utterances: Mapping[str, Utterance], output: Path
+) -> dict[str, Any]:
+    audio = {
+        name: run_details.relative_address(each.wav, output)
+        for name, each in utterances.items() if each.wav.suffix.lower() in PLAYED and each.wav.is_file()
+    }
+    shown = worst_utterances.worst(groups, audio)
+    silent = bool(shown) and not any(each.audio for each in shown)
+    return {
+        "utterances": shown, "no_audio": "The recordings are not where the runs found them." if silent else "",
+    }
+
+
+def _spikes(
+    models: Mapping[str, Recognizer], utterances: Mapping[str, Utterance], missing: Sequence[str]
+) -> dict[str, Any]:
+    chosen = spikes.choose(utterances)
+    if chosen is None:
+        note = "The recordings of the test set are not where the runs found them, so no utterance could be heard."
+        return {"spikes": [], "heard_name": "", "heard_text": "", "spike_notes": [note, *missing]}
+    found, notes = spikes.of_models(models, chosen)
+    return {
+        "spikes": found, "heard_name": chosen.id, "heard_text": chosen.text, "spike_notes": [*notes, *missing],
+    }
+
+
+def _footprints(models: Mapping[str, Recognizer]) -> dict[str, Any]:
+    rows = []
+    for label, recognizer in models.items():
+        size = footprint(recognizer.model)
+        rows.append((
+            label, f"{size['parameters']:,}", f"{size['core_parameters']:,}",
+            f"{100 * size['connection_sparsity']:.1f} %", f"{size['footprint_bytes']:,}", f"{size['stored_bytes']:,}",
+        ))
+    columns = ("encoder", "parameters", "core parameters", "zero weights", "bytes in memory", "bytes stored")
+    return {"footprint_columns": columns, "footprints": rows}
+
+
+def _environments(groups: Mapping[str, Sequence[FinishedRun]]) -> dict[str, Any]:
+    """One row a group; where its runs differ, all values."""
+    found = {label: [run_details.environment(each) for each in runs] for label, runs in groups.items()}
+    headings = list(next(iter(found.values()))[0])
+    rows = [
+        (label, *(", ".join(dict.fromkeys(each[heading] for each in environments)) for heading in headings))
+        for label, environments in found.items()
+    ]
+    return {"environment_columns": ("encoder", *headings), "environments": rows}

@@ -1,0 +1,96 @@
+"""What a report tells of a run besides its results: how it learned, on what it ran, how it was made, what it heard."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from snn_asr.data.manifest import Utterance, find_manifests, fingerprint, read_manifest
+from snn_asr.errors import DataError
+from snn_asr.files import parse_json, read_text
+from snn_asr.reports.comparison import FinishedRun
+from snn_asr.training.run_folder import LOG
+
+UNKNOWN = "not recorded"
+_CURVES = ("dev_error_rate", "train_loss", "dev_loss")
+
+
+def learning_curves(run: FinishedRun) -> dict[str, list[tuple[float, float]]]:
+    """Points (epoch, value) of the development error rate and both losses, by their names in the log; empty lists where
+    the run folder has no log that can be read."""
+    try:
+        rows = [parse_json(line, run.folder / LOG) for line in read_text(run.folder / LOG).splitlines() if line]
+    except DataError:
+        rows = []
+    entries = [each for each in rows if isinstance(each, dict) and _finite(each.get("epoch"))]
+    return {name: [(each["epoch"], each[name]) for each in entries if _finite(each.get(name))] for name in _CURVES}
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def environment(run: FinishedRun) -> dict[str, str]:
+    """Versions, commit and machine of a run by a heading; UNKNOWN for what an earlier program did not write down."""
+    metrics = run.metrics
+    machine = metrics.get("environment")
+    machine = machine if isinstance(machine, dict) else {}
+    hardware = [str(each) for each in (machine.get("gpu"), machine.get("processor")) if each]
+    return {
+        "snn-asr": _text(metrics.get("snn_asr")), "commit": _text(machine.get("commit")),
+        "torch": _text(metrics.get("torch")), "Python": _text(machine.get("python")),
+        "hardware": ", ".join(hardware) or UNKNOWN, "system": _text(machine.get("system")),
+        "device": _text(metrics.get("device")), "threads": _text(metrics.get("threads")),
+        "processes": _text(metrics.get("processes")), "precision": _text(metrics.get("precision")),
+    }
+
+
+def _text(value: object) -> str:
+    return UNKNOWN if value is None else str(value)
+
+
+def command(run: FinishedRun) -> str:
+    """The command line that makes this run again, for a shell."""
+    data = run.mark.get("data_folder")
+    words = ["snn-asr", "train", run.recipe, *(["--data-folder", str(data)] if data else [])]
+    words += ["--output-folder", str(run.folder), f"encoder={run.encoder}", f"seed={run.metrics['seed']}"]
+    given = {key: value for key, value in run.overrides.items() if key not in ("encoder", "seed")}
+    words += [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in given.items()]
+    return shlex.join(words)
+
+
+def recordings(run: FinishedRun) -> dict[str, Utterance]:
+    """The utterances of the run's test set by id, with the files of their recordings; none where the manifest that the
+    run was tested on is not found, or has changed.
+
+    A path that is not absolute began where the training was started: here, or in a folder above the run's own.
+    """
+    data, settings = run.mark.get("data_folder"), run.mark.get("settings")
+    prefix = settings.get("manifests", "") if isinstance(settings, Mapping) else ""
+    if not isinstance(data, str) or not isinstance(prefix, str):
+        return {}
+    for start in (Path(), *Path(os.path.abspath(run.folder)).parents):
+        try:
+            path = find_manifests(start / data, prefix)["test"]
+            if not _changed(path, run.mark.get("data")):
+                return read_manifest(path, audio_needed=False)
+        except (DataError, OSError):
+            continue
+    return {}
+
+
+def _changed(path: Path, fingerprints: Any) -> bool:
+    known = fingerprints.get("test") if isinstance(fingerprints, Mapping) else None
+    return known is not None and fingerprint(path) != known
+
+
+def relative_address(recording: Path, report: Path) -> str:
+    """The address of a recording from a report, for a browser: a relative path whose special characters are escaped."""
+    relative = os.path.relpath(os.path.abspath(recording), os.path.dirname(os.path.abspath(report)))
+    return quote(os.fsencode(relative))

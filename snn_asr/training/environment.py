@@ -1,0 +1,64 @@
+"""What a training ran on, so that its figures can be repeated: machine, versions, and the commit of the program."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import torch
+
+import snn_asr
+from snn_asr import processes
+
+_GIT_SECONDS = 5  # that git may take to answer; without an answer a run says nothing of its commit
+
+
+def environment(device: str) -> dict[str, str | None]:
+    """Names and versions, for people and for tables: ``commit`` (None where the program is no checkout of git, and
+    ending in ``+`` where files of the checkout were changed), ``processor``, ``gpu`` (None on the CPU), ``system`` and
+    ``python``."""
+    return {
+        "commit": commit(), "processor": processor(), "system": f"{platform.system()} {platform.machine()}",
+        "gpu": torch.cuda.get_device_name() if device.startswith("cuda") else None,
+        "python": platform.python_version(),
+    }
+
+
+@cache
+def commit() -> str | None:
+    """The commit of the checkout that this program runs from, twelve digits, with ``+`` behind where tracked files
+    differ from it; None where it was installed without one, or where git does not answer."""
+    root = Path(snn_asr.__file__).resolve().parents[1]
+    if not (root / ".git").exists() or not (root / "pyproject.toml").is_file():
+        return None
+    found = _git(root, "rev-parse", "--short=12", "HEAD")
+    changes = _git(root, "status", "--porcelain", "--untracked-files=no")
+    return None if found is None or changes is None else found + ("+" if changes else "")
+
+
+def _git(root: Path, *words: str) -> str | None:
+    try:
+        result = subprocess.run(
+            ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=_GIT_SECONDS, check=True
+        )
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip()
+
+
+def processor() -> str:
+    """The processor's name and how many of its cores this process may use, such as ``AMD EPYC 7R13, 2 cores``."""
+    cores = processes.available_processors()
+    return f"{_processor_name()}, {cores} {'core' if cores == 1 else 'cores'}"
+
+
+def _processor_name() -> str:
+    """As Linux tells it, else as Python does."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next((each for each in names if each), "") or platform.processor() or platform.machine()

@@ -1,0 +1,209 @@
+"""The report of finished runs: what is on the page, that it holds nothing else, and whose files it replaces."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from pages import loaded, parse
+
+from snn_asr.files import read_json, write_json
+from snn_asr.reports import html, table
+from snn_asr.reports.comparison import compare_runs
+from snn_asr.reports.html import SECTIONS, leave_report, write_report
+from snn_asr.training.run_folder import REPORT, REPORT_MARK
+
+NASTY = "</script><script>alert(1)</script><img src=http://x.example/y onerror=z> & \"'`{{ 7 * 7 }}"
+ODD = "שלום عالم \u202e e\u0301 \N{GRINNING FACE} \x00\x1b"
+
+
+@pytest.fixture(scope="module")
+def two_encoders(tone_run, gru_run, tmp_path_factory) -> tuple[Path, list[Path]]:
+    """A report of a spiking network and its twin, and their folders."""
+    output = tmp_path_factory.mktemp("report") / "report.html"
+    write_report([tone_run, gru_run], output)
+    return output, [tone_run, gru_run]
+
+
+def copy_of(run: Path, folder: Path, **test: dict) -> Path:
+    """The run with another decoded test set."""
+    shutil.copytree(run, folder)
+    if test:
+        write_json(folder / "test.json", test)
+    return folder
+
+
+def test_every_section_is_there_labelled_and_linked(two_encoders):
+    root = parse(two_encoders[0].read_text(encoding="utf-8"))
+    assert [each.attributes["href"] for each in root.all("nav")[0].all("a")] == [f"#{name}" for name, _ in SECTIONS]
+    for name, heading in SECTIONS:
+        (section,) = root.all("section", id=name)
+        (title,) = section.all("h2")
+        assert (title.text, title.attributes["id"]) == (heading, section.attributes["aria-labelledby"])
+        assert len(section.text) > len(heading) + 10, name
+    assert root.all("html")[0].attributes["lang"] == "en"
+
+
+def test_every_identifier_is_there_once_and_every_chart_has_a_title_and_a_description(two_encoders):
+    page = two_encoders[0].read_text(encoding="utf-8")
+    identifiers = re.findall(r'\bid="([^"]+)"', page)
+    assert len(identifiers) == len(set(identifiers))
+    charts = parse(page).all("svg", role="img")
+    assert len(charts) >= 7, "frontier, seeds, two curves, two rasters and their density"
+    for chart in charts:
+        labels = chart.attributes["aria-labelledby"].split()
+        assert [each.attributes["id"] for each in (*chart.all("title")[:1], *chart.all("desc"))] == labels
+        assert all(each.text for each in (chart.all("title")[0], chart.all("desc")[0]))
+        assert not re.search(r"nan|inf|None", " ".join(each.attributes.get("d", "") for each in chart.all("path")))
+
+
+def test_the_numbers_are_those_of_the_table(two_encoders):
+    output, folders = two_encoders
+    rows = compare_runs(folders)
+    (results,) = parse(output.read_text(encoding="utf-8")).all("section", id="results")
+    shown = [[each.text for each in row.children] for row in results.all("tbody")[0].all("tr")]
+    assert shown == [[" ".join(cell.split()) for cell in table.cells(row)] for row in rows]
+    assert [each.text for each in results.all("thead")[0].all("th")] == list(table.columns("word"))
+    assert [each.text for each in results.all("p")] == table.remarks(rows)
+
+
+def test_nothing_is_loaded_but_recordings_beside_it(two_encoders, tones):
+    output, _ = two_encoders
+    page = output.read_text(encoding="utf-8")
+    addresses = loaded(parse(page))
+    assert addresses, "the untrained twin makes errors, and these have recordings"
+    for each in addresses:
+        assert (output.parent / unquote(each)).resolve().is_relative_to(tones.resolve())
+        assert (output.parent / unquote(each)).is_file()
+    assert not parse(page).all("script")
+    outside = set(re.findall(r"(?:https?:)?//[^\s\"'<>]+", page)) - {"http://www.w3.org/2000/svg"}
+    assert not outside
+    assert "url(" not in page and "@import" not in page
+
+
+def test_texts_names_and_ids_are_escaped(gru_run, tmp_path):
+    name = "u<b>\"'& one"
+    folder = copy_of(gru_run, tmp_path / "run <i>&\"'", **{
+        name: {"speaker": "s", "reference": NASTY, "hypothesis": ODD},
+        "other": {"speaker": "s", "reference": "low", "hypothesis": "low"},
+    })
+    run = read_json(folder / "run.json")
+    write_json(folder / "run.json", run | {"recipe": NASTY, "encoder": "<u>gru"})
+    write_report([folder], tmp_path / "report.html")
+    root = parse((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert not root.all("script") and not root.all("img") and not root.all("i") and not root.all("u")
+    (article,) = root.all("article")
+    assert article.all("h3")[0].text == name
+    said = [each.all("bdi")[0].text for each in article.all("li")]
+    assert [each for each in said if each != "***"] == NASTY.split()
+    heard = " ".join(each.all("bdi")[1].text for each in article.all("li"))
+    assert "שלום" in heard and "\x00" not in heard and "\N{REPLACEMENT CHARACTER}" in heard
+    assert "{{ 7 * 7 }}" in root.all("title")[0].text
+
+
+def test_a_run_without_log_model_and_recordings_says_what_is_missing(gru_run, tmp_path):
+    folder = copy_of(gru_run, tmp_path / "old")
+    (folder / "log.jsonl").unlink()
+    (folder / "model" / "weights.safetensors").write_bytes(b"damaged")
+    metrics = read_json(folder / "model" / "metrics.json")
+    del metrics["environment"], metrics["test"]["operations"]["element_wise_per_second"]
+    write_json(folder / "model" / "metrics.json", metrics)
+    run = read_json(folder / "run.json")
+    write_json(folder / "run.json", {"encoder": "gru", "overrides": run["overrides"]})
+    write_report([folder], tmp_path / "report.html")
+    root = parse((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "no log" in root.all("section", id="learning")[0].text
+    assert "not where the runs found them" in root.all("section", id="utterances")[0].text
+    spikes = root.all("section", id="spikes")[0].text
+    assert "no utterance could be heard" in spikes and "its model cannot be loaded" in spikes
+    assert "not recorded" in root.all("section", id="environment")[0].text
+    assert "tell no more" in root.all("section", id="frontier")[0].text
+
+
+@pytest.mark.parametrize("content", ["", "[]\n", '{"epoch": "x"}\n', '{"epoch": 1, "dev_loss": null}\nhalf a li'])
+def test_a_log_of_another_shape_is_no_error(content, gru_run, tmp_path):
+    folder = copy_of(gru_run, tmp_path / "run")
+    (folder / "log.jsonl").write_text(content)
+    write_report([folder], tmp_path / "report.html")
+    root = parse((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "no log" in root.all("section", id="learning")[0].text
+
+
+def test_a_changed_manifest_gives_no_recordings(gru_run, tones, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(tones, data)
+    folder = copy_of(gru_run, tmp_path / "run")
+    write_json(folder / "run.json", read_json(folder / "run.json") | {"data_folder": str(data)})
+    write_report([folder], tmp_path / "a.html")
+    assert loaded(parse((tmp_path / "a.html").read_text(encoding="utf-8")))
+    manifest = read_json(data / "test.json")
+    write_json(data / "test.json", {name: each | {"speaker": "another"} for name, each in manifest.items()})
+    write_report([folder], tmp_path / "b.html")
+    assert not loaded(parse((tmp_path / "b.html").read_text(encoding="utf-8")))
+
+
+def test_the_commands_make_the_runs_again(two_encoders):
+    output, (spiking, gru) = two_encoders
+    (code,) = parse(output.read_text(encoding="utf-8")).all("section", id="commands")[0].all("code")
+    run = read_json(gru / "run.json")
+    assert f"--data-folder {run['data_folder']} --output-folder {gru} encoder=gru seed=1 epochs=2" in code.text
+    assert str(spiking) in code.text
+
+
+# Whose file it is
+
+
+def test_training_leaves_a_report_once(gru_run, tmp_path):
+    folder = copy_of(gru_run, tmp_path / "run")
+    leave_report(folder)
+    first = (folder / REPORT).read_bytes()
+    assert first.startswith(REPORT_MARK)
+    (folder / REPORT).write_bytes(REPORT_MARK)
+    leave_report(folder)
+    assert (folder / REPORT).read_bytes() == REPORT_MARK, "a report that is there stays"
+
+
+def test_a_file_of_the_users_own_stays(gru_run, tmp_path, caplog, run):
+    folder = copy_of(gru_run, tmp_path / "run")
+    (folder / REPORT).write_text("<!DOCTYPE html>\nmine")
+    leave_report(folder)
+    assert (folder / REPORT).read_text() == "<!DOCTYPE html>\nmine"
+    assert "is left as it is" in caplog.text
+    code, out, lines = run("compare", folder, "--report", folder / REPORT)
+    assert (code, out) == (2, "")
+    assert "is no report of snn-asr" in lines[-1]
+    assert (folder / REPORT).read_text() == "<!DOCTYPE html>\nmine"
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), MemoryError(), ValueError("odd")])
+def test_a_report_that_cannot_be_written_is_a_line_in_the_log(error, gru_run, tmp_path, caplog, monkeypatch):
+    folder = copy_of(gru_run, tmp_path / "run")
+
+    def refuse(*_):
+        raise error
+
+    monkeypatch.setattr(html, "write_text", refuse)
+    leave_report(folder)
+    assert not (folder / REPORT).exists()
+    assert "no report of this run" in caplog.text
+
+
+def test_the_commands_write_reports(gru_run, tone_run, tones, tone_recipe, tmp_path, run):
+    again = ["train", tone_recipe, "--data-folder", tones, "--output-folder", tmp_path / "run", "epochs=1"]
+    again += ["hidden_size=4", "--device", "cpu"]
+    code, out, _ = run(*again)
+    assert (code, out) == (0, f"{tmp_path / 'run' / 'model'}\n")
+    parse((tmp_path / "run" / REPORT).read_text(encoding="utf-8"))
+    assert "environment" in read_json(tmp_path / "run" / "model" / "metrics.json")
+    report = tmp_path / "new" / "report.html"
+    code, out, _ = run("compare", gru_run, tone_run, "--report", report, "--json")
+    assert code == 0 and [each["encoder"] for each in json.loads(out)] == ["gru", "improved_v2"]
+    assert parse(report.read_text(encoding="utf-8")).all("h1")[0].text.endswith("gru, improved_v2")
+    code, _, _ = run("compare", tone_run, "--report", report)
+    assert code == 0 and "gru" not in report.read_text(encoding="utf-8").partition("</h1>")[0]
