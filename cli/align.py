@@ -53,6 +53,7 @@ def align(
 
     found = find_files([audio])
     recognizer = Recognizer(model, choose_device(device))
+    recognizer.require_alignment()
     recognizer.endpointing = EndpointSettings.of_silence(endpoint_silence)
     aligner = Aligner(recognizer, transcripts_for(audio, transcript, recognizer.tokens.unit))
 

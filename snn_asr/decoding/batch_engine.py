@@ -26,8 +26,8 @@ BATCH_BLOCKS = 8  # so many blocks are in one batch at most, padding included
 class Recording:
     """One recording of a batch: blocks of its samples on the way in, tokens of its segments on the way out.
 
-    ``segments`` are the tokens of each segment; ``ends`` what the segmenter said at its end and, with ``with_logits``,
-    ``segment_logits`` its logits (t, N). ``error`` is what went wrong while the samples were read: the recording
+    ``segments`` are the tokens of each segment; ``with_logits``, ``ends`` is what the segmenter said at its end, and
+    ``segment_logits`` are its logits (t, N). ``error`` is what went wrong while the samples were read: the recording
     is then at its end, and the others go on.
     """
 
@@ -88,8 +88,8 @@ class Recording:
                 continue
             if self._open:
                 self.segments.append(self._open)
-                self.ends.append(found)
                 if self._with_logits:
+                    self.ends.append(found)
                     self.segment_logits.append(torch.cat(self._logits))
             self._open, self._logits = [], []
 

@@ -130,7 +130,7 @@ class Recognizer:
 
         Raises UsageError for a model that classifies, DataError for a language model that cannot be used.
         """
-        self._need_transcription("beam search", "decode without a beam and a language model")
+        self.require_transcription("beam search", "decode without a beam and a language model")
         if self.engine == EVENT:
             raise UsageError("the event engine decodes greedily", "--beam", "leave it out, or use --engine batch")
         self.beam = BeamDecoder(self.tokens, settings, language_model, level)
@@ -172,12 +172,12 @@ class Recognizer:
 
     def aligned(self, name: str, waveform: Waveform, text: str) -> Hypothesis:
         """As ``align``, of a waveform; ``name`` is the hypothesis' id."""
-        self._need_transcription("forced alignment", "take a model of tokens in time")
+        self.require_alignment()
         settings = self.extractor.settings
         frames = max(1, round(BLOCK_SECONDS / settings.stacked_seconds))
         try:
             indices = spell(self.tokens, text)
-            heard = hear(self.model, self._segmenter(), _blocks(waveform), self.device, frames)
+            heard = hear(self.model, self._segmenter(with_loud=True), _blocks(waveform), self.device, frames)
             emissions = align(heard.log_posteriors, indices)
         except DataError as error:
             raise DataError(error.what, name, error.todo) from error
@@ -186,6 +186,10 @@ class Recognizer:
         duration = heard.samples / settings.sample_rate
         segment = self._segment(self._spanned(emissions, whole, settings.stacked_seconds), settings.stacked_seconds)
         return Hypothesis(name, segment.text, segment.tokens, duration, kind=self.tokens.kind)
+
+    def require_alignment(self) -> None:
+        """Raise UsageError for a model that cannot align."""
+        self.require_transcription("forced alignment", "take a model of tokens in time")
 
     def waveform(self, source: AudioSource, sample_rate: int | None = None) -> Waveform:
         """A file in blocks, which raise their errors as they are read; samples as ``samples`` gives them."""
@@ -215,8 +219,10 @@ class Recognizer:
             return [self._streamed(*each) for each in utterances]
         settings = self.extractor.settings
         frames = max(1, round(BLOCK_SECONDS / settings.stacked_seconds))
+        searched = self.beam is not None
         recordings = [
-            Recording(_blocks(waveform), self._segmenter(), frames, self.beam is not None) for _, waveform in utterances
+            Recording(_blocks(waveform), self._segmenter(with_loud=searched), frames, with_logits=searched)
+            for _, waveform in utterances
         ]
         recognize(self.model, recordings, frames, self.device)
         return [
@@ -224,10 +230,12 @@ class Recognizer:
             for (name, _), each in zip(utterances, recordings, strict=True)
         ]
 
-    def _segmenter(self) -> Segmenter:
+    def _segmenter(self, with_loud: bool) -> Segmenter:
         settings, bidirectional = self.model.settings, bool(self.model.settings.encoder_options.get("bidirectional"))
         inputs = EncoderInputs(self.model, self.extractor)
-        return Segmenter(inputs, settings.features, settings.task, self.tokens, self.endpointing, bidirectional)
+        return Segmenter(
+            inputs, settings.features, settings.task, self.tokens, self.endpointing, bidirectional, with_loud
+        )
 
     def _hypothesis(self, name: str, recording: Recording) -> Hypothesis:
         duration = recording.samples / self.extractor.settings.sample_rate
@@ -258,7 +266,7 @@ class Recognizer:
     @torch.no_grad()
     def log_posteriors(self, utterances: Sequence[tuple[str, Tensor]]) -> list[np.ndarray]:
         """(T, N) of each (id, waveform): natural logarithms. Raises UsageError for a model that classifies."""
-        self._need_transcription("posteriors in time", "take 'logits'")
+        self.require_transcription("posteriors in time", "take 'logits'")
         logits, lengths = self.logits([samples for _, samples in utterances])
         rows = zip(logits.log_softmax(dim=-1).cpu().numpy(), lengths.tolist(), strict=True)
         return [row[:length].copy() for row, length in rows]
@@ -270,7 +278,8 @@ class Recognizer:
         logits, lengths, _ = self.model(frames.to(self.device), lengths.to(self.device))
         return logits, lengths
 
-    def _need_transcription(self, what: str, todo: str) -> None:
+    def require_transcription(self, what: str, todo: str) -> None:
+        """Raise UsageError for a model that classifies, naming what it has none of."""
         if self.model.settings.task != TRANSCRIPTION:
             raise UsageError("this model classifies", what, todo)
 

@@ -37,7 +37,7 @@ _ALL = 1 << 62  # frames
 class Found:
     """Tokens that have ended, and whether a segment ended with them; ``first_frame`` is where the segment began.
 
-    ``loud``, of a segment that has ended, tells which of its frames rise above the noise.
+    ``loud``, of a segment that has ended, tells which of its frames rise above the noise, if the segmenter keeps it.
     """
 
     emissions: list[Emission]
@@ -53,14 +53,15 @@ class _End:
 class Segmenter:
     """One recording; without ``endpointing``, and of a model that classifies, it is one segment from start to end.
 
-    ``whole``: the network needs a segment to its end before it begins (a bidirectional one).
+    ``whole``: the network needs a segment to its end before it begins (a bidirectional one). ``with_loud``: keep which
+    frames of a segment are loud to its end, for who searches it as a whole; otherwise what a token may still ask for.
     """
 
     def __init__(
         self, inputs: EncoderInputs, features: FeatureSettings, task: str, tokens: Tokens,
-        endpointing: EndpointSettings | None, whole: bool = False,
+        endpointing: EndpointSettings | None, whole: bool = False, with_loud: bool = False,
     ) -> None:
-        self._inputs, self._features, self._whole = inputs, features, whole
+        self._inputs, self._features, self._whole, self._with_loud = inputs, features, whole, with_loud
         self._decoder = STREAMS[task]()
         timed = task == TRANSCRIPTION and not features.segments
         self._endpointing = endpointing if timed else None
@@ -134,6 +135,7 @@ class Segmenter:
                 self._results.append(Found(self._spanned(emissions), False, self._first_frame))
             heard += len(some)
             self._frames += len(some)
+            self._forget_loud()
             if self._endpointer and self._endpointer.accept(len(some), self._decoder.trailing_blanks):
                 self._end()
                 break
@@ -201,8 +203,16 @@ class Segmenter:
     def _spanned(self, emissions: list[Emission]) -> list[Emission]:
         return emissions if self._spans is None else self._spans.accept(emissions, self._loud, self._first_loud)
 
+    def _forget_loud(self) -> None:
+        """No token to come begins so long ago."""
+        if self._spans is not None and not self._with_loud:
+            token = self._decoder.open
+            needed = (self._frames if token is None else token.start_frame) - self._spans.reach
+            del self._loud[: max(0, needed - self._first_loud)]
+            self._first_loud = max(needed, self._first_loud)
+
     def _end(self) -> None:
-        loud = tuple(self._loud[: self._frames - self._first_loud])
+        loud = tuple(self._loud[: self._frames - self._first_loud]) if self._with_loud else ()
         self._results.append(Found(self._spanned(self._decoder.finish()), True, self._first_frame, loud))
         self._begin()
 

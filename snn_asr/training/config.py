@@ -106,7 +106,8 @@ class DataConfig:
         "auto", folder(), "frames kept on disk for all runs: auto is 'features' beside the manifests"
     )
     loader_workers: int = _key(
-        0, whole(0, 1024), "processes that read ahead, for where the log's lines say that training waits for data"
+        0, whole(0, 1024), "processes that read ahead, where the log's lines say that training waits for data; "
+        "no more are started than there are processors"
     )
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from utterance_sets import silent_set, tone_set
 
-from snn_asr.data.batches import BucketedBatches, by_length, collate, evaluation_loader
+from snn_asr.data.batches import BucketedBatches, by_length, collate, evaluation_loader, training_loader
 
 
 @settings(max_examples=30, deadline=None)
@@ -141,3 +141,12 @@ def test_groups_of_ten_thousand_recordings_are_full_and_little_of_them_is_paddin
     groups = by_length(lengths, 2400)
     padded = sum(len(group) * max(lengths[index] for index in group) for group in groups)
     assert padded < 1.02 * sum(lengths) and len(groups) < 1.3 * sum(lengths) / 2400
+
+
+def test_no_more_processes_read_ahead_than_there_are_processors(tones, monkeypatch, caplog):
+    monkeypatch.setattr("snn_asr.processes.available_processors", lambda: 1)
+    dataset = tone_set(tones)
+    batches = BucketedBatches(dataset, 1000, seed=1)
+    assert training_loader(dataset, batches, 1, "cpu").num_workers == 1 and "loader_workers" not in caplog.text
+    assert training_loader(dataset, batches, 1024, "cpu").num_workers == 1
+    assert "loader_workers=1024" in caplog.messages[-1] and "1 read ahead" in caplog.messages[-1]

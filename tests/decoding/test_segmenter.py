@@ -176,6 +176,21 @@ def test_without_endpointing_a_recording_is_one_segment(tone_run):
     assert len(recognizer.transcribe(talk(1)).segments) == 1
 
 
+def test_what_is_remembered_of_an_endless_segment_stays_small_and_moves_no_word(recognizer):
+    def told(keeping_all: bool):
+        stream, most = recognizer.stream(endpointing=None), 0
+        stream._segmenter._with_loud = keeping_all
+        events = []
+        for piece in torch.cat([talk(1), talk(2)]).split(2000):
+            events += stream.accept(piece)
+            most = max(most, len(stream._segmenter._loud))
+        return events + stream.finish(), most
+
+    (expected, all_frames), (events, most) = told(True), told(False)
+    assert events == expected and events
+    assert most < 100 < all_frames
+
+
 def test_one_recording_that_breaks_off_leaves_the_others_as_they_are(recognizer):
     def breaking():
         yield speak(["low"], 1)

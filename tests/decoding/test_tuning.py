@@ -104,7 +104,7 @@ def test_what_cannot_be_tuned(utterances, arpa):
 
 def test_a_model_that_classifies_has_no_beam():
     recognizer = SimpleNamespace(model=SimpleNamespace(settings=SimpleNamespace(task="classification")))
-    recognizer._need_transcription = partial(Recognizer._need_transcription, recognizer)
+    recognizer.require_transcription = partial(Recognizer.require_transcription, recognizer)
     with pytest.raises(UsageError, match="this model classifies"):
         Recognizer.use_beam(recognizer, BeamSettings())
 
