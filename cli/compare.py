@@ -9,7 +9,15 @@ from typing import Annotated
 
 import typer
 
-from .options import Device, Trust, parse_grid, parse_overrides, refuse_foreign, split_commas
+from .options import (
+    Device,
+    Trust,
+    complete_recipe,
+    parse_grid,
+    parse_overrides,
+    refuse_foreign,
+    split_commas,
+)
 
 
 def compare(
@@ -17,7 +25,7 @@ def compare(
         list[str],
         typer.Argument(
             help="A recipe, with keys of it or its encoder blocks, or the folders of finished runs.",
-            metavar="RECIPE | RUN_FOLDER",
+            metavar="RECIPE | RUN_FOLDER", autocompletion=complete_recipe,
         ),
     ],
     encoders: Annotated[str, typer.Option(help="Encoders to train, with commas.")] = "improved_v2,gru,lstm",

@@ -27,6 +27,7 @@ COMMANDS = (
 )
 _MAY_BE_EMPTY = ("--manifests",)  # options
 _GIVE_NAME = "give it a value; is a variable of the shell without one?"
+_COMPLETING = "_SNN_ASR_COMPLETE"  # the variable of the scripts that --install-completion installs
 BROKEN_PIPE = 141  # 128 + SIGPIPE, what the shell reports for any filter whose reader went away
 
 
@@ -70,7 +71,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def build_command() -> Any:
     """The command ``snn-asr`` with all its commands. Cheap: each imports what it needs only when it runs."""
-    app = typer.Typer(add_completion=False, rich_markup_mode=None, callback=_options, help=snn_asr.__doc__)
+    app = typer.Typer(rich_markup_mode=None, callback=_options, help=snn_asr.__doc__)
     for name in COMMANDS:
         command = getattr(importlib.import_module(f"snn_asr.cli.{name}"), name)
         if isinstance(command, typer.Typer):
@@ -106,13 +107,17 @@ def _refuse_empty(words: Sequence[str]) -> None:
 
 def _invoke(words: list[str]) -> int:
     """Parse and run, without Typer's own handling of errors, so that ``run`` handles them all."""
-    _refuse_empty(words)
     command = build_command()
     try:
+        if _COMPLETING in os.environ:  # the shell asks, with the words so far in variables of its own
+            command.main(prog_name="snn-asr")
+        _refuse_empty(words)
         with command.make_context("snn-asr", words) as context:
             command.invoke(context)
     except typer.Exit as leave:
         return leave.exit_code
+    except SystemExit as leave:  # what completes, and what installs that, leaves so
+        return int(leave.code or 0)
     return 0
 
 

@@ -30,6 +30,20 @@ Trust = Annotated[
 _BEGINNING = 1 << 12  # bytes of a file that tell what it is
 
 
+def complete_recipe(incomplete: str) -> list[str]:
+    """For the shell: names of the recipes that come along and begin so."""
+    from snn_asr.training import recipe_files
+
+    return [name for name in recipe_files.discover() if name.startswith(incomplete)]
+
+
+def complete_corpus(incomplete: str) -> list[str]:
+    """For the shell: names of the corpora that begin so."""
+    from snn_asr import corpora
+
+    return [name for name in corpora.discover() if name.startswith(incomplete)]
+
+
 def split_commas(words: str) -> list[str]:
     """The words between commas, without those that are empty."""
     return [each.strip() for each in words.split(",") if each.strip()]

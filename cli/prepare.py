@@ -8,11 +8,16 @@ from typing import Annotated
 
 import typer
 
-from .options import parse_overrides
+from .options import complete_corpus, parse_overrides
 
 
 def prepare(
-    corpus: Annotated[str, typer.Argument(help="The corpus's name, such as fsdd or demo.", metavar="CORPUS")],
+    corpus: Annotated[
+        str,
+        typer.Argument(
+            help="The corpus's name, such as fsdd or demo.", metavar="CORPUS", autocompletion=complete_corpus
+        ),
+    ],
     output_folder: Annotated[Path, typer.Option(help="Where to write the manifests.")],
     data_folder: Annotated[
         Path | None, typer.Option(help="The corpus as distributed; the demo corpus needs none.")

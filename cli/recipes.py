@@ -7,9 +7,14 @@ from typing import Annotated
 
 import typer
 
-from .options import parse_overrides
+from .options import complete_recipe, parse_overrides
 
-Recipe = Annotated[str, typer.Argument(help="A recipe's name, its folder or its YAML file.", metavar="RECIPE")]
+Recipe = Annotated[
+    str,
+    typer.Argument(
+        help="A recipe's name, its folder or its YAML file.", metavar="RECIPE", autocompletion=complete_recipe
+    ),
+]
 
 recipes = typer.Typer(rich_markup_mode=None, help="List, show or copy the recipes.")
 

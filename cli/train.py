@@ -7,12 +7,16 @@ from typing import Annotated
 
 import typer
 
-from .options import Device, Trust, parse_overrides
+from .options import Device, Trust, complete_recipe, parse_overrides
 
 
 def train(
     recipe: Annotated[
-        str, typer.Argument(help="A recipe's name or file; a folder with --trust. Recipes are code.", metavar="RECIPE")
+        str,
+        typer.Argument(
+            help="A recipe's name or file; a folder with --trust. Recipes are code.", metavar="RECIPE",
+            autocompletion=complete_recipe,
+        ),
     ],
     output_folder: Annotated[Path, typer.Option(help="The run folder: log, checkpoint, model, test results.")],
     data_folder: Annotated[
