@@ -1,6 +1,6 @@
 """Exported recognisers on Cortex-M processors, in QEMU: words, instructions, flash, state and stack.
 
-    python benchmarks/cortex_m.py RECORDING MODEL [MODEL ...] [--precision float32|int8]
+    python benchmarks/cortex_m.py RECORDING MODEL [MODEL ...] [--precision float32|int8|int4]
 
 Needs Debian's gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm. The recording is heard 10 ms at a time;
 what is told is checked against a live stream. Instructions are QEMU's (-icount shift=0), not cycles: a processor takes

@@ -1,6 +1,6 @@
 """Exported C beside live streams on real recordings: how many transcripts are equal, and why the others are not.
 
-    python benchmarks/exported_c.py MODEL MANIFEST [--precision float32|int8]
+    python benchmarks/exported_c.py MODEL MANIFEST [--precision float32|int8|int4]
 
 Both hear the same 16-bit samples. The C is built twice: with features in single precision, as on a device, and in
 double precision, as snn-asr computes them. What differs in both builds differs by the order of sums in the network.

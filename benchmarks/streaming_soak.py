@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("recordings", nargs="+")
     parser.add_argument("--hours", type=float)
     parser.add_argument("--streams", type=int)
-    parser.add_argument("--precision", help="float32 or int8, else as the model has it")
+    parser.add_argument("--precision", help="float32, int8 or int4, else as the model has it")
     arguments = parser.parse_args()
     use_one_core()
     recognizer = load_model(arguments.model)

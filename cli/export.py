@@ -19,7 +19,7 @@ def export(
         str, typer.Option("--format", help="c: one C99 file, samples in, words out; onnx, nir: the network's graph.")
     ] = "c",
     precision: Annotated[
-        str | None, typer.Option(help="Of the weights: float32 or int8; else as the model has them.")
+        str | None, typer.Option(help="Of the weights: float32, int8 or int4; else as the model has them.")
     ] = None,
     endpoint_silence: Annotated[
         float, typer.Option(help="Of c: seconds of silence that end a segment, as in 'stream'; 0: one segment.", min=0)

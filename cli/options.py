@@ -17,7 +17,7 @@ from snn_asr.files import is_device
 Model = Annotated[str, typer.Argument(help="A model folder, or the run folder around it.", metavar="MODEL")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 EventPrecision = Annotated[
-    str | None, typer.Option(help="Of the event engine's weights: float32 or int8; else as the model has them.")
+    str | None, typer.Option(help="Of the event engine's weights: float32, int8 or int4; else as the model has them.")
 ]
 LanguageModelUnit = Annotated[str, typer.Option(help="What the language model predicts: word, token or auto.")]
 EndpointSilence = Annotated[

@@ -19,7 +19,7 @@ def stream(
     sample_rate: Annotated[int, typer.Option(help="Of raw samples on stdin.", min=4000, max=384000)] = 16000,
     endpoint_silence: EndpointSilence = 1.0,
     precision: Annotated[
-        str | None, typer.Option(help="Of the weights: float32 or int8; else as the model has them.")
+        str | None, typer.Option(help="Of the weights: float32, int8 or int4; else as the model has them.")
     ] = None,
     as_json: Annotated[
         bool | None, typer.Option("--json/--text", help="JSON lines with times (as when piped), or text.")

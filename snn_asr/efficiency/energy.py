@@ -1,7 +1,8 @@
 """An estimate of the energy that operations take, from published figures for single ones.
 
 In a 45 nm process (Horowitz, ISSCC 2014) a multiplication takes 3.7 pJ and an addition 0.9 pJ in float32, 0.2 and
-0.03 pJ in int8. Memory traffic, which costs more on most hardware, features and control are not in the estimate.
+0.03 pJ in int8, which int4 weights are widened to. Memory traffic, which costs more on most hardware, features and
+control are not in the estimate.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-MULTIPLICATION_PICOJOULES = {"float32": 3.7, "int8": 0.2}
-ADDITION_PICOJOULES = {"float32": 0.9, "int8": 0.03}
+MULTIPLICATION_PICOJOULES = {"float32": 3.7, "int8": 0.2, "int4": 0.2}
+ADDITION_PICOJOULES = {"float32": 0.9, "int8": 0.03, "int4": 0.03}
 
 
 def energy_estimate(

@@ -10,10 +10,10 @@ from snn_asr.network.model_folder import pack
 
 def footprint(model: AcousticModel) -> dict[str, Any]:
     """JSON values. ``footprint_bytes`` are those of all parameters and buffers as they lie in memory, ``stored_bytes``
-    those of a model folder's weights, where pruned matrices have no zeros and quantised ones one byte a weight;
-    ``connection_sparsity`` is the share of zeros in all matrices and kernels."""
+    those of a model folder's weights, where pruned matrices have no zeros and quantised ones a byte or half a byte for
+    each weight; ``connection_sparsity`` is the share of zeros in all matrices and kernels."""
     weights = [each for each in model.parameters() if each.dim() > 1]
-    packed = pack(model.state_dict(), model.scales)
+    packed = pack(model.state_dict(), model.grids)
     tensors = [*model.parameters(), *model.buffers()]
     return {
         "parameters": model.parameter_count(),

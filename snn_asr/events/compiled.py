@@ -15,7 +15,9 @@ from torch import Tensor
 from snn_asr.events.kernels import stack
 from snn_asr.events.kernels.delivery import BACK, OUTPUTS, UNITS
 from snn_asr.events.parts import Source, causal_layers, head_parts, input_change, input_shifts, input_unit, weight_names
+from snn_asr.events.quantization import grids_of
 from snn_asr.events.storage import Stored, flat, stored
+from snn_asr.network.integers import Grid
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.model import AcousticModel
 
@@ -58,7 +60,7 @@ class CompiledState:
 
 @dataclass(frozen=True, eq=False)
 class CompiledNetwork:
-    """Arrays as events/kernels/stack.py names them; ``precision``, float32 or int8, is that of the weights."""
+    """Arrays as events/kernels/stack.py names them; ``precision``, float32, int8 or int4, is that of the weights."""
 
     precision: str
     every: bool
@@ -74,20 +76,21 @@ class CompiledNetwork:
     def of(cls, model: AcousticModel, precision: str = "float32", every: bool = False) -> CompiledNetwork:
         """From a model in evaluation mode. ``every`` takes all products, with zeros too: the dense engine.
 
-        In int8 matrices that lie so on disk are what they are there; others are rounded here, in the same way.
+        In int8 and int4 matrices that lie so on disk are what they are there; others are rounded here, in the same way.
 
-        Raises UsageError for a bidirectional encoder; all layers have one cell, of CELLS.
+        Raises UsageError as ``quantization.grids_of``; all layers have one cell, of CELLS.
         """
         parts = [each.parts() for each in causal_layers(model.encoder)]
         fed = [*((each.weight, each.scale, each.offset) for each in parts), head_parts(model)]
-        sources = _sources(model, [weight for weight, _, _ in fed], [each.back for each in parts], precision, every)
+        grids = grids_of(model, precision)
+        sources = _sources(model, [weight for weight, _, _ in fed], [each.back for each in parts], grids, every)
         coefficients = [float(each.coefficient) for each in model.encoder.integrators]
         numbers = [_numbers(each, coefficient) for each, coefficient in zip(parts, coefficients, strict=True)]
         features = [[0.0] * stack.UNIT + [input_unit(model.encoder), _told(input_change(model.encoder))]]
         changing = [row[stack.CHANGE] >= 0 for row in (*features, *numbers)]
         changes = sum(each.units + each.length for each, told in zip(sources, changing, strict=True) if told)
         every = every or CELLS[parts[0].cell] in (stack.GRU, stack.LSTM)
-        scales = [each.scales for each in sources] if precision == "int8" else []
+        scales = [each.scales for each in sources] if grids else []
         neurons, every_number = _neurons(parts, model.settings.hidden_size), np.array([*features, *numbers])
         constants = [each.ravel() for each in (_affine(fed), neurons, every_number, *scales)]
         return cls(
@@ -121,16 +124,16 @@ class CompiledNetwork:
 
 
 def _sources(
-    model: AcousticModel, fed: list[Tensor], back: list[Tensor | None], precision: str, every: bool
+    model: AcousticModel, fed: list[Tensor], back: list[Tensor | None], grids: dict[str, Grid], every: bool
 ) -> list[Stored]:
     """Of every source, from W of each layer with the head's at the end, and U (None: it has none) of each layer."""
     names = weight_names(model)
-    onward = [(weight, model.scales.get(name)) for weight, (name, *_) in zip(fed, names, strict=True)]
+    onward = [(weight, grids.get(name)) for weight, (name, *_) in zip(fed, names, strict=True)]
     around = [
-        [] if weight is None else [(weight, model.scales.get(own[1]))]
+        [] if weight is None else [(weight, grids.get(own[1]))]
         for weight, own in zip(back, names[:-1], strict=True)
     ]
-    return [stored([first, *rest], precision, every) for first, rest in zip(onward, [[], *around], strict=True)]
+    return [stored([first, *rest], every) for first, rest in zip(onward, [[], *around], strict=True)]
 
 
 def _table(model: AcousticModel, sources: list[Stored], parts: list[LayerParts], every: bool) -> np.ndarray:

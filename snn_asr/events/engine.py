@@ -18,9 +18,10 @@ from snn_asr.errors import unknown_name
 from snn_asr.events.compiled import CELLS, CompiledNetwork
 from snn_asr.events.parts import Source, causal_layers
 from snn_asr.events.walked import WalkedNetwork
+from snn_asr.network.integers import INT4, INT8
 from snn_asr.network.model import AcousticModel
 
-PRECISIONS = ("float32", "int8")
+PRECISIONS = ("float32", INT8, INT4)
 
 
 class StreamState(Protocol):
@@ -36,8 +37,8 @@ class StreamState(Protocol):
 
 
 class EventNetwork(Protocol):
-    """What all streams of a model share. ``precision``, float32 or int8, is that of the weights, ``nbytes`` all the
-    memory; ``sources`` are the features and the layers, in their order."""
+    """What all streams of a model share. ``precision``, float32, int8 or int4, is that of the weights, ``nbytes`` all
+    the memory; ``sources`` are the features and the layers, in their order."""
 
     @property
     def precision(self) -> str: ...
@@ -56,10 +57,11 @@ class EventNetwork(Protocol):
 
 
 def event_network(model: AcousticModel, precision: str = "float32", every: bool = False) -> EventNetwork:
-    """The network of a model in evaluation mode, its weights in float32 or int8. ``every`` takes all products, with
-    zeros too: the dense engine, to compare with.
+    """The network of a model in evaluation mode, its weights in float32, int8 or int4 (which take a byte each here,
+    too). ``every`` takes all products, with zeros too: the dense engine, to compare with.
 
-    Raises UsageError for an unknown precision and for a bidirectional encoder.
+    Raises UsageError for an unknown precision, for one that a quantised model does not have, and for a bidirectional
+    encoder.
     """
     if precision not in PRECISIONS:
         raise unknown_name("precision", precision, PRECISIONS)

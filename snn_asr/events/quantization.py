@@ -1,4 +1,9 @@
-"""A trained model with its matrices in int8, as the event engine multiplies by them, in a folder of its own."""
+"""A trained model with its matrices in int8 or int4, as the event engine multiplies by them, in a folder of its own.
+
+In int4 the head stays int8. Normalisation is folded into its weights, which makes them large where a unit is seldom
+active: on development data four bits for them, with a scale for each row or for each group of 32 weights, cost several
+times as many errors as four bits for all other matrices (docs/devices.md).
+"""
 
 from __future__ import annotations
 
@@ -6,58 +11,95 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from snn_asr.data.features import FeatureExtractor, FeatureStream
-from snn_asr.errors import DataError, UsageError
+from snn_asr.errors import DataError, UsageError, unknown_name
 from snn_asr.events.parts import causal_layers, head_parts, weight_names
+from snn_asr.network.integers import INT8, LARGEST, Grid
 from snn_asr.network.model import AcousticModel
-from snn_asr.network.model_folder import WEIGHTS, find_model, load, restored, rounded, row_scales, save_model
+from snn_asr.network.model_folder import WEIGHTS, find_model, load, save_model
 
 
-def quantize_folder(source: str | Path, output: str | Path) -> tuple[int, int]:
-    """Write the model at ``source`` with int8 weights to ``output``; bytes of the weights' file before and after.
+def quantize_folder(source: str | Path, output: str | Path, precision: str = INT8) -> tuple[int, int]:
+    """Write the model at ``source`` with int8 or int4 weights to ``output``; bytes of the weights' file before and
+    after.
 
     The metrics stay those of the model as it was, with its fingerprint (``quantized_from``).
 
-    Raises DataError where there is no model or ``output`` cannot be written; UsageError for a model that the int8
-    engine cannot run or that is int8 already, and where ``output`` has a model.
+    Raises DataError where there is no model or ``output`` cannot be written; UsageError for an unknown precision, a
+    model that the event engine cannot run in whole numbers or that has them already, and where ``output`` has a model.
     """
+    if precision not in LARGEST:
+        raise unknown_name("precision", precision, LARGEST)
     folder, output = find_model(source), Path(output)
     _check_free(output)
     loaded = load(folder)
-    if loaded.model.scales:
-        raise UsageError("its weights are int8 already", folder, "copy the folder")
+    if loaded.model.grids:
+        todo = "copy the folder" if precision == loaded.model.precision else "quantise the float32 model"
+        raise UsageError(f"its weights are {loaded.model.precision} already", folder, todo)
     try:
         FeatureStream(FeatureExtractor(loaded.model.settings.features))
-        model = quantized(loaded.model)
+        model = quantized(loaded.model, precision)
     except UsageError as error:
-        raise UsageError(f"has no int8 engine ({error.what})", folder, "keep it in float32") from error
+        raise UsageError(f"has no {precision} engine ({error.what})", folder, "keep it in float32") from error
     metrics = {**loaded.metrics, "quantized_from": loaded.fingerprint}
     save_model(output, model, loaded.tokens, metrics, (folder / "recipe.yaml").read_text(encoding="utf-8"))
     return (folder / WEIGHTS).stat().st_size, (output / WEIGHTS).stat().st_size
 
 
+def grids_of(model: AcousticModel, precision: str) -> dict[str, Grid]:
+    """What the event engine rounds the matrices of a model to, by their names: nothing in float32, the model's own
+    grids where it is quantised.
+
+    Raises UsageError for a bidirectional encoder, which the engine cannot run, and for a quantised model that is asked
+    for another kind of whole numbers than it has.
+    """
+    if precision not in LARGEST:
+        return {}
+    if model.grids and precision != model.precision:
+        raise UsageError(f"its weights are {model.precision} already", f"precision {precision}", "take what it has")
+    return model.grids or {
+        name: Grid.of(weight, INT8 if name == "head.weight" else precision)
+        for name, weight in _matrices(model).items()
+    }
+
+
+def _matrices(model: AcousticModel) -> dict[str, Tensor]:
+    """What the event engine multiplies by: the matrices of the layers, and the head's with its normalisation."""
+    parts = [each.parts() for each in causal_layers(model.encoder)]
+    weights = [each for part in parts for each in (part.weight, part.back) if each is not None]
+    names = [name for names in weight_names(model) for name in names]
+    return dict(zip(names, [*weights, head_parts(model)[0]], strict=True))
+
+
 @torch.no_grad()
-def quantized(model: AcousticModel) -> AcousticModel:
-    """A copy in evaluation mode whose matrices are whole numbers times the copy's ``scales``.
+def quantized(model: AcousticModel, precision: str = INT8) -> AcousticModel:
+    """A copy in evaluation mode whose matrices are whole numbers times the scales of the copy's ``grids``.
 
     Normalisation before the head is folded into the head's weights, for these are what the event engine rounds. All
     else stays float32: biases, normalisation, what each neuron has for itself, a front end's convolutions.
 
-    Raises UsageError for a bidirectional encoder, which the event engine cannot run.
+    Raises UsageError as ``grids_of``.
     """
-    parts, (head, _, offset) = [each.parts() for each in causal_layers(model.encoder)], head_parts(model)
-    state, settings = model.state_dict(), model.settings
+    grids, weights = grids_of(model, precision), _matrices(model)
+    copy = with_folded_head(model)
+    state = copy.state_dict()
+    copy.load_state_dict(state | {name: grid.nearest(weights[name]) for name, grid in grids.items()})
+    copy.grids = grids
+    return copy.eval()
+
+
+@torch.no_grad()
+def with_folded_head(model: AcousticModel) -> AcousticModel:
+    """A copy in evaluation mode whose head has the normalisation of its inputs in its weights, if it had one."""
+    settings, state = model.settings, model.state_dict()
     if settings.head_normalization == "input":
+        weight, _, offset = head_parts(model)
         settings = replace(settings, head_normalization="none")
         state = {name: each for name, each in state.items() if not name.startswith("head_normalization.")}
-        state["head.bias"] = offset
+        state |= {"head.weight": weight, "head.bias": offset}
     copy = AcousticModel(settings, model.normalization, model.head.out_features)
-    matrices = [each for part in parts for each in (part.weight, part.back) if each is not None]
-    names = [name for names in weight_names(model) for name in names]
-    for name, weight in zip(names, [*matrices, head], strict=True):
-        copy.scales[name] = scales = row_scales(weight)
-        state[name] = restored(rounded(weight, scales), scales)
     copy.load_state_dict(state)
     return copy.eval()
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from snn_asr.events.kernels.delivery import LANES, ROWS
 from snn_asr.events.kernels.vectors import SINGLES
-from snn_asr.network.model_folder import rounded, row_scales
+from snn_asr.network.integers import Grid
 
 ALIGNMENT_BYTES = 64  # a row begins on a cache line
 # Expected time of an event in steps, a vector of a row each (about 1.2 ns with AVX-512 at 2.1 GHz): a block takes, by
@@ -27,7 +27,7 @@ BLOCK_STEPS = {16: 1.7, 8: 1.3, 1: 0.7}
 CACHED_BYTES, FAR = 3 << 19, 2.0
 PLACE_BYTES = np.dtype(np.int32).itemsize
 
-Matrix = tuple[Tensor, Tensor | None]  # weights (M, units) and, where they lie in int8 on disk, their scales (M,)
+Matrix = tuple[Tensor, Grid | None]  # weights (M, units), and what they are rounded to; None: they are float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,18 +51,18 @@ class Stored:
     scales: np.ndarray
 
 
-def stored(blocks: Sequence[Matrix], precision: str, whole: bool = False) -> Stored:
+def stored(blocks: Sequence[Matrix], whole: bool = False) -> Stored:
     """From what a source feeds and, if there is a second matrix, what it feeds back to; in ``whole`` rows, or as is
-    expected to be the quickest."""
-    kind, (first, *_) = np.dtype(precision), blocks
+    expected to be the quickest. All are rounded, or none; those of four bits lie in a byte each, too."""
+    first = blocks[0]
+    kind = np.dtype(np.float32 if first[1] is None else np.int8)
     starts = np.cumsum([0, *(_up(len(weight), LANES[0]) for weight, _ in blocks)])
     length = _up(int(starts[-1]), ALIGNMENT_BYTES // kind.itemsize)
     rows, scales = np.zeros((first[0].shape[1], length), kind), np.ones(length, np.float32)
-    for (weight, given), start in zip(blocks, starts, strict=False):
+    for (weight, grid), start in zip(blocks, starts, strict=False):
         columns = slice(start, start + len(weight))
-        if precision == "int8":
-            own = row_scales(weight) if given is None else given
-            scales[columns], weight = own.numpy(), rounded(weight, own)
+        if grid is not None:
+            scales[columns], weight = grid.scales.numpy(), grid.rounded(weight)
         rows[:, columns] = weight.detach().numpy().T
     lanes = ROWS if whole else quickest(rows)
     values, places = (rows.ravel(), np.empty(0, np.int32)) if lanes == ROWS else _blocks(rows, lanes)

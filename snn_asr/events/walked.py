@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from snn_asr.events.parts import Source, causal_layers, head_parts
-from snn_asr.events.quantization import quantized
+from snn_asr.events.quantization import grids_of, quantized
 from snn_asr.network.layers.base import Layer
 from snn_asr.network.model import AcousticModel
 
@@ -51,13 +51,13 @@ class WalkedNetwork:
     @classmethod
     @torch.no_grad()
     def of(cls, model: AcousticModel, precision: str = "float32", every: bool = False) -> WalkedNetwork:
-        """From a model in evaluation mode. In int8 its matrices are rounded as in a folder of int8 weights; products
-        are taken in float32.
+        """From a model in evaluation mode. In int8 and int4 its matrices are rounded as in a folder of such weights;
+        products are taken in float32.
 
-        Raises UsageError for a bidirectional encoder.
+        Raises UsageError as ``quantization.grids_of``.
         """
-        if precision == "int8" and not model.scales:
-            model = quantized(model)
+        if grids_of(model, precision) and not model.grids:
+            model = quantized(model, precision)
         return cls(precision, every, model, causal_layers(model.encoder), head_parts(model))
 
     @property

@@ -49,7 +49,7 @@ def export_c(
 ) -> ExportedC:
     """Write recognizer.c and recognizer.h to ``folder``; main.c and Makefile too, where there are none yet.
 
-    ``precision`` is float32 or int8, else as the model has its weights.
+    ``precision`` is float32, int8 or int4, else as the model has its weights.
     Raises UsageError for a model that cannot be exported or an unknown precision, DataError where the folder cannot be
     written or has a recognizer.c of another origin.
     """

@@ -22,6 +22,7 @@ from snn_asr.export import rows, state
 from snn_asr.export.network import SourceWeights, exportable_layers, input_coder_of, sources_of
 from snn_asr.export.tables import Table, number, string, table, wrapped
 from snn_asr.network.cells.gated import NEAREST
+from snn_asr.network.integers import INT4, LARGEST
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.model import AcousticModel
 from snn_asr.network.model_folder import LoadedModel
@@ -76,8 +77,9 @@ def recognizer_of(loaded: LoadedModel, precision: str, endpointing: EndpointSett
     sources, cell = sources_of(model, parts, precision), parts[0].cell
     timed = settings.task != CLASSIFICATION
     gate = endpointing if timed else None
-    sparse = [rows.is_sparse(each) for each in sources]
-    flags = _flags(model, parts, precision) | {"SPARSE": any(sparse), "TIMED": timed, "GATE": gate is not None}
+    layouts = [[rows.laid_out(each) for each in source.matrices] for source in sources]
+    sparse = any(each.gaps is not None for own in layouts for each in own)
+    flags = _flags(model, parts, precision) | {"SPARSE": sparse, "TIMED": timed, "GATE": gate is not None}
     sizes = _sizes(model, parts, sources, flags)
     numbers = {"HIGHEST_CANDIDATE": 1.0 if parts[0].flag else 3e38} if cell == "gated" else {}
     numbers |= {"NEAREST": NEAREST} if flags["SHIFTING"] else {}
@@ -89,13 +91,15 @@ def recognizer_of(loaded: LoadedModel, precision: str, endpointing: EndpointSett
         sizes |= _gate(gate, settings.features)
     tables = [
         *_features(settings.features, flags), *_normalization(model), *_words(loaded.tokens),
-        *_network(model, parts, flags), *rows.tables_of(sources, sparse),
+        *_network(model, parts, flags), *rows.tables_of(sources, layouts),
     ]
-    longest, driven = max(each.rows.shape[1] for each in sources), max(each.fed for each in sources)
-    left_out = sum(int((each.rows == 0).sum()) for each, pruned in zip(sources, sparse, strict=True) if pruned)
+    longest, driven = max(each.fed + each.back for each in sources), max(each.fed for each in sources)
+    longest += max(rows.BLOCKS)  # what fills up the last block of a row adds zeros behind it
+    left_out = sum(each.left_out for own in layouts for each in own)
+    weights = sum(each.rows.size for source in sources for each in source.matrices)
     return Recognizer(
         cell, precision, flags, sizes, numbers, tables, state.members(sizes, flags),
-        state.scratch(sizes, flags, longest, driven), left_out / sum(each.rows.size for each in sources),
+        state.scratch(sizes, flags, longest, driven), left_out / weights,
     )
 
 
@@ -112,7 +116,8 @@ def _flags(model: AcousticModel, parts: list[LayerParts], precision: str) -> dic
         "ADAPTIVE": first.cell == "leaky_integrate_and_fire" and first.flag, "THRESHOLDED": not first.flag,
         "POWERS": powers, "SHIFTING": first.shifting,
         "MFCC": model.settings.features.kind == "mfcc", "DELTAS": model.settings.features.deltas,
-        "INT8": precision == "int8", "CLASSIFICATION": model.settings.task == CLASSIFICATION,
+        "INTEGERS": precision in LARGEST, "NARROW": precision == INT4,
+        "CLASSIFICATION": model.settings.task == CLASSIFICATION,
     }
 
 

@@ -15,21 +15,30 @@ from torch import Tensor
 from snn_asr.errors import UsageError
 from snn_asr.events.kernels.delivery import HIGHEST_SHIFT, MOST_LEVELS
 from snn_asr.events.parts import causal_layers, head_parts, input_shifts, input_unit, weight_names
+from snn_asr.events.quantization import grids_of
 from snn_asr.network.coder import Coder
 from snn_asr.network.input_coding import FeatureCoder
+from snn_asr.network.integers import INT4, Grid
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.model import AcousticModel
-from snn_asr.network.model_folder import rounded, row_scales
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix:
+    """``rows`` (units, sums), float32 or whole numbers in int8, which have four bits where they are ``narrow``."""
+
+    rows: np.ndarray
+    narrow: bool
 
 
 @dataclass(frozen=True, eq=False)
 class SourceWeights:
-    """``rows`` (units, fed + back) are float32, or int8 with the ``scales`` (fed + back,) of their columns; ``scale``
-    and ``offset`` (fed,) stand behind the product that goes on; values are multiples of ``unit``, if that is not 0, and
-    in int8 are taken as such up to ``highest`` units."""
+    """``onward`` feeds the layer above or the head, ``around`` the source's own layer. Sums of whole numbers have the
+    ``scales`` (fed + back,); ``scale`` and ``offset`` (fed,) stand behind the product that goes on; values are
+    multiples of ``unit``, if that is not 0, and with whole numbers are taken as such up to ``highest`` units."""
 
-    fed: int
-    rows: np.ndarray
+    onward: Matrix
+    around: Matrix | None
     scales: np.ndarray | None
     scale: np.ndarray
     offset: np.ndarray
@@ -38,11 +47,19 @@ class SourceWeights:
 
     @property
     def units(self) -> int:
-        return len(self.rows)
+        return len(self.onward.rows)
+
+    @property
+    def fed(self) -> int:
+        return self.onward.rows.shape[1]
 
     @property
     def back(self) -> int:
-        return self.rows.shape[1] - self.fed
+        return 0 if self.around is None else self.around.rows.shape[1]
+
+    @property
+    def matrices(self) -> list[Matrix]:
+        return [each for each in (self.onward, self.around) if each is not None]
 
 
 def exportable_layers(
@@ -82,30 +99,26 @@ def input_coder_of(model: AcousticModel) -> Coder | None:
 
 @torch.no_grad()
 def sources_of(model: AcousticModel, parts: list[LayerParts], precision: str) -> list[SourceWeights]:
-    """Of the input and of every layer. In int8 matrices that lie so on disk are what they are there; others are rounded
-    here, in the same way as by the event engine."""
+    """Of the input and of every layer. In int8 and int4 matrices that lie so on disk are what they are there; others
+    are rounded here, in the same way as by the event engine. Raises UsageError as ``quantization.grids_of``."""
     head = head_parts(model)
     onward = [*((each.weight, each.scale, each.offset) for each in parts), head]
     around: list[Tensor | None] = [None, *(each.back for each in parts)]
-    names = weight_names(model)
+    names, grids = weight_names(model), grids_of(model, precision)
     units = [input_unit(model.encoder), *(each.unit for each in parts)]
     shifts = [input_shifts(model.encoder), *(each.powers for each in parts)]
     found = []
     for place, ((weight, scale, offset), back, unit) in enumerate(zip(onward, around, units, strict=True)):
-        blocks = [_block(model, weight, names[place][0], precision)]
-        if back is not None:
-            blocks.append(_block(model, back, names[place - 1][1], precision))
-        rows = np.ascontiguousarray(np.concatenate([values for values, _ in blocks]).T)
-        scales = np.concatenate([own for _, own in blocks]) if precision == "int8" else None
+        own = [grids.get(names[place][0]), *([] if back is None else [grids.get(names[place - 1][1])])]
+        onward_rows, around_rows = _matrix(weight, own[0]), None if back is None else _matrix(back, own[-1])
+        scales = np.concatenate([each.scales.numpy() for each in own if each is not None]) if grids else None
         highest = float(1 << HIGHEST_SHIFT) if shifts[place] else MOST_LEVELS + 0.5
-        found.append(SourceWeights(len(weight), rows, scales, scale.numpy(), offset.numpy(), unit, highest))
+        behind = (scale.numpy(), offset.numpy(), unit, highest)
+        found.append(SourceWeights(onward_rows, around_rows, scales, *behind))
     return found
 
 
-def _block(model: AcousticModel, weight: Tensor, name: str, precision: str) -> tuple[np.ndarray, np.ndarray]:
-    """(M, units) as float32, or as int8 with its scales (M,)."""
-    if precision == "float32":
-        return weight.numpy(), np.ones(len(weight), np.float32)
-    scales = model.scales.get(name)
-    scales = row_scales(weight) if scales is None else scales
-    return rounded(weight, scales).numpy(), scales.numpy()
+def _matrix(weight: Tensor, grid: Grid | None) -> Matrix:
+    """Of weights (M, units), whose rows are then those of the units."""
+    numbers = weight if grid is None else grid.rounded(weight)
+    return Matrix(np.ascontiguousarray(numbers.numpy().T), grid is not None and grid.kind == INT4)

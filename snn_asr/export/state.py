@@ -83,7 +83,7 @@ def scratch(sizes: dict[str, int], flags: dict[str, bool], longest_row: int, lon
         Member("float", "drive", "of a layer", (longest_drive,)),
         Member("float", "logits", "of the head", (sizes["CLASSES"],)),
     ]
-    if flags["INT8"]:
+    if flags["INTEGERS"]:
         network.append(Member("int32_t", "sums", "of products, in whole numbers", (longest_row,)))
     return Scratch(spectrum, tuple(network))
 

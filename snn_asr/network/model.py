@@ -20,6 +20,7 @@ from snn_asr.errors import DataError, unknown_name
 from snn_asr.network import encoders, kernels
 from snn_asr.network.batch_norm import BatchNorm
 from snn_asr.network.front_end import NONE, FrontEnd, FrontEndSettings
+from snn_asr.network.integers import INT4, INT8, Grid
 from snn_asr.network.lengths import Lengths
 from snn_asr.network.tasks import TASKS, TRANSCRIPTION
 
@@ -69,7 +70,8 @@ class ModelSettings:
 class AcousticModel(nn.Module):
     """Frames to logits. ``classes`` counts the CTC blank, class 0.
 
-    ``scales`` are those of the matrices that lie in int8 on disk (model_folder.py), by name; none: all is float32.
+    ``grids`` are those of the matrices that lie in int8 or int4 on disk (model_folder.py), by name; none: all is
+    float32.
     """
 
     def __init__(self, settings: ModelSettings, normalization: Normalization, classes: int) -> None:
@@ -90,12 +92,13 @@ class AcousticModel(nn.Module):
         size = sizes.get(settings.head_normalization)
         self.head_normalization = BatchNorm(size) if size else None
         self.backend = "auto"
-        self.scales: dict[str, Tensor] = {}
+        self.grids: dict[str, Grid] = {}
 
     @property
     def precision(self) -> str:
-        """Of the weights on disk: float32 or int8."""
-        return "int8" if self.scales else "float32"
+        """Of the weights on disk: float32, int8, or int4 where any matrix is."""
+        kinds = {each.kind for each in self.grids.values()}
+        return INT4 if INT4 in kinds else INT8 if kinds else "float32"
 
     def forward(
         self, frames: Tensor, lengths: Tensor | Lengths, state: Any = None, normalized: bool = False

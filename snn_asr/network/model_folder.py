@@ -5,12 +5,12 @@
 Loading reads JSON and safetensors only: no YAML, no pickle, no code. ``recipe.yaml`` is there to be read by people.
 What config.json says of the network's size is held against the weights before memory is taken for it.
 
-The matrices of a quantised model are int8 with one float32 scale for each row (output):
+The matrices of a quantised model are whole numbers with one float32 scale for each row (output):
 
-    encoder.layers.0.input_weight           int8 (M, D)
+    encoder.layers.0.input_weight           int8 (M, D), or uint8 (M, ⌈D / 2⌉) with two of four bits in each byte
     encoder.layers.0.input_weight.scales    float32 (M,)      weight = integer · scale
 
-Integers go from -127 to 127. What is restored from them rounds to the same integers again, for whoever has the scales.
+Integers go from -127 to 127, those of four bits from -7 to 7, the first of two in the byte's lower half (integers.py).
 Of pruned matrices the numbers that are not zero are kept alone (sparse_weights.py).
 """
 
@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -33,17 +32,18 @@ from snn_asr.data.normalization import Normalization
 from snn_asr.data.tokens import Tokens
 from snn_asr.errors import DataError, SnnAsrError, describing
 from snn_asr.files import read_json_object, sha256, write_bytes, write_json, write_text
+from snn_asr.network.integers import INT4, INT8, Grid
 from snn_asr.network.model import AcousticModel, ModelSettings
-from snn_asr.network.sparse_weights import Shape, fitting, is_thinned, thinned, whole
+from snn_asr.network.sparse_weights import FOUR_BITS, Shape, fitting, is_compact, is_thinned, thinned, whole
 
-# Programs from before int8 weights, and from before sparse ones, must refuse them.
-FORMAT, INT8_FORMAT, SPARSE_FORMAT = FORMATS = 1, 2, 3
+# Programs from before int8 weights, from before sparse ones, and from before int4 and blocks must refuse them.
+FORMAT, INT8_FORMAT, SPARSE_FORMAT, COMPACT_FORMAT = FORMATS = 1, 2, 3, 4
 CONFIG, WEIGHTS, CHECKSUMS = "config.json", "weights.safetensors", "checksums.json"
 NORMALIZATION, TOKENS, METRICS = "normalization.json", "tokens.json", "metrics.json"
 CHECKED = (CONFIG, WEIGHTS, NORMALIZATION, TOKENS, METRICS, "recipe.yaml")
 SCALES = ".scales"  # behind the name of a matrix
 _FLOATS, _WHOLE = ("F16", "BF16", "F32", "F64"), ("I64", "I32")  # safetensors' names of types
-_LARGEST = np.iinfo(np.int8).max
+_SMALL = ("I8", FOUR_BITS)
 
 
 @dataclass(frozen=True)
@@ -67,15 +67,23 @@ def save_model(
     with describing(folder, "choose a writable folder"):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CHECKSUMS).unlink(missing_ok=True)
-    packed = pack(model.state_dict(), model.scales)
-    written_format = SPARSE_FORMAT if is_thinned(packed) else INT8_FORMAT if model.scales else FORMAT
-    write_json(folder / CONFIG, {"format": written_format, "snn_asr": __version__, "model": model.settings.to_dict()})
+    packed = pack(model.state_dict(), model.grids)
+    settings = model.settings.to_dict()
+    write_json(folder / CONFIG, {"format": _format_of(packed), "snn_asr": __version__, "model": settings})
     write_bytes(folder / WEIGHTS, safetensors.torch.save(packed))
     write_json(folder / NORMALIZATION, model.normalization.to_dict())
     write_json(folder / TOKENS, tokens.to_dict())
     write_json(folder / METRICS, metrics)
     write_text(folder / "recipe.yaml", recipe_text)
     write_json(folder / CHECKSUMS, {name: sha256(folder / name) for name in CHECKED})
+
+
+def _format_of(packed: Mapping[str, Tensor]) -> int:
+    if is_compact(packed):
+        return COMPACT_FORMAT
+    if is_thinned(packed):
+        return SPARSE_FORMAT
+    return INT8_FORMAT if any(each.dtype == torch.int8 for each in packed.values()) else FORMAT
 
 
 def _refuse_foreign_files(folder: Path) -> None:
@@ -137,7 +145,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> LoadedModel:
         normalization = Normalization.from_dict(read_json_object(folder / NORMALIZATION))
         shapes = _check_shapes(settings, normalization, tokens.size, folder / WEIGHTS)
         model = AcousticModel(settings, normalization, tokens.size)
-        state, model.scales = unpack(safetensors.torch.load_file(folder / WEIGHTS), shapes)
+        state, model.grids = unpack(safetensors.torch.load_file(folder / WEIGHTS), shapes)
         _check_finite(state, folder / WEIGHTS)
         model.load_state_dict(state)
     except _MISFITS as error:
@@ -197,7 +205,7 @@ def _check_shapes(
     integers = {name for name, each in model.state_dict().items() if not each.is_floating_point()}
     scales = {name for name in found if name not in expected and name.removesuffix(SCALES) in expected}
     for name in sorted(expected.keys() & found.keys()):
-        if types[name] not in (_WHOLE if name in integers else (*_FLOATS, "I8")):
+        if types[name] not in (_WHOLE if name in integers else (*_FLOATS, *_SMALL)):
             what = f"'{name}' is of type {types[name]}"
             raise DataError(what, path, "copy the model folder again, or train it again")
     for name in sorted(expected.keys() | found.keys() - scales):
@@ -245,43 +253,28 @@ def _check_finite(state: Mapping[str, Tensor], path: Path) -> None:
             raise DataError(what, path, "train the model again, or copy its folder again")
 
 
-def row_scales(weight: Tensor) -> Tensor:
-    """Of (M, D), the scales (M,) with which each row's largest magnitude becomes 127."""
-    largest = np.abs(weight.detach().float().numpy()).max(axis=1)
-    return torch.from_numpy(np.where(largest > 0, largest, np.float32(1)) / np.float32(_LARGEST))
-
-
-def rounded(weight: Tensor, scales: Tensor) -> Tensor:
-    """(M, D) as int8 in units of the scales (M,)."""
-    return torch.from_numpy(np.rint(weight.detach().float().numpy() / scales.numpy()[:, None]).astype(np.int8))
-
-
-def restored(integers: Tensor, scales: Tensor) -> Tensor:
-    """int8 (M, D) and scales (M,) as float32."""
-    return integers.float() * scales.unsqueeze(1)
-
-
-def pack(state: Mapping[str, Tensor], scales: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a weights file: those matrices that have scales as int8, pruned ones without their zeros, all
-    else as it is."""
+def pack(state: Mapping[str, Tensor], grids: Mapping[str, Grid]) -> dict[str, Tensor]:
+    """The tensors of a weights file: those matrices that have grids as whole numbers, pruned ones without their zeros,
+    all else as it is."""
     packed = {name: each.detach().cpu().contiguous() for name, each in state.items()}
-    for name, own in scales.items():
-        packed |= {name: rounded(packed[name], own), name + SCALES: own}
-    return thinned(packed)
+    for name, grid in grids.items():
+        packed |= {name: grid.rounded(packed[name]), name + SCALES: grid.scales}
+    return thinned(packed, {name for name, grid in grids.items() if grid.kind == INT4})
 
 
-def unpack(
-    packed: Mapping[str, Tensor], shapes: Mapping[str, Shape]
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The inverse, from the shapes of all weights: these in float32, and the scales by name.
+def unpack(packed: Mapping[str, Tensor], shapes: Mapping[str, Shape]) -> tuple[dict[str, Tensor], dict[str, Grid]]:
+    """The inverse, from the shapes of all weights: these in float32, and the grids by name.
 
     Raises KeyError where scales are missing, ValueError where they are not one float32 number for each row, or where
     a pruned matrix has more or fewer numbers than it says.
     """
-    tensors = whole(packed, shapes)
-    scales = {name: tensors[name + SCALES] for name, each in tensors.items() if each.dtype == torch.int8}
-    for name, own in scales.items():
-        if own.dtype != torch.float32 or own.shape != tensors[name].shape[:1]:
+    tensors, narrow = whole(packed, shapes)
+    grids = {
+        name: Grid(INT4 if name in narrow else INT8, tensors[name + SCALES])
+        for name, each in tensors.items() if each.dtype == torch.int8
+    }
+    for name, grid in grids.items():
+        if grid.scales.dtype != torch.float32 or grid.scales.shape != tensors[name].shape[:1]:
             raise ValueError(f"'{name}{SCALES}' is not a scale for each row of its matrix")
-    state = {name: each for name, each in tensors.items() if name.removesuffix(SCALES) not in scales}
-    return state | {name: restored(tensors[name], own) for name, own in scales.items()}, scales
+    state = {name: each for name, each in tensors.items() if name.removesuffix(SCALES) not in grids}
+    return state | {name: grid.restored(tensors[name]) for name, grid in grids.items()}, grids

@@ -24,6 +24,21 @@ def test_sizes_are_printed_and_the_rest_is_silent(run, tone_run, tmp_path):
     assert out == f"{WEIGHTS}: {before} bytes before, {after} after ({after / before:.0%})\n"
 
 
+def test_four_bits_are_asked_for_by_name_and_every_command_takes_them(run, tone_run, tones, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("quantize", tone_run, "least", "--precision", "int4")[0] == 0
+    assert (tmp_path / "least" / WEIGHTS).stat().st_size < 0.4 * (tone_run / "model" / WEIGHTS).stat().st_size
+    audio = tones / "audio" / "test"
+    path = audio / "test-03.wav"
+    for words in (("decode", audio, "--engine", "event"), ("stream", path)):
+        own, whole = run(words[0], "least", *words[1:]), run(words[0], tone_run, *words[1:], "--precision", "int4")
+        assert own[0] == 0 and own[1] and own[:2] == whole[:2]
+    assert run("decode", "least", audio)[0] == 0
+    assert "engine event, int4" in run("profile", "least", path, "--engine", "event")[1]
+    code, out, (line,) = run("stream", "least", path, "--precision", "int8")
+    assert (code, out) == (2, "") and "its weights are int4 already" in line
+
+
 def test_every_command_takes_the_folder(run, tone_run, small, tones):
     audio = tones / "audio" / "test"
     events = ["decode", audio, "--engine", "event"]
@@ -46,6 +61,8 @@ def test_every_command_takes_the_folder(run, tone_run, small, tones):
         (("{model}", "{model}"), 2, "has a model already"),
         (("{small}", "out"), 2, "its weights are int8 already"),
         (("{model}",), 2, "OUTPUT"),
+        (("{model}", "int4"), 2, "give --precision int4, too"),
+        (("{model}", "out", "--precision", "int3"), 2, "unknown precision 'int3'"),
     ],
 )
 def test_a_mistake_is_one_line_and_its_code(words, code, problem, run, tone_run, small, tmp_path, monkeypatch):

@@ -19,12 +19,14 @@ from snn_asr.data.tokens import WordTokens
 from snn_asr.decoding.recognizer import Recognizer
 from snn_asr.errors import DataError, UsageError
 from snn_asr.events.engine import event_network
+from snn_asr.events.kernels.delivery import FIRST
 from snn_asr.events.quantization import quantize_folder, quantized
 from snn_asr.files import sha256, write_json
 from snn_asr.network import model_folder as models
 from snn_asr.network.front_end import FrontEndSettings
+from snn_asr.network.integers import Grid
 from snn_asr.network.model import AcousticModel, ModelSettings
-from snn_asr.network.model_folder import pack, restored, rounded, row_scales, unpack
+from snn_asr.network.model_folder import pack, unpack
 
 TOKENS = WordTokens([f"w{index}" for index in range(CLASSES - 1)])
 METRICS = {"encoder": "any", "test": {"error_rate": 12.5}}
@@ -43,44 +45,58 @@ def logits(model: AcousticModel, precision: str, x: torch.Tensor) -> np.ndarray:
 @given(arrays(np.float32, (3, 4), elements=st.floats(-1e3, 1e3, width=32, allow_subnormal=False)))
 def test_what_is_restored_rounds_to_the_same_whole_numbers(values):
     weight = torch.from_numpy(values)
-    scales = row_scales(weight)
-    integers = rounded(weight, scales)
-    again = restored(integers, scales)
-    assert integers.dtype == torch.int8 and torch.equal(rounded(again, scales), integers)
-    assert (integers.int().abs().amax(1) == torch.where(weight.abs().amax(1) > 0, 127, 0)).all()
-    assert ((again - weight).abs() <= 0.5001 * scales[:, None]).all()
-    packed = pack({"w": again, "b": torch.ones(2)}, {"w": scales})
-    assert "w" not in packed or torch.equal(packed["w"], integers)
-    state, found = unpack(packed, {"w": (3, 4), "b": (2,)})
-    assert state.keys() == {"w", "b"} and torch.equal(state["w"], again) and torch.equal(found["w"], scales)
+    for kind in ("int8", "int4"):
+        grid = Grid.of(weight, kind)
+        integers = grid.rounded(weight)
+        again = grid.restored(integers)
+        assert integers.dtype == torch.int8 and torch.equal(grid.rounded(again), integers)
+        assert torch.equal(grid.nearest(weight), again)
+        if kind == "int8":
+            assert (integers.int().abs().amax(1) == torch.where(weight.abs().amax(1) > 0, 127, 0)).all()
+            assert ((again - weight).abs() <= 0.5001 * grid.scales[:, None]).all()
+        packed = pack({"w": again, "b": torch.ones(2)}, {"w": grid})
+        state, found = unpack(packed, {"w": (3, 4), "b": (2,)})
+        assert state.keys() == {"w", "b"} and torch.equal(state["w"], again)
+        assert torch.equal(found["w"].scales, grid.scales) and found["w"].kind == kind
 
 
+@pytest.mark.parametrize("kind", ["int8", "int4"])
 @pytest.mark.parametrize("head", ["none", "input", "output"])
-@pytest.mark.parametrize("case", [*SPIKING, "gru", "lstm", "ligru"])
-def test_a_quantised_model_is_to_the_event_engine_what_int8_makes_of_the_whole(case, head):
+@pytest.mark.parametrize("case", [*SPIKING, "gru", "lstm", "ligru", "delta_gru"])
+def test_a_quantised_model_is_to_the_event_engine_what_it_makes_of_the_whole(case, head, kind):
     model, x = trained(case, head=head, smoothing=0.3), torch.randn(20, FEATURES)
-    small = quantized(model)
-    assert (model.precision, small.precision) == ("float32", "int8")
-    whole, again = event_network(model, "int8"), event_network(small, "int8")
+    small = quantized(model, kind)
+    assert (model.precision, small.precision) == ("float32", kind)
+    whole, again = event_network(model, kind), event_network(small, kind)
     for name in ("table", "weights", "places", "constants"):
         assert np.array_equal(getattr(again, name), getattr(whole, name)), name
-    assert again.weights.dtype == np.int8 and np.abs(again.weights).max() == 127
-    assert np.array_equal(logits(small, "int8", x), logits(model, "int8", x))
+    assert again.weights.dtype == np.int8 and np.abs(again.weights).max() == 127  # of the head, in int4, too
+    layers = again.weights[: int(again.table[1, FIRST])]  # the first source's
+    assert np.abs(layers).max() <= {"int8": 127, "int4": 7}[kind]
+    assert np.array_equal(logits(small, kind, x), logits(model, kind, x))
 
 
-@pytest.mark.parametrize(("case", "head"), [("improved_v2", "input"), ("radlif", "output"), ("gru", "none")])
+@pytest.mark.parametrize("kind", ["int8", "int4"])
+@pytest.mark.parametrize(
+    ("case", "head"), [("improved_v2", "input"), ("radlif", "output"), ("gru", "none"), ("bn_gru", "none")]
+)
 @torch.no_grad()
-def test_a_folder_gives_the_logits_of_int8_bit_for_bit_and_of_its_numbers_to_the_batch_engine(case, head, tmp_path):
+def test_a_folder_gives_the_logits_of_its_kind_bit_for_bit_and_of_its_numbers_to_the_batch_engine(
+    case, head, kind, tmp_path
+):
     model, x = trained(case, head=head), torch.randn(20, FEATURES)
-    quantize_folder(save(tmp_path / "whole", model), tmp_path / "small")
+    quantize_folder(save(tmp_path / "whole", model), tmp_path / "small", kind)
     loaded = models.load(tmp_path / "small").model
-    expected = logits(model, "int8", x)
-    assert np.array_equal(logits(loaded, "int8", x), expected)
+    assert loaded.precision == kind
+    expected = logits(model, kind, x)
+    assert np.array_equal(logits(loaded, kind, x), expected)
     for layer, small in zip(model.encoder.layers, loaded.encoder.layers, strict=True):
         for weight, near in zip(layer.core_weights(), small.core_weights(), strict=True):
             assert not torch.equal(weight, near)
             used = near != 0  # of its diagonal radlif has none
-            assert ((weight - near).abs() <= 0.501 * weight.abs().amax(1, keepdim=True) / 127)[used].all()
+            step = weight.abs().amax(1, keepdim=True) / {"int8": 127, "int4": 7}[kind]
+            cut = near.abs() == near.abs().amax(1, keepdim=True)  # the largest of four bits may lie beyond their grid
+            assert ((weight - near).abs() <= 0.501 * step)[used & ~cut].all()
     batch = loaded(x.unsqueeze(0), torch.tensor([len(x)]), normalized=True)[0][0]
     np.testing.assert_allclose(logits(loaded, "float32", x), batch, rtol=1e-3, atol=1e-3)
 
@@ -151,6 +167,12 @@ def test_a_model_is_neither_quantised_twice_nor_replaced(tmp_path):
     source = save(tmp_path / "run" / "model", trained("lif"))
     quantize_folder(source, tmp_path / "small")
     assert "int8 already" in refused(tmp_path / "small", tmp_path / "smaller")
+    with pytest.raises(UsageError, match="quantise the float32 model"):
+        quantize_folder(tmp_path / "small", tmp_path / "smaller", "int4")
+    with pytest.raises(UsageError, match="its weights are int8 already"):
+        event_network(models.load(tmp_path / "small").model, "int4")
+    with pytest.raises(UsageError, match="unknown precision 'int5'"):
+        quantize_folder(source, tmp_path / "smaller", "int5")
     for output in (source, tmp_path / "run", tmp_path / "small"):
         before = sha256(models.find_model(output) / models.CHECKSUMS)
         with pytest.raises(UsageError, match="has a model already"):
@@ -175,8 +197,9 @@ def test_formats_are_told_apart_and_missing_scales_are_one_line(tmp_path):
     """A program that knows format 1 alone refuses int8 folders; folders of format 1 are what they were."""
     source = save(tmp_path / "whole", trained("lif"))
     quantize_folder(source, tmp_path / "small")
-    found = [json.loads((each / models.CONFIG).read_text())["format"] for each in (source, tmp_path / "small")]
-    assert found == [1, 2]
+    quantize_folder(source, tmp_path / "least", "int4")
+    folders = (source, tmp_path / "small", tmp_path / "least")
+    assert [json.loads((each / models.CONFIG).read_text())["format"] for each in folders] == [1, 2, 4]
     path = tmp_path / "small" / models.WEIGHTS
     tensors = safetensors.torch.load_file(path)
     del tensors["head.weight.scales"]
@@ -193,4 +216,41 @@ def test_a_model_in_memory_is_left_alone():
     before = {name: each.clone() for name, each in model.state_dict().items()}
     small = quantized(model)
     assert small.settings.head_normalization == "none" and model.settings.head_normalization == "input"
-    assert not model.scales and all(torch.equal(each, before[name]) for name, each in model.state_dict().items())
+    assert not model.grids and all(torch.equal(each, before[name]) for name, each in model.state_dict().items())
+
+
+NAME = "encoder.layers.1.recurrent_weight"
+HARMS = {  # what is done to the bytes of a matrix of four bits and its scales, and what is said of it
+    "a byte too few": (lambda packed, scales: (packed[:, 1:].clone(), scales), "is of type U8"),
+    "numbers below -7": (lambda packed, scales: (packed | 8, scales), "numbers of four bits below -7"),
+    "no scales": (lambda packed, scales: (packed, None), NAME),
+    "scales of each weight": (lambda packed, scales: (packed, torch.ones(24, 12)), "is not a scale for each row"),
+    "scales that are not finite": (lambda packed, scales: (packed, scales * torch.inf), "not finite"),
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_damaged_folder_of_four_bits_is_one_line(harm, tmp_path):
+    quantize_folder(save(tmp_path / "whole", trained("improved_v2")), tmp_path / "small", "int4")
+    path, (change, said) = tmp_path / "small" / models.WEIGHTS, HARMS[harm]
+    tensors = safetensors.torch.load_file(path)
+    assert tensors[NAME].dtype == torch.uint8 and tensors[NAME].shape == (24, 6)
+    packed, scales = change((tensors[NAME] & 0x77), tensors.pop(f"{NAME}.scales"))
+    tensors |= {NAME: packed} | ({} if scales is None else {f"{NAME}.scales": scales})
+    safetensors.torch.save_file(tensors, path)
+    write_json(path.parent / models.CHECKSUMS, {name: sha256(path.parent / name) for name in models.CHECKED})
+    with pytest.raises(DataError, match=said) as caught:
+        models.load(path.parent)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_of_four_bits_takes_an_eighth_and_is_what_it_was_when_saved_again(tmp_path):
+    source = save(tmp_path / "whole", trained("improved_v2", head="input", size=96))
+    before, after = quantize_folder(source, tmp_path / "small", "int4")
+    assert after < 0.25 * before
+    loaded = models.load(tmp_path / "small")
+    models.save_model(tmp_path / "again", loaded.model, loaded.tokens, loaded.metrics, "# a recipe\n")
+    assert models.load(tmp_path / "again").fingerprint == loaded.fingerprint
+    assert {name: each.kind for name, each in loaded.model.grids.items() if each.kind == "int8"} == {
+        "head.weight": "int8"
+    }

@@ -17,6 +17,7 @@ from snn_asr.decoding.stream import SEGMENT, WORD
 from snn_asr.errors import DataError, UsageError
 from snn_asr.network.front_end import PRESETS
 from snn_asr.network.model_folder import load, save_model
+from snn_asr.training.pruning import keep_largest, matrices
 
 CELLS = [*SPIKING, "ligru", "gru", "lstm"]
 
@@ -43,14 +44,14 @@ def tone_program(tone_run, tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("precision", "silence_seconds"),
-    [("float32", 0.5), ("int8", 1.0), pytest.param("float32", 0.0, marks=pytest.mark.slow)],
+    [("float32", 0.5), ("int8", 1.0), ("int4", 1.0), pytest.param("float32", 0.0, marks=pytest.mark.slow)],
 )
 def test_a_trained_model_tells_the_words_of_a_stream(tone_run, tmp_path, precision, silence_seconds):
     assert assert_same(tone_run / "model", tmp_path, precision, silence_seconds) > 8
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("precision", ["float32", "int8", "int4"])
 @pytest.mark.parametrize("case", CELLS)
 def test_every_cell(case, precision, tmp_path):
     model = save_speller(tmp_path / "model", case)
@@ -135,23 +136,28 @@ def test_a_model_that_classifies_answers_once(tmp_path):
     assert [word, segment] == streamed(model, samples)[0] and word[3] in "abcd" and segment[0] == SEGMENT
 
 
-def pruned_copy(model, folder, share: float):
-    """The model with so many of the smallest weights of its layers set to zero."""
+def pruned_copy(model, folder, share: float, block: int = 1):
+    """The model with so many of the smallest weights of its layers set to zero, in blocks of so many rows."""
     loaded = load(model)
     with torch.no_grad():
-        for layer in loaded.model.encoder.layers:
-            for weight in layer.core_weights():
-                weight[weight.abs() < weight.abs().quantile(share)] = 0
+        for weight in matrices(loaded.model.encoder).values():
+            weight.mul_(keep_largest(weight, share, block))
     save_model(folder, loaded.model, loaded.tokens, {}, "")
     return folder
 
 
-@pytest.mark.parametrize("precision", [pytest.param("float32", marks=pytest.mark.slow), "int8"])
-def test_pruned_weights_are_left_out(tone_run, tmp_path, precision):
-    model = pruned_copy(tone_run / "model", tmp_path / "model", 0.8)
+@pytest.mark.parametrize(
+    ("precision", "block", "share"),
+    [
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in [(None, 1, 0.8), (None, 8, 0.5), ("int4", 1, 0.8)]),
+        ("int8", 1, 0.8), ("int4", 8, 0.5),
+    ],
+)
+def test_pruned_weights_are_left_out(tone_run, tmp_path, precision, block, share):
+    model = pruned_copy(tone_run / "model", tmp_path / "model", share, block)
     dense = export(tone_run / "model", tmp_path / "dense", precision)
     made = export(model, tmp_path / "c", precision)
-    assert dense.pruned == 0 and 0.6 < made.pruned < 0.9
+    assert dense.pruned < 0.1 and 0.8 * share < made.pruned < 1.2 * share
     assert made.constants < dense.constants
     assert_same(model, tmp_path / "c", precision)
 

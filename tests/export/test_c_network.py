@@ -66,7 +66,7 @@ def in_python(model, inputs: np.ndarray, precision: str) -> tuple[np.ndarray, np
     ("case", "precision"),
     [
         pytest.param(case, precision, marks=() if precision == FAST.get(case) else pytest.mark.slow)
-        for case in SPIKING for precision in ("float32", "int8")
+        for case in SPIKING for precision in ("float32", "int8", "int4")
     ],
 )
 def test_spikes_equal_the_event_engine_bit_for_bit_where_products_are_exact(case, precision, tmp_path):

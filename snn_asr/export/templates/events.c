@@ -1,33 +1,66 @@
 /* ---- Events: each value that is not zero adds the row of weights behind it; the others cost nothing ---- */
 
-#if INT8
+#if INTEGERS
 /* Weights are integers times one scale for each sum, values are whole levels of one unit: the sums are exact. */
 typedef int32_t sum;
 #else
 typedef float sum;
 #endif
 
-/* sums += value * row, of the row behind one unit of a source. */
-static void add_row(const source *source, int unit, sum value, sum *sums)
+/* sums[k] += value * weight, for so many weights of a matrix from `first` on. */
+static void add_weights(const matrix *matrix, size_t first, int count, sum value, sum *sums)
 {
-    const int count = source->fed + source->back;
+#if NARROW
+    const int8_t *weights = matrix->weights;
+    const uint8_t *pairs = matrix->weights;
     int k;
 
+    if (matrix->narrow) {
+        pairs += first / 2; /* which is even, as `count` is */
+        for (k = 0; k < count; k += 2) {
+            sums[k] += value * (((pairs[k / 2] & 15) ^ 8) - 8);
+            sums[k + 1] += value * (((pairs[k / 2] >> 4) ^ 8) - 8);
+        }
+        return;
+    }
+    weights += first;
+    for (k = 0; k < count; k++)
+        sums[k] += value * weights[k];
+#else
+    int k;
+
+    for (k = 0; k < count; k++)
+        sums[k] += value * matrix->weights[first + k];
+#endif
+}
+
+/* sums += value * row, of the row behind one unit of a source. What fills up a row's end adds zeros behind it. */
+static void add_row(const matrix *matrix, int unit, sum value, sum *sums)
+{
 #if SPARSE
-    if (source->gaps) { /* a pruned matrix: only weights that are left, each so many places behind the one before */
-        uint32_t place = source->starts[unit], end = source->starts[unit + 1];
-        for (sum *here = sums; place < end; place++) {
-            here += source->gaps[place];
-            *here += value * source->weights[place];
+    if (matrix->gaps) {
+        uint32_t block = matrix->starts[unit], end = matrix->starts[unit + 1];
+        for (; block < end; block++) {
+            sums += matrix->gaps[block] * matrix->length;
+            add_weights(matrix, (size_t)block * matrix->length, matrix->length, value, sums);
         }
         return;
     }
 #endif
-    for (k = 0; k < count; k++)
-        sums[k] += value * source->weights[(size_t)unit * count + k];
+    add_weights(matrix, (size_t)unit * matrix->length, matrix->length, value, sums);
 }
 
-#if INT8
+/* A value that is not zero adds its unit's weights to all sums of its source. */
+static void add_event(const source *source, int unit, sum value, sum *sums)
+{
+    add_row(&source->onward, unit, value, sums);
+#if RECURRENT
+    if (source->back > 0)
+        add_row(&source->around, unit, value, sums + source->fed);
+#endif
+}
+
+#if INTEGERS
 /* The unit of the values: the source's own, or where they are no levels, or too many of them, one that makes the largest
  * value 127. */
 static float unit_of(const source *source, const float *values)
@@ -54,7 +87,7 @@ static void deliver(recognizer *self, const source *source, const float *values,
     memset(sums, 0, (size_t)count * sizeof *sums);
     for (i = 0; i < source->units; i++)
         if (values[i] != 0.0f)
-            add_row(source, i, (sum)rintf(values[i] / unit), sums);
+            add_event(source, i, (sum)rintf(values[i] / unit), sums);
     for (k = 0; k < count; k++)
         result[k] = (float)sums[k] * (unit * source->scales[k]);
 }
@@ -69,7 +102,7 @@ static void deliver(recognizer *self, const source *source, const float *values,
         result[k] = 0.0f;
     for (i = 0; i < source->units; i++)
         if (values[i] != 0.0f)
-            add_row(source, i, values[i], result);
+            add_event(source, i, values[i], result);
 }
 #endif
 

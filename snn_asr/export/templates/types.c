@@ -1,18 +1,34 @@
 typedef recognizer_real real;
 
+/* The weights that the units of a source are multiplied by: for each unit a row of them. */
+typedef struct {
+#if NARROW
+    const void *weights;          /* int8_t, or uint8_t with two of four bits */
+#else
+#if INTEGERS
+    const int8_t *weights;
+#else
+    const float *weights;
+#endif
+#endif
+    int length;                   /* weights of a row; where zeros are left out, of a block */
+#if NARROW
+    int narrow;                   /* four bits: two weights to a byte, the first in the lower half */
+#endif
+#if SPARSE
+    const uint8_t *gaps;          /* where zeros are left out: blocks from one that is left to the next */
+    const uint32_t *starts;       /* and the first block of each row; else both are NULL */
+#endif
+} matrix;
+
 /* What sends values to a layer or to the head: the input, or the layer below. */
 typedef struct {
     int units, fed, back;         /* values that it sends; sums that they add to, above and in its own layer */
-#if INT8
-    const int8_t *weights;        /* for each unit one row of fed + back */
-#else
-    const float *weights;         /* for each unit one row of fed + back */
+    matrix onward;                /* for the sums above */
+#if RECURRENT
+    matrix around;                /* and for those in its own layer */
 #endif
-#if SPARSE
-    const uint8_t *gaps;          /* where zeros are left out of the rows: places from one weight to the next */
-    const uint32_t *starts;       /* and the first weight of each row; else both are NULL */
-#endif
-#if INT8
+#if INTEGERS
     const float *scales;          /* one for each sum */
     float unit, highest;          /* of the values; 0: they are no multiples of one; more units are too many */
 #endif
