@@ -105,11 +105,16 @@ def write_audio(path: str | Path, samples: Tensor, sample_rate: int) -> None:
         raise UsageError(f"cannot write audio as '{path.suffix}'", path, "use .wav or .flac")
     if file_format == "FLAC" and len(samples) == 0:
         raise DataError("FLAC cannot hold a waveform without samples", path, "use .wav")
+    write_bytes(path, audio_bytes(samples, sample_rate, file_format))  # files.py tells a full disk from other faults
+
+
+def audio_bytes(samples: Tensor, sample_rate: int, file_format: str) -> bytes:
+    """The content of such a file, of the format WAV or FLAC."""
     # libsndfile scales floats by 32767 but reads by 32768; rounding here keeps a round trip exact.
     levels = (samples.double() * _FULL_SCALE).round().clamp(-_FULL_SCALE, _FULL_SCALE - 1)
-    content = io.BytesIO()  # written by files.py, which tells a full disk from other faults
+    content = io.BytesIO()
     soundfile.write(content, levels.short().numpy(), sample_rate, subtype="PCM_16", format=file_format)
-    write_bytes(path, content.getvalue())
+    return content.getvalue()
 
 
 def _resampled(blocks: Iterable[np.ndarray], from_rate: int, to_rate: int, name: object) -> Iterator[Tensor]:

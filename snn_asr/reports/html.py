@@ -23,11 +23,11 @@ from snn_asr.reports import run_details, spikes, table, worst_utterances
 from snn_asr.reports.comparison import FinishedRun, Row, compare_groups, grouped, read_run
 from snn_asr.reports.curves import learning_charts
 from snn_asr.reports.frontier import by_seed, frontier
+from snn_asr.reports.players import Players
 from snn_asr.training.run_folder import REPORT, is_report
 
 log = logging.getLogger(__name__)
 
-PLAYED = (".wav", ".flac", ".mp3", ".ogg", ".opus")  # by browsers
 SECTIONS = (
     ("results", "Results"), ("frontier", "Error against multiplications"), ("learning", "Learning curves"),
     ("utterances", "Worst utterances"), ("spikes", "Events"), ("footprint", "Weights and footprint"),
@@ -42,7 +42,7 @@ def write_report(folders: Sequence[str | Path], output: Path, baseline: str | No
     Raises as ``compare_runs``, and DataError where it cannot be written.
     """
     groups = grouped([read_run(each) for each in folders])
-    write_text(output, page(groups, compare_groups(groups, baseline), output))
+    write_text(output, page(groups, compare_groups(groups, baseline), Players(output, within=True)))
 
 
 def leave_report(folder: Path) -> None:
@@ -55,22 +55,23 @@ def leave_report(folder: Path) -> None:
         log.warning("%s: is no report of snn-asr, and is left as it is", path)
         return
     try:
-        write_report([folder], path)
+        groups = grouped([read_run(folder)])
+        write_text(path, page(groups, compare_groups(groups), Players(path, within=False)))
     except Exception as error:
         log.debug("%s", path, exc_info=error)
         described = as_user_error(error)
         log.warning("no report of this run: %s", described or f"{path}: {type(error).__name__}: {error}")
 
 
-def page(groups: Mapping[str, Sequence[FinishedRun]], rows: Sequence[Row], output: Path) -> str:
-    """The report as HTML, to lie at ``output``, from where it finds the recordings."""
+def page(groups: Mapping[str, Sequence[FinishedRun]], rows: Sequence[Row], players: Players) -> str:
+    """The report as HTML."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     engine = Environment(
         loader=PackageLoader("snn_asr.reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, finalize=_printable,
     )
-    return engine.get_template("report.html").render(report=_report(groups, rows, output))
+    return engine.get_template("report.html").render(report=_report(groups, rows, players))
 
 
 def _printable(value: object) -> object:
@@ -80,7 +81,7 @@ def _printable(value: object) -> object:
     return value
 
 
-def _report(groups: Mapping[str, Sequence[FinishedRun]], rows: Sequence[Row], output: Path) -> dict[str, Any]:
+def _report(groups: Mapping[str, Sequence[FinishedRun]], rows: Sequence[Row], players: Players) -> dict[str, Any]:
     """What the template shows, by name."""
     first = {label: runs[0] for label, runs in groups.items()}
     run = next(iter(first.values()))
@@ -92,7 +93,7 @@ def _report(groups: Mapping[str, Sequence[FinishedRun]], rows: Sequence[Row], ou
         "runs": sum(map(len, groups.values())), "sections": SECTIONS,
         "columns": table.columns(unit), "rows": [table.cells(each) for each in rows], "caption": table.TITLE,
         "remarks": table.remarks(rows), "frontier": frontier(rows, unit), "by_seed": by_seed(rows, unit),
-        "curves": learning_charts(groups, unit), **_worst(groups, utterances, output),
+        "curves": learning_charts(groups, unit), **_worst(groups, utterances, players),
         **_spikes(models, utterances, missing), **_footprints(models), **_environments(groups),
         "commands": [run_details.command(each) for runs in groups.values() for each in runs],
     }
@@ -110,17 +111,16 @@ def _models(first: Mapping[str, FinishedRun]) -> tuple[dict[str, Recognizer], li
 
 
 def _worst(
-    groups: Mapping[str, Sequence[FinishedRun]], utterances: Mapping[str, Utterance], output: Path
+    groups: Mapping[str, Sequence[FinishedRun]], utterances: Mapping[str, Utterance], players: Players
 ) -> dict[str, Any]:
-    audio = {
-        name: run_details.relative_address(each.wav, output)
-        for name, each in utterances.items() if each.wav.suffix.lower() in PLAYED and each.wav.is_file()
-    }
-    shown = worst_utterances.worst(groups, audio)
-    silent = bool(shown) and not any(each.audio for each in shown)
-    return {
-        "utterances": shown, "no_audio": "The recordings are not where the runs found them." if silent else "",
-    }
+    shown = worst_utterances.worst(groups, lambda name: players.address(utterances.get(name)))
+    missing = ""
+    if shown and not any(each.audio for each in shown):
+        missing = "The recordings are not where the runs found them."
+        there = [utterances[each.name] for each in shown if each.name in utterances]
+        if any(each.wav.is_file() for each in there):
+            missing = "Browsers do not play recordings of this format; a report of 'compare' holds them itself."
+    return {"utterances": shown, "no_audio": missing}
 
 
 def _spikes(

@@ -9,7 +9,6 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from snn_asr.data.manifest import Utterance, find_manifests, fingerprint, read_manifest
 from snn_asr.errors import DataError
@@ -88,9 +87,3 @@ def recordings(run: FinishedRun) -> dict[str, Utterance]:
 def _changed(path: Path, fingerprints: Any) -> bool:
     known = fingerprints.get("test") if isinstance(fingerprints, Mapping) else None
     return known is not None and fingerprint(path) != known
-
-
-def relative_address(recording: Path, report: Path) -> str:
-    """The address of a recording from a report, for a browser: a relative path whose special characters are escaped."""
-    relative = os.path.relpath(os.path.abspath(recording), os.path.dirname(os.path.abspath(report)))
-    return quote(os.fsencode(relative))

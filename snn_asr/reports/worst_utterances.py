@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from snn_asr.reports.comparison import FinishedRun
@@ -37,16 +37,18 @@ class Heard:
 
 @dataclass(frozen=True)
 class WorstUtterance:
-    """``audio``: the address of its recording from the report, "" where there is none."""
+    """``audio``: the address of its recording for a player, "" where there is none."""
 
     name: str
     audio: str
     heard: Sequence[Heard]
 
 
-def worst(groups: Mapping[str, Sequence[FinishedRun]], audio: Mapping[str, str]) -> list[WorstUtterance]:
+def worst(
+    groups: Mapping[str, Sequence[FinishedRun]], address: Callable[[str], str]
+) -> list[WorstUtterance]:
     """The utterances with the most errors over all runs, ties in the order of their ids, with the alignment of the
-    first run of every group."""
+    first run of every group; ``address`` gives that of an utterance's recording."""
     edits: dict[str, int] = {}
     for runs in groups.values():
         for run in runs:
@@ -54,7 +56,7 @@ def worst(groups: Mapping[str, Sequence[FinishedRun]], audio: Mapping[str, str])
                 edits[name] = edits.get(name, 0) + counts.edits
     wrong = sorted((name for name in edits if edits[name]), key=lambda name: (-edits[name], name))
     return [
-        WorstUtterance(name, audio.get(name, ""), [_heard(label, runs[0], name) for label, runs in groups.items()])
+        WorstUtterance(name, address(name), [_heard(label, runs[0], name) for label, runs in groups.items()])
         for name in wrong[:SHOWN]
     ]
 

@@ -148,6 +148,25 @@ def test_a_changed_manifest_gives_no_recordings(gru_run, tones, tmp_path):
     assert not loaded(parse((tmp_path / "b.html").read_text(encoding="utf-8")))
 
 
+def test_recordings_that_no_browser_plays_are_within_the_page_of_a_comparison(gru_run, tones, tmp_path):
+    data, folder = tmp_path / "data", copy_of(gru_run, tmp_path / "run")
+    shutil.copytree(tones, data)
+    manifest = read_json(data / "test.json")
+    for each in manifest.values():
+        recording = data / each["wav"]
+        recording.rename(recording.with_suffix(".sph"))
+        each["wav"] = str(Path(each["wav"]).with_suffix(".sph"))
+    write_json(data / "test.json", manifest)
+    run = read_json(folder / "run.json")
+    write_json(folder / "run.json", {key: run[key] for key in ("encoder", "overrides")} | {"data_folder": str(data)})
+    write_report([folder], tmp_path / "report.html")
+    addresses = loaded(parse((tmp_path / "report.html").read_text(encoding="utf-8")))
+    assert addresses and all(each.startswith("data:audio/flac;base64,") for each in addresses)
+    leave_report(folder)
+    small = parse((folder / REPORT).read_text(encoding="utf-8"))
+    assert not loaded(small) and "Browsers do not play" in small.all("section", id="utterances")[0].text
+
+
 def test_the_commands_make_the_runs_again(two_encoders):
     output, (spiking, gru) = two_encoders
     (code,) = parse(output.read_text(encoding="utf-8")).all("section", id="commands")[0].all("code")

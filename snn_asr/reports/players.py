@@ -1,0 +1,46 @@
+"""Recordings as a page plays them: by their path from it, or within it where browsers do not know their format."""
+
+from __future__ import annotations
+
+import base64
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from snn_asr.data.audio import audio_bytes, read_audio
+from snn_asr.data.manifest import Utterance
+from snn_asr.errors import DataError
+
+PLAYED = (".wav", ".flac", ".mp3", ".ogg", ".opus")  # by browsers, if the file is what its name says
+LONGEST_SECONDS = 20.0  # of a recording within the page
+RATE_HZ = 16000  # of recordings within the page
+
+
+@dataclass(frozen=True)
+class Players:
+    """``page`` is where the page will lie. ``within``: recordings that browsers cannot play are part of the page."""
+
+    page: Path
+    within: bool
+
+    def address(self, utterance: Utterance | None) -> str:
+        """What a player of the page is given: a relative address, the recording itself, or "" for want of both."""
+        if utterance is None or not utterance.wav.is_file():
+            return ""
+        if utterance.wav.suffix.lower() in PLAYED:
+            return relative_address(utterance.wav, self.page)
+        if not self.within or utterance.duration > LONGEST_SECONDS:
+            return ""
+        try:
+            samples = read_audio(utterance.wav, RATE_HZ)
+            content = base64.b64encode(audio_bytes(samples, RATE_HZ, "FLAC")).decode()
+        except DataError:
+            return ""
+        return f"data:audio/flac;base64,{content}"
+
+
+def relative_address(recording: Path, page: Path) -> str:
+    """The address of a recording from a page, for a browser: a relative path whose special characters are escaped."""
+    relative = os.path.relpath(os.path.abspath(recording), os.path.dirname(os.path.abspath(page)))
+    return quote(os.fsencode(relative))
