@@ -41,6 +41,9 @@ def compare(
     baseline: Annotated[str | None, typer.Option(help="The row to compare with; else gru, else lstm.")] = None,
     trust: Trust = False,
     report: Annotated[Path | None, typer.Option(help="Write a page for a browser, all in this one file.")] = None,
+    frontier: Annotated[
+        Path | None, typer.Option(help="Draw error against all multiplications, as an SVG file of this name.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
     """Show encoders, or runs, side by side in one table.
@@ -50,6 +53,7 @@ def compare(
     """
     from snn_asr.errors import SnnAsrError, UsageError
     from snn_asr.reports import comparison, html, table
+    from snn_asr.reports.frontier import CHART_MARK, write_frontier
     from snn_asr.training import recipe_files
     from snn_asr.training.run_folder import REPORT_MARK
 
@@ -61,6 +65,8 @@ def compare(
     errors: list[SnnAsrError] = []
     if report is not None:
         refuse_foreign(report, re.compile(re.escape(REPORT_MARK)), "report of snn-asr", "--report")
+    if frontier is not None:
+        refuse_foreign(frontier, re.compile(re.escape(CHART_MARK)), "chart of snn-asr", "--frontier")
     if not words:
         raise UsageError("nothing to compare", targets[0], "name a recipe, or folders of finished runs")
     if runs == words:
@@ -88,11 +94,15 @@ def compare(
             raise errors[0]
         for each in folders:
             html.leave_report(each)
-    rows = comparison.compare_runs(folders, baseline)
+    groups = comparison.read_groups(folders)
+    rows = comparison.compare_groups(groups, baseline)
+    unit = next(iter(groups.values()))[0].metrics["unit"]
     if report is not None:
-        html.write_report(folders, report, baseline)
+        html.write_report(groups, rows, report)
+    if frontier is not None:
+        write_frontier(rows, unit, frontier)
     if as_json:
         typer.echo(json.dumps(comparison.to_json(rows), indent=2))
     else:
-        table.print_table(table.comparison_table(rows, comparison.read_run(folders[0]).metrics["unit"]))
+        table.print_table(table.comparison_table(rows, unit))
     raise_for(len(errors), len(folders) + len(errors), "the others are compared", "runs")

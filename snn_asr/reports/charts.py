@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 COLOURS = 7  # series of the style sheet; further ones begin again, with the next shape
+NEUTRAL = COLOURS - 1  # the index of a series whose colour is nearly that of the text
 WIDTH, HEIGHT = 560.0, 330.0
 LEFT, RIGHT, TOP, BOTTOM = 62.0, 14.0, 14.0, 50.0  # around the axes
 MARK = 5.5  # half a mark's width

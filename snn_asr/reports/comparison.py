@@ -66,6 +66,7 @@ class Row:
     products_per_second: float | None
     macs_ratio_to_baseline: float | None
     core_macs_ratio_to_baseline: float | None
+    products_ratio_to_baseline: float | None
     density: list[float]
     p_value: float | None
     training_seconds: float
@@ -153,17 +154,17 @@ def _labels(runs: Sequence[FinishedRun]) -> list[str]:
 
 
 def compare_runs(folders: Sequence[str | Path], baseline: str | None = None) -> list[Row]:
-    """One row a group of runs in these folders: see ``compare_groups``.
+    """One row a group of the runs in these folders. Raises as ``read_groups`` and ``compare_groups``."""
+    return compare_groups(read_groups(folders), baseline)
 
-    Raises DataError where the runs were not tested on the same utterances; UsageError for an unknown baseline, and
-    for runs of one group with the same seed.
+
+def read_groups(folders: Sequence[str | Path]) -> dict[str, list[FinishedRun]]:
+    """The runs in these folders, grouped as ``group_runs`` does.
+
+    Raises DataError where the runs were not tested on the same utterances, UsageError for runs of one group with the
+    same seed.
     """
     runs = [read_run(folder) for folder in folders]
-    return compare_groups(grouped(runs), baseline)
-
-
-def grouped(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
-    """As ``group_runs``, for runs that can be compared. Raises as ``compare_runs``."""
     if any(_references(run) != _references(runs[0]) for run in runs):
         raise DataError("the runs were not tested on the same utterances", todo="compare runs on one test set")
     groups = group_runs(runs)
@@ -175,7 +176,10 @@ def grouped(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
 
 
 def compare_groups(groups: Mapping[str, list[FinishedRun]], baseline: str | None = None) -> list[Row]:
-    """One row a group, in the order given. Without ``baseline`` it is the GRU, or the LSTM, if there is one."""
+    """One row a group, in the order given. Without ``baseline`` it is the GRU, or the LSTM, if there is one.
+
+    Raises UsageError for an unknown baseline.
+    """
     if baseline is None:
         baseline = next((each for each in BASELINES if each in groups), None)
     elif baseline not in groups:
@@ -214,6 +218,7 @@ def _row(label: str, runs: list[FinishedRun]) -> Row:
         core_parameters=runs[0].metrics["core_parameters"], macs_per_second=mean("macs_per_second"),
         acs_per_second=mean("acs_per_second"), core_macs_per_second=mean("core_macs_per_second"),
         products_per_second=products, macs_ratio_to_baseline=None, core_macs_ratio_to_baseline=None,
+        products_ratio_to_baseline=None,
         density=[fmean(layer) for layer in zip(*(each["density"] for each in operations), strict=True)],
         p_value=None, training_seconds=fmean(run.metrics["training_seconds"] for run in runs),
         resampled="utterance" if clusters is None else "speaker", remark=estimate.why,
@@ -230,12 +235,13 @@ def _against(row: Row, runs: list[FinishedRun], baseline: Row, baseline_runs: li
         **vars(row), "p_value": p_value, "remark": remark,
         "macs_ratio_to_baseline": _ratio(baseline.macs_per_second, row.macs_per_second),
         "core_macs_ratio_to_baseline": _ratio(baseline.core_macs_per_second, row.core_macs_per_second),
+        "products_ratio_to_baseline": _ratio(baseline.products_per_second, row.products_per_second),
     })
 
 
-def _ratio(baseline: float, value: float) -> float | None:
-    """How many times fewer; None where nothing is left to divide by."""
-    return baseline / value if value else None
+def _ratio(baseline: float | None, value: float | None) -> float | None:
+    """How many times fewer; None where nothing is left to divide by, or one of the two is not known."""
+    return baseline / value if value and baseline is not None else None
 
 
 def to_json(rows: Sequence[Row]) -> list[dict[str, Any]]:

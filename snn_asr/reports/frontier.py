@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from snn_asr.reports.charts import Chart, Point, Series, plotted
+from snn_asr.files import write_text
+from snn_asr.reports.charts import NEUTRAL, Chart, Point, Series, plotted
 from snn_asr.reports.comparison import Row
+from snn_asr.reports.rendering import render
+from snn_asr.reports.table import interval_text, times
+
+CHART_MARK = b"<!-- A chart of snn-asr"  # what a chart's file begins with
 
 
 def products(row: Row) -> float:
@@ -14,17 +20,22 @@ def products(row: Row) -> float:
 
 
 def frontier(rows: Sequence[Row], unit: str) -> Chart:
-    """Error rate with interval against multiplications on a logarithmic axis, a mark a row."""
+    """Error rate with interval against multiplications on a logarithmic axis, a mark a row; a line joins the rows that
+    no other beats in both."""
     series = [
         Series(row.encoder, index, [Point(products(row) / 1e6, row.error_rate, _title(row), *_ends(row))])
         for index, row in enumerate(rows)
     ]
+    best = [row for row, unbeaten in zip(rows, on_frontier(rows), strict=True) if unbeaten]
+    edge = [Point(*each, "") for each in sorted((products(row) / 1e6, row.error_rate) for row in best)]
+    lines = [Series("frontier", NEUTRAL, edge, line=True, thin=True, dashed=True)] if len(edge) > 1 else []
     description = "Multiplications of products and units, without those of the features; bars are 95 % intervals."
     if any(row.products_per_second is None for row in rows):
         description = "Multiply-accumulates (runs of an earlier snn-asr tell no more); bars are 95 % intervals."
     return plotted(
         "frontier-chart", "Error against multiplications", description,
-        "million multiplications for each second of speech", f"{unit} error %", series, x_log=True,
+        "million multiplications for each second of speech", f"{unit} error %", [*lines, *series],
+        x_log=True, legend=series,
     )
 
 
@@ -61,3 +72,25 @@ def on_frontier(rows: Sequence[Row]) -> list[bool]:
         return theirs != mine and theirs[0] <= mine[0] and theirs[1] <= mine[1]
 
     return [not any(beaten(row, other) for other in rows) for row in rows]
+
+
+def frontier_columns(unit: str) -> tuple[str, ...]:
+    """The headings over ``frontier_rows``."""
+    return ("encoder", f"{unit} error %", "95 % interval", "all products M/s", "fewer", "on the frontier")
+
+
+def frontier_rows(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    """The rows as people read them, from the fewest multiplications to the most, and whether none beats them."""
+    ordered = sorted(zip(rows, on_frontier(rows), strict=True), key=lambda each: products(each[0]))
+    return [
+        (
+            row.encoder, f"{row.error_rate:.2f}", interval_text(row), f"{products(row) / 1e6:.2f}",
+            times(row.products_ratio_to_baseline), "yes" if unbeaten else "no",
+        )
+        for row, unbeaten in ordered
+    ]
+
+
+def write_frontier(rows: Sequence[Row], unit: str, output: Path) -> None:
+    """Write the chart as an SVG file of its own. Raises DataError where it cannot be written."""
+    write_text(output, render("frontier.svg", chart=frontier(rows, unit)))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,11 @@ from snn_asr.efficiency.footprint import footprint
 from snn_asr.errors import SnnAsrError, as_user_error
 from snn_asr.files import write_text
 from snn_asr.reports import run_details, spikes, table, worst_utterances
-from snn_asr.reports.comparison import FinishedRun, Row, compare_groups, grouped, read_run
+from snn_asr.reports.comparison import FinishedRun, Row, compare_groups, read_groups
 from snn_asr.reports.curves import learning_charts
-from snn_asr.reports.frontier import by_seed, frontier
+from snn_asr.reports.frontier import by_seed, frontier, frontier_columns, frontier_rows
 from snn_asr.reports.players import Players
+from snn_asr.reports.rendering import render
 from snn_asr.training.run_folder import REPORT, is_report
 
 log = logging.getLogger(__name__)
@@ -33,16 +33,11 @@ SECTIONS = (
     ("utterances", "Worst utterances"), ("spikes", "Events"), ("footprint", "Weights and footprint"),
     ("environment", "Environment"), ("commands", "Commands"),
 )
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
-def write_report(folders: Sequence[str | Path], output: Path, baseline: str | None = None) -> None:
-    """Write the report of these run folders, over an earlier one too.
-
-    Raises as ``compare_runs``, and DataError where it cannot be written.
-    """
-    groups = grouped([read_run(each) for each in folders])
-    write_text(output, page(groups, compare_groups(groups, baseline), Players(output, within=True)))
+def write_report(groups: Mapping[str, Sequence[FinishedRun]], rows: Sequence[Row], output: Path) -> None:
+    """Write the report of compared runs, over an earlier one too. Raises DataError where it cannot be written."""
+    write_text(output, page(groups, rows, Players(output, within=True)))
 
 
 def leave_report(folder: Path) -> None:
@@ -55,7 +50,7 @@ def leave_report(folder: Path) -> None:
         log.warning("%s: is no report of snn-asr, and is left as it is", path)
         return
     try:
-        groups = grouped([read_run(folder)])
+        groups = read_groups([folder])
         write_text(path, page(groups, compare_groups(groups), Players(path, within=False)))
     except Exception as error:
         log.debug("%s", path, exc_info=error)
@@ -65,20 +60,7 @@ def leave_report(folder: Path) -> None:
 
 def page(groups: Mapping[str, Sequence[FinishedRun]], rows: Sequence[Row], players: Players) -> str:
     """The report as HTML."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    engine = Environment(
-        loader=PackageLoader("snn_asr.reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, finalize=_printable,
-    )
-    return engine.get_template("report.html").render(report=_report(groups, rows, players))
-
-
-def _printable(value: object) -> object:
-    """Characters that no page may hold are shown as the replacement character."""
-    if isinstance(value, str) and _UNPRINTABLE.search(value):
-        return type(value)(_UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", value))
-    return value
+    return render("report.html", report=_report(groups, rows, players))
 
 
 def _report(groups: Mapping[str, Sequence[FinishedRun]], rows: Sequence[Row], players: Players) -> dict[str, Any]:
@@ -92,8 +74,9 @@ def _report(groups: Mapping[str, Sequence[FinishedRun]], rows: Sequence[Row], pl
         "title": f"{run.recipe}: {', '.join(groups)}", "version": __version__,
         "runs": sum(map(len, groups.values())), "sections": SECTIONS,
         "columns": table.columns(unit), "rows": [table.cells(each) for each in rows], "caption": table.TITLE,
-        "remarks": table.remarks(rows), "frontier": frontier(rows, unit), "by_seed": by_seed(rows, unit),
-        "curves": learning_charts(groups, unit), **_worst(groups, utterances, players),
+        "remarks": table.remarks(rows), "frontier": frontier(rows, unit),
+        "frontier_columns": frontier_columns(unit), "frontier_rows": frontier_rows(rows),
+        "by_seed": by_seed(rows, unit), "curves": learning_charts(groups, unit), **_worst(groups, utterances, players),
         **_spikes(models, utterances, missing), **_footprints(models), **_environments(groups),
         "commands": [run_details.command(each) for runs in groups.values() for each in runs],
     }

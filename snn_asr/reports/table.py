@@ -14,11 +14,14 @@ PLAIN_WIDTH = 200  # of a table that goes to a file or a pipe
 
 
 def columns(unit: str) -> tuple[str, ...]:
-    """The headings over the cells of a row; "fewer" is how many times fewer MACs than the baseline, the core's in
-    brackets, and "all products" are MACs and the multiplications within the units."""
+    """The headings over the cells of a row.
+
+    "fewer" is how many times fewer than the baseline has (of MACs the core's in brackets), and "all products" are MACs
+    and the multiplications within the units.
+    """
     return (
         "encoder", "seeds", f"{unit} error %", "95 % interval", "p", "parameters", "core parameters", "MMAC/s",
-        "all products M/s", "MAC/s fewer (core)", "MAC → AC/s", "density", "training s",
+        "MAC/s fewer (core)", "all products M/s", "fewer", "MAC → AC/s", "density", "training s",
     )
 
 
@@ -26,11 +29,12 @@ def cells(row: Row) -> tuple[str, ...]:
     """A row as people read it, one text a column."""
     return (
         row.encoder, str(len(row.seeds)), f"{row.error_rate:.2f}",
-        "-" if row.interval is None else "{:.2f} to {:.2f}".format(*row.interval),
+        interval_text(row),
         "" if row.p_value is None else f"{row.p_value:.4f}", f"{row.parameters:,}", f"{row.core_parameters:,}",
         f"{row.macs_per_second / 1e6:.2f}",
+        f"{times(row.macs_ratio_to_baseline)} ({times(row.core_macs_ratio_to_baseline)})",
         "-" if row.products_per_second is None else f"{row.products_per_second / 1e6:.2f}",
-        f"{_times(row.macs_ratio_to_baseline)} ({_times(row.core_macs_ratio_to_baseline)})",
+        times(row.products_ratio_to_baseline),
         f"{row.acs_per_second / 1e6:.2f}M" if row.acs_per_second else "0",
         " ".join(f"{each:.3f}" for each in row.density), f"{row.training_seconds:.0f}",
     )
@@ -62,5 +66,11 @@ def print_table(table: Table) -> None:
     console.print(table)
 
 
-def _times(ratio: float | None) -> str:
+def interval_text(row: Row) -> str:
+    """The interval of the error rate, for people."""
+    return "-" if row.interval is None else "{:.2f} to {:.2f}".format(*row.interval)
+
+
+def times(ratio: float | None) -> str:
+    """A ratio to the baseline, for people."""
     return "-" if ratio is None else f"{ratio:.1f}×"

@@ -15,8 +15,8 @@ from pages import loaded, parse
 
 from snn_asr.files import read_json, write_json
 from snn_asr.reports import html, table
-from snn_asr.reports.comparison import compare_runs
-from snn_asr.reports.html import SECTIONS, leave_report, write_report
+from snn_asr.reports.comparison import compare_groups, compare_runs, read_groups
+from snn_asr.reports.html import SECTIONS, leave_report
 from snn_asr.training.run_folder import REPORT, REPORT_MARK
 
 NASTY = "</script><script>alert(1)</script><img src=http://x.example/y onerror=z> & \"'`{{ 7 * 7 }}"
@@ -29,6 +29,11 @@ def two_encoders(tone_run, gru_run, tmp_path_factory) -> tuple[Path, list[Path]]
     output = tmp_path_factory.mktemp("report") / "report.html"
     write_report([tone_run, gru_run], output)
     return output, [tone_run, gru_run]
+
+
+def write_report(folders: list[Path], output: Path) -> None:
+    groups = read_groups(folders)
+    html.write_report(groups, compare_groups(groups), output)
 
 
 def copy_of(run: Path, folder: Path, **test: dict) -> Path:
