@@ -10,7 +10,7 @@ import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from snn_asr.errors import UsageError, unknown_name
 from snn_asr.processes import send
 
 GAMMA_SHAPE = 4.0  # of the energies of noise in a band: some four independent bins of the spectrum
+BENT = 0.6  # of the highest frequency, from where a warp leads to it: 4800 of 8000 Hz, as its authors have it
 
 
 class FrameAugmentation(ABC):
@@ -29,8 +30,10 @@ class FrameAugmentation(ABC):
     @abstractmethod
     def __call__(self, frames: Tensor, lengths: Tensor) -> Tensor: ...
 
-    def check(self, features: FeatureSettings) -> None:  # noqa: B027 - most work on any
-        """Raise UsageError for features on which it cannot work."""
+    def fit(self, features: FeatureSettings) -> FrameAugmentation:
+        """What augments frames of these features: itself, where it need not know them. Raises UsageError for features
+        on which it cannot work."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -78,12 +81,9 @@ class FilterbankNoise(FrameAugmentation):
         if not 0 <= self.probability <= 1:
             raise UsageError(f"probability: {self.probability!r}", "FilterbankNoise", "must be from 0 to 1")
 
-    def check(self, features: FeatureSettings) -> None:
-        if features.kind != "fbank" or features.deltas or features.normalization != GLOBAL:
-            raise UsageError(
-                "noise is added to log filterbank energies alone", "frame_augmentations",
-                "take FilterbankNoise out, or set kind=fbank deltas=false normalization=global",
-            )
+    def fit(self, features: FeatureSettings) -> FilterbankNoise:
+        _require_log_energies(features, "filterbank_noise")
+        return self
 
     def __call__(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """(B, T, F) natural logarithms of energies, (B,) to (B, T, F); padding gets noise too."""
@@ -100,6 +100,66 @@ class FilterbankNoise(FrameAugmentation):
         noisy = torch.logaddexp(frames, spectrum[:, None] + scatter)
         chosen = torch.rand(batch, device=frames.device) < self.probability
         return torch.where(chosen[:, None, None], noisy, frames)
+
+
+@dataclass(frozen=True)
+class FrequencyWarp(FrameAugmentation):
+    """Vocal tract length perturbation (Jaitly & Hinton 2013): each utterance as if its speaker were larger or smaller.
+
+    A factor drawn from ``low`` to ``high`` stretches the frequencies of an utterance: the energy at f comes to be what
+    was at the factor times f, up to ``BENT`` of the highest frequency; beyond, a line leads on to the highest, which
+    stays. Log energies are interpolated between the centres of neighbouring bands; beyond the outermost they are those
+    of the outermost.
+    ``features`` says where the bands lie, and comes from ``fit``.
+    """
+
+    low: float
+    high: float
+    features: FeatureSettings = field(default=FeatureSettings(), kw_only=True)
+
+    def __post_init__(self) -> None:
+        for name in ("low", "high"):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0.5 <= value <= 2:
+                raise UsageError(f"{name}: {value!r}", "FrequencyWarp", "must be a factor from 0.5 to 2")
+        if self.low > self.high:
+            raise UsageError(f"low: {self.low!r}", "FrequencyWarp", "must be at most high")
+
+    def fit(self, features: FeatureSettings) -> FrequencyWarp:
+        _require_log_energies(features, "frequency_warp")
+        return replace(self, features=features)
+
+    def __call__(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """(B, T, F) logarithms of energies, (B,) to (B, T, F)."""
+        factors = self.low + (self.high - self.low) * torch.rand(len(frames), 1, device=frames.device)
+        source = self._sources(factors).to(frames.dtype)
+        below = source.floor().clamp(max=frames.shape[2] - 2)
+        at = below.long()[:, None].expand_as(frames)
+        return torch.lerp(frames.gather(2, at), frames.gather(2, at + 1), (source - below)[:, None])
+
+    def _sources(self, factors: Tensor) -> Tensor:
+        """Factors (B, 1) to the places (B, mels), between 0 and mels - 1, of the bands that each band is taken from."""
+        features = self.features
+        highest = float(features.high_hz or features.sample_rate / 2)
+        (first, last), bands = _to_mels(torch.tensor([float(features.low_hz), highest])), features.mels
+        step = (last - first) / (bands + 1)
+        centres = 700 * (((first + step * torch.arange(1, bands + 1)) / 1127).exp() - 1).to(factors)
+        knee = BENT * highest * factors.clamp(max=1)  # as a source; it lies at knee / factors
+        slope = (highest - knee) / (highest - knee / factors)
+        source = torch.where(centres <= knee / factors, factors * centres, highest - slope * (highest - centres))
+        return ((_to_mels(source) - first.to(factors)) / step.to(factors) - 1).clamp(0, bands - 1)
+
+
+def _to_mels(hertz: Tensor) -> Tensor:
+    return 1127 * torch.log1p(hertz / 700)
+
+
+def _require_log_energies(features: FeatureSettings, name: str) -> None:
+    if features.kind != "fbank" or features.deltas or features.normalization != GLOBAL:
+        raise UsageError(
+            f"{name} works on log filterbank energies alone", "frame_augmentations",
+            f"take {name} out, or set features=fbank deltas=false normalization=global",
+        )
 
 
 @dataclass(frozen=True)
@@ -153,6 +213,7 @@ _DRAWN = ("length", "count")
 FRAME_AUGMENTATIONS: dict[str, Callable[..., FrameAugmentation]] = {
     "stack_shift": StackShift,
     "filterbank_noise": FilterbankNoise,
+    "frequency_warp": FrequencyWarp,
 }
 
 
@@ -199,7 +260,7 @@ def _named_arguments(value: object) -> tuple[str, dict[str, Any]]:
 
 
 def _made(make: Callable[..., Any], name: str, arguments: dict[str, Any], where: str) -> Any:
-    valid = {each.name for each in fields(make)}  # type: ignore[arg-type]
+    valid = {each.name for each in fields(make) if not each.kw_only}  # type: ignore[arg-type]
     for argument in arguments:
         if argument not in valid:
             raise unknown_name(f"argument of {name}", str(argument), valid, where)

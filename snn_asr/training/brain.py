@@ -69,6 +69,7 @@ class RecognizerBrain(speechbrain.Brain):
         self.train_set, self.batches = train_set, batches
         self.penalty = config.training.activity_penalty
         augmentation = config.augmentation
+        self.frame_augmentations = [each.fit(model.settings.features) for each in augmentation.frame_augmentations]
         self.pauses = Pauses(
             augmentation.pauses, augmentation.pause_seconds, train_set.extractor, tokens
         ) if augmentation.pauses else None
@@ -138,7 +139,7 @@ class RecognizerBrain(speechbrain.Brain):
         frames = batch.frames
         if not batch.utterances:
             return frames
-        for augment in self.config.augmentation.frame_augmentations:
+        for augment in self.frame_augmentations:
             frames = augment(frames, lengths.tensor)
         frames = self.model.normalization.apply(frames)
         for drop in self.config.augmentation.spectrogram_drops:

@@ -172,7 +172,7 @@ class AugmentationConfig:
     )
     frame_augmentations: tuple[FrameAugmentation, ...] = _key(
         [], list_of(augmentation.named, "a list of augmentations such as stack_shift: {frames: 2}"),
-        "before frames are normalised: stack_shift, filterbank_noise, or objects of your own (!new:)",
+        "before frames are normalised: stack_shift, filterbank_noise, frequency_warp, or objects of your own (!new:)",
     )
     spectrogram_drops: tuple[FrameDrops | Callable[..., Any], ...] = _key(
         [
@@ -192,7 +192,7 @@ class AugmentationConfig:
     def check(self, features: FeatureSettings, task: str, where: object) -> None:
         """Raise UsageError for augmentations that do not go with the features or the task."""
         for each in self.frame_augmentations:
-            each.check(features)
+            each.fit(features)
         if self.pauses and (features.segments or features.normalization != GLOBAL or task != TRANSCRIPTION):
             what = "a pause is more frames of the same utterance, as segments, normalization and classes do not take it"
             raise UsageError(what, f"{where}: pauses" if where else "pauses", "set pauses=0")

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from snn_asr.data.augmentation import FilterbankNoise, StackShift
+from snn_asr.data.augmentation import FilterbankNoise, FrequencyWarp, StackShift, named
 from snn_asr.data.feature_settings import FeatureSettings
+from snn_asr.data.features import FeatureExtractor
 from snn_asr.errors import UsageError
 
 
@@ -65,7 +66,11 @@ def test_noise_may_be_tilted_and_some_utterances_stay_clean():
 
 @pytest.mark.parametrize(
     "make",
-    [lambda: StackShift(-1), lambda: StackShift(1.5), lambda: FilterbankNoise(5, 3), lambda: FilterbankNoise(3, 5, 2)],
+    [
+        lambda: StackShift(-1), lambda: StackShift(1.5), lambda: FilterbankNoise(5, 3),
+        lambda: FilterbankNoise(3, 5, 2), lambda: FrequencyWarp(1.1, 0.9), lambda: FrequencyWarp(0.0, 1.0),
+        lambda: FrequencyWarp("0.9", 1.1),
+    ],
 )
 def test_impossible_settings_are_refused(make):
     with pytest.raises(UsageError):
@@ -73,7 +78,41 @@ def test_impossible_settings_are_refused(make):
 
 
 @pytest.mark.parametrize("features", [{"kind": "mfcc"}, {"deltas": True}, {"normalization": "speaker"}])
-def test_noise_is_refused_where_frames_are_not_log_energies(features):
-    FilterbankNoise(5, 30).check(FeatureSettings())
+@pytest.mark.parametrize("augmentation", [FilterbankNoise(5, 30), FrequencyWarp(0.9, 1.1)])
+def test_what_works_on_energies_is_refused_where_frames_are_not_log_energies(augmentation, features):
+    augmentation.fit(FeatureSettings())
     with pytest.raises(UsageError, match="log filterbank energies alone"):
-        FilterbankNoise(5, 30).check(FeatureSettings(**features))
+        augmentation.fit(FeatureSettings(**features))
+
+
+WARPED = FeatureSettings(sample_rate=8000, mels=60, low_hz=100, high_hz=3800, stack=1)
+
+
+def tone(hertz: float) -> torch.Tensor:
+    """(1, T, mels): a second of a tone."""
+    samples = torch.sin(2 * math.pi * hertz * torch.arange(8000) / 8000)
+    return FeatureExtractor(WARPED)(samples)[None]
+
+
+@pytest.mark.parametrize("factor", [0.85, 1.0, 1.2])
+@pytest.mark.parametrize("hertz", [300, 900, 1500])
+def test_a_warped_tone_is_the_tone_of_another_frequency(factor, hertz):
+    frames = tone(hertz * factor)
+    warped = FrequencyWarp(factor, factor).fit(WARPED)(frames, torch.tensor([frames.shape[1]]))
+    assert (warped.mean(dim=1).argmax() - tone(hertz).mean(dim=1).argmax()).abs() <= 1
+    assert factor != 1 or torch.allclose(warped, frames, atol=1e-4)
+
+
+def test_a_warp_keeps_the_order_of_frequencies_and_the_highest_and_differs_between_utterances():
+    torch.manual_seed(0)
+    bands = torch.arange(60, dtype=torch.float64).expand(500, 2, 60)
+    warped = FrequencyWarp(0.8, 1.25).fit(WARPED)(bands, torch.full((500,), 2))
+    assert (warped.diff(dim=2) >= 0).all() and (warped[..., -1] > 57).all()
+    assert torch.equal(warped[:, 0], warped[:, 1]) and len(warped[:, 0, 30].unique()) == 500
+    assert (warped[:, 0, 30] > 31).any() and (warped[:, 0, 30] < 29).any()
+
+
+def test_where_the_bands_lie_is_no_argument_of_a_recipe():
+    assert named({"frequency_warp": {"low": 0.9, "high": 1.1}}) == FrequencyWarp(0.9, 1.1)
+    with pytest.raises(UsageError, match="unknown argument of frequency_warp 'features'"):
+        named({"frequency_warp": {"low": 0.9, "high": 1.1, "features": {}}})
