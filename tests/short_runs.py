@@ -10,6 +10,26 @@ from snn_asr.files import read_json
 # Four batches an epoch, and everything random that a recipe may have.
 SHORT = {"epochs": 4, "hidden_size": 8, "dropout": 0.1, "batch_frames": 1000, "cooldown_epochs": 1}
 
+SMALLEST = """\
+# Options: a network as small as may be, with the encoder blocks of the package
+corpus: demo
+tokens: words
+sample_rate: 8000
+high_hz: 3800
+mels: 10
+hidden_size: 8
+num_layers: 1
+batch_frames: 1000
+"""
+
+
+def write_smallest_recipe(folder: Path) -> Path:
+    """A recipe of the tones whose network is as small as may be, for every encoder of the package."""
+    path = folder / "Options" / "train.yaml"
+    path.parent.mkdir()
+    path.write_text(SMALLEST)
+    return path
+
 
 def weights(folder: Path) -> bytes:
     return (folder / "model" / "weights.safetensors").read_bytes()

@@ -36,6 +36,7 @@ from snn_asr.training.config import Config
 from snn_asr.training.objectives import OBJECTIVES
 from snn_asr.training.progress import TrainingProgress
 from snn_asr.training.pruning import GradualPruning
+from snn_asr.training.rounded_weights import RoundedWeights, packed, unpacked
 from snn_asr.training.run_folder import RunFolder
 from snn_asr.training.running_loss import RunningLoss
 from snn_asr.training.schedules import SCHEDULES
@@ -76,7 +77,9 @@ class RecognizerBrain(speechbrain.Brain):
         epochs, error = config.training.epochs, f"{tokens.unit} error"
         self.progress = TrainingProgress(folder.path.name, epochs, error, processes.is_main())
         self.epoch = 0
-        self.best: dict[str, Any] = {"epoch": 0, "error_rate": math.inf, "loss": math.inf, "weights": None}
+        self.best: dict[str, Any] = {
+            "epoch": 0, "error_rate": math.inf, "loss": math.inf, "weights": None, "grids": {},
+        }
         self.training_seconds = 0.0
         self._rows: list[dict[str, Any]] = []  # of the log
         training, steps = config.training, batches.steps(config.training.epochs)
@@ -84,8 +87,10 @@ class RecognizerBrain(speechbrain.Brain):
         self.averaged = AveragedWeights(model, training.average_decay)
         first, last = (sum(steps[:epochs]) for epochs in training.pruning_epochs)
         self.pruning = GradualPruning(
-            model.encoder, training.pruning, first + 1, last, training.pruning_block, prefix="encoder."
+            model.encoder, training.pruning, first + 1, last, training.pruning_block, prefix="encoder.",
+            keep_zeros=bool(training.initial_model),
         )
+        self.rounded = RoundedWeights(model, training.quantize)
 
     def epochs(self) -> Iterator[int]:
         """The epochs still to do; ends when the development error has not improved for ``patience`` epochs, which
@@ -118,6 +123,7 @@ class RecognizerBrain(speechbrain.Brain):
         else:
             self._counts, self._operations = ErrorCounts(), OperationCount()
             self.averaged.swap_in()
+            self._grids = self.rounded.swap_in()
 
     def compute_forward(self, batch: Batch, stage: speechbrain.Stage) -> Predictions:
         batch = batch.to(self.device)
@@ -202,7 +208,7 @@ class RecognizerBrain(speechbrain.Brain):
         """SpeechBrain's, without its reading of the loss from the device at every batch."""
         should_step = self.step % self.grad_accumulation_factor == 0
         self.on_fit_batch_start(batch, should_step)
-        with self.no_sync(not should_step):
+        with self.no_sync(not should_step), self.rounded.of_step(self.optimizer_step + 1):
             with self.training_ctx:
                 outputs = self.compute_forward(batch, TRAIN)
                 loss = self.compute_objectives(outputs, batch, TRAIN)
@@ -251,7 +257,9 @@ class RecognizerBrain(speechbrain.Brain):
         if better and self.pruning.complete(self.optimizer_step):
             weights = {name: each.detach().cpu().clone() for name, each in self.model.state_dict().items()}
             self.best = {"epoch": epoch, "error_rate": error_rate, "loss": loss, "weights": weights}
+            self.best["grids"] = packed(self._grids)
         ranges, rate = self._ranges(), self.optimizer.param_groups[0]["lr"]
+        self.rounded.swap_out()
         self.averaged.swap_out()
         self.schedule.on_epoch(self.optimizer, math.inf if error_rate is None else error_rate)
         row = {
@@ -266,8 +274,9 @@ class RecognizerBrain(speechbrain.Brain):
         self.progress.end_epoch(row)
 
     def restore_best(self) -> None:
-        """Give the model the weights of the best epoch."""
+        """Give the model the weights of the best epoch, and the grids that they lie on."""
         self.model.load_state_dict(self.best["weights"])
+        self.model.grids = unpacked(self.best["grids"])
 
     def _ranges(self) -> list[float]:
         leaves = (each for layer in self.model.encoder.layers for each in directions(layer))
@@ -280,6 +289,7 @@ class RecognizerBrain(speechbrain.Brain):
             "optimizer_step": self.optimizer_step, "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict(),
             "average": self.averaged.average, "pruning": self.pruning.state_dict(),
+            "rounded": self.rounded.state_dict(),
             "torch_random": torch.get_rng_state(), "python_random": _packed(random.getstate()),
         }
         if self.device != "cpu" and torch.cuda.is_available():
@@ -302,6 +312,7 @@ class RecognizerBrain(speechbrain.Brain):
         self.schedule.load_state_dict(state["schedule"])
         self.averaged.average = {name: each.to(self.device) for name, each in state["average"].items()}
         self.pruning.load_state_dict(state["pruning"])
+        self.rounded.load_state_dict(state["rounded"])
         torch.set_rng_state(state["torch_random"])
         random.setstate(_unpacked(state["python_random"]))
         if "cuda_random" in state and torch.cuda.is_available():

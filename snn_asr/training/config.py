@@ -24,7 +24,7 @@ from snn_asr.errors import UsageError
 from snn_asr.network import encoders, input_coding
 from snn_asr.network.coder import LEVELS
 from snn_asr.network.front_end import FrontEndSettings
-from snn_asr.network.front_end import named as named_front_end
+from snn_asr.network.integers import LARGEST
 from snn_asr.network.kernels import BACKENDS
 from snn_asr.network.model import HEAD_INITIALIZATIONS, HEAD_NORMALIZATIONS
 from snn_asr.network.tasks import CLASS_ERRORS, TASKS, TRANSCRIPTION
@@ -33,14 +33,17 @@ from snn_asr.training.value_kinds import (
     flag,
     folder,
     frames_by_epochs,
+    front_end,
     list_of,
     mapping,
+    model,
     number,
     one_of,
     optional,
     range_of_seconds,
     span_of_epochs,
     text,
+    token_options,
     whole,
 )
 
@@ -50,6 +53,8 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 }
 SCHEDULES = ("warm_cool", "halving")  # schedules.py has their classes, and takes seconds to import
 PRECISIONS = ("fp32", "bf16", "fp64")
+NOT_QUANTIZED = "none"
+QUANTIZATIONS = (NOT_QUANTIZED, *LARGEST)
 
 
 def _key(default: Any, kind: Kind, about: str) -> Any:
@@ -64,23 +69,6 @@ def _optimizer() -> Kind:
         raise ValueError("neither a name nor a class")
 
     return Kind(f"one of {', '.join(OPTIMIZERS)}, or a class of your own (!name:)", convert, tuple(OPTIMIZERS))
-
-
-def _front_end() -> Kind:
-    return Kind("none, subsample4, crdnn, or settings of your own (!new:)", named_front_end)
-
-
-def _token_options() -> Kind:
-    """Options by name, those of known types checked; which of them the chosen tokens have is known to these."""
-    kinds = {"vocabulary_size": whole(2, 1 << 20), "algorithm": one_of(("unigram", "bpe"))}
-    given = mapping("options of the tokens by name, such as {vocabulary_size: 256}")
-
-    def convert(value: Any) -> dict[str, Any]:
-        options = given.convert(value)
-        known = kinds.keys() & options.keys()
-        return options | {name: kinds[name].read(f"token_options: {name}", options[name]) for name in known}
-
-    return Kind(given.words, convert)
 
 
 @dataclass(frozen=True)
@@ -99,7 +87,7 @@ class DataConfig:
     )
     tokens: str = _key("characters", one_of(tokens.KINDS), "what the network spells")
     token_options: dict[str, Any] = field(default_factory=dict, metadata={
-        "default": {}, "kind": _token_options(),
+        "default": {}, "kind": token_options(),
         "help": "vocabulary_size and algorithm of sentencepiece, phone_set of phones",
     })
     feature_cache: str = _key(
@@ -153,7 +141,7 @@ class ModelConfig:
     )
     head_bias: bool = _key(True, flag(), "the head has a bias; with batch normalisation behind it, it needs none")
     front_end: FrontEndSettings = _key(
-        "none", _front_end(), "convolutions before the encoder: crdnn (with stack=2) or subsample4 (with stack=4)"
+        "none", front_end(), "convolutions before the encoder: crdnn (with stack=2) or subsample4 (with stack=4)"
     )
     backend: str = _key("auto", one_of(BACKENDS), "what runs the cells of every encoder; auto is the fastest there is")
     encoder_options: dict[str, Any] = field(default_factory=dict, metadata={
@@ -248,6 +236,13 @@ class TrainingConfig:
         [0, 0], span_of_epochs(), "the share of zeros grows from the first to the last"
     )
     pruning_block: int = _key(1, whole(1), "weights of neighbouring rows that are pruned together")
+    initial_model: str = _key(
+        "", model(), "a trained model of the same network whose weights training goes on with; what is zero stays zero"
+    )
+    quantize: str = _key(
+        NOT_QUANTIZED, one_of(QUANTIZATIONS),
+        "int8 or int4: goes on with initial_model so that its weights, rounded to so many bits, give what it learns"
+    )
     precision: str = _key(
         "fp32", one_of(PRECISIONS), "bf16: products in bfloat16, states in float32; fp64 is for checks"
     )
@@ -258,6 +253,9 @@ class TrainingConfig:
         if self.pruning and not first < last <= self.epochs:
             todo = f"give pruning_epochs=[first, last], first below last, last at most epochs ({self.epochs})"
             raise UsageError(f"pruning_epochs: {[first, last]}", where, todo)
+        if self.quantize != NOT_QUANTIZED and not self.initial_model:
+            todo = "train in float32 first, and give initial_model=RUN_FOLDER"
+            raise UsageError(f"quantize: {self.quantize} goes on with a trained model", where, todo)
 
     @property
     def most_idle_epochs(self) -> int:

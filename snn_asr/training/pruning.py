@@ -1,12 +1,14 @@
 """Gradual pruning by magnitude: weights that matter least become zero while the network trains, and stay zero.
 
 The share of pruned weights follows the cubic schedule of Zhu & Gupta (2017, arXiv 1710.01878) over a span of epochs,
+from that of the network's zeros at the start, s, which is 0 but for a training that goes on with a pruned network:
 
-    share(t) = S (1 - (1 - t)³),    t from 0 to 1 over the span,
+    share(t) = S - (S - s) (1 - t)³,    t from 0 to 1 over the span,
 
 fast while many weights are small, slow towards the end. Every matrix of a layer (its W and, where it has one, its U) is
 pruned by itself to the same share: the smallest of each are masked, and the mask is drawn anew every REFRESH_STEPS
-training steps, so that a weight whose neighbours shrink meanwhile may come back while the share still grows.
+training steps, so that a weight whose neighbours shrink meanwhile may come back while the share still grows. What was
+zero at the start stays zero.
 
 A zero weight costs nothing (efficiency/operations.py). With ``block`` above 1 the weights of so many neighbouring rows
 of one column live and die together: these are the weights that one event adds to neighbouring sums, which is how the
@@ -26,7 +28,9 @@ REFRESH_STEPS = 16
 
 
 class GradualPruning:
-    """Masks of an encoder's matrices that follow the training step; ``target`` 0 prunes nothing.
+    """Masks of an encoder's matrices that follow the training step; ``target`` 0 prunes nothing more.
+
+    With ``keep_zeros`` weights that are zero now stay so.
 
     ``first`` and ``last`` are the training steps between which the share grows to ``target``, counted from 1. After
     each step ``apply`` sets the masked weights to zero: in the encoder, and in whatever other copies of its weights are
@@ -34,20 +38,25 @@ class GradualPruning:
     """
 
     def __init__(
-        self, encoder: Encoder, target: float, first: int, last: int, block: int = 1, prefix: str = ""
+        self, encoder: Encoder, target: float, first: int, last: int, block: int = 1, prefix: str = "",
+        keep_zeros: bool = False,
     ) -> None:
-        self.target, self.first, self.last, self.block = target, first, max(last, first + 1), block
-        self._weights = matrices(encoder, prefix) if target else {}
-        self._masks: dict[str, Tensor] = {}
+        self.first, self.last, self.block = first, max(last, first + 1), block
+        self._weights = matrices(encoder, prefix)
+        self._kept = {name: (each != 0).to(each.dtype) for name, each in self._weights.items()} if keep_zeros else {}
+        zeros = sum(int(torch.count_nonzero(each == 0)) for each in self._kept.values())
+        self._initial_share = zeros / max(sum(each.numel() for each in self._kept.values()), 1)
+        self.target, self._grows = max(target, self._initial_share), target > self._initial_share
+        self._masks: dict[str, Tensor] = dict(self._kept) if zeros else {}
 
     def share(self, step: int) -> float:
         """The share of weights that is zero after training step ``step``."""
         progress = min(max((step - self.first) / (self.last - self.first), 0.0), 1.0)
-        return self.target * (1.0 - (1.0 - progress) ** 3)
+        return self.target - (self.target - self._initial_share) * (1.0 - progress) ** 3
 
     def complete(self, step: int) -> bool:
         """Whether the share has reached its target: networks of earlier steps are denser than what was asked for."""
-        return not self._weights or step >= self.last
+        return not self._grows or step >= self.last
 
     @torch.no_grad()
     def apply(self, step: int, copies: Iterable[Mapping[str, Tensor]] = ()) -> None:
@@ -55,16 +64,18 @@ class GradualPruning:
 
         A copy that lacks a matrix is left alone there.
         """
-        if not self._weights or step < self.first:
-            return
-        if not self._masks or (step % REFRESH_STEPS == 0 and step <= self.last) or step == self.last:
-            share = self.share(step)
-            self._masks = {name: keep_largest(each, share, self.block) for name, each in self._weights.items()}
+        if self._grows and step >= self.first and self._due(step):
+            drawn = {name: keep_largest(each, self.share(step), self.block) for name, each in self._weights.items()}
+            self._masks = {name: mask * self._kept[name] if self._kept else mask for name, mask in drawn.items()}
         for name, mask in self._masks.items():
             self._weights[name].mul_(mask)
             for copy in copies:
                 if name in copy:
                     copy[name].mul_(mask)
+
+    def _due(self, step: int) -> bool:
+        drawn = bool(self._masks) and step > self.first
+        return not drawn or (step % REFRESH_STEPS == 0 and step <= self.last) or step == self.last
 
     def state_dict(self) -> dict[str, Tensor]:
         """The masks in force, for a checkpoint."""

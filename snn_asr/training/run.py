@@ -37,6 +37,8 @@ from snn_asr.training.config import Config
 from snn_asr.training.environment import environment
 from snn_asr.training.evaluation import evaluate
 from snn_asr.training.identity import Identity
+from snn_asr.training.initial_model import fingerprint as fingerprint_of_model
+from snn_asr.training.initial_model import initial_model
 from snn_asr.training.recipe import Merged
 from snn_asr.training.recipe_files import display_name
 from snn_asr.training.run_folder import DATA, MODEL, RunFolder
@@ -93,7 +95,10 @@ def _begin(
     folder.begin()
     data_folder = prepared_data(config, data_folder, folder.path)
     data = {split: fingerprint(path) for split, path in _manifests(config, data_folder).items()}
-    identity = Identity(display_name(merged.path), merged.identity(config), data, device)
+    settings = merged.identity(config)
+    if config.training.initial_model:
+        settings["initial_model"] = fingerprint_of_model(config.training.initial_model)
+    identity = Identity(display_name(merged.path), settings, data, device)
     about = {"encoder": config.model.encoder, "overrides": merged.overrides, "data_folder": str(data_folder)}
     folder.claim(identity.digest, about | identity.to_json(), resume)
     return Run(merged.text(), data_folder, folder, device)
@@ -106,8 +111,11 @@ def _model(config: Config, train_set: SpeechDataset) -> AcousticModel:
         config.features, network.encoder, network.hidden_size, network.num_layers, network.encoder_options,
         network.head_normalization, config.data.task, network.front_end, network.head_bias,
     )
-    model = AcousticModel(settings, train_set.normalization(), train_set.tokens.size)
-    model.initialize_head(network.head_initialization)
+    if config.training.initial_model:
+        model = initial_model(config.training, settings, train_set.tokens)
+    else:
+        model = AcousticModel(settings, train_set.normalization(), train_set.tokens.size)
+        model.initialize_head(network.head_initialization)
     model.error_at_every_step = config.data.task == CLASSIFICATION and config.training.class_error == "every"
     model.use_backend(network.backend)
     if processes.world() > 1:
@@ -247,9 +255,6 @@ def _manifests(config: Config, data_folder: Path) -> dict[str, Path]:
     return {split: found[split] for split in REQUIRED_SPLITS}
 
 
-
-
 def _seed_everything(seed: int) -> None:
     random.seed(seed)
     torch.manual_seed(seed)
-

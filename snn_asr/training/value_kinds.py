@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from snn_asr.errors import UsageError, shortened, unknown_name
+from snn_asr.network.front_end import named as named_front_end
 
 
 @dataclass(frozen=True)
@@ -161,3 +162,31 @@ def folder() -> Kind:
         return "none" if value is None else str(value)
 
     return Kind("auto, none or a folder", convert)
+
+
+def model() -> Kind:
+    """The folder of a trained model; nothing, or null, is none."""
+
+    def convert(value: Any) -> str:
+        _require(value is None or isinstance(value, str))
+        return value or ""
+
+    return Kind("a model folder, or the run folder around it", convert)
+
+
+def front_end() -> Kind:
+    """Settings of a front end, by a preset's name or as they are."""
+    return Kind("none, subsample4, crdnn, or settings of your own (!new:)", named_front_end)
+
+
+def token_options() -> Kind:
+    """Options by name, those of known types checked; which of them the chosen tokens have is known to these."""
+    kinds = {"vocabulary_size": whole(2, 1 << 20), "algorithm": one_of(("unigram", "bpe"))}
+    given = mapping("options of the tokens by name, such as {vocabulary_size: 256}")
+
+    def convert(value: Any) -> dict[str, Any]:
+        options = given.convert(value)
+        known = kinds.keys() & options.keys()
+        return options | {name: kinds[name].read(f"token_options: {name}", options[name]) for name in known}
+
+    return Kind(given.words, convert)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from short_runs import write_smallest_recipe
 
 from snn_asr import load_model
 from snn_asr.errors import InterruptedRun
@@ -16,17 +17,6 @@ from snn_asr.training.brain import RecognizerBrain
 from snn_asr.training.run import train
 from snn_asr.training.run_folder import RunFolder
 
-RECIPE = """\
-# Options: a network as small as may be, with the encoder blocks of the package
-corpus: demo
-tokens: words
-sample_rate: 8000
-high_hz: 3800
-mels: 10
-hidden_size: 8
-num_layers: 1
-batch_frames: 1000
-"""
 # One encoder of each kind in the fast tests, the others in the slow ones.
 FAST = ("improved_v2", "spiking_lstm", "gru")
 EVERY = [
@@ -42,10 +32,7 @@ TOGETHER = {
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("recipes") / "Options" / "train.yaml"
-    path.parent.mkdir()
-    path.write_text(RECIPE)
-    return path
+    return write_smallest_recipe(tmp_path_factory.mktemp("recipes"))
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:

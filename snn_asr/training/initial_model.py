@@ -1,0 +1,64 @@
+"""What a training starts from where the recipe names a trained model: its weights, statistics and normalisation.
+
+The recipe says what the network is, as always, and must say the same as the model: the words of the first training and
+``initial_model=RUN_FOLDER`` besides. What acts in training alone may differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from snn_asr.data.tokens import Tokens
+from snn_asr.errors import UsageError, listed
+from snn_asr.events.quantization import grids_of, with_folded_head
+from snn_asr.files import sha256
+from snn_asr.network.model import AcousticModel, ModelSettings
+from snn_asr.network.model_folder import CHECKSUMS, find_model, load
+from snn_asr.training.config import NOT_QUANTIZED, TrainingConfig
+
+ONLY_IN_TRAINING = frozenset(("dropout", "backend"))
+
+
+def fingerprint(path: str) -> str:
+    """Hexadecimal SHA-256 that stands for the content of a model folder. Raises DataError where there is none."""
+    return sha256(find_model(path) / CHECKSUMS)
+
+
+def initial_model(training: TrainingConfig, settings: ModelSettings, tokens: Tokens) -> AcousticModel:
+    """The network of ``settings`` with the weights of the trained model that the recipe names.
+
+    Where it is to be quantised, normalisation before the head is folded into the head, which is rounded with it.
+
+    Raises DataError for a model that cannot be read; UsageError for one of another network or other tokens, for one
+    that is quantised already, and for a network that has no engine in whole numbers.
+    """
+    where = f"initial_model: {training.initial_model}"
+    loaded = load(training.initial_model)
+    if loaded.model.grids:
+        raise UsageError(f"its weights are {loaded.model.precision}", where, "give the float32 model")
+    different = list(_differences(loaded.model.settings.to_dict(), settings.to_dict()))
+    if different:
+        raise UsageError(f"is another network: {listed(different, 8)}", where, "give the keys that it was trained with")
+    if loaded.tokens.to_dict() != tokens.to_dict():
+        raise UsageError("has other tokens than the training data", where, "give its own training data")
+    source = loaded.model
+    if training.quantize != NOT_QUANTIZED:
+        settings.features.require_streaming()
+        grids_of(source, training.quantize)
+        source = with_folded_head(source)
+        settings = replace(settings, head_normalization=source.settings.head_normalization)
+    model = AcousticModel(settings, source.normalization, tokens.size)
+    model.load_state_dict(source.state_dict())
+    return model
+
+
+def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
+    """Which settings differ, as ``hidden_size 256, not 128``; those that one of the two does not know are left out."""
+    for name in found.keys() & wanted.keys() - ONLY_IN_TRAINING:
+        before, now = found[name], wanted[name]
+        if isinstance(before, Mapping) and isinstance(now, Mapping):
+            yield from _differences(before, now)
+        elif before != now and not (isinstance(before, (list, tuple)) and list(before) == list(now)):
+            yield f"{name} {before}, not {now}"
