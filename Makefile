@@ -2,15 +2,16 @@
 PYTHON ?= python3
 WORKERS ?= 2
 DEMO ?= results/demo
-FSDD_FOLDER ?= ../shared/data/fsdd
-AN4_FOLDER ?= ../shared/data/an4
+JOBS ?= 2
+TABLES ?=
+DATA ?= ../shared/data
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 INSTALL := -c constraints.txt -e '.[demo,figures,test,dev]'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo fsdd fsdd-augmented encoders isolated an4 bench bench-full bench-streaming test test-faults test-resume fuzz sanitize lint types clean
+.PHONY: help install demo results bench bench-full bench-streaming test test-faults test-resume fuzz sanitize lint types clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -35,35 +36,9 @@ demo: $(STAMP) ## Speak a corpus, train a spiking network and its twins on it, d
 		--output-folder $(DEMO)/transcripts > /dev/null
 	@cat $(DEMO)/comparison.txt
 
-fsdd: $(STAMP) ## The FSDD table of docs/results.md: three encoders, three seeds (FSDD_FOLDER=recordings; half an hour or more)
-	$(BIN)/snn-asr prepare fsdd --data-folder $(FSDD_FOLDER) --output-folder results/fsdd/data
-	$(BIN)/snn-asr compare FSDD --seeds 3 --jobs 2 \
-		--data-folder results/fsdd/data --output-folder results/fsdd/runs
-
-fsdd-augmented: $(STAMP) ## The table of digits with more augmentation (docs/results.md), three seeds (an hour and a half)
-	$(BIN)/snn-asr prepare fsdd --data-folder $(FSDD_FOLDER) --output-folder results/fsdd/data
-	$(BIN)/snn-asr compare FSDD preset=augmented --seeds 3 --jobs 2 \
-		--data-folder results/fsdd/data --output-folder results/fsdd/augmented
-
-encoders: fsdd ## The table of all encoders (docs/results.md), three seeds (after fsdd's, an hour or two)
-	$(BIN)/snn-asr compare FSDD --seeds 3 --jobs 2 \
-		--encoders lif,improved_v1,improved_v2,spiking_lstm,adaptive_lif,adlif,rlif,radlif,ligru,gru,lstm \
-		--data-folder results/fsdd/data --output-folder results/fsdd/runs
-
-# The two cells of the spiking LSTM are runs of one encoder: their folders are compared in the end.
-ISOLATED := $(BIN)/snn-asr compare FSDDIsolated --seeds 5 --jobs 2 --data-folder results/fsdd/data --output-folder results
-isolated: $(STAMP) ## The table of isolated digits (docs/results.md): spiking LSTM beside LSTM, five seeds (ten minutes)
-	$(BIN)/snn-asr prepare fsdd --data-folder $(FSDD_FOLDER) --output-folder results/fsdd/data
-	$(ISOLATED)/isolated --encoders spiking_lstm,lstm > /dev/null
-	$(ISOLATED)/isolated-kept cell=kept --encoders spiking_lstm > /dev/null
-	$(BIN)/snn-asr compare results/isolated/* results/isolated-kept/*
-
-AN4 := $(BIN)/snn-asr compare AN4 --jobs 2 --data-folder results/an4/data --output-folder results/an4/runs
-an4: $(STAMP) ## The AN4 table of the README, greedy (AN4_FOLDER=an4; three hours)
-	$(BIN)/snn-asr prepare an4 --data-folder $(AN4_FOLDER) --output-folder results/an4/data
-	$(AN4) --seeds 3 > /dev/null
-	$(AN4) --encoders improved_v1,spiking_lstm,radlif,lif,ligru > /dev/null
-	$(BIN)/snn-asr compare results/an4/runs/*
+# Runs are kept in results/COMMIT: interrupted ones go on, finished ones are not repeated.
+results: $(STAMP) ## Every table of README.md and docs/results.md from this commit (TABLES=an4 for one, JOBS=2; days)
+	$(BIN)/python benchmarks/results.py make $(TABLES) --jobs $(JOBS) --data $(DATA)
 
 bench: $(STAMP) ## A training step of five encoders beside torch's LSTM and GRU: table, plots (results/bench, 10-15 minutes)
 	$(BIN)/python benchmarks/train_step.py --quick --threads 2 --plot results/bench

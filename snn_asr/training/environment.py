@@ -12,13 +12,13 @@ import torch
 import snn_asr
 from snn_asr import processes
 
+_PROGRAM = ("snn_asr", "cli", "recipes")  # folders of the checkout
 _GIT_SECONDS = 5  # that git may take to answer; without an answer a run says nothing of its commit
 
 
 def environment(device: str) -> dict[str, str | None]:
-    """Names and versions, for people and for tables: ``commit`` (None where the program is no checkout of git, and
-    ending in ``+`` where files of the checkout were changed), ``processor``, ``gpu`` (None on the CPU), ``system`` and
-    ``python``."""
+    """Names and versions, for people and for tables: ``commit`` (as the function of this name gives it), ``processor``,
+    ``system``, ``gpu`` (None on the CPU) and ``python``."""
     return {
         "commit": commit(), "processor": processor(), "system": f"{platform.system()} {platform.machine()}",
         "gpu": torch.cuda.get_device_name() if device.startswith("cuda") else None,
@@ -28,14 +28,17 @@ def environment(device: str) -> dict[str, str | None]:
 
 @cache
 def commit() -> str | None:
-    """The commit of the checkout that this program runs from, twelve digits, with ``+`` behind where tracked files
-    differ from it; None where it was installed without one, or where git does not answer."""
+    """The last commit of the checkout that changed the program, twelve digits, with ``+`` behind where its files differ
+    from that; None where the program was installed without a checkout, or where git does not answer.
+
+    Commits of documentation and tests do not count: runs before and after them are runs of one program.
+    """
     root = Path(snn_asr.__file__).resolve().parents[1]
     if not (root / ".git").exists() or not (root / "pyproject.toml").is_file():
         return None
-    found = _git(root, "rev-parse", "--short=12", "HEAD")
-    changes = _git(root, "status", "--porcelain", "--untracked-files=no")
-    return None if found is None or changes is None else found + ("+" if changes else "")
+    found = _git(root, "log", "-1", "--format=%h", "--abbrev=12", "--", *_PROGRAM)
+    changes = _git(root, "status", "--porcelain", "--", *_PROGRAM)
+    return None if not found or changes is None else found + ("+" if changes else "")
 
 
 def _git(root: Path, *words: str) -> str | None:

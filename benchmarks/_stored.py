@@ -1,0 +1,149 @@
+"""Tables of results as they are stored, and as they stand between marks in the README and the documentation.
+
+A stored table is docs/results/NAME.json, ``{"rows": [...]}``: every row has the numbers of one line and says of which
+seeds, commit and machine they are. How a table reads is said in results.yaml: a heading and a pattern for each column.
+A pattern is a format string of Python with the row's keys, in which
+
+    {error_rates:.1f}       of a list is its values with commas
+    {macs_per_second:M.2f}  is in millions, with k in thousands
+    {ratio:x.1f}            is followed by the sign of multiplication
+    {ratio:x.1f|none left}  is the text behind the bar where there is no value; without one it is a dash
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from snn_asr.errors import DataError, UsageError, unknown_name
+from snn_asr.files import read_json_object, read_text, write_text
+
+ROOT = Path(__file__).resolve().parents[1]
+PLAN = Path(__file__).with_name("results.yaml")
+STORED = ROOT / "docs" / "results"
+ORIGIN = ("seeds", "commit", "machine")  # what every row says of itself
+MARKED = re.compile(r"(<!-- results: (?P<name>[a-z0-9-]+) -->\n)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
+_SCALES = {"M": 1e6, "k": 1e3}
+
+
+def plan() -> dict[str, Any]:
+    """What results.yaml says of every table, by name."""
+    return dict(yaml.safe_load(read_text(PLAN)))
+
+
+def documents() -> list[Path]:
+    """The files in which marks are looked for."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def stored_rows(name: str, folder: Path | None = None) -> list[dict[str, Any]]:
+    """The rows of a stored table, of ``folder`` instead of the documentation's.
+
+    Raises DataError where a row does not say where it is from.
+    """
+    path = (folder or STORED) / f"{name}.json"
+    rows = read_json_object(path).get("rows")
+    if not isinstance(rows, list) or not rows:
+        raise DataError("holds no rows", path, f"make it with: python benchmarks/results.py make {name}")
+    for row in rows:
+        missing = [key for key in ("label", *ORIGIN) if row.get(key) in (None, "", [])]
+        if missing:
+            raise DataError(f"row {row.get('label')} has no {', '.join(missing)}", path, "store it again")
+    return rows
+
+
+def table(name: str, folder: Path | None = None) -> str:
+    """The table as it stands between its marks: Markdown, and a line on seeds, commits and machines."""
+    tables = plan()
+    if name not in tables:
+        raise unknown_name("table", name, tables, PLAN)
+    layout = tables[name]
+    rows = stored_rows(layout.get("from", name), folder)
+    if "rows" in layout:
+        by_label = {row["label"]: row for row in rows}
+        rows = [by_label[label] for label in layout["rows"] if label in by_label]
+    if "against" in layout:
+        base = next(each for each in stored_rows(layout["against"][0], folder) if each["label"] == layout["against"][1])
+        rows = [row | {"macs_ratio": base["macs_per_second"] / row["macs_per_second"]} for row in rows]
+    columns: Mapping[str, str] = layout["columns"]
+    lines = [columns.keys(), ["---"] * len(columns)]
+    lines += [[fill(pattern, row) for pattern in columns.values()] for row in rows]
+    return "\n".join(["\n".join(f"| {' | '.join(cells)} |" for cells in lines), "", origin(rows), ""])
+
+
+def origin(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Sentences on where the rows are from; what is not the same of all rows names those that it is of."""
+    sentences = []
+    for key, one, several in zip(ORIGIN, ("Seed ", "Commit ", "On "), ("Seeds ", "Commits ", "On "), strict=True):
+        labels: dict[str, list[str]] = {}
+        for row in rows:
+            value = row[key]
+            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            labels.setdefault(text, []).append(row["label"])
+        parts = [text if len(labels) == 1 else f"{text} ({', '.join(names)})" for text, names in labels.items()]
+        plural = len(labels) > 1 or " to " in parts[0] or (key == "seeds" and "," in parts[0])
+        sentences.append(f"{several if plural else one}{'; '.join(parts)}.")
+    return " ".join(sentences)
+
+
+class _Patterns(string.Formatter):
+    def get_field(self, field_name: str, args: Any, kwargs: Any) -> Any:
+        try:
+            return super().get_field(field_name, args, kwargs)
+        except (KeyError, IndexError, TypeError):
+            return None, field_name
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        spec, _, otherwise = format_spec.partition("|")
+        if value is None:
+            return otherwise or "-"
+        if isinstance(value, list):
+            return ", ".join(self.format_field(each, format_spec) for each in value)
+        if spec[:1] in _SCALES:
+            return format(value / _SCALES[spec[0]], spec[1:])
+        if spec[:1] == "x":
+            return f"{value:{spec[1:]}}×"
+        return format(value, spec)
+
+
+def fill(pattern: str, row: Mapping[str, Any]) -> str:
+    """A pattern with the values of a row."""
+    return _Patterns().vformat(pattern, (), row)
+
+
+def marked(text: str) -> Iterator[tuple[str, str]]:
+    """Names and contents of what stands between marks."""
+    for each in MARKED.finditer(text):
+        yield each["name"], each["body"]
+
+
+def written(text: str, folder: Path | None = None) -> str:
+    """The text with every table between marks as the stored results give it."""
+    return MARKED.sub(lambda each: f"{each[1]}{table(each['name'], folder)}{each[4]}", text)
+
+
+def write_documents(folder: Path | None = None) -> list[Path]:
+    """Write every marked table anew; returns the files that were changed."""
+    changed = []
+    for path in documents():
+        text = read_text(path)
+        new = written(text, folder)
+        if new != text:
+            write_text(path, new)
+            changed.append(path)
+    return changed
+
+
+def require_table(name: str) -> Mapping[str, Any]:
+    """What the plan says of a table that is stored itself. Raises UsageError for another name."""
+    tables = plan()
+    if name not in tables:
+        raise unknown_name("table", name, tables, PLAN)
+    if "from" in tables[name]:
+        raise UsageError(f"shows rows of '{tables[name]['from']}'", name, "name that table")
+    return dict(tables[name])

@@ -1,0 +1,178 @@
+"""The tables of the documents are what the stored results give, and results.yaml can make them again."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from snn_asr.errors import DataError, UsageError
+from snn_asr.files import read_json, read_json_object, read_text, write_json
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import _collect as collect  # noqa: E402
+import _stored as stored  # noqa: E402
+import results  # noqa: E402
+
+TABLES = sorted(stored.plan())
+PLACES = {"results": "results/abc", "jobs": 2, "data": "data"}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """A folder of stored tables of the test's own, and no documents."""
+    monkeypatch.setattr(stored, "STORED", tmp_path)
+    monkeypatch.setattr(stored, "documents", lambda: [])
+    return tmp_path
+
+
+@pytest.fixture
+def of_a_commit(monkeypatch):
+    """Runs say that they are of the commit "abc", also where the tests do not run from a checkout of git."""
+    told = collect.environment
+    monkeypatch.setattr(collect, "environment", lambda run: told(run) | {"commit": "abc"})
+
+
+@pytest.mark.parametrize("path", stored.documents(), ids=lambda path: path.name)
+def test_marked_tables_are_what_the_stored_results_give(path):
+    for name, body in stored.marked(read_text(path)):
+        assert body == stored.table(name), f"write them with: python benchmarks/results.py write ({name})"
+
+
+def test_every_table_stands_in_one_document_and_every_stored_one_is_shown():
+    found = [name for path in stored.documents() for name, _ in stored.marked(read_text(path))]
+    assert sorted(found) == TABLES
+    assert {path.stem for path in stored.STORED.glob("*.json")} == {
+        name for name, layout in stored.plan().items() if "from" not in layout
+    }
+
+
+def test_no_mark_is_left_open():
+    for path in stored.documents():
+        text = read_text(path)
+        assert text.count("<!-- results: ") == text.count("<!-- end -->") == len(list(stored.marked(text)))
+
+
+@pytest.mark.parametrize("name", [name for name in TABLES if "from" not in stored.plan()[name]])
+def test_a_row_says_of_which_seeds_commit_and_machine_it_is(name):
+    for row in stored.stored_rows(name):
+        assert row["commit"] and row["machine"] and all(isinstance(seed, int) for seed in row["seeds"])
+        for key in ("error_rates", "dev_error_rates"):
+            assert len(row.get(key, row["seeds"])) == len(row["seeds"]), key
+
+
+@pytest.mark.parametrize("name", [name for name in TABLES if "from" not in stored.plan()[name]])
+def test_the_commands_of_the_plan_can_be_run(name):
+    """Every program and recipe is there, and every key=value is one that the recipe has for that encoder."""
+    from snn_asr.cli.options import parse_grid, parse_overrides
+    from snn_asr.training import recipe
+
+    layout = stored.plan()[name]
+    for command in layout["commands"]:
+        program, *rest = results.words(command, PLACES)
+        assert "{" not in command.replace("{results}", "").replace("{jobs}", "").replace("{data}", "")
+        if program == "python":
+            assert (ROOT / rest[0]).is_file()
+        elif rest[0] == "compare":
+            encoders = rest[rest.index("--encoders") + 1] if "--encoders" in rest else "improved_v2,gru,lstm"
+            grid = parse_grid([rest[rest.index("--grid") + 1]] if "--grid" in rest else [])
+            keys = parse_overrides(each for each in rest if "=" in each and "," not in each)
+            for encoder in encoders.split(","):
+                recipe.load(rest[1], {"encoder": encoder, **keys, **{key: values[0] for key, values in grid.items()}})
+    outputs = [word for command in layout["commands"] for word in shlex.split(command)]
+    for pattern in layout.get("runs", []):
+        assert f"{{results}}/{pattern.partition('/')[0]}" in " ".join(outputs)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("{a:.2f}", "1.50"), ("{list:.1f}", "1.0, 2.0"), ("{big:M.2f} / {big:k.0f}", "2.50 / 2500"),
+        ("{a:x.1f}", "1.5×"),
+        ("{none:x.1f|no MACs left}", "no MACs left"), ("{missing:.2f}", "-"), ("{inner[b]:.0f}", "7"),
+        ("[{none[0]:.1f}]", "[-]"), ("{holes:.1f}", "1.0, -"), ("{count:,}", "1,234"), ("{label}", "gru"),
+    ],
+)
+def test_patterns(pattern, expected):
+    row = {
+        "a": 1.5, "list": [1.0, 2.0], "big": 2.5e6, "none": None, "inner": {"b": 7.0}, "holes": [1.0, None],
+        "count": 1234, "label": "gru",
+    }
+    assert stored.fill(pattern, row) == expected
+
+
+def test_what_differs_between_rows_names_them():
+    rows = [
+        {"label": "a", "seeds": [1, 2], "commit": "c1", "machine": "one core"},
+        {"label": "b", "seeds": [1], "commit": "c2", "machine": "one core"},
+        {"label": "c", "seeds": [1, 2], "commit": "c1", "machine": "one core"},
+    ]
+    assert stored.origin(rows) == "Seeds 1, 2 (a, c); 1 (b). Commits c1 (a, c); c2 (b). On one core."
+    assert stored.origin(rows[:1]) == "Seeds 1, 2. Commit c1. On one core."
+
+
+def test_a_row_without_its_origin_is_refused(folder):
+    write_json(folder / "demo.json", {"rows": [{"label": "gru", "seeds": [1], "commit": "", "machine": "m"}]})
+    with pytest.raises(DataError, match="row gru has no commit"):
+        stored.stored_rows("demo")
+
+
+def test_finished_runs_become_a_stored_table_with_their_own_commit_and_machine(folder, of_a_commit, tone_run, gru_run):
+    assert results.main(["store", "demo", str(tone_run), str(gru_run)]) == 0
+    spiking, gru = stored.stored_rows("demo", folder)
+    metrics = read_json_object(tone_run / "model" / "metrics.json")
+    assert spiking["label"] == "improved_v2" and gru["macs_ratio_to_baseline"] == 1
+    assert spiking["commit"] == "abc" and metrics["environment"]["processor"] in gru["machine"]
+    assert spiking["error_rates"] == pytest.approx([metrics["test"]["error_rate"]], rel=1e-5)
+    assert spiking["dev_error_rate"] == pytest.approx(metrics["dev_error_rate"], rel=1e-5)
+    assert f"| {spiking['error_rate']:.2f} [" in stored.table("demo", folder)
+    assert results.main(["store", "demo", str(gru_run), "--add", "--label", "gru=>another"]) == 0
+    assert {row["label"] for row in stored.stored_rows("demo", folder)} == {"improved_v2", "gru", "another"}
+
+
+def test_runs_that_do_not_say_their_commit_need_it_given(folder, gru_run, tmp_path, capsys):
+    import shutil
+
+    old = shutil.copytree(gru_run, tmp_path / "old")
+    metrics = read_json_object(old / "model" / "metrics.json")
+    write_json(old / "model" / "metrics.json", {key: value for key, value in metrics.items() if key != "environment"})
+    assert results.main(["store", "demo", str(old)]) == 2
+    assert "does not say its commit; give --commit" in capsys.readouterr().err
+    assert results.main(["store", "demo", str(old), "--commit", "abc", "--machine", "one core"]) == 0
+    (row,) = stored.stored_rows("demo", folder)
+    assert (row["commit"], row["machine"]) == ("abc", "one core")
+
+
+def test_further_numbers_come_by_run_folder(of_a_commit, gru_run):
+    (row,) = collect.rows_of_runs([gru_run], extras={gru_run.name: {"trigram_error_rate": 12.5}})
+    assert (row["trigram_error_rates"], row["trigram_error_rate"]) == ([12.5], 12.5)
+
+
+def test_cases_of_the_streaming_benchmark_become_rows(tmp_path):
+    cases = [{"name": "gru", "size": size, "microseconds": 2.0, "ratio": 1.0} for size in ("2x256", "2x550")]
+    write_json(tmp_path / "streaming.json", cases)
+    (row,) = collect.rows_of_streaming(tmp_path / "streaming.json", "abc", "one core")
+    assert row["2x256"] == row["2x550"] == {"microseconds": 2.0, "ratio": 1.0}
+
+
+def test_tables_are_made_by_their_commands_and_one_that_fails_keeps_no_other(
+    folder, of_a_commit, gru_run, tmp_path, monkeypatch, capsys
+):
+    plan = {
+        "bad": {"commands": ["python -c 'raise SystemExit(4)'"], "runs": ["x/*"], "columns": {"encoder": "{label}"}},
+        "good": {
+            "commands": [f"python -c 'import shutil; shutil.copytree(\"{gru_run}\", \"{{results}}/runs/gru-seed1\")'"],
+            "runs": ["runs/*"], "columns": {"encoder": "{label}"},
+        },
+    }
+    monkeypatch.setattr(stored, "plan", lambda: plan)
+    assert results.main(["make", "--results", str(tmp_path / "made")]) == 3
+    assert "failed: bad: exit code 4" in capsys.readouterr().err
+    assert [row["label"] for row in read_json(folder / "good.json")["rows"]] == ["gru"]
+    assert not (folder / "bad.json").exists()
+    with pytest.raises(UsageError, match="did you mean 'good'"):
+        stored.require_table("goood")
