@@ -16,12 +16,14 @@ import re
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import yaml
 
 from snn_asr.errors import DataError, UsageError, unknown_name
 from snn_asr.files import read_json_object, read_text, write_text
+from snn_asr.reports.frontier import frontier_svg, on_frontier
 
 ROOT = Path(__file__).resolve().parents[1]
 PLAN = Path(__file__).with_name("results.yaml")
@@ -63,17 +65,49 @@ def table(name: str, folder: Path | None = None) -> str:
     if name not in tables:
         raise unknown_name("table", name, tables, PLAN)
     layout = tables[name]
-    rows = stored_rows(layout.get("from", name), folder)
-    if "rows" in layout:
-        by_label = {row["label"]: row for row in rows}
-        rows = [by_label[label] for label in layout["rows"] if label in by_label]
-    if "against" in layout:
-        base = next(each for each in stored_rows(layout["against"][0], folder) if each["label"] == layout["against"][1])
-        rows = [row | {"macs_ratio": base["macs_per_second"] / row["macs_per_second"]} for row in rows]
+    rows = _rows(name, layout, folder)
     columns: Mapping[str, str] = layout["columns"]
     lines = [columns.keys(), ["---"] * len(columns)]
     lines += [[fill(pattern, row) for pattern in columns.values()] for row in rows]
     return "\n".join(["\n".join(f"| {' | '.join(cells)} |" for cells in lines), "", origin(rows), ""])
+
+
+def _rows(name: str, layout: Mapping[str, Any], folder: Path | None) -> list[dict[str, Any]]:
+    """The rows that a table shows, its own or those of others, with what the plan adds to them."""
+    rows = []
+    for source, labels in layout.get("from", {name: None}).items():
+        stored = stored_rows(source, folder)
+        by_label = {row["label"]: row for row in stored}
+        rows += stored if labels is None else [by_label[label] for label in labels if label in by_label]
+    if "against" in layout:
+        source, label = layout["against"]
+        base = next(each for each in stored_rows(source, folder) if each["label"] == label)
+        rows = [row | {"macs_ratio": base["macs_per_second"] / row["macs_per_second"]} for row in rows]
+    if "chart" in layout:
+        unbeaten = on_frontier(_costs(rows))
+        rows = [row | {"on_frontier": "yes" if best else "no"} for row, best in zip(rows, unbeaten, strict=True)]
+    return rows
+
+
+def _costs(rows: Sequence[Mapping[str, Any]]) -> list[SimpleNamespace]:
+    """Rows as the chart takes them (reports/frontier.py)."""
+    return [
+        SimpleNamespace(
+            encoder=row["label"], error_rate=row["error_rate"], interval=row.get("interval"),
+            macs_per_second=row["macs_per_second"],
+            products_per_second=row["macs_per_second"] + row["element_wise_per_second"]
+            if "element_wise_per_second" in row else None,
+        )
+        for row in rows
+    ]
+
+
+def charts(folder: Path | None = None) -> dict[Path, str]:
+    """The charts of the plan as SVG, by their files: error against multiplications of a table's rows."""
+    return {
+        (folder or STORED) / layout["chart"]: frontier_svg(_costs(_rows(name, layout, folder)), layout["unit"])
+        for name, layout in plan().items() if "chart" in layout
+    }
 
 
 def origin(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -128,14 +162,11 @@ def written(text: str, folder: Path | None = None) -> str:
 
 
 def write_documents(folder: Path | None = None) -> list[Path]:
-    """Write every marked table anew; returns the files that were changed."""
-    changed = []
-    for path in documents():
-        text = read_text(path)
-        new = written(text, folder)
-        if new != text:
-            write_text(path, new)
-            changed.append(path)
+    """Write every marked table and every chart anew; returns the files that were changed."""
+    new = {path: written(read_text(path), folder) for path in documents()} | charts(folder)
+    changed = [path for path, text in new.items() if not path.is_file() or read_text(path) != text]
+    for path in changed:
+        write_text(path, new[path])
     return changed
 
 
@@ -145,5 +176,5 @@ def require_table(name: str) -> Mapping[str, Any]:
     if name not in tables:
         raise unknown_name("table", name, tables, PLAN)
     if "from" in tables[name]:
-        raise UsageError(f"shows rows of '{tables[name]['from']}'", name, "name that table")
+        raise UsageError(f"shows rows of {', '.join(tables[name]['from'])}", name, "name one of these")
     return dict(tables[name])

@@ -39,7 +39,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         failed = {"make": _make, "store": _store, "write": lambda _: 0}[arguments.task](arguments)
         for path in _stored.write_documents():
-            print(path.relative_to(_stored.ROOT))
+            print(path)
     except SnnAsrError as error:
         print(f"results: {error}", file=sys.stderr)
         return error.exit_code

@@ -52,8 +52,9 @@ def compare(
     on, and one that fails keeps no other from being trained and shown (exit code 3).
     """
     from snn_asr.errors import SnnAsrError, UsageError
+    from snn_asr.files import write_text
     from snn_asr.reports import comparison, html, table
-    from snn_asr.reports.frontier import CHART_MARK, write_frontier
+    from snn_asr.reports.frontier import CHART_MARK, frontier_svg
     from snn_asr.training import recipe_files
     from snn_asr.training.run_folder import REPORT_MARK
 
@@ -100,7 +101,7 @@ def compare(
     if report is not None:
         html.write_report(groups, rows, report)
     if frontier is not None:
-        write_frontier(rows, unit, frontier)
+        write_text(frontier, frontier_svg(rows, unit))
     if as_json:
         typer.echo(json.dumps(comparison.to_json(rows), indent=2))
     else:

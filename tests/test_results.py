@@ -27,6 +27,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     """A folder of stored tables of the test's own, and no documents."""
     monkeypatch.setattr(stored, "STORED", tmp_path)
     monkeypatch.setattr(stored, "documents", lambda: [])
+    monkeypatch.setattr(stored, "charts", lambda folder=None: {})
     return tmp_path
 
 
@@ -49,6 +50,14 @@ def test_every_table_stands_in_one_document_and_every_stored_one_is_shown():
     assert {path.stem for path in stored.STORED.glob("*.json")} == {
         name for name, layout in stored.plan().items() if "from" not in layout
     }
+
+
+def test_charts_are_what_the_stored_results_give_and_are_shown():
+    shown = "".join(read_text(path) for path in stored.documents())
+    for path, drawn in stored.charts().items():
+        assert read_text(path) == drawn, "draw it with: python benchmarks/results.py write"
+        assert f"(results/{path.name})" in shown
+    assert set(stored.charts()) == set(stored.STORED.glob("*.svg"))
 
 
 def test_no_mark_is_left_open():

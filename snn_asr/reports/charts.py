@@ -147,13 +147,13 @@ def plotted(
     **how: Any,
 ) -> Chart:
     """A chart whose axes hold all points. ``how``: ``x_log`` and ``y_log`` take a logarithmic axis (None: where the
-    values span much), ``x_ticks`` gives the x axis its ticks, ``y_zero`` begins the y axis at 0,
-    ``legend`` are other series to name."""
+    values span much), ``x_ticks`` gives the x axis its ticks, ``x_whole`` has them at whole numbers alone, ``y_zero``
+    begins the y axis at 0, ``legend`` are other series to name."""
     points = [each for one in series for each in one.points]
     xs = [each.x for each in points]
     ys = [value for each in points for value in (each.y, each.low, each.high) if value is not None]
     legend = {each.index: each for each in reversed(series)}
-    x = axis(x_label, xs, how.get("x_log", False), False, how.get("x_ticks"))
+    x = axis(x_label, xs, how.get("x_log", False), False, how.get("x_ticks"), how.get("x_whole", False))
     y = axis(y_label, ys, how.get("y_log", False), how.get("y_zero", True))
     names = how.get("legend", [legend[each] for each in sorted(legend)])
     return Chart(identifier, title, description, x, y, series, legend=names)
@@ -161,7 +161,7 @@ def plotted(
 
 def axis(
     label: str, values: Sequence[float], logarithmic: bool | None, from_zero: bool,
-    ticks: Sequence[tuple[float, str]] | None = None,
+    ticks: Sequence[tuple[float, str]] | None = None, whole: bool = False,
 ) -> Axis:
     """An axis that holds the values, with a little room; logarithmic where asked for or, for None, where it helps."""
     above = [each for each in values if each > 0]
@@ -175,7 +175,7 @@ def axis(
         return Axis(label, low - 0.5, high + 0.5, ticks)
     if high <= low:
         low, high = (0.0, 1.0) if high == 0 else (low - 0.5 * abs(low), high + 0.5 * abs(high))
-    step = _step(high - low)
+    step = max(_step(high - low), 1.0 if whole else 0.0)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     places = [each * step for each in range(first, last + 1)]
     return Axis(label, places[0], places[-1], [(each, _number(each)) for each in places])

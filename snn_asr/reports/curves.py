@@ -36,5 +36,5 @@ def _chart(
 ) -> Chart:
     legend = [Series(name, index, ()) for index, name in enumerate(names)]
     return plotted(
-        f"{identifier}-chart", title, description, "epoch", y_label, series, y_log=None, legend=legend,
+        f"{identifier}-chart", title, description, "epoch", y_label, series, y_log=None, legend=legend, x_whole=True,
     )

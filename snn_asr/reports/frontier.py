@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Protocol
 
-from snn_asr.files import write_text
 from snn_asr.reports.charts import NEUTRAL, Chart, Point, Series, plotted
 from snn_asr.reports.comparison import Row
 from snn_asr.reports.rendering import render
@@ -14,12 +13,31 @@ from snn_asr.reports.table import interval_text, times
 CHART_MARK = b"<!-- A chart of snn-asr"  # what a chart's file begins with
 
 
-def products(row: Row) -> float:
+class Costed(Protocol):
+    """What the chart takes of a row of a comparison."""
+
+    @property
+    def encoder(self) -> str: ...
+
+    @property
+    def error_rate(self) -> float: ...
+
+    @property
+    def interval(self) -> tuple[float, float] | None: ...
+
+    @property
+    def macs_per_second(self) -> float: ...
+
+    @property
+    def products_per_second(self) -> float | None: ...
+
+
+def products(row: Costed) -> float:
     """Multiplications for each second of speech: all of them, or the MACs alone where a run tells no others."""
     return row.macs_per_second if row.products_per_second is None else row.products_per_second
 
 
-def frontier(rows: Sequence[Row], unit: str) -> Chart:
+def frontier(rows: Sequence[Costed], unit: str) -> Chart:
     """Error rate with interval against multiplications on a logarithmic axis, a mark a row; a line joins the rows that
     no other beats in both."""
     series = [
@@ -31,7 +49,7 @@ def frontier(rows: Sequence[Row], unit: str) -> Chart:
     lines = [Series("frontier", NEUTRAL, edge, line=True, thin=True, dashed=True)] if len(edge) > 1 else []
     description = "Multiplications of products and units, without those of the features; bars are 95 % intervals."
     if any(row.products_per_second is None for row in rows):
-        description = "Multiply-accumulates (runs of an earlier snn-asr tell no more); bars are 95 % intervals."
+        description = "Multiplications (of runs that tell no more, MACs alone); bars are 95 % intervals."
     return plotted(
         "frontier-chart", "Error against multiplications", description,
         "million multiplications for each second of speech", f"{unit} error %", [*lines, *series],
@@ -39,11 +57,11 @@ def frontier(rows: Sequence[Row], unit: str) -> Chart:
     )
 
 
-def _ends(row: Row) -> tuple[float | None, float | None]:
+def _ends(row: Costed) -> tuple[float | None, float | None]:
     return row.interval if row.interval is not None else (None, None)
 
 
-def _title(row: Row) -> str:
+def _title(row: Costed) -> str:
     interval = "" if row.interval is None else " [{:.2f}, {:.2f}]".format(*row.interval)
     return f"{row.encoder}: {row.error_rate:.2f} %{interval}, {products(row) / 1e6:.2f} million multiplications"
 
@@ -64,10 +82,10 @@ def by_seed(rows: Sequence[Row], unit: str) -> Chart:
     )
 
 
-def on_frontier(rows: Sequence[Row]) -> list[bool]:
+def on_frontier(rows: Sequence[Costed]) -> list[bool]:
     """Of each row whether none other has both fewer (or as many) multiplications and fewer (or as many) errors."""
 
-    def beaten(row: Row, other: Row) -> bool:
+    def beaten(row: Costed, other: Costed) -> bool:
         mine, theirs = (products(row), row.error_rate), (products(other), other.error_rate)
         return theirs != mine and theirs[0] <= mine[0] and theirs[1] <= mine[1]
 
@@ -91,6 +109,6 @@ def frontier_rows(rows: Sequence[Row]) -> list[tuple[str, ...]]:
     ]
 
 
-def write_frontier(rows: Sequence[Row], unit: str, output: Path) -> None:
-    """Write the chart as an SVG file of its own. Raises DataError where it cannot be written."""
-    write_text(output, render("frontier.svg", chart=frontier(rows, unit)))
+def frontier_svg(rows: Sequence[Costed], unit: str) -> str:
+    """The chart with its legend as an SVG file of its own, which follows the reader's choice of light or dark."""
+    return render("frontier.svg", chart=frontier(rows, unit))

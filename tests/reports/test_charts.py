@@ -60,7 +60,7 @@ def luminance(colour: str) -> float:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_texts_and_marks_stand_out_from_the_page(theme):
     css = (Path(reports.__file__).parent / "templates" / "chart.css").read_text(encoding="utf-8")
-    light, dark = css.split("@media (prefers-color-scheme: dark)")
+    light, dark = css.split("@media screen and (prefers-color-scheme: dark)")
     colours = dict(re.findall(r"--([a-z0-9]+): (#[0-9a-f]{6})", light if theme == "light" else dark))
     wanted = {"ink": 4.5, "faint": 4.5, "link": 4.5, "wrong": 4.5, "missing": 4.5, "extra": 4.5}
     wanted |= {f"series{index}": 3.0 for index in range(COLOURS)}

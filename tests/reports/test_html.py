@@ -128,7 +128,7 @@ def test_a_run_without_log_model_and_recordings_says_what_is_missing(gru_run, tm
     spikes = root.all("section", id="spikes")[0].text
     assert "no utterance could be heard" in spikes and "its model cannot be loaded" in spikes
     assert "not recorded" in root.all("section", id="environment")[0].text
-    assert "tell no more" in root.all("section", id="frontier")[0].text
+    assert "that tell no more" in root.all("section", id="frontier")[0].text
 
 
 @pytest.mark.parametrize("content", ["", "[]\n", '{"epoch": "x"}\n', '{"epoch": 1, "dev_loss": null}\nhalf a li'])
