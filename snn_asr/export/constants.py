@@ -78,8 +78,10 @@ def recognizer_of(loaded: LoadedModel, precision: str, endpointing: EndpointSett
     timed = settings.task != CLASSIFICATION
     gate = endpointing if timed else None
     layouts = [[rows.laid_out(each) for each in source.matrices] for source in sources]
-    sparse = any(each.gaps is not None for own in layouts for each in own)
-    flags = _flags(model, parts, precision) | {"SPARSE": sparse, "TIMED": timed, "GATE": gate is not None}
+    sparse = any(each.starts is not None for own in layouts for each in own)
+    flags = _flags(model, parts, precision) | {
+        "SPARSE": sparse, "LONG": rows.needs_long_starts(layouts), "TIMED": timed, "GATE": gate is not None,
+    }
     sizes = _sizes(model, parts, sources, flags)
     numbers = {"HIGHEST_CANDIDATE": 1.0 if parts[0].flag else 3e38} if cell == "gated" else {}
     numbers |= {"NEAREST": NEAREST} if flags["SHIFTING"] else {}

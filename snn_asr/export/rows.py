@@ -11,8 +11,9 @@ from snn_asr.export.network import Matrix, SourceWeights
 from snn_asr.export.tables import Table, number, table
 from snn_asr.network.integers import nibbles
 
-LARGEST_GAP = 255  # blocks between two that a byte can tell
-BLOCKS = (1, 2, 4, 8, 16)  # weights of a block; of four bits an even number
+LARGEST_GAP, LARGEST_IN_PAIR = 255, 15  # blocks between two that a byte can tell, and half a byte
+LONG = 1 << 16  # so many blocks need starts of 32 bits
+BLOCKS = (1, 2, 4, 8, 16)  # weights of a block
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +22,7 @@ class Layout:
 
     Where zeros are left out, ``values`` are blocks of ``length`` weights, ``gaps`` tells for each how many blocks it is
     behind the one before in its row (the first: behind the row's beginning), and ``starts`` the first block of every
-    row. ``left_out`` counts the weights that are not there.
+    row. Single weights of four bits share a byte with their gaps. ``left_out`` counts the weights that are not there.
     """
 
     values: np.ndarray
@@ -32,16 +33,28 @@ class Layout:
     left_out: int = 0
 
     @property
+    def paired(self) -> bool:
+        """Each weight lies in one byte with its gap."""
+        return self.narrow and self.starts is not None and self.length == 1
+
+    @property
+    def packed(self) -> np.ndarray:
+        """``values`` as they lie in memory."""
+        if self.paired and self.gaps is not None:
+            return (self.values.view(np.uint8) & 15) | (self.gaps << 4)
+        return nibbles(torch.from_numpy(self.values)).numpy() if self.narrow else self.values
+
+    @property
     def nbytes(self) -> int:
-        size = sum(each.nbytes for each in (self.gaps, self.starts) if each is not None)
-        return size + (-(-self.values.size // 2) if self.narrow else self.values.nbytes)
+        places = (self.starts, None if self.paired else self.gaps)
+        return self.packed.nbytes + sum(each.nbytes for each in places if each is not None)
 
 
 def laid_out(matrix: Matrix) -> Layout:
     """In whole rows, or without zeros in the blocks that take the least memory, if that is less."""
     rows = _filled_up(matrix.rows, 2 if matrix.narrow else 1)
     least = Layout(rows.ravel(), rows.shape[1], matrix.narrow)
-    for length in BLOCKS[1 if matrix.narrow else 0 :]:
+    for length in BLOCKS:
         blocks = _without_zeros(matrix, length)
         least = min(least, blocks, key=lambda each: each.nbytes)
     return least
@@ -53,36 +66,42 @@ def _filled_up(rows: np.ndarray, multiple: int) -> np.ndarray:
 
 
 def _without_zeros(matrix: Matrix, length: int) -> Layout:
-    """Blocks of ``length`` weights that are not all zero. Where a gap is too long for a byte, a block of zeros is kept
+    """Blocks of ``length`` weights that are not all zero. Where a gap is too long to be told, a block of zeros is kept
     in it."""
     blocks = _filled_up(matrix.rows, length).reshape(matrix.rows.shape[0], -1, length)
+    largest = LARGEST_IN_PAIR if matrix.narrow and length == 1 else LARGEST_GAP
     places, gaps, starts = [], [], [0]
     for unit, row in enumerate(np.asarray(blocks.any(axis=2))):
         before = 0
         for place in np.flatnonzero(row).tolist():
-            steps = [*range(before + LARGEST_GAP, place, LARGEST_GAP), place]
+            steps = [*range(before + largest, place, largest), place]
             places += [(unit, each) for each in steps]
             gaps += np.diff([before, *steps]).tolist()
             before = place
         starts.append(len(places))
     kept = blocks[tuple(np.array(places, int).reshape(-1, 2).T)]
     left_out = matrix.rows.size - int(np.count_nonzero(kept))
-    gaps_and_starts = np.array(gaps, np.uint8), np.array(starts, np.uint32)
-    return Layout(kept.ravel(), length, matrix.narrow, *gaps_and_starts, left_out)
+    kind = np.uint16 if len(places) < LONG else np.uint32
+    return Layout(kept.ravel(), length, matrix.narrow, np.array(gaps, np.uint8), np.array(starts, kind), left_out)
+
+
+def needs_long_starts(layouts: list[list[Layout]]) -> bool:
+    """Whether some matrix has too many blocks for starts of 16 bits, which are then of 32 bits in all."""
+    starts = [each.starts for own in layouts for each in own if each.starts is not None]
+    return any(each.dtype == np.uint32 for each in starts)
 
 
 def tables_of(sources: list[SourceWeights], layouts: list[list[Layout]]) -> list[Table]:
     """Weights, scales and offsets of every source, and the list of sources that points to them; ``layouts`` are those
     of each source's matrices."""
-    narrow, sparse = (any(any(each) for each in flags) for flags in (
-        [[each.narrow for each in own] for own in layouts], [[each.gaps is not None for each in own] for own in layouts]
-    ))
+    every, long = [each for own in layouts for each in own], needs_long_starts(layouts)
+    narrow, sparse = any(each.narrow for each in every), any(each.starts is not None for each in every)
     recurrent = any(source.around is not None for source in sources)
     tables, lines = [], ""
     for place, (source, own) in enumerate(zip(sources, layouts, strict=True)):
         fields = [str(source.units), str(source.fed), str(source.back)]
         for name, layout in zip(("onward", "around"), own, strict=False):
-            tables += _matrix(f"{name}_{place}", layout, source.units)
+            tables += _matrix(f"{name}_{place}", layout, source.units, long)
             fields.append(_fields(f"{name}_{place}", layout, narrow, sparse))
         if recurrent and source.around is None:
             fields.append("{0}")
@@ -97,16 +116,15 @@ def tables_of(sources: list[SourceWeights], layouts: list[list[Layout]]) -> list
     return [*tables, Table(f"static const source sources[LAYERS + 1] = {{\n{lines}}};\n", size)]
 
 
-def _matrix(name: str, layout: Layout, units: int) -> list[Table]:
-    values, kind = layout.values, "float" if layout.values.dtype == np.float32 else "int8_t"
-    comment = f"{units} rows"
-    if layout.narrow:
-        values, kind = nibbles(torch.from_numpy(values)).numpy(), "uint8_t"
-        comment += ", two weights to a byte"
-    tables = [table(kind, f"weights_{name}", values, comment)]
-    if layout.gaps is not None and layout.starts is not None:
+def _matrix(name: str, layout: Layout, units: int, long: bool) -> list[Table]:
+    kinds = {"float32": "float", "int8": "int8_t", "uint8": "uint8_t"}
+    how = "a weight and its gap in each byte" if layout.paired else "two weights in each byte"
+    comment = f"{units} rows" + (f", {how}" if layout.narrow else "")
+    tables = [table(kinds[layout.packed.dtype.name], f"weights_{name}", layout.packed, comment)]
+    if layout.starts is not None:
+        tables.append(table("uint32_t" if long else "uint16_t", f"starts_{name}", layout.starts))
+    if layout.gaps is not None and not layout.paired:
         tables.append(table("uint8_t", f"gaps_{name}", layout.gaps))
-        tables.append(table("uint32_t", f"starts_{name}", layout.starts))
     return tables
 
 
@@ -116,5 +134,6 @@ def _fields(name: str, layout: Layout, narrow: bool, sparse: bool) -> str:
     if narrow:
         fields.append(str(int(layout.narrow)))
     if sparse:
-        fields += [f"gaps_{name}", f"starts_{name}"] if layout.gaps is not None else ["NULL", "NULL"]
+        fields.append("NULL" if layout.starts is None else f"starts_{name}")
+        fields.append("NULL" if layout.gaps is None or layout.paired else f"gaps_{name}")
     return f"{{{', '.join(fields)}}}"

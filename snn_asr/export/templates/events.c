@@ -38,8 +38,18 @@ static void add_weights(const matrix *matrix, size_t first, int count, sum value
 static void add_row(const matrix *matrix, int unit, sum value, sum *sums)
 {
 #if SPARSE
-    if (matrix->gaps) {
+    if (matrix->starts) {
         uint32_t block = matrix->starts[unit], end = matrix->starts[unit + 1];
+#if NARROW
+        const uint8_t *pairs = matrix->weights;
+        if (!matrix->gaps) {
+            for (; block < end; block++) {
+                sums += pairs[block] >> 4;
+                *sums += value * (((pairs[block] & 15) ^ 8) - 8);
+            }
+            return;
+        }
+#endif
         for (; block < end; block++) {
             sums += matrix->gaps[block] * matrix->length;
             add_weights(matrix, (size_t)block * matrix->length, matrix->length, value, sums);

@@ -16,8 +16,13 @@ typedef struct {
     int narrow;                   /* four bits: two weights to a byte, the first in the lower half */
 #endif
 #if SPARSE
-    const uint8_t *gaps;          /* where zeros are left out: blocks from one that is left to the next */
-    const uint32_t *starts;       /* and the first block of each row; else both are NULL */
+#if LONG
+    const uint32_t *starts;       /* where zeros are left out: the first block of each row; else NULL */
+#else
+    const uint16_t *starts;       /* where zeros are left out: the first block of each row; else NULL */
+#endif
+    const uint8_t *gaps;          /* and how many blocks each one is behind the one before; NULL where single weights of
+                                     four bits have their gaps in the upper half of their byte */
 #endif
 } matrix;
 
