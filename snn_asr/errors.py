@@ -101,6 +101,7 @@ def of_every(function: Callable[[Item], Result], items: Iterable[Item]) -> list[
 
 def unusable(problems: Sequence[str]) -> DataError:
     """The error about several recordings, of each of which a text says which it is and what is wrong with it."""
+    problems = list(dict.fromkeys(problems))  # one recording may be a part of several utterances
     recordings = "recording" if len(problems) == 1 else f"{len(problems)} recordings"
     return DataError(f"{recordings} cannot be used: {listed(problems, limit=20)}", todo="restore what is named")
 
@@ -120,7 +121,10 @@ _TODO = {
     errno.EMFILE: "allow more open files (ulimit -n)",
 }
 _LESS = "give less at a time, or use a machine with more memory"
-_MEMORY = ("DefaultCPUAllocator", "out of memory", "can't allocate memory", "Storage size calculation overflowed")
+_MEMORY = (
+    "DefaultCPUAllocator", "out of memory", "can't allocate memory", "Storage size calculation overflowed",
+    "failed to map segment", "annot allocate memory",
+)
 _LIBRARIES = ("soundfile", "safetensors", "zlib", "lzma", "gzip", "struct")
 _SHAPE = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
 
@@ -164,8 +168,9 @@ def shortened(written: str, longest: int = 60) -> str:
 def as_user_error(error: BaseException, where: object = None, todo: str | None = None) -> SnnAsrError | None:
     """The error for the user that a fault of the machine or of one input amounts to; None for a defect of ours.
 
-    Faults are OSError, MemoryError and its likes in torch, UnicodeError, RecursionError, EOFError and what codecs and
-    readers of files raise. ``where`` is the file or input; without it an OSError's own file name is taken.
+    Faults are OSError, MemoryError and its likes in torch and in the loader of libraries, UnicodeError, RecursionError,
+    EOFError and what codecs and readers of files raise. ``where`` is the file or input; without it an OSError's own
+    file name is taken.
     """
     if isinstance(error, SnnAsrError):
         return error
@@ -173,7 +178,9 @@ def as_user_error(error: BaseException, where: object = None, todo: str | None =
         where = where if where is not None else error.filename
         what = error.strerror or _first_line(error)
         return DataError(what[:1].lower() + what[1:], where, _TODO.get(error.errno or 0, todo))
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(m in str(error) for m in _MEMORY)):
+    if isinstance(error, MemoryError) or (
+        isinstance(error, (RuntimeError, ImportError)) and any(each in str(error) for each in _MEMORY)
+    ):
         return DataError("there is not enough memory for this", where, _LESS)
     if isinstance(error, UnicodeDecodeError):
         what = f"not {error.encoding.upper()} text (byte {error.start})"

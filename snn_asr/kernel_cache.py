@@ -18,6 +18,8 @@ from typing import Any
 
 import numba
 
+from snn_asr.errors import UsageError
+
 VARIABLE = "NUMBA_CACHE_DIR"
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,8 @@ def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 @cache
 def _provide_once() -> None:
+    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+        raise UsageError("NUMBA_DISABLE_JIT is set: the loops cannot run uncompiled", "environment", "unset it")
     provide_kernel_cache()
 
 

@@ -6,6 +6,7 @@ Connected digits are made of the clips of one speaker and one split, so no recor
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +21,10 @@ from snn_asr.corpora.preparation import Preparation
 from snn_asr.corpora.recordings import recorded_seconds, sha256_of_lines
 from snn_asr.data.audio import read_audio, write_audio
 from snn_asr.data.manifest import Utterance
-from snn_asr.errors import DataError, UsageError
+from snn_asr.errors import DataError, UsageError, listed
 from snn_asr.sharding import Shard
+
+log = logging.getLogger(__name__)
 
 SAMPLE_RATE = 8000
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -30,6 +33,7 @@ MANIFESTS = (*SPLITS, *(f"isolated_{split}" for split in SPLITS))
 _DIGITS_PER_UTTERANCE = (3, 7)
 _PAUSE_SECONDS = (0.05, 0.2)
 _NOISE_DEVIATION = 1e-4  # -80 dB: no digital silence, which real recordings do not have
+_MOST_UTTERANCES = 1_000_000  # connected ones; all are planned before the first is made
 _CLIP_NAME = re.compile(r"(\d)_(\w+)_(\d+)\.wav")
 
 
@@ -80,6 +84,8 @@ def prepare(
     for name, value, least in (*((split, count, 1) for split, count in counts.items()), ("seed", seed, 0)):
         if type(value) is not int or value < least:
             raise UsageError(f"{name}={value}", "corpus fsdd", f"must be a whole number, {least} or more")
+        if least and value > _MOST_UTTERANCES:
+            raise UsageError(f"{name}={value}", "corpus fsdd", f"must be {_MOST_UTTERANCES} or less")
     clips = find_clips(data_folder)
     options = {"corpus": "fsdd", "seed": seed, **counts, "source": _source_fingerprint(clips)}
     preparation = Preparation(
@@ -103,6 +109,10 @@ def find_clips(data_folder: str | Path | None) -> list[Clip]:
     if (folder / "recordings").is_dir():
         folder = folder / "recordings"
     matches = [(path, _CLIP_NAME.fullmatch(path.name)) for path in sorted(folder.glob("*.wav"))]
+    others = [path.name for path, match in matches if not match]
+    if others:
+        what = "%s: %d recordings are not named {digit}_{speaker}_{index}.wav, and are left out: %s"
+        log.warning(what, folder, len(others), listed(others, limit=5))
     clips = [Clip(path.absolute(), int(match[1]), match[2], int(match[3])) for path, match in matches if match]
     missing = [split for split in SPLITS if not any(clip.split == split for clip in clips)]
     if missing:

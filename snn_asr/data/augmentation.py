@@ -20,6 +20,8 @@ from snn_asr.data.feature_settings import GLOBAL, FeatureSettings
 from snn_asr.errors import UsageError, unknown_name
 from snn_asr.processes import send
 
+MOST_SHIFTED = 10_000  # frames
+LOUDEST_DB = 1000  # or, below 0, softest
 GAMMA_SHAPE = 4.0  # of the energies of noise in a band: some four independent bins of the spectrum
 BENT = 0.6  # of the highest frequency, from where a warp leads to it: 4800 of 8000 Hz, as its authors have it
 
@@ -46,8 +48,9 @@ class StackShift(FrameAugmentation):
     frames: int
 
     def __post_init__(self) -> None:
-        if type(self.frames) is not int or self.frames < 0:
-            raise UsageError(f"frames: {self.frames!r}", "StackShift", "must be a whole number from 0")
+        if type(self.frames) is not int or not 0 <= self.frames <= MOST_SHIFTED:
+            todo = f"must be a whole number from 0 to {MOST_SHIFTED}"
+            raise UsageError(f"frames: {self.frames!r}", "StackShift", todo)
 
     def __call__(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """(B, T, F), (B,) to (B, T, F); the last frames of a shifted utterance are dropped."""
@@ -74,8 +77,9 @@ class FilterbankNoise(FrameAugmentation):
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
-            if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
-                raise UsageError(f"{each.name}: {value!r}", "FilterbankNoise", "must be a number")
+            if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) <= LOUDEST_DB:
+                todo = f"must be a number, at most {LOUDEST_DB}"
+                raise UsageError(f"{each.name}: {value!r}", "FilterbankNoise", todo)
         if not self.snr_low_db <= self.snr_high_db:
             raise UsageError(f"snr_low_db: {self.snr_low_db!r}", "FilterbankNoise", "must be at most snr_high_db")
         if not 0 <= self.probability <= 1:

@@ -30,8 +30,8 @@ class Claim:
     """``claimed`` bytes (None: not told) and the ``present`` ones, as far as the file goes.
 
     ``samples`` is the number of a FLAC header, or that of the frames counted in MP3; 0 where it is not told.
-    ``left_out`` counts bytes behind the sound that belong to nothing, and ``several`` tells that other recordings
-    follow in the same file, which libsndfile would not read.
+    ``left_out`` counts bytes behind the sound that belong to nothing, ``several`` tells that other recordings
+    follow in the same file, which libsndfile would not read, and ``unended`` that the last part of OGG is not there.
 
     So that libsndfile reads to the end, it is to be given the file without its first ``skipped`` bytes and with
     ``beginning`` before them; ``patches`` are bytes to be read in place of those in the file, by their place in it.
@@ -42,6 +42,7 @@ class Claim:
     samples: int | None = None
     left_out: int = 0
     several: bool = False
+    unended: bool = False
     skipped: int = 0
     beginning: bytes = b""
     patches: dict[int, bytes] = field(default_factory=dict)
@@ -258,7 +259,7 @@ def _ogg(file: BinaryIO, size: int) -> Claim:
     if len(page) < 27 or len(page) < 27 + page[26]:
         return Claim(size + 27, size)
     end = size - len(page) + 27 + page[26] + sum(page[27 : 27 + page[26]])
-    return Claim(end, size, several=_is_chained(file, size))
+    return Claim(end, size, several=_is_chained(file, size), unended=not page[5] & 4)
 
 
 def _is_chained(file: BinaryIO, size: int) -> bool:

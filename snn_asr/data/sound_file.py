@@ -115,6 +115,8 @@ def open_sound(source: SoundSource, name: object) -> Iterator[SoundFile]:
             raise DataError(f"cut short: {claim.present} of {claim.claimed} bytes", name, _COPY_ANEW)
         if claim.several:
             raise DataError("several recordings in one file, of which only the first would be read", name, _CONVERT)
+        if claim.unended:
+            log.warning("%s: its last part is missing, as of a recorder that was killed; what is there is taken", name)
         if claim.left_out:
             log.warning("%s: %d bytes behind its samples are no part of a WAV, and are left out", name, claim.left_out)
         sound = SoundFile(content, claim, name)

@@ -35,6 +35,8 @@ LN_10 = math.log(10)
 FEW_KNOWN = 0.5  # of what model and language model could have in common: below it one is warned
 CACHED_SCORES = 1 << 20
 CACHED_ROWS = 1 << 14
+WIDEST = 10_000  # prefixes: they are held against one another in pairs
+LARGEST_WEIGHT = 1e6
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,12 @@ class BeamSettings:
         for name in ("width", "alternatives"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} {getattr(self, name)}", "beam search", "must be a whole number from 1")
+        if self.width > WIDEST:
+            raise UsageError(f"width {self.width}", "beam search", f"must be at most {WIDEST}")
         for name in ("language_weight", "insertion_bonus"):
-            if not math.isfinite(getattr(self, name)):
-                raise UsageError(f"{name} {getattr(self, name)}", "beam search", "must be a finite number")
+            if not abs(getattr(self, name)) <= LARGEST_WEIGHT:
+                todo = f"must be a number from {-LARGEST_WEIGHT:g} to {LARGEST_WEIGHT:g}"
+                raise UsageError(f"{name} {getattr(self, name)}", "beam search", todo)
 
 
 @dataclass(frozen=True)

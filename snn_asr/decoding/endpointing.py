@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from snn_asr.errors import UsageError
 
+LONGEST_SILENCE_SECONDS = 60.0  # the gate remembers as much, and an exported recogniser holds as many frames
+
 
 @dataclass(frozen=True)
 class EndpointSettings:
@@ -30,6 +32,9 @@ class EndpointSettings:
                 f"at most {self.longest_seconds:g} s of speech"
             )
             raise UsageError(what, "endpointing", "give a positive silence that is shorter than the longest segment")
+        if self.silence_seconds > LONGEST_SILENCE_SECONDS:
+            todo = f"give at most {LONGEST_SILENCE_SECONDS:g}, or 0: a recording is then one segment"
+            raise UsageError(f"{self.silence_seconds:g} s of silence", "endpointing", todo)
 
     @classmethod
     def of_silence(cls, seconds: float) -> EndpointSettings | None:

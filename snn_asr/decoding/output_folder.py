@@ -96,9 +96,15 @@ class OutputFolder:
             raise DataError("decode lists there what failed", path, "decode this file by itself, without a folder")
         if path.is_dir():
             raise DataError("a folder stands where the transcript belongs", path, "choose another --output-folder")
-        known = self._written.get(path, set())
-        if path.exists() and None not in known and sha256(path) not in known:
+        if not path.exists() or self._is_own(path):
+            return
+        self._read_journals()  # another call may have begun to write here since
+        if not self._is_own(path):
             raise DataError(_FOREIGN[0], path, _FOREIGN[1])
+
+    def _is_own(self, path: Path) -> bool:
+        known = self._written.get(path, set())
+        return None in known or sha256(path) in known
 
     def _read_journals(self) -> None:
         """Of every file what was done last, by whichever shard or by none, and what was ever written to where."""

@@ -80,6 +80,8 @@ class Recognizer:
         if engine == EVENT:
             self.extractor.settings.require_streaming()
             self.network(precision)
+        elif precision is not None:
+            _refuse_precision(precision)
         self.engine, self._precision = engine, precision or self.model.precision
 
     @property
@@ -309,6 +311,16 @@ class Recognizer:
             for each in emissions
         )
         return Segment(self.tokens.decode(each.token for each in emissions), tokens, alternatives)
+
+
+def _refuse_precision(precision: str) -> None:
+    """Raise UsageError for a precision of weights that the batch engine does not compute with."""
+    from snn_asr.events.engine import PRECISIONS
+
+    if precision not in PRECISIONS:
+        raise unknown_name("precision", precision, PRECISIONS)
+    if precision != "float32":
+        raise UsageError("the batch engine computes in float32", f"--precision {precision}", "use --engine event")
 
 
 def _blocks(waveform: Waveform) -> Iterable[Tensor]:

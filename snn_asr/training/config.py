@@ -212,12 +212,12 @@ class TrainingConfig:
     schedule: str = _key(
         "warm_cool", one_of(SCHEDULES), "warm_cool: up in a line, level, down in a line; halving: by development error"
     )
-    warmup_epochs: float = _key(1, number(0), "of schedule=warm_cool: epochs on the way up")
+    warmup_epochs: float = _key(1, number(0, 1_000_000), "of schedule=warm_cool: epochs on the way up")
     halving_factor: float = _key(
         0.5, number(0, below=1), "of schedule=halving: the rate times this after more than one bad epoch in a row"
     )
     lowest_learning_rate: float = _key(1.25e-4, number(0), "of schedule=halving: it goes no lower")
-    cooldown_epochs: float = _key(7, number(0), "of schedule=warm_cool: epochs on the way down to 0")
+    cooldown_epochs: float = _key(7, number(0, 1_000_000), "of schedule=warm_cool: epochs on the way down to 0")
     optimizer: str | Callable[..., torch.optim.Optimizer] = _key("adamw", _optimizer(), "torch's optimizer")
     class_error: str = _key(
         "last", one_of(CLASS_ERRORS), "of task=classification: at the last step, or added at every step of the way back"

@@ -37,11 +37,15 @@ class Kind:
             raise UsageError(f"{key}: {shortened(repr(value), 80)}", where, f"must be {self.words}") from error
 
 
+LARGEST_WHOLE = 2**53  # larger ones lose digits in JSON, and counters overflow
+LARGEST = 3e38  # of numbers that networks are trained with, in float32
+
+
 def whole(least: int, most: int | None = None) -> Kind:
     """Whole numbers from ``least`` on, up to ``most`` where that is given."""
 
     def convert(value: object) -> int:
-        _require(type(value) is int and least <= value and (most is None or value <= most))
+        _require(type(value) is int and least <= value <= (LARGEST_WHOLE if most is None else most))
         return int(value)  # type: ignore[call-overload]
 
     return Kind(f"a whole number from {least}" + (f" to {most}" if most is not None else ""), convert)
@@ -52,7 +56,7 @@ def number(least: float = -math.inf, most: float = math.inf, below: float = math
 
     def convert(value: Any) -> float:
         _require(isinstance(value, (int, float)) and not isinstance(value, bool))
-        _require(math.isfinite(value) and least <= value <= most and value < below)
+        _require(abs(value) <= LARGEST and least <= value <= most and value < below)
         return float(value)
 
     words = "a number" + (f" from {least:g}" if math.isfinite(least) else "")

@@ -1,0 +1,123 @@
+"""Faults of numbers that are numbers, and finite, but far beyond what anybody means; and of options that say nothing.
+
+What they are given to has to refuse them before it begins: not to overflow, and not to work for hours or until there is
+no memory left.
+"""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable
+
+import numpy as np
+import soundfile
+
+from faults.table import fault
+from faults.world import Outcome, World
+
+HUGE = "unexpected error: huge numbers"
+IGNORED = "silently wrong: options without effect"
+PASSED = "silently wrong: inputs left out"
+ENVIRONMENT = "unexpected error: environment"
+ARPA = (
+    "\\data\\\nngram 1=4\n\n\\1-grams:\n-1\t<s>\n-1\t</s>\n-0.5\tlow\n-0.5\thigh\n\n\\end\\\n"
+)
+
+
+def _with_run(*words: str) -> Callable[[World], Outcome]:
+    """A command in which RUN, AUDIO, DATA and LM are a trained run, a recording, manifests and a language model."""
+
+    def does(world: World) -> Outcome:
+        (world.folder / "lm.arpa").write_text(ARPA)
+        places = {"RUN": world.made / "run", "AUDIO": world.recording(), "DATA": world.made / "data"}
+        world.monkeypatch.chdir(world.folder)
+        return world.run(*(places.get(each, each) for each in words))
+
+    return does
+
+
+for _words, _said in (
+    (("decode", "RUN", "AUDIO", "--endpoint-silence", "1e300"), "at most 60"),
+    (("decode", "RUN", "AUDIO", "--endpoint-silence", "100000"), "at most 60"),
+    (("stream", "RUN", "AUDIO", "--endpoint-silence", "1e300"), "at most 60"),
+    (("align", "RUN", "AUDIO", "lm.arpa", "--endpoint-silence", "1e300"), "at most 60"),
+    (("export", "RUN", "--format", "c", "--output-folder", "c", "--endpoint-silence", "1e9"), "at most 60"),
+    (("decode", "RUN", "AUDIO", "--beam", "1000000"), "at most 10000"),
+    (("tune", "RUN", "--data-folder", "DATA", "--lm", "lm.arpa", "--beam", "1000000000"), "at most 10000"),
+    (("decode", "RUN", "AUDIO", "--lm", "lm.arpa", "--insertion-bonus", "1e308"), "insertion_bonus"),
+    (("decode", "RUN", "AUDIO", "--lm", "lm.arpa", "--lm-weight=-1e308"), "language_weight"),
+    (("tune", "RUN", "--data-folder", "DATA", "--lm", "lm.arpa", "--bonuses", "1e308"), "insertion_bonus"),
+    (("prepare", "fsdd", "--data-folder", "DATA", "--output-folder", "p", "train=99999999999999999999"), "train="),
+):
+    fault(HUGE, " ".join(_words), codes=2, says=_said)(_with_run(*_words))
+for _pair in (
+    "epochs=99999999999999999999", "batch_frames=99999999999999999999999", "patience=99999999999999999999",
+    "length_curriculum=[[99999999999999999999,1]]", "learning_rate=1e300", "cooldown_epochs=1e30",
+    "warmup_epochs=1e30", "frame_augmentations=[{stack_shift: {frames: 99999999999999999999}}]",
+    "frame_augmentations=[{filterbank_noise: {snr_low_db: 1e300, snr_high_db: 1e300}}]",
+):
+
+    def _training(world: World, pair: str = _pair) -> Outcome:
+        world.data()
+        return world.train("run", pair)
+
+    _key = _pair.partition("=")[0]
+    _named = "StackShift|FilterbankNoise" if _key == "frame_augmentations" else _key
+    fault(HUGE, f"train {_pair}", codes=2, says=_named)(_training)
+
+for _precision, _said in (("int8", "--engine event"), ("int4", "--engine event"), ("float16", "unknown precision")):
+    fault(IGNORED, f"decode --precision {_precision} with the batch engine", codes=2, says=_said)(
+        _with_run("decode", "RUN", "AUDIO", "--precision", _precision)
+    )
+
+
+@fault(PASSED, "OGG without its last part", codes=0, says=r"a\.ogg: its last part is missing")
+def _unended(world: World) -> Outcome:
+    path = world.folder / "a.ogg"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 80000), 8000, format="OGG")
+    content = path.read_bytes()
+    path.write_bytes(content[: content.rindex(b"OggS")])
+    return world.run("decode", world.made / "run", path)
+
+
+@fault(PASSED, "prepare fsdd beside recordings of other names", codes=0, says="1 recordings are not named .*x_ann_5")
+def _other_names(world: World) -> Outcome:
+    folder = world.folder / "clips"
+    folder.mkdir()
+    for name in ("1_ann_0", "1_ann_5", "1_ann_10", "x_ann_5"):
+        soundfile.write(folder / f"{name}.wav", np.full(2400, 0.1), 8000)
+    words = ("train=2", "dev=1", "test=1")
+    return world.run("prepare", "fsdd", "--data-folder", folder, "--output-folder", world.folder / "out", *words)
+
+
+@fault("data lost", "a second decode that began with the first", codes=0, says="1 transcribed, 0 failed")
+def _at_once(world: World) -> Outcome:
+    from snn_asr.decoding import output_folder
+
+    recordings, out = world.recording("in/a.wav").parent, world.folder / "out"
+    words = ("decode", world.made / "run", recordings, "--output-folder", out)
+    begin = output_folder.OutputFolder.__init__
+
+    def late(self: output_folder.OutputFolder, *given: object) -> None:
+        begin(self, *given)  # type: ignore[arg-type]
+        world.monkeypatch.setattr(output_folder.OutputFolder, "__init__", begin)
+        assert world.run(*words).code == 0
+
+    world.monkeypatch.setattr(output_folder.OutputFolder, "__init__", late)
+    return world.run(*words)
+
+
+@fault(ENVIRONMENT, "numba may not compile", codes=2, says="NUMBA_DISABLE_JIT", slow=True)
+def _no_compiler(world: World) -> Outcome:
+    words = ("decode", world.made / "run", world.recording())
+    return world.process(*words, environment={"NUMBA_DISABLE_JIT": "1"})
+
+
+@fault(ENVIRONMENT, "too little memory for torch's libraries", codes=4, says="not enough memory", slow=True)
+def _little_memory(world: World) -> Outcome:
+    program = (
+        "import resource\n"
+        f"resource.setrlimit(resource.RLIMIT_AS, ({1500 << 20}, {resource.RLIM_INFINITY}))\n"
+        "from snn_asr.cli.main import main; main()"
+    )
+    return world.process("decode", world.made / "run", world.recording(), program=program)
