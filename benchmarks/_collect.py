@@ -19,15 +19,21 @@ _DIGITS = 6  # that a stored number keeps
 
 def rows_of_runs(
     folders: Sequence[Path], baseline: str | None = None, commit: str | None = None, machine: str | None = None,
-    extras: Mapping[str, Mapping[str, float]] | None = None,
+    extras: Mapping[str, Mapping[str, float]] | None = None, one_row: str | None = None,
 ) -> list[dict[str, Any]]:
     """One row a line of ``compare``, with all that it says, development errors, character errors, and where it is from.
 
     ``commit`` and ``machine`` are taken for runs that do not say theirs. ``extras``: further numbers by the name of the
-    run folder; a row has all values of one, KEYs, and their mean, KEY. Raises UsageError where a run's commit or
-    machine is unknown.
+    run folder; a row has all values of one, KEYs, and their mean, KEY. ``one_row``: all runs are seeds of this row,
+    also where their programs knew other keys. Raises UsageError where a run's commit or machine is unknown.
     """
     groups = read_groups(folders)
+    if one_row is not None:
+        runs = [run for each in groups.values() for run in each]
+        seeds = [run.metrics["seed"] for run in runs]
+        if len(set(seeds)) < len(seeds):
+            raise UsageError("two runs have one seed", f"seeds {seeds}", "a row has each seed once")
+        groups = {one_row: sorted(runs, key=lambda run: run.metrics["seed"])}
     rows = []
     for row in compare_groups(groups, baseline):
         runs = groups[row.encoder]

@@ -65,6 +65,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     store.add_argument("--commit", help="of runs that do not say theirs")
     store.add_argument("--machine", help="of runs that do not say theirs")
     store.add_argument("--label", action="append", default=[], metavar="ROW=>LABEL", help="what to call a row")
+    store.add_argument("--one-row", metavar="LABEL", help="all runs are seeds of this row, also of different commits")
     store.add_argument("--add", action="store_true", help="keep the other rows of the stored table")
     tasks.add_parser("write", help="write the stored tables into the documents")
     return parser.parse_args(words)
@@ -73,7 +74,9 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
 def _store(arguments: argparse.Namespace) -> int:
     layout = _stored.require_table(arguments.table)
     labels = dict(layout.get("labels", {})) | dict(_renaming(each) for each in arguments.label)
-    rows = rows_of_runs(arguments.runs, arguments.baseline, arguments.commit, arguments.machine)
+    rows = rows_of_runs(
+        arguments.runs, arguments.baseline, arguments.commit, arguments.machine, one_row=arguments.one_row
+    )
     keep(arguments.table, rows, labels, arguments.add)
     return 0
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from snn_asr.cli.options import parse_grid, parse_overrides
 from snn_asr.errors import DataError, UsageError
 from snn_asr.files import read_json, read_json_object, read_text, write_json
+from snn_asr.reports.comparison import group_runs
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -19,6 +24,7 @@ import _stored as stored  # noqa: E402
 import results  # noqa: E402
 
 TABLES = sorted(stored.plan())
+DEFAULTS = ("improved_v2", "gru", "lstm")  # of snn-asr compare
 PLACES = {"results": "results/abc", "jobs": 2, "data": "data"}
 
 
@@ -77,7 +83,6 @@ def test_a_row_says_of_which_seeds_commit_and_machine_it_is(name):
 @pytest.mark.parametrize("name", [name for name in TABLES if "from" not in stored.plan()[name]])
 def test_the_commands_of_the_plan_can_be_run(name):
     """Every program and recipe is there, and every key=value is one that the recipe has for that encoder."""
-    from snn_asr.cli.options import parse_grid, parse_overrides
     from snn_asr.training import recipe
 
     layout = stored.plan()[name]
@@ -95,6 +100,36 @@ def test_the_commands_of_the_plan_can_be_run(name):
     outputs = [word for command in layout["commands"] for word in shlex.split(command)]
     for pattern in layout.get("runs", []):
         assert f"{{results}}/{pattern.partition('/')[0]}" in " ".join(outputs)
+
+
+def trained(layout) -> dict[str, SimpleNamespace]:
+    """What grouping takes of the first run of everything that a table's commands train, by its folder."""
+    runs = {}
+    for command in layout["commands"]:
+        program, *rest = results.words(command, PLACES)
+        if (program, rest[0]) != ("snn-asr", "compare"):
+            continue
+        output = Path(rest[rest.index("--output-folder") + 1])
+        keys = parse_overrides(each for each in rest if "=" in each and "," not in each)
+        grid = parse_grid([rest[rest.index("--grid") + 1]] if "--grid" in rest else [])
+        points = [{key: value} for key, values in grid.items() for value in values] or [{}]
+        for encoder in rest[rest.index("--encoders") + 1].split(",") if "--encoders" in rest else DEFAULTS:
+            for point in points:
+                name = "-".join([encoder, *(f"{key}={value}" for key, value in point.items()), "seed1"])
+                runs[str((output / name).relative_to(PLACES["results"]))] = SimpleNamespace(
+                    encoder=encoder, overrides=keys | point, recipe=rest[1], settings={}, group=f"{keys} {point}"
+                )
+    return runs
+
+
+@pytest.mark.parametrize("name", [name for name in TABLES if "runs" in stored.plan()[name]])
+def test_labels_are_of_rows_that_the_commands_make_and_every_row_has_one(name):
+    layout = stored.plan()[name]
+    runs = [run for folder, run in trained(layout).items() if any(fnmatch(folder, each) for each in layout["runs"])]
+    rows = group_runs(runs)
+    labels = layout.get("labels", {label: label for label in rows})
+    assert set(rows) == set(labels)
+    assert {row["label"] for row in stored.stored_rows(name)} <= set(labels.values())
 
 
 @pytest.mark.parametrize(
@@ -143,9 +178,20 @@ def test_finished_runs_become_a_stored_table_with_their_own_commit_and_machine(f
     assert {row["label"] for row in stored.stored_rows("demo", folder)} == {"improved_v2", "gru", "another"}
 
 
-def test_runs_that_do_not_say_their_commit_need_it_given(folder, gru_run, tmp_path, capsys):
-    import shutil
+def test_runs_of_different_programs_can_be_seeds_of_one_row(of_a_commit, gru_run, tmp_path):
+    old = shutil.copytree(gru_run, tmp_path / "old")
+    mark, metrics = read_json_object(old / "run.json"), read_json_object(old / "model" / "metrics.json")
+    write_json(old / "run.json", mark | {"settings": {**mark["settings"], "seed": 0, "of_old": 1}})
+    write_json(old / "model" / "metrics.json", metrics | {"seed": 0})
+    assert len(collect.rows_of_runs([gru_run, old])) == 2
+    (row,) = collect.rows_of_runs([gru_run, old], one_row="gru of two programs")
+    assert (row["label"], row["seeds"]) == ("gru of two programs", [0, 1])
+    with pytest.raises(UsageError, match="two runs have one seed"):
+        write_json(old / "model" / "metrics.json", metrics)
+        collect.rows_of_runs([gru_run, old], one_row="gru")
 
+
+def test_runs_that_do_not_say_their_commit_need_it_given(folder, gru_run, tmp_path, capsys):
     old = shutil.copytree(gru_run, tmp_path / "old")
     metrics = read_json_object(old / "model" / "metrics.json")
     write_json(old / "model" / "metrics.json", {key: value for key, value in metrics.items() if key != "environment"})
