@@ -32,7 +32,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     kinds, tally = {each.name: each.kind for each in all_faults()}, Tally()
     for outcome in ("passed", "failed", "error"):
         for report in terminalreporter.getreports(outcome):
-            name = report.nodeid.partition("test_a_fault_ends_as_it_should[")[2].rstrip("]")
+            name = report.nodeid.partition("test_a_fault_ends_as_it_should[")[2].removesuffix("]")
             if name in kinds and (report.when == "call" or outcome != "passed"):
                 tally.add(kinds[name], outcome == "passed")
     if tally.tried:
