@@ -117,8 +117,9 @@ class Chart:
         return f"matrix({wide:.4f} 0 0 {-high:.4f} {self.left:g} {self.bottom - high / 2:.2f})"
 
     def path(self, points: Iterable[Point]) -> str:
-        """The line through points."""
-        return "M" + "L".join(f"{self.at_x(each.x):g},{self.at_y(each.y):g}" for each in points)
+        """The line through points; one point alone is a dot."""
+        places = [f"{self.at_x(each.x):g},{self.at_y(each.y):g}" for each in points]
+        return "M" + "L".join(places) + ("h0" if len(places) == 1 else "")
 
     def mark(self, shape: str, point: Point) -> str:
         """The outline of a point's mark."""

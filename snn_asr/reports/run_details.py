@@ -74,7 +74,8 @@ def recordings(run: FinishedRun) -> dict[str, Utterance]:
     prefix = settings.get("manifests", "") if isinstance(settings, Mapping) else ""
     if not isinstance(data, str) or not isinstance(prefix, str):
         return {}
-    for start in (Path(), *Path(os.path.abspath(run.folder)).parents):
+    above = () if os.path.isabs(data) else Path(os.path.abspath(run.folder)).parents
+    for start in (Path(), *above):
         try:
             path = find_manifests(start / data, prefix)["test"]
             if not _changed(path, run.mark.get("data")):

@@ -35,6 +35,8 @@ def test_a_point_lies_where_its_numbers_say():
     chart = plotted("i", "t", "d", "x", "y", [Series("a", 0, [Point(0, 0, ""), Point(10, 4, "")])])
     assert (chart.at_x(0), chart.at_y(0)) == (chart.left, chart.bottom)
     assert (chart.at_x(10), chart.at_y(4)) == (chart.right, chart.top)
+    assert chart.path(chart.series[0].points) == f"M{chart.left:g},{chart.bottom:g}L{chart.right:g},{chart.top:g}"
+    assert chart.path(chart.series[0].points[:1]).endswith("h0"), "a line of one point is a dot"
     assert chart.at_y(2) == pytest.approx((chart.top + chart.bottom) / 2)
 
 

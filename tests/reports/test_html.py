@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -66,6 +67,35 @@ def test_every_identifier_is_there_once_and_every_chart_has_a_title_and_a_descri
         assert [each.attributes["id"] for each in (*chart.all("title")[:1], *chart.all("desc"))] == labels
         assert all(each.text for each in (chart.all("title")[0], chart.all("desc")[0]))
         assert not re.search(r"nan|inf|None", " ".join(each.attributes.get("d", "") for each in chart.all("path")))
+
+
+def test_headings_tables_and_players_can_be_told_apart_by_ear(two_encoders):
+    page = two_encoders[0].read_text(encoding="utf-8")
+    levels = [int(each) for each in re.findall(r"<h([1-6])", page)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    root = parse(page)
+    for table_of in root.all("table"):
+        assert table_of.all("caption")[0].text
+        assert all("scope" in each.attributes for each in table_of.all("th"))
+    labelled = [*root.all("audio"), *root.all("nav"), *root.all("article"), *root.all("div", role="region")]
+    assert len(labelled) >= 6 and all(each.attributes.get("aria-label") for each in labelled)
+    inside = {each.attributes["href"][1:] for each in root.all("a")}
+    assert inside <= set(re.findall(r'\bid="([^"]+)"', page)), "every link leads somewhere"
+    scrolled = [each for each in root.all("div", role="region")]
+    assert all(each.attributes["tabindex"] == "0" for each in scrolled), "what scrolls is reached by keyboard"
+
+
+@pytest.mark.slow
+def test_a_browser_has_nothing_to_complain_of(two_encoders, tmp_path):
+    browser = next((path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None)
+    if browser is None:
+        pytest.skip("no Chromium")
+    words = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"]
+    words += ["--enable-logging=stderr", "--dump-dom", f"file://{two_encoders[0]}"]
+    result = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert "Worst utterances" in result.stdout
+    assert "CONSOLE" not in result.stderr, result.stderr
 
 
 def test_the_numbers_are_those_of_the_table(two_encoders):
