@@ -22,8 +22,8 @@ from .streams import flush_output, prepare_streams
 
 # In the order of work, which is the order of --help. Each is cli/<name>.py with a function (or an app) of that name.
 COMMANDS = (
-    "recipes", "prepare", "train", "quantize", "export", "lm", "tune", "decode", "stream", "align", "score", "compare",
-    "profile", "analyze", "doctor",
+    "models", "recipes", "prepare", "train", "quantize", "export", "lm", "tune", "decode", "stream", "align", "score",
+    "compare", "profile", "analyze", "doctor",
 )
 _MAY_BE_EMPTY = ("--manifests",)  # options
 _GIVE_NAME = "give it a value; is a variable of the shell without one?"

@@ -14,7 +14,9 @@ import typer
 from snn_asr.errors import UsageError, describing, unknown_name
 from snn_asr.files import is_device
 
-Model = Annotated[str, typer.Argument(help="A model folder, or the run folder around it.", metavar="MODEL")]
+Model = Annotated[
+    str, typer.Argument(help="A model folder, the run folder around it, or a name of 'models list'.", metavar="MODEL")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 EventPrecision = Annotated[
     str | None, typer.Option(help="Of the event engine's weights: float32, int8 or int4; else as the model has them.")

@@ -17,7 +17,8 @@ __version__ = "0.1.0"
 
 
 def load_model(folder: str | Path, device: str | torch.device = "auto") -> Recognizer:
-    """The recognizer in a model folder written by ``snn-asr train``, or in the run folder around it.
+    """The recognizer in a model folder written by ``snn-asr train``, or in the run folder around it; or, by its name,
+    one that comes along (``snn-asr models list``).
 
     ``device`` is "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1" or a torch.device.
 

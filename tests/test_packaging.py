@@ -16,7 +16,10 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parents[1]
 INSIDE = {"snn_asr": "snn_asr", "cli": "snn_asr/cli", "recipes": "snn_asr/recipes"}
 PATTERNS = {
-    "snn_asr": ("*.py", "*.txt", "*.cu", "*.cuh", "*.c", "*.h", "Makefile", "*.html", "*.css", "*.svg"),
+    "snn_asr": (
+        "*.py", "*.txt", "*.cu", "*.cuh", "*.c", "*.h", "Makefile", "*.html", "*.css", "*.svg", "*.safetensors",
+        "*.json", "*.md", "*.yaml",
+    ),
     "cli": ("*.py",), "recipes": ("*.yaml",),
 }
 RUN = """\

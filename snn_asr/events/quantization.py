@@ -7,6 +7,7 @@ times as many errors as four bits for all other matrices (docs/devices.md).
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,6 +106,8 @@ def with_folded_head(model: AcousticModel) -> AcousticModel:
 
 
 def _check_free(output: Path) -> None:
+    if not os.path.lexists(output):
+        return
     try:
         found = find_model(output)
     except DataError:

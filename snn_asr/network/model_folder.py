@@ -16,6 +16,7 @@ Of pruned matrices the numbers that are not zero are kept alone (sparse_weights.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ from snn_asr.data.normalization import Normalization
 from snn_asr.data.tokens import Tokens
 from snn_asr.errors import DataError, SnnAsrError, describing
 from snn_asr.files import read_json_object, sha256, write_bytes, write_json, write_text
+from snn_asr.network import shipped_models
 from snn_asr.network.integers import INT4, INT8, Grid
 from snn_asr.network.model import AcousticModel, ModelSettings
 from snn_asr.network.sparse_weights import FOUR_BITS, Shape, fitting, is_compact, is_thinned, thinned, whole
@@ -109,12 +111,17 @@ def _is_of_a_model(folder: Path) -> bool:
 
 
 def find_model(path: str | Path) -> Path:
-    """The model folder at ``path``: itself, or ``model`` within a run folder. Raises DataError where there is none."""
+    """The model folder at ``path``: itself, ``model`` within a run folder, or a model that comes along, by its name,
+    where there is nothing of that name. Raises DataError where there is none."""
     for folder in (Path(path), Path(path) / "model"):
         with describing(path):  # it may not be entered, or its name is too long for any
             if (folder / CHECKSUMS).is_file():
                 return folder
-    raise DataError("no finished model here", path, "give the output folder of a finished 'snn-asr train'")
+    shipped = shipped_models.discover()
+    if str(path) in shipped and not os.path.lexists(path):
+        return shipped[str(path)]
+    todo = f"give the output folder of a finished 'snn-asr train', or a model that comes along ({', '.join(shipped)})"
+    raise DataError("no finished model here", path, todo)
 
 
 def damage(folder: Path) -> DataError | None:

@@ -184,8 +184,16 @@ class RecognizerBrain(speechbrain.Brain):
     def on_fit_batch_start(self, batch: Batch, should_step: bool) -> None:
         self._waiting_seconds += time.monotonic() - self._ready
         self.schedule.on_batch(self.optimizer, self.optimizer_step + 1)
-        if 0 < self.config.training.batch_norm_epochs <= self.epoch:
+        if self._batch_norm_is_frozen:
             self._freeze_batch_norm()
+
+    @property
+    def _batch_norm_is_frozen(self) -> bool:
+        """A training that goes on with a model has had the epochs of the model's own."""
+        training = self.config.training
+        return training.batch_norm_epochs > 0 and (
+            self.epoch >= training.batch_norm_epochs or bool(training.initial_model)
+        )
 
     def _freeze_batch_norm(self) -> None:
         """Normalise by the running statistics and leave them (SpeechBrain sets every module to training).

@@ -229,7 +229,8 @@ class TrainingConfig:
         0.0, number(0, below=1), "of the moving average of weights that is evaluated and kept; 0 keeps the weights"
     )
     batch_norm_epochs: int = _key(
-        0, whole(0), "after so many epochs batch normalisation keeps its statistics, in training too; 0 never"
+        0, whole(0),
+        "after so many epochs, or those of initial_model, batch normalisation keeps its statistics; 0 never"
     )
     pruning: float = _key(0.0, number(0, below=1), "share of the encoder's weights that training makes zero")
     pruning_epochs: tuple[int, int] = _key(

@@ -85,6 +85,20 @@ def test_going_on_in_float32_changes_weights_and_prunes_further(pruned_run, tone
         assert not torch.equal(left, before.state_dict()[name])
 
 
+def statistics(run: Path) -> list[torch.Tensor]:
+    return [each for name, each in load_model(run).model.state_dict().items() if "running_" in name]
+
+
+@pytest.mark.parametrize(("epochs", "kept"), [(5, True), (0, False)])
+def test_statistics_that_were_to_be_kept_are_kept_from_the_start(
+    epochs, kept, pruned_run, tone_recipe, tones, tmp_path
+):
+    words = {**GOING_ON, "epochs": 1, "batch_norm_epochs": epochs, "initial_model": str(pruned_run)}
+    run = trained(tone_recipe, tones, tmp_path / "run", **words)
+    same = [torch.equal(*pair) for pair in zip(statistics(run), statistics(pruned_run), strict=True)]
+    assert same and all(each == kept for each in same)
+
+
 def test_it_helps_where_four_bits_hurt(tone_run, tone_recipe, tones, tmp_path):
     """The development loss after two epochs is below that of the rounded model that training began with."""
     words = {"epochs": 2, "learning_rate": 0.002, "warmup_epochs": 0.5, "cooldown_epochs": 1}
