@@ -70,8 +70,9 @@ def _report(groups: Mapping[str, Sequence[FinishedRun]], rows: Sequence[Row], pl
     unit = run.metrics["unit"]
     utterances = run_details.recordings(run)
     models, missing = _models(first)
+    encoders = dict.fromkeys(each.encoder for each in first.values())
     return {
-        "title": f"{run.recipe}: {', '.join(groups)}", "version": __version__,
+        "title": f"{run.recipe}: {', '.join(encoders)}", "version": __version__,
         "runs": sum(map(len, groups.values())), "sections": SECTIONS,
         "columns": table.columns(unit), "rows": [table.cells(each) for each in rows], "caption": table.TITLE,
         "remarks": table.remarks(rows), "frontier": frontier(rows, unit),

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from snn_asr.data.manifest import Utterance, find_manifests, fingerprint, read_manifest
 from snn_asr.errors import DataError
 from snn_asr.files import parse_json, read_text
@@ -60,8 +62,17 @@ def command(run: FinishedRun) -> str:
     words = ["snn-asr", "train", run.recipe, *(["--data-folder", str(data)] if data else [])]
     words += ["--output-folder", str(run.folder), f"encoder={run.encoder}", f"seed={run.metrics['seed']}"]
     given = {key: value for key, value in run.overrides.items() if key not in ("encoder", "seed")}
-    words += [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in given.items()]
-    return shlex.join(words)
+    return shlex.join([*words, *(f"{key}={_as_yaml(value)}" for key, value in given.items())])
+
+
+def _as_yaml(value: object) -> str:
+    """A value as the command line reads it: plain where it is a text that YAML takes for one, else as JSON, which is
+    YAML too."""
+    try:
+        plain = isinstance(value, str) and yaml.safe_load(value) == value
+    except yaml.YAMLError:
+        plain = False
+    return str(value) if plain else json.dumps(value, ensure_ascii=False)
 
 
 def recordings(run: FinishedRun) -> dict[str, Utterance]:

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,10 +15,12 @@ from urllib.parse import unquote
 import pytest
 from pages import loaded, parse
 
+from snn_asr.cli.options import parse_overrides
 from snn_asr.files import read_json, write_json
 from snn_asr.reports import html, table
-from snn_asr.reports.comparison import compare_groups, compare_runs, read_groups
+from snn_asr.reports.comparison import compare_groups, compare_runs, read_groups, read_run
 from snn_asr.reports.html import SECTIONS, leave_report
+from snn_asr.reports.run_details import command
 from snn_asr.training.run_folder import REPORT, REPORT_MARK
 
 NASTY = "</script><script>alert(1)</script><img src=http://x.example/y onerror=z> & \"'`{{ 7 * 7 }}"
@@ -208,6 +211,21 @@ def test_the_commands_make_the_runs_again(two_encoders):
     run = read_json(gru / "run.json")
     assert f"--data-folder {run['data_folder']} --output-folder {gru} encoder=gru seed=1 epochs=2" in code.text
     assert str(spiking) in code.text
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"a": 1, "b": 0.5, "c": True, "d": None, "e": [1, 2]}, {"text": "plain", "number": "4", "word": "true"},
+        {"odd": "it's: {a} \u05e9", "list": [{"frequency_warp": {"low": 0.85}}], "empty": ""},
+    ],
+)
+def test_the_command_of_a_run_gives_its_values_again(overrides, gru_run, tmp_path):
+    folder = copy_of(gru_run, tmp_path / "run")
+    write_json(folder / "run.json", read_json(folder / "run.json") | {"overrides": overrides})
+    words = shlex.split(command(read_run(folder)))
+    given = parse_overrides(each for each in words if "=" in each)
+    assert given == overrides | {"encoder": "gru", "seed": 1}
 
 
 # Whose file it is
