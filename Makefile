@@ -31,7 +31,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## Speak a corpus, train a spiking network and its twins on it, decode, compare (in results/demo)
 	$(BIN)/snn-asr prepare demo --output-folder $(DEMO)/corpus
 	$(BIN)/snn-asr compare Demo --encoders gru,improved_v2,lstm --jobs 2 \
-		--data-folder $(DEMO)/corpus --output-folder $(DEMO)/runs > $(DEMO)/comparison.txt
+		--data-folder $(DEMO)/corpus --output-folder $(DEMO)/runs \
+		--report $(DEMO)/report.html > $(DEMO)/comparison.txt
 	$(BIN)/snn-asr decode $(DEMO)/runs/improved_v2*/model $(DEMO)/corpus/audio/librispeech/test-demo \
 		--output-folder $(DEMO)/transcripts > /dev/null
 	@cat $(DEMO)/comparison.txt
