@@ -63,8 +63,9 @@ fuzz: $(STAMP) ## Give every loader damaged files for FUZZ_SECONDS (60) each; on
 sanitize: $(STAMP) ## Kernels of the GPU under compute-sanitizer (needs a GPU and CUDA's tools)
 	$(BIN)/python benchmarks/gpu_session.py --out results/sanitize sanitizer
 
+# A file of tests goes to one worker: what its tests share, and kernels that only they need, are made once.
 test: $(STAMP) ## Run the fast tests (no GPU, no network)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 lint: $(STAMP) ## Check the style
 	$(BIN)/ruff check .

@@ -223,9 +223,8 @@ def _references(nodes: Iterable[yaml.Node]) -> Iterator[str]:
 def _node(value: object) -> yaml.Node:
     """The YAML node of a plain value; paths are texts, tuples lists."""
     try:
-        plain = str(value) if isinstance(value, Path) else value
-        written = yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, width=math.inf)
-        return yaml.compose(written, Loader=yaml.SafeLoader)
+        representer = yaml.representer.SafeRepresenter(default_flow_style=True, sort_keys=False)
+        return representer.represent_data(str(value) if isinstance(value, Path) else value)
     except yaml.YAMLError as error:
         raise UsageError(f"{value!r} is no value of a recipe", None, "give a number, text, list or mapping") from error
 

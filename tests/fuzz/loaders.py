@@ -20,6 +20,7 @@ from snn_asr.data.normalization import Normalization
 from snn_asr.data.tokens import WordTokens
 from snn_asr.data.transcripts import read_transcripts
 from snn_asr.decoding.language_model import read_arpa
+from snn_asr.events.quantization import quantize_folder
 from snn_asr.files import read_json, sha256, write_json
 from snn_asr.network import model_folder
 from snn_asr.network.model import AcousticModel, ModelSettings
@@ -74,6 +75,9 @@ def loaders(folder: Path) -> Iterator[Loader]:
     model = _model(folder / "model")
     for name in (*CHECKED, CHECKSUMS):
         yield Loader(f"model-{name}", _model_with(model, name), ((model / name).read_bytes(),))
+    quantize_folder(model, folder / "int4", "int4")
+    for name in ("config.json", "weights.safetensors"):  # what differs from those of float32
+        yield Loader(f"int4-{name}", _model_with(folder / "int4", name), ((folder / "int4" / name).read_bytes(),))
 
 
 def _transcripts(path: Path) -> None:

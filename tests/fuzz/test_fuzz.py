@@ -50,7 +50,7 @@ NAMES = (
     "manifest.json", "utt2spk", "lm.arpa", "any.json", "decoded.jsonl", "train.yaml",
     *(f"sound.{each}" for each in ("wav", "flac", "ogg", "au", "aiff", "sph", "w64", "mp3")),
     *(f"model-{each}" for each in ("config.json", "weights.safetensors", "tokens.json", "normalization.json")),
-    "model-metrics.json", "model-checksums.json",
+    "model-metrics.json", "model-checksums.json", "int4-config.json", "int4-weights.safetensors",
 )
 
 
@@ -61,7 +61,7 @@ def test_every_loader_is_named(every: dict[str, Loader]) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_damaged_files_are_errors_for_the_user(name: str, every: dict[str, Loader], tmp_path: Path) -> None:
     loader = every[name]
-    path = tmp_path / name.removeprefix("model-")
+    path = tmp_path / name.removeprefix("model-").removeprefix("int4-")
     for content in loader.seeds:
         path.write_bytes(content)
         loader.load(path)
@@ -88,7 +88,7 @@ def _some_examples(loader: Loader, path: Path, end: float, number: int) -> None:
 @pytest.mark.parametrize("path", sorted(FOUND.glob("*")), ids=lambda path: path.name)
 def test_what_was_found_once_is_an_error_for_the_user(path: Path, every: dict[str, Loader], tmp_path: Path) -> None:
     name = path.name.partition("@")[2]
-    _load(every[name].load, tmp_path / name.removeprefix("model-"), path.read_bytes())
+    _load(every[name].load, tmp_path / name.removeprefix("model-").removeprefix("int4-"), path.read_bytes())
 
 
 def damaged(content: bytes, changes: list[Change]) -> bytes:
