@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import shlex
@@ -18,16 +19,19 @@ from snn_asr.files import parse_json, read_text
 from snn_asr.reports.comparison import FinishedRun
 from snn_asr.training.run_folder import LOG
 
+log = logging.getLogger(__name__)
+
 UNKNOWN = "not recorded"
 _CURVES = ("dev_error_rate", "train_loss", "dev_loss")
 
 
 def learning_curves(run: FinishedRun) -> dict[str, list[tuple[float, float]]]:
-    """Points (epoch, value) of the development error rate and both losses, by their names in the log; empty lists where
-    the run folder has no log that can be read."""
+    """Points (epoch, value) of the development error rate and both losses, by their names in the log; empty lists,
+    and a warning, where the run folder has no log that can be read."""
     try:
         rows = [parse_json(line, run.folder / LOG) for line in read_text(run.folder / LOG).splitlines() if line]
-    except DataError:
+    except DataError as error:
+        log.warning("no learning curves of this run: %s", error)
         rows = []
     entries = [each for each in rows if isinstance(each, dict) and _finite(each.get("epoch"))]
     return {name: [(each["epoch"], each[name]) for each in entries if _finite(each.get(name))] for name in _CURVES}

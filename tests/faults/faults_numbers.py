@@ -90,6 +90,13 @@ def _other_names(world: World) -> Outcome:
     return world.run("prepare", "fsdd", "--data-folder", folder, "--output-folder", world.folder / "out", *words)
 
 
+@fault(PASSED, "a report of a run whose log is damaged", codes=0, says=r"no learning curves .*log\.jsonl")
+def _damaged_log(world: World) -> Outcome:
+    run = world.model_run()
+    (run / "log.jsonl").write_bytes(b"\xff\xfe{")
+    return world.run("compare", run, "--report", world.folder / "report.html")
+
+
 @fault("data lost", "a second decode that began with the first", codes=0, says="1 transcribed, 0 failed")
 def _at_once(world: World) -> Outcome:
     from snn_asr.decoding import output_folder
