@@ -54,9 +54,8 @@ def compare(
     from snn_asr.errors import SnnAsrError, UsageError
     from snn_asr.files import write_text
     from snn_asr.reports import comparison, html, table
-    from snn_asr.reports.frontier import CHART_MARK, frontier_svg
+    from snn_asr.reports.frontier import frontier_svg
     from snn_asr.training import recipe_files
-    from snn_asr.training.run_folder import REPORT_MARK
 
     from .failures import raise_for, show_failed
 
@@ -64,10 +63,7 @@ def compare(
     overrides, values = parse_overrides(each for each in targets if each not in words), parse_grid(grid)
     runs = [each for each in words if (Path(each) / "run.json").is_file()]
     errors: list[SnnAsrError] = []
-    if report is not None:
-        refuse_foreign(report, re.compile(re.escape(REPORT_MARK)), "report of snn-asr", "--report")
-    if frontier is not None:
-        refuse_foreign(frontier, re.compile(re.escape(CHART_MARK)), "chart of snn-asr", "--frontier")
+    _refuse_outputs(report, frontier)
     if not words:
         raise UsageError("nothing to compare", targets[0], "name a recipe, or folders of finished runs")
     if runs == words:
@@ -98,12 +94,26 @@ def compare(
     groups = comparison.read_groups(folders)
     rows = comparison.compare_groups(groups, baseline)
     unit = next(iter(groups.values()))[0].metrics["unit"]
-    if report is not None:
-        html.write_report(groups, rows, report)
-    if frontier is not None:
-        write_text(frontier, frontier_svg(rows, unit))
     if as_json:
         typer.echo(json.dumps(comparison.to_json(rows), indent=2))
     else:
         table.print_table(table.comparison_table(rows, unit))
+    if frontier is not None:
+        write_text(frontier, frontier_svg(rows, unit))
+    if report is not None:
+        html.write_report(groups, rows, report)
     raise_for(len(errors), len(folders) + len(errors), "the others are compared", "runs")
+
+
+def _refuse_outputs(report: Path | None, frontier: Path | None) -> None:
+    """Raise UsageError, before anything is trained, for files that may not be written."""
+    from snn_asr.errors import UsageError
+    from snn_asr.reports.frontier import CHART_MARK
+    from snn_asr.training.run_folder import REPORT_MARK
+
+    if report is not None and frontier is not None and report.resolve() == frontier.resolve():
+        raise UsageError(f"{report} is the file of --frontier, too", "--report", "choose another file")
+    if report is not None:
+        refuse_foreign(report, re.compile(re.escape(REPORT_MARK)), "report of snn-asr", "--report")
+    if frontier is not None:
+        refuse_foreign(frontier, re.compile(re.escape(CHART_MARK)), "chart of snn-asr", "--frontier")

@@ -80,10 +80,12 @@ def refuse_inputs(output: Path, inputs: Iterable[str | Path | None], option: str
 
 
 def refuse_foreign(output: Path, own: re.Pattern[bytes], kind: str, option: str) -> None:
-    """Raise UsageError where the file that ``option`` names is there already and does not begin as ``own`` says.
+    """Raise UsageError where ``option`` names a folder, or a file that does not begin as ``own`` says.
 
     ``kind`` are words for what the command writes: an earlier file of that kind may be replaced, and an empty one.
     """
+    if output.is_dir():
+        raise UsageError(f"{output} is a folder", option, "name a file")
     if not output.is_file() or is_device(output):
         return
     with describing(output), open(output, "rb") as file:

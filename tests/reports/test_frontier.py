@@ -64,3 +64,25 @@ def test_the_chart_is_a_file_that_stands_alone(rows, gru_run, tone_run, tmp_path
     output.write_text("<svg/>")
     code, out, lines = run("compare", gru_run, "--frontier", output)
     assert (code, out) == (2, "") and "is no chart of snn-asr" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--frontier", "folder"], "--frontier: folder is a folder; name a file"),
+        (["--report", "folder"], "--report: folder is a folder; name a file"),
+        (["--report", "one.html", "--frontier", "folder/../one.html"], "is the file of --frontier, too"),
+    ],
+)
+def test_files_that_cannot_be_are_refused_before_anything_is_trained(options, said, tmp_path, monkeypatch, run):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    code, out, lines = run("compare", "FSDD", "--output-folder", "runs", *options)
+    assert (code, out) == (2, "") and said in lines[-1]
+    assert [each.name for each in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_table_is_shown_where_a_file_cannot_be_written(gru_run, tmp_path, run):
+    (tmp_path / "file").write_text("")
+    code, out, lines = run("compare", gru_run, "--report", tmp_path / "file" / "report.html")
+    assert code == 4 and "gru" in out and "report.html" in lines[-1]
