@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from snn_asr.data.tokens import Tokens
@@ -17,13 +18,22 @@ from snn_asr.files import sha256
 from snn_asr.network.model import AcousticModel, ModelSettings
 from snn_asr.network.model_folder import CHECKSUMS, find_model, load
 from snn_asr.training.config import NOT_QUANTIZED, TrainingConfig
+from snn_asr.training.run_folder import MODEL
 
 ONLY_IN_TRAINING = frozenset(("dropout", "backend"))
 
 
-def fingerprint(path: str) -> str:
-    """Hexadecimal SHA-256 that stands for the content of a model folder. Raises DataError where there is none."""
-    return sha256(find_model(path) / CHECKSUMS)
+def fingerprint(path: str, output_folder: Path) -> str:
+    """Hexadecimal SHA-256 that stands for the content of a model folder.
+
+    Raises DataError where there is none, UsageError where it is that of ``output_folder``, the training's run folder: a
+    training that begins anew there would remove what it began with.
+    """
+    folder = find_model(path)
+    if folder.resolve() == (output_folder / MODEL).resolve():
+        what = "lies in the folder of this training, which would replace it"
+        raise UsageError(what, f"initial_model: {path}", "choose another --output-folder")
+    return sha256(folder / CHECKSUMS)
 
 
 def initial_model(training: TrainingConfig, settings: ModelSettings, tokens: Tokens) -> AcousticModel:

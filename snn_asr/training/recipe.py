@@ -32,6 +32,8 @@ PLACEHOLDER = "!PLACEHOLDER"
 DEFAULT, GIVEN = "default", "key=value"
 # Keys that change neither what is trained nor how it is compared.
 WITHOUT_EFFECT = ("feature_cache", "loader_workers")
+# Keys that earlier programs did not know, at the values that ask for nothing: such a run is the run that it was.
+ASKING_NOTHING = {"initial_model": "", "quantize": "none"}
 
 
 @dataclass(frozen=True)
@@ -96,14 +98,18 @@ class Merged:
     def identity(self, chosen: Config) -> dict[str, Any]:
         """JSON values of everything that decides what is trained, by key in order: equal for two runs of one thing.
 
-        ``chosen`` is what ``config`` gives. Objects that the recipe builds count by what is written in it.
+        ``chosen`` is what ``config`` gives. Objects that the recipe builds count by what is written in it. Keys of
+        ASKING_NOTHING count where they ask for something.
         """
         values = {key: _canonical(each.node) for key, each in self.entries.items() if key not in config.keys()}
         for key, value in chosen.values().items():
             plain, value = _plain(value)
             values[key] = value if plain else _canonical(self.entries[key].node)
         values |= values.pop("encoder_options")
-        return {key: values[key] for key in sorted(values) if key not in WITHOUT_EFFECT}
+        return {
+            key: value for key, value in sorted(values.items())
+            if key not in WITHOUT_EFFECT and (key, value) not in ASKING_NOTHING.items()
+        }
 
     def text(self) -> str:
         """The merged recipe as YAML, for reading: each value with its comment, or help, and where it comes from."""

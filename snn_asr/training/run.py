@@ -97,7 +97,7 @@ def _begin(
     data = {split: fingerprint(path) for split, path in _manifests(config, data_folder).items()}
     settings = merged.identity(config)
     if config.training.initial_model:
-        settings["initial_model"] = fingerprint_of_model(config.training.initial_model)
+        settings["initial_model"] = fingerprint_of_model(config.training.initial_model, folder.path)
     identity = Identity(display_name(merged.path), settings, data, device)
     about = {"encoder": config.model.encoder, "overrides": merged.overrides, "data_folder": str(data_folder)}
     folder.claim(identity.digest, about | identity.to_json(), resume)

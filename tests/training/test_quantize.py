@@ -150,6 +150,15 @@ def test_another_model_in_its_place_is_another_run_and_a_quantised_one_is_no_beg
         trained(tone_recipe, tones, tmp_path / "other", **words, initial_model=str(tmp_path / "small"))
 
 
+def test_a_training_does_not_replace_the_model_that_it_begins_with(pruned_run, tone_recipe, tones):
+    before = (pruned_run / "model" / "checksums.json").read_text()
+    for path in (pruned_run, pruned_run / "model"):
+        words = {**OPTIONS, **GOING_ON, "initial_model": str(path)}
+        with pytest.raises(UsageError, match="lies in the folder of this training.*choose another --output-folder"):
+            train(tone_recipe, tones, pruned_run, device="cpu", resume=False, overrides=words)
+    assert (pruned_run / "model" / "checksums.json").read_text() == before
+
+
 def test_a_grid_of_a_checkpoint_is_the_grid_that_it_was():
     from snn_asr.training.rounded_weights import packed, unpacked
 
