@@ -118,9 +118,11 @@ def find_model(path: str | Path) -> Path:
             if (folder / CHECKSUMS).is_file():
                 return folder
     shipped = shipped_models.discover()
-    if str(path) in shipped and not os.path.lexists(path):
-        return shipped[str(path)]
     todo = f"give the output folder of a finished 'snn-asr train', or a model that comes along ({', '.join(shipped)})"
+    if str(path) in shipped:
+        if not os.path.lexists(path):
+            return shipped[str(path)]
+        todo = "for the model of this name that comes along work in another folder, or rename what is here"
     raise DataError("no finished model here", path, todo)
 
 

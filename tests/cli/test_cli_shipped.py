@@ -49,6 +49,10 @@ def test_a_name_is_taken_where_a_folder_is(run, recording):
 def test_a_folder_of_that_name_goes_first_and_nothing_is_guessed(run, recording, tone_run):
     code, _, (line,) = run("decode", "an4", recording)
     assert code == 4 and "an4: no finished model here" in line and NAME in line
+    Path(NAME).mkdir()  # as of 'decode an4-letters talk.wav --output-folder an4-letters'
+    code, _, (line,) = run("decode", NAME, recording)
+    assert code == 4 and "work in another folder, or rename what is here" in line
+    Path(NAME).rmdir()
     shutil.copytree(tone_run / "model", NAME)
     assert model_folder.find_model(NAME).resolve() == Path(NAME).resolve()
     assert load_model(NAME).fingerprint == load_model(tone_run).fingerprint
