@@ -149,6 +149,22 @@ def test_loss_curves_do_not_depend_on_the_number_of_processes(processes, tones, 
 
 
 @pytest.mark.slow
+def test_two_processes_go_on_with_a_model_as_one_does(tones, tone_recipe, one_process, tmp_path):
+    from snn_asr.training.run import train
+
+    words = {
+        **REPEATABLE, "initial_model": str(one_process), "quantize": "int4", "pruning": 0.5, "pruning_epochs": [0, 2],
+        "average_decay": 0.5,
+    }
+    alone = train(tone_recipe, tones, tmp_path / "alone", device="cpu", overrides=words)
+    running = torchrun(2, tone_recipe, tones, tmp_path / "run", **words)
+    _, errors = running.communicate(timeout=300)
+    assert running.returncode == 0, errors
+    assert losses(tmp_path / "run") == pytest.approx(losses(alone), rel=1e-5)
+    assert read_json(tmp_path / "run" / "model" / "config.json") == read_json(alone / "model" / "config.json")
+
+
+@pytest.mark.slow
 def test_a_killed_process_ends_all_and_another_number_goes_on(tones, tone_recipe, one_process, tmp_path):
     from snn_asr.training.run import train
 
