@@ -18,8 +18,8 @@ def quantize(
     """Write a copy of a model with int8 or int4 weights.
 
     They take a quarter or an eighth of the size. 'stream' and 'decode --engine event' compute with them as they are,
-    everything else with the float32 numbers that they stand for. int4 may cost some accuracy; going on with the training
-    for it ('train RECIPE initial_model=RUN_FOLDER quantize=int4') may gain some back.
+    everything else with the float32 numbers that they stand for. int4 may cost some accuracy; training that goes on for
+    it ('train RECIPE initial_model=RUN_FOLDER quantize=int4') may gain some back.
     """
     from snn_asr.errors import UsageError
     from snn_asr.events import quantization
