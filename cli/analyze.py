@@ -22,7 +22,10 @@ NUMBERS = "analysis.json"
 
 def analyze(
     target: Annotated[
-        str, typer.Argument(help="A recipe (name or file), or a model or run folder.", metavar="RECIPE | MODEL")
+        str,
+        typer.Argument(
+            help="A recipe (name or file), a model or run folder, or a name of 'models list'.", metavar="RECIPE | MODEL"
+        ),
     ],
     audio: Annotated[
         Path | None, typer.Option("--input", help="An utterance to look at a model with, instead of noise.")

@@ -100,8 +100,8 @@ class Recognizer:
         return settings
 
     def network(self, precision: str | None = None, every: bool = False) -> EventNetwork:
-        """The weights as the event engine has them, made once (events/engine.py): in float32 or int8, as they lie in
-        the model folder where nothing is given."""
+        """The weights as the event engine has them, made once (events/engine.py): in float32, int8 or int4, as they
+        lie in the model folder where nothing is given."""
         from snn_asr.events.engine import event_network  # its kernels are for this engine alone
 
         precision = precision or self.model.precision
