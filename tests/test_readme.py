@@ -1,4 +1,4 @@
-"""The README's and the documentation's examples in Python run as they stand."""
+"""The README's and the documentation's examples in Python run as they stand; links and named files are there."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from tones import RATE_HZ, speak
 from snn_asr.data.audio import write_audio
 
 ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted(each.relative_to(ROOT).as_posix() for each in (ROOT / "README.md", *ROOT.glob("docs/*.md")))
+LINK = re.compile(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)")
+NAMED = re.compile(r"`([\w./-]+/[\w./-]+\.(?:py|yaml|c|cu|json|md))`|python (benchmarks/\w+\.py)")
+FOLDERS = (ROOT, ROOT / "snn_asr")  # from which files are named
 INDENTED = re.compile(r"(?:^(?: {4}.*)?\n)+", re.MULTILINE)
 
 
@@ -40,3 +44,22 @@ def test_examples_run(path, heading, tone_run, tmp_path, monkeypatch, capsys):
     if path == "README.md":
         assert names["model"].transcribe("digits.wav").text in capsys.readouterr().out
         assert names["y"].shape == (2, 9, 256)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_somewhere(document):
+    path = ROOT / document
+    for file, heading in LINK.findall(path.read_text(encoding="utf-8")):
+        target = path.parent / file if file else path
+        assert target.exists(), file
+        if heading:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            anchors = [re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings]
+            assert heading in anchors, f"{file}#{heading}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_files_that_are_named_are_there(document):
+    text = (ROOT / document).read_text(encoding="utf-8")
+    names = [name or script for name, script in NAMED.findall(text) if "NAME" not in name]
+    assert [each for each in names if not any((folder / each).exists() for folder in FOLDERS)] == []
