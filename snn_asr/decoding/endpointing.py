@@ -1,7 +1,7 @@
 """Where one stretch of speech ends and the next begins: by rest, as the gate tells it, or by a long lack of tokens.
 
-Rest is silence, hum or steady noise (gate.py). Sound that goes on may be speech which the network did not understand,
-so blanks, the frames on which no token was best, end a segment only after much longer.
+Rest is silence, hum or steady noise (noise_gate.py). Sound that goes on may be speech which the network did not
+understand, so blanks, the frames on which no token was best, end a segment only after much longer.
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ Both engines and live streams divide a recording here, so that all find the same
         segmenter.hear(logits of the frames)        # takes some of them or all
     for found in segmenter.results(): ...
 
-The gate (gate.py) keeps silence and steady noise from the network; segments end at the gate's rest, or after blanks, as
-the endpointer says (endpointing.py). Between segments the network goes back to its zero state, in which every utterance
-of the training began. Tokens come with the times of their sound (spans.py).
+The gate (noise_gate.py) keeps silence and steady noise from the network; segments end at the gate's rest, or after
+blanks, as the endpointer says (endpointing.py). Between segments the network goes back to its zero state, in which
+every utterance of the training began. Tokens come with the times of their sound (spans.py).
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ word's end. A token therefore lasts from where its sound may have begun to the e
 
     where the token before it ended (white space is no sound: it gives its time to the token behind it),
     at most REACH_SECONDS before the peak,
-    and not in quiet: frames at the noise floor (gate.py) that lie before the sound are left out, and with them the last
-    TAIL_SECONDS of the token before, where that one peaked a little early.
+    and not in quiet: frames at the noise floor (noise_gate.py) that lie before the sound are left out, and with them
+    the last TAIL_SECONDS of the token before, where that one peaked a little early.
 
 Nothing looks ahead, so that live streams give the times of whole files.
 """

@@ -36,8 +36,8 @@ class ModelSettings:
     positive, and CTC leaves its plateau of blanks much sooner when they are centred), behind it (``output``, as
     Ponghiran & Roy do) or nowhere (``none``). Either folds into the head's weights after training. Without
     ``head_bias`` the head's bias is zero and does not learn, as behind it theirs has none. ``task`` says what
-    the logits mean (decoding.py): tokens in time, or with the last frame one class for the utterance. ``front_end``
-    makes the encoder's inputs of the frames (front_end.py) where they are not just stacked.
+    the logits mean (decoding/greedy.py): tokens in time, or with the last frame one class for the utterance.
+    ``front_end`` makes the encoder's inputs of the frames (front_end.py) where they are not just stacked.
     """
 
     features: FeatureSettings
