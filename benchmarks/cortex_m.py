@@ -1,6 +1,7 @@
 """Exported recognisers on Cortex-M processors, in QEMU: words, instructions, flash, state and stack.
 
     python benchmarks/cortex_m.py RECORDING MODEL [MODEL ...] [--precision float32|int8|int4]
+        [--features float|fixed]
 
 Needs Debian's gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm. The recording is heard 10 ms at a time;
 what is told is checked against a live stream. Instructions are QEMU's (-icount shift=0), not cycles: a processor takes
@@ -86,6 +87,7 @@ def main() -> None:
     parser.add_argument("recording")
     parser.add_argument("models", nargs="+", metavar="MODEL")
     parser.add_argument("--precision", default="int8")
+    parser.add_argument("--features", default="float")
     arguments = parser.parse_args()
     use_one_core()
     print("encoder      target  kB flash  kB state  B stack  thousand instructions   words")
@@ -96,7 +98,7 @@ def main() -> None:
         samples = samples_of(arguments.recording, settings.features.sample_rate)
         expected = expected_words(recognizer, samples, arguments.precision)
         with tempfile.TemporaryDirectory() as folder:
-            export_c(load(name), folder, arguments.precision, DEFAULT)
+            export_c(load(name), folder, arguments.precision, DEFAULT, arguments.features)
             for target in TARGETS:
                 found = run(Path(folder), target, samples)
                 frames = 100 * len(samples) / settings.features.sample_rate

@@ -2,8 +2,10 @@
 
     python benchmarks/exported_c.py MODEL MANIFEST [--precision float32|int8|int4]
 
-Both hear the same 16-bit samples. The C is built twice: with features in single precision, as on a device, and in
-double precision, as snn-asr computes them. What differs in both builds differs by the order of sums in the network.
+Both hear the same 16-bit samples. The C is built three times: with features in single precision, as on a device, in
+double precision, as snn-asr computes them, and in fixed point. What differs in the first two differs by the order of
+sums in the network. The features of fixed point are also held against those of snn-asr: the largest difference, and the
+deviation, in logarithms of energies.
 """
 
 from __future__ import annotations
@@ -14,8 +16,10 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from snn_asr.data.audio import read_audio
+from snn_asr.data.features import FeatureExtractor
 from snn_asr.data.manifest import read_manifest
 from snn_asr.decoding.endpointing import DEFAULT
 from snn_asr.decoding.recognizer import Recognizer
@@ -23,16 +27,56 @@ from snn_asr.decoding.stream import WORD, use_one_core
 from snn_asr.export.c import export_c
 from snn_asr.network.model_folder import load
 
-BUILDS = {"single": [], "double": ["-DRECOGNIZER_DOUBLE"]}
+BUILDS = {"single": [], "double": ["-DRECOGNIZER_DOUBLE"], "fixed": []}
+# Writes the features of every window, without deltas.
+PROBE = r"""
+#include <stdio.h>
+#include "recognizer.c"
+
+int main(void)
+{
+    static recognizer state;
+    float frame[BASE];
+    int16_t sample;
+
+    while (fread(&sample, 2, 1, stdin) == 1) {
+        state.samples[state.sample_count++] = sample;
+        if (state.sample_count < WINDOW)
+            continue;
+        base_frame(&state, frame);
+        fwrite(frame, sizeof frame, 1, stdout);
+        state.sample_count -= HOP;
+        memmove(state.samples, state.samples + HOP, state.sample_count * sizeof *state.samples);
+    }
+    return 0;
+}
+"""
 Word = tuple[str, str, str]  # start, end, text
 
 
-def build(folder: Path) -> dict[str, Path]:
-    """The example program of an exported folder with features in either precision."""
+def build(model: str, folder: Path, precision: str) -> tuple[dict[str, Path], Path]:
+    """The example program of an exported model with features of each kind, and the probe of those in fixed point."""
+    programs = {}
     for name, options in BUILDS.items():
-        command = ["gcc", "-std=c99", "-O3", *options, "-o", name, "main.c", "recognizer.c", "-lm"]
-        subprocess.run(command, cwd=folder, check=True)
-    return {name: folder / name for name in BUILDS}
+        made = export_c(load(model), folder / name, precision, DEFAULT, "fixed" if name == "fixed" else "float")
+        programs[name] = _compiled(folder / name, "main.c", ["recognizer.c", *options])
+        print(f"{name}: {made.describe()}")
+    (folder / "fixed" / "probe.c").write_text(PROBE)
+    return programs, _compiled(folder / "fixed", "probe.c", ["-Wno-unused-function"])
+
+
+def _compiled(folder: Path, source: str, options: list[str]) -> Path:
+    program = folder / source.removesuffix(".c")
+    subprocess.run(["gcc", "-std=c99", "-O3", "-o", program, source, *options, "-lm"], cwd=folder, check=True)
+    return program
+
+
+def differences(probe: Path, extractor: FeatureExtractor, samples: np.ndarray) -> np.ndarray:
+    """Of the features in fixed point from those that snn-asr computes, without deltas."""
+    told = subprocess.run([probe], input=samples.tobytes(), capture_output=True, check=True).stdout
+    expected = extractor.base_frames(torch.from_numpy(samples.astype(np.float32) / 32768)).numpy()
+    size = extractor.settings.base_size
+    return np.frombuffer(told, np.float32).reshape(-1, size)[: len(expected)] - expected[:, :size]
 
 
 def heard_by(program: Path, samples: np.ndarray) -> list[Word]:
@@ -62,13 +106,13 @@ def main() -> None:
     rate = recognizer.extractor.settings.sample_rate
     utterances = list(read_manifest(arguments.manifest).values())
     same = dict.fromkeys([(name, what) for name in BUILDS for what in ("texts", "times")], 0)
-    words = 0
+    words, apart = 0, []
     with tempfile.TemporaryDirectory() as name:
-        print(export_c(load(arguments.model), name, arguments.precision, DEFAULT).describe())
-        programs = build(Path(name))
+        programs, probe = build(arguments.model, Path(name), arguments.precision)
         for each in utterances:
             samples = np.clip(np.rint(read_audio(each.wav, rate).numpy() * 32768), -32768, 32767).astype("<i2")
             expected = streamed(recognizer, samples, arguments.precision)
+            apart.append(differences(probe, recognizer.extractor, samples).ravel())
             words += len(expected)
             for build_name, program in programs.items():
                 found = heard_by(program, samples)
@@ -77,9 +121,12 @@ def main() -> None:
                 if found != expected:
                     differing = [pair for pair in zip(found, expected, strict=False) if pair[0] != pair[1]]
                     print(f"{each.id}, {build_name}: {differing[:2] or (len(found), len(expected))}")
+    every = np.concatenate(apart)
+    largest, usual = np.abs(every).max(), np.sqrt(np.square(every).mean())
+    print(f"features in fixed point: {len(every)} numbers, {largest:.5f} at most apart, {usual:.6f} rms")
     for build_name in BUILDS:
         equal, timed = f"{same[build_name, 'texts']} of {len(utterances)}", same[build_name, "times"]
-        print(f"features in {build_name} precision: {equal} transcripts equal, {timed} with all times")
+        print(f"features: {build_name}: {equal} transcripts equal, {timed} with all times")
     print(f"{words} words")
 
 

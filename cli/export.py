@@ -21,6 +21,9 @@ def export(
     precision: Annotated[
         str | None, typer.Option(help="Of the weights: float32, int8 or int4; else as the model has them.")
     ] = None,
+    features: Annotated[
+        str, typer.Option(help="Of c: computed in 'float', or in 'fixed' point, for processors without a float unit.")
+    ] = "float",
     endpoint_silence: Annotated[
         float, typer.Option(help="Of c: seconds of silence that end a segment, as in 'stream'; 0: one segment.", min=0)
     ] = 1.0,
@@ -39,11 +42,13 @@ def export(
         raise unknown_name("format", form, FORMATS)
     if form != "c" and (precision or "float32") != "float32":
         raise UsageError(f"{form} has weights in float32 alone", "--precision", "leave it out, or use --format c")
+    if form != "c" and features != "float":
+        raise UsageError(f"{form} computes no features", "--features", "leave it out, or use --format c")
     if form == "c":
         from snn_asr.export.c import export_c
 
         endpointing = EndpointSettings.of_silence(endpoint_silence)
-        typer.echo(export_c(load(model), output_folder, precision, endpointing).describe())
+        typer.echo(export_c(load(model), output_folder, precision, endpointing, features).describe())
         return
     if form == "nir":
         from snn_asr.export.nir import export_nir

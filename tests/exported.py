@@ -79,9 +79,11 @@ def recording() -> np.ndarray:
     return np.rint(samples.numpy() * 32767).astype("<i2")
 
 
-def export(model: Path, folder: Path, precision: str | None = None, silence_seconds: float = 1.0):
+def export(
+    model: Path, folder: Path, precision: str | None = None, silence_seconds: float = 1.0, features: str = "float"
+):
     """What the command does."""
-    return export_c(load(model), folder, precision, EndpointSettings.of_silence(silence_seconds))
+    return export_c(load(model), folder, precision, EndpointSettings.of_silence(silence_seconds), features)
 
 
 def built(folder: Path, *options: str, source: str = LISTENER) -> Path:

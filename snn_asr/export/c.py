@@ -13,7 +13,7 @@ from pathlib import Path
 
 from snn_asr import __version__
 from snn_asr.decoding.endpointing import EndpointSettings
-from snn_asr.errors import describing
+from snn_asr.errors import describing, unknown_name
 from snn_asr.export import constants
 from snn_asr.export.constants import Recognizer
 from snn_asr.export.origin import MARK, refuse_foreign_files
@@ -23,8 +23,10 @@ from snn_asr.files import write_text
 from snn_asr.network.model_folder import LoadedModel
 
 SOURCE, HEADER, EXAMPLE, MAKEFILE = "recognizer.c", "recognizer.h", "main.c", "Makefile"
+ARITHMETICS = FLOAT, FIXED = "float", "fixed"
 PARTS = (
-    "arithmetic.c", "features.c", "events.c", "cells/{cell}.c", "network.c", "words.c", "noise.c", "gate.c", "stream.c",
+    "arithmetic.c", "{spectrum}.c", "features.c", "events.c", "cells/{cell}.c", "network.c", "words.c", "noise.c",
+    "gate.c", "stream.c",
 )
 
 
@@ -45,25 +47,30 @@ class ExportedC:
 
 
 def export_c(
-    loaded: LoadedModel, folder: str | Path, precision: str | None, endpointing: EndpointSettings | None
+    loaded: LoadedModel, folder: str | Path, precision: str | None, endpointing: EndpointSettings | None,
+    features: str = FLOAT,
 ) -> ExportedC:
     """Write recognizer.c and recognizer.h to ``folder``; main.c and Makefile too, where there are none yet.
 
-    ``precision`` is float32, int8 or int4, else as the model has its weights.
-    Raises UsageError for a model that cannot be exported or an unknown precision, DataError where the folder cannot be
-    written or has a recognizer.c of another origin.
+    ``precision`` is float32, int8 or int4, else as the model has its weights; ``features`` are computed in float or in
+    fixed-point arithmetic.
+    Raises UsageError for a model that cannot be exported or an unknown name of these, DataError where the folder cannot
+    be written or has a recognizer.c of another origin.
     """
     folder = Path(folder)
-    made = constants.recognizer_of(loaded, precision or loaded.model.precision, endpointing)
+    if features not in ARITHMETICS:
+        raise unknown_name("features", features, ARITHMETICS)
+    fixed = features == FIXED
+    made = constants.recognizer_of(loaded, precision or loaded.model.precision, endpointing, fixed)
     refuse_foreign_files(folder, (SOURCE, HEADER), within=1000)
-    settings, features = loaded.model.settings, loaded.model.settings.features
+    settings, of_features = loaded.model.settings, loaded.model.settings.features
     state = made.declared_state().rstrip("\n")
     title = (
         f"{MARK} {__version__} from model {loaded.fingerprint[:12]}: {settings.encoder}, "
         f"{settings.num_layers} x {settings.hidden_size}, {made.precision}."
     )
     values = {
-        "title": title, "rate": features.sample_rate, "step": f"{features.stacked_seconds:.9g}",
+        "title": title, "rate": of_features.sample_rate, "step": f"{of_features.stacked_seconds:.9g}",
         "ram": made.state_bytes, "word_bytes": WORD_BYTES, "state": state,
     }
     with describing(folder, "choose a writable folder"):
@@ -80,6 +87,7 @@ def _source(made: Recognizer, title: str) -> str:
     begin = f'/* {title} */\n#include <math.h>\n#include <string.h>\n\n#include "{HEADER}"\n\n'
     left_out = {"noise.c": not made.flags["TIMED"], "gate.c": not made.flags["GATE"]}
     parts = (name for name in PARTS if not left_out.get(name))
-    code = [piece(name.format(cell=made.cell), made.flags) for name in parts]
+    spectrum = "spectrum_fixed" if made.flags["FIXED"] else "spectrum"
+    code = [piece(name.format(cell=made.cell, spectrum=spectrum), made.flags) for name in parts]
     tables = [each.text for each in made.tables]
     return "".join([begin, made.defined(), piece("types.c", made.flags), *tables, "\n", *code])

@@ -18,7 +18,7 @@ from snn_asr.decoding.spans import Spans
 from snn_asr.errors import unknown_name
 from snn_asr.events.engine import PRECISIONS
 from snn_asr.events.parts import input_shifts
-from snn_asr.export import rows, state
+from snn_asr.export import fixed_point, rows, state
 from snn_asr.export.network import SourceWeights, exportable_layers, input_coder_of, sources_of
 from snn_asr.export.tables import Table, number, string, table, wrapped
 from snn_asr.network.cells.gated import NEAREST
@@ -68,8 +68,13 @@ class Recognizer:
 
 
 @torch.no_grad()
-def recognizer_of(loaded: LoadedModel, precision: str, endpointing: EndpointSettings | None) -> Recognizer:
-    """Raises UsageError for a model that cannot be exported, and for an unknown precision."""
+def recognizer_of(
+    loaded: LoadedModel, precision: str, endpointing: EndpointSettings | None, fixed: bool = False
+) -> Recognizer:
+    """``fixed``: features in whole numbers.
+
+    Raises UsageError for a model that cannot be exported, and for an unknown precision.
+    """
     if precision not in PRECISIONS:
         raise unknown_name("precision", precision, PRECISIONS)
     model, settings = loaded.model, loaded.model.settings
@@ -81,11 +86,16 @@ def recognizer_of(loaded: LoadedModel, precision: str, endpointing: EndpointSett
     sparse = any(each.starts is not None for own in layouts for each in own)
     flags = _flags(model, parts, precision) | {
         "SPARSE": sparse, "LONG": rows.needs_long_starts(layouts), "TIMED": timed, "GATE": gate is not None,
+        "FIXED": fixed,
     }
     sizes = _sizes(model, parts, sources, flags)
     numbers = {"HIGHEST_CANDIDATE": 1.0 if parts[0].flag else 3e38} if cell == "gated" else {}
     numbers |= {"NEAREST": NEAREST} if flags["SHIFTING"] else {}
-    numbers |= {"PREEMPHASIS": PREEMPHASIS, "ENERGY_FLOOR": ENERGY_FLOOR}
+    if fixed:
+        sizes |= fixed_point.sizes(sizes["FFT_SIZE"])
+        numbers |= {"LOGARITHM_UNIT": fixed_point.LOGARITHM_UNIT}
+    else:
+        numbers |= {"PREEMPHASIS": PREEMPHASIS, "ENERGY_FLOOR": ENERGY_FLOOR}
     if timed:
         sizes |= _noise(settings.features, loaded.tokens, endpointing or DEFAULT)
         numbers |= {"MARGIN": MARGIN, "LOWEST_ENERGY": LOWEST}
@@ -162,12 +172,14 @@ def _features(features: FeatureSettings, flags: dict[str, bool]) -> list[Table]:
     first, end = spectra.reach.astype(np.int64).T
     weights = np.concatenate([row[a:b] for row, a, b in zip(spectra.filters, first, end, strict=True)])
     turn = np.cos(2 * np.pi * np.arange(spectra.fft_size // 2 + 1) / spectra.fft_size)
+    reals = [
+        ("window", spectra.window, "Povey's window"), ("cosine", turn, "of 2 pi k / FFT_SIZE"),
+        ("mel_weights", weights, "of all filters"),
+    ]
     tables = [
-        table("real", "window", spectra.window, "Povey's window"),
-        table("real", "cosine", turn, "of 2 pi k / FFT_SIZE"),
+        *(fixed_point.tables(reals) if flags["FIXED"] else [table("real", *each) for each in reals]),
         table("uint16_t", "mel_first", first, "the first frequency of each mel filter"),
         table("uint16_t", "mel_end", end, "and the one behind its last"),
-        table("real", "mel_weights", weights, "of all filters"),
     ]
     if spectra.cosines is not None:
         tables.append(table("real", "cepstral", spectra.cosines, "energies to cepstral coefficients"))

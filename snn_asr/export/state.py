@@ -74,10 +74,10 @@ def members(sizes: dict[str, int], flags: dict[str, bool]) -> list[Member]:
 
 
 def scratch(sizes: dict[str, int], flags: dict[str, bool], longest_row: int, longest_drive: int) -> Scratch:
-    spectrum = (
-        Member("recognizer_real", "samples", "of one window", (sizes["FFT_SIZE"],)),
-        Member("recognizer_real", "power", "of each frequency", (sizes["FFT_SIZE"] // 2,)),
-    )
+    kind = "int32_t" if flags["FIXED"] else "recognizer_real"
+    spectrum = [Member(kind, "samples", "of one window", (sizes["FFT_SIZE"],))]
+    if not flags["FIXED"]:  # whole numbers have their powers in the samples' place
+        spectrum.append(Member("recognizer_real", "power", "of each frequency", (sizes["FFT_SIZE"] // 2,)))
     network = [
         Member("float", "product", "of a source's values and weights", (longest_row,)),
         Member("float", "drive", "of a layer", (longest_drive,)),
@@ -85,7 +85,7 @@ def scratch(sizes: dict[str, int], flags: dict[str, bool], longest_row: int, lon
     ]
     if flags["INTEGERS"]:
         network.append(Member("int32_t", "sums", "of products, in whole numbers", (longest_row,)))
-    return Scratch(spectrum, tuple(network))
+    return Scratch(tuple(spectrum), tuple(network))
 
 
 def _network(s: dict[str, int], flags: dict[str, bool]) -> list[Member]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 LINE = 116  # characters
-_BYTES = {"float": 4, "real": 4, "int8_t": 1, "uint8_t": 1, "int16_t": 2, "uint16_t": 2, "uint32_t": 4}
+_BYTES = {"float": 4, "real": 4, "int8_t": 1, "uint8_t": 1, "int16_t": 2, "uint16_t": 2, "int32_t": 4, "uint32_t": 4}
 
 
 @dataclass(frozen=True)
