@@ -88,3 +88,47 @@ def test_the_users_own_file_is_left_alone(tmp_path):
     with pytest.raises(DataError, match="was not exported"):
         exported(model, tmp_path)
     assert (tmp_path / NETWORK).read_text() == "mine"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recurrent", [True, False])
+@torch.no_grad()
+def test_norse_reads_the_graph_and_gives_what_we_give_on_fifty_steps(recurrent, tmp_path):
+    norse = pytest.importorskip("norse.torch", reason="norse is not installed")
+    graph, step, inputs, expected = case_of(trained("hard_rlif", head="output", recurrent=recurrent), tmp_path)
+    network, state, outputs = norse.from_nir(graph, dt=step), None, []
+    for frame in inputs:
+        output, state = network(frame[None], state)
+        outputs.append(output[0])
+    torch.testing.assert_close(torch.stack(outputs), expected, rtol=1e-3, atol=1e-3)  # a spike moves it by a weight
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recurrent", [True, False])
+@torch.no_grad()
+def test_so_does_spikingjelly_where_all_neurons_have_one_decay(recurrent, tmp_path):
+    spikingjelly = pytest.importorskip(
+        "spikingjelly.activation_based.nir_exchange", reason="spikingjelly is not installed"
+    )
+    model = trained("hard_rlif", head="output", recurrent=recurrent)
+    graph, step, *_ = case_of(model, tmp_path)
+    with pytest.raises(ValueError, match="uniform"):
+        spikingjelly.import_from_nir(graph, dt=step)
+    for name, parameter in model.named_parameters():
+        if "decay" in name:
+            parameter.fill_(0.9)
+    graph, step, inputs, expected = case_of(model, tmp_path)
+    network, state, outputs = spikingjelly.import_from_nir(graph, dt=step), None, []
+    for frame in inputs:
+        output, state = network(frame[None], state)
+        outputs.append(output[0])
+    torch.testing.assert_close(torch.stack(outputs), expected, rtol=1e-3, atol=1e-3)
+
+
+def case_of(model, folder):
+    """The graph of a model, its step in seconds, inputs (T, D), and the model's outputs (T, N) for them."""
+    torch.manual_seed(1)
+    inputs = 2 * torch.randn(FRAMES, FEATURES)
+    graph = exported(model, folder)
+    step = next(float(node.metadata["dt"]) for node in graph.nodes.values() if isinstance(node, nir.LIF))
+    return graph, step, inputs, model(inputs[None], torch.tensor([FRAMES]))[0][0]
