@@ -26,9 +26,14 @@ log = logging.getLogger(__name__)
 
 
 def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """``numba.njit`` with these options, for functions that numba may have to find a place for (``cache=True``)."""
+    """``numba.njit`` with these options, for functions that numba may have to find a place for (``cache=True``).
+
+    What a compiled function calls becomes part of it. Otherwise it would be there twice, by itself and within its
+    caller, optimised apart and rounding differently, and which of the two runs would depend on whether the caller was
+    compiled or found compiled: the first training on a machine would not be the second one, bit for bit.
+    """
     _provide_once()
-    return numba.njit(**options)
+    return numba.njit(forceinline=True, **options)
 
 
 @cache

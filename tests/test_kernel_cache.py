@@ -64,3 +64,26 @@ def test_a_command_that_compiles_nothing_looks_for_no_place():
     )
     found = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert found.stdout.endswith("False\n")
+
+
+ONE_STEP = """
+import hashlib, sys, torch
+from snn_asr import encoders
+torch.manual_seed(0)
+encoder = encoders.build(sys.argv[1], input_size=20, hidden_size=64, num_layers=1, smoothing=0.5).train()
+output, _ = encoder(torch.randn(4, 40, 20), torch.tensor([40, 35, 30, 5]))
+output.square().sum().backward()
+numbers = [output, *(each.grad for each in encoder.parameters())]
+print(hashlib.sha256(b"".join(each.detach().numpy().tobytes() for each in numbers)).hexdigest())
+"""
+SLOWER = ("improved_v1", "lif", "radlif", "spiking_lstm", "delta_gru", "ligru")
+
+
+@pytest.mark.parametrize("encoder", ["improved_v2", *(pytest.param(each, marks=pytest.mark.slow) for each in SLOWER)])
+def test_kernels_that_are_found_compiled_give_the_bits_of_those_just_compiled(encoder, tmp_path):
+    told = {**os.environ, VARIABLE: str(tmp_path / "kernels")}
+    first, second = (
+        subprocess.run([sys.executable, "-c", ONE_STEP, encoder], env=told, capture_output=True, text=True, check=True)
+        for _ in range(2)
+    )
+    assert first.stdout == second.stdout != ""
