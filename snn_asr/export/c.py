@@ -25,8 +25,8 @@ from snn_asr.network.model_folder import LoadedModel
 SOURCE, HEADER, EXAMPLE, MAKEFILE = "recognizer.c", "recognizer.h", "main.c", "Makefile"
 ARITHMETICS = FLOAT, FIXED = "float", "fixed"
 PARTS = (
-    "arithmetic.c", "{spectrum}.c", "features.c", "events.c", "cells/{cell}.c", "network.c", "words.c", "noise.c",
-    "gate.c", "stream.c",
+    "arithmetic.c", "fourier.c", "{spectrum}.c", "features.c", "events.c", "cells/{cell}.c", "network.c", "words.c",
+    "noise.c", "gate.c", "stream.c",
 )
 
 

@@ -6,33 +6,13 @@
 #define LOGARITHM logf
 #endif
 
-/* cos and sin of 2 pi k / FFT_SIZE, k up to half of it. */
-static real cosine_of(int k)
-{
-    return cosine[k];
-}
-
-static real sine_of(int k)
-{
-    return cosine[k < FFT_SIZE / 4 ? FFT_SIZE / 4 - k : k - FFT_SIZE / 4];
-}
-
 /* Fourier transform in place of FFT_SIZE / 2 complex numbers, real and imaginary parts side by side. */
 static void transform(real *z)
 {
     const int count = FFT_SIZE / 2;
-    int i, j = 0, k, half, bit;
+    int i, k, half;
 
-    for (i = 1; i < count; i++) { /* to the places with reversed bits */
-        for (bit = count >> 1; j & bit; bit >>= 1)
-            j ^= bit;
-        j ^= bit;
-        if (i < j) {
-            real re = z[2 * i], im = z[2 * i + 1];
-            z[2 * i] = z[2 * j], z[2 * i + 1] = z[2 * j + 1];
-            z[2 * j] = re, z[2 * j + 1] = im;
-        }
-    }
+    reorder(z);
     for (half = 1; half < count; half *= 2)
         for (k = 0; k < half; k++) {
             const real c = cosine_of(k * (count / half)), s = sine_of(k * (count / half));

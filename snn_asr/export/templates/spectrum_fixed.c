@@ -13,34 +13,14 @@ static int32_t times(int32_t value, int32_t factor)
     return 2 * high * upper + ((high * lower + (1 << 13)) >> 14) + ((low * upper + (1 << 14)) >> 15);
 }
 
-/* cos and sin of 2 pi k / FFT_SIZE, k up to half of it. */
-static int32_t cosine_of(int k)
-{
-    return cosine[k];
-}
-
-static int32_t sine_of(int k)
-{
-    return cosine[k < FFT_SIZE / 4 ? FFT_SIZE / 4 - k : k - FFT_SIZE / 4];
-}
-
 /* Fourier transform in place of FFT_SIZE / 2 complex numbers, real and imaginary parts side by side, divided by their
  * count. */
 static void transform(int32_t *z)
 {
     const int count = FFT_SIZE / 2;
-    int i, j = 0, k, half, bit;
+    int i, k, half;
 
-    for (i = 1; i < count; i++) { /* to the places with reversed bits */
-        for (bit = count >> 1; j & bit; bit >>= 1)
-            j ^= bit;
-        j ^= bit;
-        if (i < j) {
-            int32_t re = z[2 * i], im = z[2 * i + 1];
-            z[2 * i] = z[2 * j], z[2 * i + 1] = z[2 * j + 1];
-            z[2 * j] = re, z[2 * j + 1] = im;
-        }
-    }
+    reorder(z);
     for (half = 1; half < count; half *= 2)
         for (k = 0; k < half; k++) {
             const int32_t c = cosine_of(k * (count / half)), s = sine_of(k * (count / half));
