@@ -28,29 +28,7 @@ from snn_asr.export.c import export_c
 from snn_asr.network.model_folder import load
 
 BUILDS = {"single": [], "double": ["-DRECOGNIZER_DOUBLE"], "fixed": []}
-# Writes the features of every window, without deltas.
-PROBE = r"""
-#include <stdio.h>
-#include "recognizer.c"
-
-int main(void)
-{
-    static recognizer state;
-    float frame[BASE];
-    int16_t sample;
-
-    while (fread(&sample, 2, 1, stdin) == 1) {
-        state.samples[state.sample_count++] = sample;
-        if (state.sample_count < WINDOW)
-            continue;
-        base_frame(&state, frame);
-        fwrite(frame, sizeof frame, 1, stdout);
-        state.sample_count -= HOP;
-        memmove(state.samples, state.samples + HOP, state.sample_count * sizeof *state.samples);
-    }
-    return 0;
-}
-"""
+PROBE = Path(__file__).parent / "boards" / "features.c"
 Word = tuple[str, str, str]  # start, end, text
 
 
@@ -61,7 +39,7 @@ def build(model: str, folder: Path, precision: str) -> tuple[dict[str, Path], Pa
         made = export_c(load(model), folder / name, precision, DEFAULT, "fixed" if name == "fixed" else "float")
         programs[name] = _compiled(folder / name, "main.c", ["recognizer.c", *options])
         print(f"{name}: {made.describe()}")
-    (folder / "fixed" / "probe.c").write_text(PROBE)
+    (folder / "fixed" / "probe.c").write_text(PROBE.read_text())
     return programs, _compiled(folder / "fixed", "probe.c", ["-Wno-unused-function"])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,29 +14,7 @@ from tones import RATE_HZ
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.features import FeatureExtractor
 
-# Writes the features of every window, without deltas.
-PROBE = r"""
-#include <stdio.h>
-#include "recognizer.c"
-
-int main(void)
-{
-    static recognizer state;
-    float frame[BASE];
-    int16_t sample;
-
-    while (fread(&sample, 2, 1, stdin) == 1) {
-        state.samples[state.sample_count++] = sample;
-        if (state.sample_count < WINDOW)
-            continue;
-        base_frame(&state, frame);
-        fwrite(frame, sizeof frame, 1, stdout);
-        state.sample_count -= HOP;
-        memmove(state.samples, state.samples + HOP, state.sample_count * sizeof *state.samples);
-    }
-    return 0;
-}
-"""
+PROBE = Path(__file__).parents[2] / "benchmarks" / "boards" / "features.c"
 KINDS = {"fbank": {}, "mfcc": {"kind": "mfcc", "deltas": True, "coefficients": 6}}
 
 
@@ -55,7 +34,7 @@ def sounds() -> dict[str, np.ndarray]:
 def test_features_are_within_their_bound(kind, tmp_path):
     settings = FeatureSettings(sample_rate=RATE_HZ, mels=10, high_hz=3800, stack=2, **KINDS[kind])
     export(save_speller(tmp_path / "model", "lif", settings), tmp_path / "c", features="fixed")
-    program, extractor = built(tmp_path / "c", source=PROBE), FeatureExtractor(settings)
+    program, extractor = built(tmp_path / "c", source=PROBE.read_text()), FeatureExtractor(settings)
     for name, sound in sounds().items():
         samples = np.rint(sound).clip(-32768, 32767).astype("<i2")
         result = subprocess.run([program], input=samples.tobytes(), capture_output=True)
