@@ -19,6 +19,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 KERNELS = "tests/network/test_kernels_triton.py tests/network/test_kernels_cuda.py".split()
+STEPS = "tests/training/test_step_graphs.py tests/training/test_device_reads.py".split()
 SANITIZER = "compute-sanitizer --tool memcheck --report-api-errors no --error-exitcode 9".split()
 SANITIZED_TESTS = "TestOnAGpu and exact and (v2 or RLIF or RadLIF) and not 130 and not 550"
 FAST = "improved_v2,improved_v1,lif,adaptive_lif,adlif,rlif,radlif,spiking_lstm,ligru"
@@ -38,7 +39,7 @@ def parts(folder: Path) -> dict[str, tuple[int, list[str]]]:
         return [python, "-m", "pytest", "-q", "--maxfail=40", "-p", "no:cacheprovider", "-m", "gpu", *options]
 
     return {
-        "tests": (80, pytest("-n", "6", "--tb=short", *KERNELS)),
+        "tests": (80, pytest("-n", "6", "--tb=short", *KERNELS, *STEPS)),
         "agreement": (60, [python, str(HERE / "gpu_agreement.py"), "--json", str(folder / "agreement.json")]),
         "float32": (50, step("float32", "--sizes", "2x550", "--encoders", FAST, "--profile")),
         "bfloat16": (45, step("bfloat16", "--sizes", "2x550", *narrow, "--encoders", FAST, "--profile")),

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from snn_asr import processes
-from snn_asr.network.lengths import Lengths
+from snn_asr.network.lengths import Lengths, LengthsOnDevice
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -19,19 +19,23 @@ class BatchNorm(nn.BatchNorm1d):
 
     def forward(self, x: Tensor, lengths: Lengths | None = None, rows_of_a_frame: int = 1) -> Tensor:
         """``lengths`` are those whose valid frames give ``rows_of_a_frame`` rows each: with them the rows of all
-        processes are counted once a batch, and not by every normalisation."""
+        processes are counted once a batch, and not by every normalisation. Of lengths that the device alone knows all
+        frames are given, and those beyond the lengths are left out."""
+        if self.training and isinstance(lengths, LengthsOnDevice):
+            valid = lengths.mask.flatten().repeat_interleave(rows_of_a_frame).unsqueeze(1)
+            return self._by_sums(torch.where(valid, x, 0), lengths.tensor.sum() * rows_of_a_frame, valid)
         if self.training and processes.world() > 1:
-            if lengths is None:
-                return self._over_all_shares(x, processes.count(len(x), x.device))
-            return self._over_all_shares(x, lengths.total_of_all * rows_of_a_frame)
+            count = processes.count(len(x), x.device) if lengths is None else lengths.total_of_all * rows_of_a_frame
+            require_rows(count)
+            return self._by_sums(x, count)
         if self.training:
             require_rows(len(x))
         return super().forward(x)
 
-    def _over_all_shares(self, x: Tensor, count: int) -> Tensor:
-        require_rows(count)
+    def _by_sums(self, x: Tensor, count: int | Tensor, valid: Tensor | None = None) -> Tensor:
+        """``valid`` (N, 1) marks the rows that count, where others lie among them, which are zero in x."""
         mean = processes.differentiable_total(x.sum(0)) / count
-        centred = x - mean
+        centred = x - mean if valid is None else torch.where(valid, x - mean, 0)
         variance = processes.differentiable_total(centred.square().sum(0)) / count
         follow(self, mean, variance, count)
         return centred * (variance + self.eps).rsqrt() * self.weight + self.bias
@@ -44,7 +48,7 @@ def require_rows(count: int) -> None:
 
 
 @torch.no_grad()
-def follow(normalization: nn.BatchNorm1d, mean: Tensor, variance: Tensor, count: int) -> None:
+def follow(normalization: nn.BatchNorm1d, mean: Tensor, variance: Tensor, count: int | Tensor) -> None:
     """Move its running statistics towards those (C,) of a batch of ``count`` rows, as torch does in its forward."""
     mean_so_far, variance_so_far, momentum = (
         normalization.running_mean, normalization.running_var, normalization.momentum

@@ -127,9 +127,54 @@ class Lengths:
             return batch[:, -1].clone()  # a view would keep the whole batch in memory
         rows, positions = self.last_positions
         last = batch[rows, positions]
-        return last if all(self.counts) else torch.where((self.tensor > 0).unsqueeze(1), last, before)
+        return last if self.none_empty else torch.where((self.tensor > 0).unsqueeze(1), last, before)
+
+    @property
+    def none_empty(self) -> bool:
+        """Whether every row is known to have a valid frame."""
+        return all(self.counts)
 
     @cached_property
     def last_positions(self) -> tuple[Tensor, Tensor]:
         """Rows (B,) and their last valid frames (B,), the first for a row without one; on the device."""
         return torch.arange(len(self), device=self.device), (self.tensor - 1).clamp(min=0)
+
+
+class LengthsOnDevice(Lengths):
+    """Frame counts that the device alone knows, so that what is done with them can be recorded once and done again for
+    other counts (training/step_graphs.py). ``tensor`` (B,) int64 lies there; ``frames`` is T.
+
+    Nothing is packed: what has to leave padding out does so by ``mask``. What needs the counts on the host raises
+    ValueError.
+    """
+
+    whole = False
+    none_empty = False
+
+    def __init__(self, tensor: Tensor, frames: int) -> None:
+        super().__init__((), frames, tensor.device, tensor)
+
+    def __len__(self) -> int:
+        return len(self.tensor)
+
+    def check(self) -> None:
+        """Nothing: whoever fills ``tensor`` answers for it."""
+
+    def divided(self, by: int) -> LengthsOnDevice:
+        return LengthsOnDevice(self.tensor // by, self.frames // by)
+
+    def multiplied(self, by: int) -> LengthsOnDevice:
+        return LengthsOnDevice(self.tensor * by, self.frames * by)
+
+    def pack(self, batch: Tensor) -> Tensor:
+        """All frames (B · T, ...): ``mask`` says which are valid."""
+        return batch.flatten(0, 1)
+
+    def unpack(self, frames: Tensor) -> Tensor:
+        return self.without_padding(frames.unflatten(0, (len(self), self.frames)))
+
+    @property
+    def total(self) -> int:  # type: ignore[override]
+        raise ValueError("these lengths are not known on the host")
+
+    longest = total_of_all = positions = total  # type: ignore[assignment]

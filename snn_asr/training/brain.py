@@ -11,7 +11,6 @@ import math
 import random
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import speechbrain
@@ -25,7 +24,7 @@ from snn_asr.data.dataset import SpeechDataset
 from snn_asr.data.pauses import Pauses
 from snn_asr.data.tokens import Tokens
 from snn_asr.decoding.greedy import decode
-from snn_asr.efficiency.operations import OperationCount, count_batch, record_layers
+from snn_asr.efficiency.operations import OperationCount, Record, count_batch, record_layers
 from snn_asr.errors import DivergenceError
 from snn_asr.network.encoders import directions
 from snn_asr.network.lengths import Lengths
@@ -40,15 +39,18 @@ from snn_asr.training.rounded_weights import RoundedWeights, packed, unpacked
 from snn_asr.training.run_folder import RunFolder
 from snn_asr.training.running_loss import RunningLoss
 from snn_asr.training.schedules import SCHEDULES
+from snn_asr.training.step_graphs import step_graphs
 
 TRAIN, VALID = speechbrain.Stage.TRAIN, speechbrain.Stage.VALID
 
 
 class Predictions(NamedTuple):
-    """Of a batch: ``logits`` (B, T, N) with their ``lengths``, what the layers did, and the batch on its device."""
+    """Of a batch: ``logits`` (B, T, N) with their ``lengths``; in training the layers' ``activity`` () where there is a
+    penalty on it, in evaluation the ``records`` of what they did; and the batch on its device."""
 
     logits: Tensor
     lengths: Lengths
+    activity: Tensor | None
     records: list[Any]
     batch: Batch
 
@@ -91,6 +93,8 @@ class RecognizerBrain(speechbrain.Brain):
             keep_zeros=bool(training.initial_model),
         )
         self.rounded = RoundedWeights(model, training.quantize)
+        self._normalizations = [each for each in model.modules() if isinstance(each, torch.nn.BatchNorm1d)]
+        self.graphs = step_graphs(model, self._network, self.device)
 
     def epochs(self) -> Iterator[int]:
         """The epochs still to do; ends when the development error has not improved for ``patience`` epochs, which
@@ -132,13 +136,26 @@ class RecognizerBrain(speechbrain.Brain):
         lengths = Lengths.of(batch.lengths, batch.frames)
         frames = self._augmented(batch, lengths) if stage == TRAIN else self.model.normalization.apply(batch.frames)
         frames = frames.to(self.model.head.weight.dtype)
-        model = self.modules["model"] if stage == TRAIN else self.model  # which may be wrapped for several processes
-        recorded = stage != TRAIN or self.penalty  # nobody else asks what the layers did
-        recording: Any = record_layers(self.model.encoder) if recorded else nullcontext([])
-        with recording as records:
-            logits, _, _ = model(frames, lengths, normalized=True)
+        records, activity = [], None
+        if stage == TRAIN:
+            logits, activity = (self.graphs or self._network)(frames, lengths)
+        else:
+            with record_layers(self.model.encoder) as records:
+                logits, _, _ = self.model(frames, lengths, normalized=True)
         steps = lengths.divided(self.model.settings.features.stack)
-        return Predictions(logits.to(frames.dtype), steps, list(records), batch)
+        return Predictions(logits.to(frames.dtype), steps, activity, list(records), batch)
+
+    def _network(self, frames: Tensor, lengths: Lengths) -> tuple[Tensor, Tensor | None]:
+        """In training: logits (B, T', N), and how much the layers send, a scalar where there is a penalty on it."""
+        model = self.modules["model"]  # which may be wrapped for several processes
+        if not self.penalty:
+            return model(frames, lengths, normalized=True)[0], None
+        with record_layers(self.model.encoder) as records:
+            logits, _, _ = model(frames, lengths, normalized=True)
+        self.model.encoder.read_ranges()
+        found = (each.layer.activity(each.y, each.lengths) for each in records if isinstance(each, Record))
+        active = [each for each in found if each is not None]
+        return logits, sum(active[1:], active[0]) if active else None
 
     def _augmented(self, batch: Batch, lengths: Lengths) -> Tensor:
         """(B, T, F), normalised."""
@@ -153,7 +170,7 @@ class RecognizerBrain(speechbrain.Brain):
         return frames
 
     def compute_objectives(self, predictions: Predictions, batch: Batch, stage: speechbrain.Stage) -> Tensor:
-        logits, lengths, records, batch = predictions
+        logits, lengths, activity, records, batch = predictions
         loss = OBJECTIVES[self.model.settings.task](logits, lengths, batch) if batch.utterances else logits.sum() * 0
         self._loss.add(loss, len(batch.utterances))
         if stage == TRAIN:
@@ -161,10 +178,8 @@ class RecognizerBrain(speechbrain.Brain):
         if stage != TRAIN:
             count_batch(records, self.model.head.weight, self._operations)
             self._score(batch, decode(self.model.settings.task, logits, torch.tensor(lengths.counts)))
-        elif self.penalty:
-            self.model.encoder.read_ranges()
-            active = (each.layer.activity(each.y, each.lengths) for each in records)
-            loss = loss + self.penalty * sum(each for each in active if each is not None)
+        elif activity is not None:
+            loss = loss + self.penalty * activity
         return loss
 
     def _of_share(self, loss: Tensor, batch: Batch) -> Tensor:
@@ -201,9 +216,8 @@ class RecognizerBrain(speechbrain.Brain):
         With some ten utterances a batch, statistics of a batch are far from those of evaluation; what is trained on
         the latter at the end knows them.
         """
-        for module in self.model.modules():
-            if isinstance(module, torch.nn.BatchNorm1d):
-                module.eval()
+        for each in self._normalizations:
+            each.eval()
 
     def on_fit_batch_end(self, batch: Batch, outputs: Predictions, loss: Tensor, should_step: bool) -> None:
         if should_step:

@@ -31,6 +31,7 @@ class RoundedWeights:
         self.model, self.precision = model, precision
         self._grids: dict[str, Grid] = {}
         self._own: dict[str, Tensor] = {}
+        self._parameters = dict(model.named_parameters())
 
     @contextmanager
     def of_step(self, step: int) -> Iterator[None]:
@@ -52,9 +53,8 @@ class RoundedWeights:
     @torch.no_grad()
     def swap_out(self) -> None:
         """Give the model its own weights back."""
-        parameters = dict(self.model.named_parameters())
         for name, own in self._own.items():
-            parameters[name].copy_(own)
+            self._parameters[name].copy_(own)
         self._own = {}
 
     def _drawn(self) -> dict[str, Grid]:
@@ -63,10 +63,9 @@ class RoundedWeights:
 
     @torch.no_grad()
     def _swap_in(self, grids: Mapping[str, Grid]) -> None:
-        parameters = dict(self.model.named_parameters())
-        self._own = {name: parameters[name].detach().clone() for name in grids}
+        self._own = {name: self._parameters[name].detach().clone() for name in grids}
         for name, grid in grids.items():
-            parameters[name].copy_(grid.nearest(parameters[name]))
+            self._parameters[name].copy_(grid.nearest(self._parameters[name]))
 
     def state_dict(self) -> dict[str, list]:
         """The grids in force, for a checkpoint."""

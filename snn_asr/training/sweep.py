@@ -9,6 +9,7 @@ from pathlib import Path
 from snn_asr import processes
 from snn_asr.errors import SnnAsrError, UsageError, unknown_name
 from snn_asr.training import recipe
+from snn_asr.training.gpu_sharing import shared_gpu
 from snn_asr.training.jobs import run_jobs
 from snn_asr.training.recipe_files import find
 from snn_asr.training.run import prepared_data, train
@@ -50,7 +51,8 @@ def train_encoders(
                 "name": name, "data_folder": data_folder, "output_folder": output_folder / f"{key}-seed{seed}",
                 "device": device, "seed": seed, "overrides": plan,
             })
-    return run_jobs(train, calls, jobs, failed)
+    with shared_gpu(device, min(jobs, len(calls))):
+        return run_jobs(train, calls, jobs, failed)
 
 
 def _points(grid: Mapping[str, Sequence[object]], overrides: Mapping[str, object]) -> Iterator[dict[str, object]]:

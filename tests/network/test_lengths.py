@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 
-from snn_asr.network.lengths import Lengths
+from snn_asr.network import encoders
+from snn_asr.network.lengths import Lengths, LengthsOnDevice
 
 BATCHES = [([5, 2, 0, 5], 5), ([3, 3], 3), ([0, 0], 4), ([], 3), ([1], 1)]
 
@@ -59,3 +62,43 @@ def test_groups_of_frames_drop_what_is_incomplete():
 def test_lengths_beyond_the_frames_are_refused(counts):
     with pytest.raises(ValueError, match="lengths must lie between 0 and the 3 frames given"):
         Lengths(counts, 3, torch.device("cpu")).check()
+
+
+ON_DEVICE = ("improved_v2", "improved_v1", "lif", "rlif", "adlif", "gru", "lstm")
+
+
+class TestLengthsThatTheDeviceAloneKnows:
+    @pytest.mark.parametrize("encoder", ON_DEVICE)
+    def test_a_filled_batch_gives_what_the_plain_one_gives(self, encoder):
+        """Rows without frames and frames beyond the lengths change neither outputs nor gradients, nor the statistics
+        that batch normalisation follows."""
+        torch.manual_seed(1)
+        options = {"range": "fixed"} if encoder in ("improved_v2", "improved_v1", "lif") else {}
+        build = partial(encoders.build, encoder, 5, 8, 2, dropout=0.0, **options)
+        plain, filled = build(), build()
+        filled.load_state_dict(plain.state_dict())
+        x, counts = torch.randn(3, 9, 5), torch.tensor([9, 4, 7])
+        more = torch.full((5, 12, 5), 3.0)
+        more[:3, :9] = x
+        outputs, _ = plain(x, counts)
+        others, _ = filled(more, LengthsOnDevice(torch.tensor([9, 4, 7, 0, 0]), 12))
+        assert outputs.abs().sum() > 0
+        torch.testing.assert_close(others[:3, :9], outputs)
+        assert others[3:].abs().sum() == others[:, 9:].abs().sum() == 0
+        weights = torch.randn_like(outputs)
+        (outputs * weights).sum().backward()
+        (others[:3, :9] * weights).sum().backward()
+        for (name, one), (_, other) in zip(plain.named_parameters(), filled.named_parameters(), strict=True):
+            torch.testing.assert_close(one.grad, other.grad, msg=name)
+        for name, one in plain.state_dict().items():
+            torch.testing.assert_close(filled.state_dict()[name], one, msg=name)
+
+    def test_whoever_needs_them_on_the_host_is_told(self):
+        lengths = LengthsOnDevice(torch.tensor([2, 1]), 3)
+        with pytest.raises(ValueError, match="not known on the host"):
+            _ = lengths.divided(1).total
+
+    def test_they_are_divided_and_multiplied_there(self):
+        lengths = LengthsOnDevice(torch.tensor([9, 4, 0]), 12)
+        assert lengths.divided(4).tensor.tolist() == [2, 1, 0] and lengths.divided(4).frames == 3
+        assert lengths.multiplied(2).tensor.tolist() == [18, 8, 0] and lengths.multiplied(2).frames == 24

@@ -127,6 +127,8 @@ def walk(
     batch, frames = like.shape[:2]
     if not (batch and frames and size):
         return
+    if _capturing(like):
+        raise RuntimeError("a walk by frames on triton is a graph of its own, and cannot be captured in another")
     grid = _tiles(size, STEP_TILE["UNITS"]), _tiles(batch, STEP_TILE["ROWS"])
     if lengths is None:
         lengths = torch.full((batch,), frames, device=like.device)
@@ -162,8 +164,15 @@ def _send(values: Sequence[float], kind: torch.dtype, device: torch.device) -> T
 
 
 def send_numbers(numbers: Sequence[float], like: Tensor) -> Tensor:
-    """Scalars in the type of ``like``, beside it."""
+    """Scalars in the type of ``like``, beside it. What is being captured must not read them from the host: there they
+    will be others when it runs."""
+    if _capturing(like):
+        return torch.stack([like.new_full((), each) for each in numbers])
     return _send(numbers, like.dtype, like.device)
+
+
+def _capturing(like: Tensor) -> bool:
+    return like.is_cuda and torch.cuda.is_current_stream_capturing()
 
 
 def _steps(launch: Launch, arguments: Arguments, count: int) -> None:
