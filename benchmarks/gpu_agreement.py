@@ -14,6 +14,7 @@ import argparse
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -73,6 +74,14 @@ def case(encoder: str, units: int) -> Case:
     return found[-1]
 
 
+def has_kernels(encoder: str) -> bool:
+    """Whether the GPU backends have kernels of an encoder's cell."""
+    from snn_asr.network import encoders
+
+    cell = getattr(encoders.build(encoder, 2, 2, 1).layers[0], "cell", None)
+    return cell is not None and find_spec(f"snn_asr.network.kernels.triton.{cell.__name__.rpartition('.')[2]}") is not None
+
+
 def _converted(each: object, kind: torch.dtype) -> object:
     if isinstance(each, Tensor):
         return each.detach().to(kind)
@@ -127,7 +136,7 @@ def main() -> None:
     from snn_asr.network.encoders import ENCODERS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--encoders", default=",".join(each for each in ENCODERS if each not in ("gru", "lstm")))
+    parser.add_argument("--encoders", default=",".join(filter(has_kernels, ENCODERS)))
     parser.add_argument("--backends", default="triton,cuda")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows")
     given = parser.parse_args()

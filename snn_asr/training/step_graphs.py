@@ -31,9 +31,9 @@ from snn_asr.network.layers.leaky_integrate_and_fire import LeakyIntegrateAndFir
 from snn_asr.network.lengths import Lengths, LengthsOnDevice
 from snn_asr.network.model import AcousticModel
 
-ROWS, STEPS = 8, 16  # batches are filled up to multiples of these
+ROWS, STEPS = 8, 16  # batches are filled up to multiples of these at least
 MOST_STEPS = 16_384  # of all rows of a batch together: larger ones keep a GPU busy while the host sends the next
-MOST_SHAPES = 64
+MOST_SHAPES = 256  # that are captured; further ones run as they are
 Network = Callable[[Tensor, Lengths], tuple[Tensor, Tensor | None]]
 
 log = logging.getLogger(__name__)
@@ -88,13 +88,14 @@ class StepGraphs:
         self._off = False
 
     def __call__(self, frames: Tensor, lengths: Lengths) -> tuple[Tensor, Tensor | None]:
-        rows, steps = _up(len(frames), ROWS), _up(-(-frames.shape[1] // self._stack), STEPS)
-        if rows * steps > MOST_STEPS or len(self._seen) >= MOST_SHAPES:
+        rows, steps = filled_up(len(frames), ROWS), filled_up(-(-frames.shape[1] // self._stack), STEPS)
+        if rows * steps > MOST_STEPS:
             return self._network(frames, lengths)
         filled, counts = self._filled(frames, lengths, rows, steps * self._stack)
         training = tuple(each.training for each in self._normalizations)
         key = (filled.shape, filled.dtype, training, torch.is_autocast_enabled("cuda"))
-        if key in self._seen and key not in self._graphs and not self._off:
+        wanted = key in self._seen and key not in self._graphs
+        if wanted and not self._off and len(self._graphs) < MOST_SHAPES:
             self._capture(key, filled, counts)
         self._seen.add(key)
         if key in self._graphs:
@@ -175,5 +176,8 @@ def _without_cache(network: Network, frames: Tensor, lengths: Lengths) -> tuple[
         return network(frames, lengths)
 
 
-def _up(count: int, each: int) -> int:
+def filled_up(count: int, each: int) -> int:
+    """``count`` rounded up to a multiple of ``each``, and of a quarter of the power of two below it: of a few numbers,
+    by a quarter at most where it is large."""
+    each = max(each, 1 << max(count.bit_length() - 3, 0))
     return -(-count // each) * each

@@ -13,7 +13,7 @@ from snn_asr.data.normalization import Normalization
 from snn_asr.efficiency.operations import record_layers
 from snn_asr.network.lengths import Lengths
 from snn_asr.network.model import AcousticModel, ModelSettings
-from snn_asr.training.step_graphs import ROWS, STEPS, StepGraphs, step_graphs
+from snn_asr.training.step_graphs import ROWS, STEPS, StepGraphs, filled_up, step_graphs
 
 FEATURES = FeatureSettings(mels=6, stack=2)
 CAPTURED = {
@@ -68,6 +68,14 @@ def equal(one, other) -> bool:
 def test_there_are_none_without_a_gpu(encoder):
     model = model_of(encoder, "cpu", **CAPTURED[encoder])
     assert step_graphs(model, partial(network, model), "cpu") is None
+
+
+def test_batches_are_filled_up_to_few_sizes():
+    sizes = {count: filled_up(count, STEPS) for count in range(1, 2000)}
+    assert all(count <= size and size % STEPS == 0 for count, size in sizes.items())
+    assert all(size <= 1.25 * count + STEPS for count, size in sizes.items())
+    assert len(set(sizes.values())) < 30
+    assert [filled_up(count, ROWS) for count in (1, 8, 9, 31, 32, 33, 65)] == [8, 8, 16, 32, 32, 40, 80]
 
 
 @pytest.mark.gpu
