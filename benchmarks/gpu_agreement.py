@@ -79,7 +79,8 @@ def has_kernels(encoder: str) -> bool:
     from snn_asr.network import encoders
 
     cell = getattr(encoders.build(encoder, 2, 2, 1).layers[0], "cell", None)
-    return cell is not None and find_spec(f"snn_asr.network.kernels.triton.{cell.__name__.rpartition('.')[2]}") is not None
+    name = "" if cell is None else cell.__name__.rpartition(".")[2]
+    return bool(name) and find_spec(f"snn_asr.network.kernels.triton.{name}") is not None
 
 
 def _converted(each: object, kind: torch.dtype) -> object:
