@@ -47,7 +47,7 @@ def parts(folder: Path) -> dict[str, tuple[int, list[str]]]:
         "large_float32": (40, step("large_float32", "--sizes", "4x1024", "--encoders", "improved_v2", "--rounds", "3")),
         "an4": (100, train("an4", "--parts", "an4")),
         "librispeech": (100, train("librispeech", "--parts", "librispeech")),
-        "jobs": (150, train("jobs", "--parts", "jobs")),
+        "jobs": (150, train("jobs", "--parts", "jobs", "--jobs", "15")),
         "triton": (60, step("triton", "--sizes", "2x550", "--backends", "triton", "--encoders", FAST)),
         "sanitizer": (60, [*SANITIZER, *pytest(*KERNELS, "-k", SANITIZED_TESTS)]),
     }

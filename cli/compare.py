@@ -51,7 +51,7 @@ def compare(
     Error rate with interval, parameters, multiplications. Runs that are finished are not repeated, interrupted ones go
     on, and one that fails keeps no other from being trained and shown (exit code 3).
     """
-    from snn_asr.errors import SnnAsrError, UsageError
+    from snn_asr.errors import SnnAsrError, UsageError, unknown_name
     from snn_asr.files import write_text
     from snn_asr.reports import comparison, html, table
     from snn_asr.reports.frontier import frontier_svg
@@ -84,6 +84,8 @@ def compare(
             show_failed([error])
 
         names = split_commas(encoders)
+        if baseline is not None and baseline.partition(" ")[0] not in names:  # a row is an encoder, and keys of it
+            raise unknown_name("baseline", baseline, names, "--baseline")
         folders = train_encoders(
             path, names, seeds, data_folder, output_folder, device, overrides, jobs, failed, values
         )

@@ -14,8 +14,20 @@ import typer
 from snn_asr.errors import UsageError, describing, unknown_name
 from snn_asr.files import is_device
 
+
+def complete_model(incomplete: str) -> list[str]:
+    """For the shell: names of the models that come along and begin so."""
+    from snn_asr.network import shipped_models
+
+    return [name for name in shipped_models.discover() if name.startswith(incomplete)]
+
+
 Model = Annotated[
-    str, typer.Argument(help="A model folder, the run folder around it, or a name of 'models list'.", metavar="MODEL")
+    str,
+    typer.Argument(
+        help="A model folder, the run folder around it, or a name of 'models list'.", metavar="MODEL",
+        autocompletion=complete_model,
+    ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 EventPrecision = Annotated[

@@ -8,8 +8,9 @@ import logging
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +20,12 @@ CONTROL = "nvidia-cuda-mps-control"
 PIPES, LOGS = "CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY"
 USUAL_PIPES = Path("/tmp/nvidia-mps")  # of a service that the machine's owner has started
 SECONDS_TO_ANSWER = 20
+# A program that asks the driver for a context, as torch does: it says what the driver answers.
+PROBE = """
+import ctypes, sys
+driver, context = ctypes.CDLL("libcuda.so.1"), ctypes.c_void_p()
+sys.exit(driver.cuInit(0) or driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), int(sys.argv[1])))
+"""
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +35,7 @@ def shared_gpu(device: str, jobs: int) -> Iterator[None]:
     """Processes that are started within the block share a GPU by a service of their own, which ends with the block.
 
     Nothing happens for one job, on a CPU, where the service is not installed, and where one runs already. One that
-    does not start is said, and done without.
+    does not start, or lets nobody in (in some containers), is said, and done without.
     """
     control = shutil.which(CONTROL)
     running = PIPES in os.environ or (USUAL_PIPES / "control").exists()
@@ -37,26 +44,31 @@ def shared_gpu(device: str, jobs: int) -> Iterator[None]:
         return
     with tempfile.TemporaryDirectory(prefix="snn-asr-mps-", ignore_cleanup_errors=True) as folder:
         own = {PIPES: folder, LOGS: folder}
-        try:
-            subprocess.run(
-                [control, "-d"], env={**os.environ, **own}, check=True, capture_output=True, timeout=SECONDS_TO_ANSWER
-            )
-        except (OSError, subprocess.SubprocessError) as error:
-            log.warning("trainings take turns on the GPU: %s does not start (%s)", CONTROL, error)
-            yield
-            return
-        os.environ.update(own)
+        there = {**os.environ, **own}
+        index = processes.choose_device(device).partition(":")[2] or "0"
+        started = _answers([control, "-d"], there)
+        serving = started and _answers([sys.executable, "-c", PROBE, index], there)
+        if serving:
+            os.environ.update(own)
+        else:
+            log.warning("trainings take turns on the GPU: %s does not start", CONTROL)
         try:
             yield
         finally:
-            _end(control)
-            for name in own:
+            if started and not _answers([control], there, "quit\n"):
+                log.warning("%s does not end", CONTROL)
+            for name in own if serving else ():
                 del os.environ[name]
 
 
-def _end(control: str) -> None:
-    """End the service that the environment names."""
+def _answers(command: Sequence[str], environment: Mapping[str, str], said: str = "") -> bool:
+    """Whether a program ends well, and soon."""
     try:
-        subprocess.run([control], input=b"quit\n", capture_output=True, timeout=SECONDS_TO_ANSWER)
+        result = subprocess.run(
+            command, env=environment, input=said.encode(), capture_output=True, timeout=SECONDS_TO_ANSWER
+        )
     except (OSError, subprocess.SubprocessError) as error:
-        log.warning("%s does not end (%s)", CONTROL, error)
+        log.debug("%s", error)
+        return False
+    log.debug("%s: exit code %d, %r", command[0], result.returncode, result.stderr)
+    return result.returncode == 0

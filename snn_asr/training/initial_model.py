@@ -16,7 +16,7 @@ from snn_asr.errors import UsageError, listed
 from snn_asr.events.quantization import grids_of, with_folded_head
 from snn_asr.files import sha256
 from snn_asr.network.model import AcousticModel, ModelSettings
-from snn_asr.network.model_folder import CHECKSUMS, find_model, load
+from snn_asr.network.model_folder import CHECKSUMS, LoadedModel, find_model, load
 from snn_asr.training.config import NOT_QUANTIZED, TrainingConfig
 from snn_asr.training.run_folder import MODEL
 
@@ -36,13 +36,11 @@ def fingerprint(path: str, output_folder: Path) -> str:
     return sha256(folder / CHECKSUMS)
 
 
-def initial_model(training: TrainingConfig, settings: ModelSettings, tokens: Tokens) -> AcousticModel:
-    """The network of ``settings`` with the weights of the trained model that the recipe names.
+def load_fitting(training: TrainingConfig, settings: ModelSettings) -> LoadedModel:
+    """The trained model that the recipe names, which is one of the network of ``settings``.
 
-    Where it is to be quantised, normalisation before the head is folded into the head, which is rounded with it.
-
-    Raises DataError for a model that cannot be read; UsageError for one of another network or other tokens, for one
-    that is quantised already, and for a network that has no engine in whole numbers.
+    Raises DataError for a model that cannot be read; UsageError for one of another network, for one that is quantised
+    already, and where it is to be quantised for a network that has no engine in whole numbers.
     """
     where = f"initial_model: {training.initial_model}"
     loaded = load(training.initial_model)
@@ -51,12 +49,25 @@ def initial_model(training: TrainingConfig, settings: ModelSettings, tokens: Tok
     different = list(_differences(loaded.model.settings.to_dict(), settings.to_dict()))
     if different:
         raise UsageError(f"is another network: {listed(different, 8)}", where, "give the keys that it was trained with")
+    if training.quantize != NOT_QUANTIZED:
+        settings.features.require_streaming()
+        grids_of(loaded.model, training.quantize)
+    return loaded
+
+
+def initial_model(training: TrainingConfig, settings: ModelSettings, tokens: Tokens) -> AcousticModel:
+    """The network of ``settings`` with the weights of the trained model that the recipe names.
+
+    Where it is to be quantised, normalisation before the head is folded into the head, which is rounded with it.
+
+    Raises what ``load_fitting`` raises, and UsageError for a model of other tokens.
+    """
+    loaded = load_fitting(training, settings)
     if loaded.tokens.to_dict() != tokens.to_dict():
+        where = f"initial_model: {training.initial_model}"
         raise UsageError("has other tokens than the training data", where, "give its own training data")
     source = loaded.model
     if training.quantize != NOT_QUANTIZED:
-        settings.features.require_streaming()
-        grids_of(source, training.quantize)
         source = with_folded_head(source)
         settings = replace(settings, head_normalization=source.settings.head_normalization)
     model = AcousticModel(settings, source.normalization, tokens.size)

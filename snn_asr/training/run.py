@@ -38,7 +38,7 @@ from snn_asr.training.environment import environment
 from snn_asr.training.evaluation import evaluate
 from snn_asr.training.identity import Identity
 from snn_asr.training.initial_model import fingerprint as fingerprint_of_model
-from snn_asr.training.initial_model import initial_model
+from snn_asr.training.initial_model import initial_model, load_fitting
 from snn_asr.training.recipe import Merged
 from snn_asr.training.recipe_files import display_name
 from snn_asr.training.run_folder import DATA, MODEL, RunFolder
@@ -98,6 +98,7 @@ def _begin(
     settings = merged.identity(config)
     if config.training.initial_model:
         settings["initial_model"] = fingerprint_of_model(config.training.initial_model, folder.path)
+        load_fitting(config.training, _model_settings(config))
     identity = Identity(display_name(merged.path), settings, data, device)
     about = {"encoder": config.model.encoder, "overrides": merged.overrides, "data_folder": str(data_folder)}
     folder.claim(identity.digest, about | identity.to_json(), resume)
@@ -106,11 +107,7 @@ def _begin(
 
 def _model(config: Config, train_set: SpeechDataset) -> AcousticModel:
     """The model as it starts, on the CPU. With several processes the frames of all speeds are on disk afterwards."""
-    network = config.model
-    settings = ModelSettings(
-        config.features, network.encoder, network.hidden_size, network.num_layers, network.encoder_options,
-        network.head_normalization, config.data.task, network.front_end, network.head_bias,
-    )
+    network, settings = config.model, _model_settings(config)
     if config.training.initial_model:
         model = initial_model(config.training, settings, train_set.tokens)
     else:
@@ -122,6 +119,14 @@ def _model(config: Config, train_set: SpeechDataset) -> AcousticModel:
         train_set.compute_features(config.augmentation.speeds)
         _refuse_ranges_by_frame(model)
     return model.double() if config.training.precision == "fp64" else model
+
+
+def _model_settings(config: Config) -> ModelSettings:
+    network = config.model
+    return ModelSettings(
+        config.features, network.encoder, network.hidden_size, network.num_layers, network.encoder_options,
+        network.head_normalization, config.data.task, network.front_end, network.head_bias,
+    )
 
 
 def _refuse_ranges_by_frame(model: AcousticModel) -> None:

@@ -69,6 +69,7 @@ def test_train_prints_the_model_folder_and_one_line_an_epoch(run, train_words, t
         (("compare", "{run}", "bits=4"), 2, "finished runs take no key=value"),
         (("compare", "{run}", "--seeds", "0"), 2, "--seeds"),
         (("compare", "{recipe}", "--output-folder", "x", "--encoders", "gru,lstn"), 2, "did you mean 'lstm'?"),
+        (("compare", "{recipe}", "--output-folder", "x", "--baseline", "gr"), 2, "unknown baseline 'gr'"),
     ],
 )
 def test_a_mistake_is_one_line_and_its_code(

@@ -24,6 +24,7 @@ def completed(words: str) -> list[str]:
     [
         ("snn-asr al", ["align"]), ("snn-asr compare --repo", ["--report"]), ("snn-asr train FSDDI", ["FSDDIsolated"]),
         ("snn-asr prepare ti", ["timit"]), ("snn-asr recipes sh", ["show"]), ("snn-asr train no-such", []),
+        ("snn-asr decode an4-", ["an4-letters"]),
     ],
 )
 def test_words_are_completed(words: str, expected: list[str]) -> None:

@@ -30,6 +30,7 @@ def service(monkeypatch, tmp_path):
     monkeypatch.delenv(PIPES, raising=False)
     monkeypatch.setattr(gpu_sharing, "USUAL_PIPES", tmp_path / "nobody's")
     monkeypatch.setattr(processes, "choose_device", lambda name: "cpu" if name == "cpu" else "cuda")
+    monkeypatch.setattr(gpu_sharing, "PROBE", "")
     return install
 
 
@@ -68,6 +69,14 @@ def test_one_that_runs_already_is_left_to_its_owner(service, monkeypatch, tmp_pa
     with shared_gpu("cuda", 4):
         assert PIPES not in os.environ
     assert not calls.exists()
+
+
+def test_one_that_lets_nobody_in_is_done_without(service, monkeypatch, caplog):
+    calls = service()
+    monkeypatch.setattr(gpu_sharing, "PROBE", "raise SystemExit(1)")
+    with shared_gpu("cuda", 4):
+        assert PIPES not in os.environ
+    assert "quit" in calls.read_text(encoding="utf-8") and "take turns" in caplog.text
 
 
 def test_without_it_trainings_take_turns(service, caplog):

@@ -130,6 +130,15 @@ def test_what_cannot_be_is_one_line(options, error, said, pruned_run, tone_recip
     assert not (tmp_path / "run" / "log.jsonl").exists()
 
 
+def test_another_network_is_refused_before_features_are_computed(pruned_run, tone_recipe, tones, tmp_path, monkeypatch):
+    def looked_at(*_: object) -> None:
+        raise AssertionError("the data were looked at")
+
+    monkeypatch.setattr("snn_asr.training.run._datasets", looked_at)
+    with pytest.raises(UsageError, match="is another network"):
+        trained(tone_recipe, tones, tmp_path / "run", **GOING_ON, initial_model=str(pruned_run), hidden_size=9)
+
+
 def test_a_network_without_an_engine_in_whole_numbers_is_refused(tone_recipe, tones, tmp_path):
     first = trained(tone_recipe, tones, tmp_path / "first", **{**GOING_ON, "epochs": 1, "bidirectional": True})
     words = {**GOING_ON, "bidirectional": True, "initial_model": str(first), "quantize": "int8"}
