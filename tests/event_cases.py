@@ -25,6 +25,8 @@ SPIKING = {
     "adlif": {},
     "rlif": {},
     "radlif": {},
+    "hard_rlif": {},
+    "hard_rlif alone": {"recurrent": False},
 }
 
 
@@ -47,7 +49,7 @@ def trained(case: str, **options) -> AcousticModel:
 def dyadic(case: str, seed: int, **options) -> AcousticModel:
     """All products exact: weights, normalisation and levels are multiples of powers of two, gates 0, 1/2 or 1."""
     torch.manual_seed(seed)
-    if not case.startswith(("spiking_lstm", "adaptive", "adlif", "rlif", "radlif")):
+    if not case.startswith(("spiking_lstm", "adaptive", "adlif", "rlif", "radlif", "hard_rlif")):
         bits = SPIKING[case].get("bits", 6)
         unit = 1.0 if bits == 2 else 0.125
         # The coder's scale is 2^(bits - 1) (1 - 1e-4) / range, or without that factor: with this range a power of two.

@@ -24,8 +24,8 @@ from snn_asr.network.model import AcousticModel
 # Cells that have a compiled frame, by the names in their layers' parts.
 CELLS = {
     "gated": stack.GATED, "conventional": stack.CONVENTIONAL,
-    "leaky_integrate_and_fire": stack.LEAKY_INTEGRATE_AND_FIRE, "spiking_lstm": stack.SPIKING_LSTM,
-    "gru": stack.GRU, "lstm": stack.LSTM, "delta_gru": stack.DELTA_GRU,
+    "leaky_integrate_and_fire": stack.LEAKY_INTEGRATE_AND_FIRE, "hard_reset": stack.HARD_RESET,
+    "spiking_lstm": stack.SPIKING_LSTM, "gru": stack.GRU, "lstm": stack.LSTM, "delta_gru": stack.DELTA_GRU,
 }
 
 

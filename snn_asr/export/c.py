@@ -88,6 +88,6 @@ def _source(made: Recognizer, title: str) -> str:
     left_out = {"noise.c": not made.flags["TIMED"], "gate.c": not made.flags["GATE"]}
     parts = (name for name in PARTS if not left_out.get(name))
     spectrum = "spectrum_fixed" if made.flags["FIXED"] else "spectrum"
-    code = [piece(name.format(cell=made.cell, spectrum=spectrum), made.flags) for name in parts]
+    code = [piece(name.format(cell=made.piece, spectrum=spectrum), made.flags) for name in parts]
     tables = [each.text for each in made.tables]
     return "".join([begin, made.defined(), piece("types.c", made.flags), *tables, "\n", *code])

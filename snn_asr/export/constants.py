@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,18 +29,29 @@ from snn_asr.network.model import AcousticModel
 from snn_asr.network.model_folder import LoadedModel
 from snn_asr.network.tasks import BLANK, CLASSIFICATION
 
-# Cells that have a piece in templates/cells/, and the quantities that a unit of each remembers.
-STATES = {
-    "gated": 3, "conventional": 3, "leaky_integrate_and_fire": 3, "spiking_lstm": 2, "gru": 1, "lstm": 2,
+
+class Piece(NamedTuple):
+    """The file in templates/cells/ that a cell has, and how many quantities a unit of it remembers."""
+
+    name: str
+    states: int
+
+
+CELLS = {
+    "gated": Piece("gated", 3), "conventional": Piece("conventional", 3),
+    "leaky_integrate_and_fire": Piece("leaky_integrate_and_fire", 3),
+    "hard_reset": Piece("leaky_integrate_and_fire", 2), "spiking_lstm": Piece("spiking_lstm", 2),
+    "gru": Piece("gru", 1), "lstm": Piece("lstm", 2),
 }
 _LOGISTIC, _TANGENT = ("gated", "gru", "lstm"), ("gru", "lstm")
 
 
 @dataclass(frozen=True)
 class Recognizer:
-    """What the pieces in templates/ are filled with. ``sizes`` are whole numbers, ``numbers`` others, both by name."""
+    """What the files in templates/ are filled with; ``piece`` is that of the cell. ``sizes`` are whole numbers,
+    ``numbers`` others, both by name."""
 
-    cell: str
+    piece: str
     precision: str
     flags: dict[str, bool]
     sizes: dict[str, int]
@@ -78,7 +90,7 @@ def recognizer_of(
     if precision not in PRECISIONS:
         raise unknown_name("precision", precision, PRECISIONS)
     model, settings = loaded.model, loaded.model.settings
-    parts = exportable_layers(model, frozenset(STATES), "C", powers=True)
+    parts = exportable_layers(model, frozenset(CELLS), "C", powers=True)
     sources, cell = sources_of(model, parts, precision), parts[0].cell
     timed = settings.task != CLASSIFICATION
     gate = endpointing if timed else None
@@ -110,7 +122,7 @@ def recognizer_of(
     left_out = sum(each.left_out for own in layouts for each in own)
     weights = sum(each.rows.size for source in sources for each in source.matrices)
     return Recognizer(
-        cell, precision, flags, sizes, numbers, tables, state.members(sizes, flags),
+        CELLS[cell].name, precision, flags, sizes, numbers, tables, state.members(sizes, flags),
         state.scratch(sizes, flags, longest, driven), left_out / weights,
     )
 
@@ -125,7 +137,8 @@ def _flags(model: AcousticModel, parts: list[LayerParts], precision: str) -> dic
         "INTEGRATORS": smoothing or back_smoothing, "SMOOTHING": smoothing, "RECURRENT_SMOOTHING": back_smoothing,
         "CODER": coder, "INPUT_CODER": coded, "SEND": coder or coded,
         "RECURRENT": first.back is not None, "ADDED_RECURRENCE": first.back is not None and first.cell != "gru",
-        "ADAPTIVE": first.cell == "leaky_integrate_and_fire" and first.flag, "THRESHOLDED": not first.flag,
+        "ADAPTIVE": first.cell == "leaky_integrate_and_fire" and first.flag, "HARD_RESET": first.cell == "hard_reset",
+        "THRESHOLDED": not first.flag,
         "POWERS": powers, "SHIFTING": first.shifting,
         "MFCC": model.settings.features.kind == "mfcc", "DELTAS": model.settings.features.deltas,
         "INTEGERS": precision in LARGEST, "NARROW": precision == INT4,
@@ -142,7 +155,7 @@ def _sizes(
         "MELS": features.mels, "BASE": features.base_size, "SIZE": features.size, "STACK": features.stack,
         "CONTEXT": 2 * DELTA_LOOK_AHEAD_FRAMES + 1, "LOOK_AHEAD": DELTA_LOOK_AHEAD_FRAMES,
         "INPUT": features.stacked_size, "LAYERS": len(parts), "HIDDEN": model.settings.hidden_size,
-        "STATES": STATES[parts[0].cell], "BACK": sources[-1].back, "CLASSES": sources[-1].fed,
+        "STATES": CELLS[parts[0].cell].states, "BACK": sources[-1].back, "CLASSES": sources[-1].fed,
         "LONGEST_FED": max(each.fed for each in sources[1:]), "BLANK": BLANK, "WORD_BYTES": state.WORD_BYTES,
     }
 

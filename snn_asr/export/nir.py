@@ -21,7 +21,6 @@ from snn_asr.export.network import exportable_layers
 from snn_asr.export.origin import MARK, refuse_foreign_files
 from snn_asr.files import write_bytes
 from snn_asr.network.cells.hard_reset import THRESHOLD, Parameters
-from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.model import AcousticModel
 from snn_asr.network.model_folder import LoadedModel
 
@@ -71,7 +70,7 @@ def graph_of(model: AcousticModel, nir: Any) -> Any:
     edges, before = [], "input"
     for place, (layer, part) in enumerate(zip(encoder.layers, parts, strict=True)):
         given, name = layer.given(), f"layer{place + 1}"
-        weight, bias = _folded(part, given)
+        weight, bias = (part.weight * part.scale.unsqueeze(1)).numpy(), part.offset.numpy()
         if place == 0:
             weight, bias = _with_normalization(model, weight, bias)
         nodes[f"{name}.input"] = nir.Affine(weight, bias)
@@ -85,12 +84,6 @@ def graph_of(model: AcousticModel, nir: Any) -> Any:
     nodes["head"] = nir.Affine((head * scale.unsqueeze(1)).numpy(), offset.numpy())
     nodes["output"] = nir.Output({"output": np.array([len(head)])})
     return nir.NIRGraph(nodes, [*edges, (before, "head"), ("head", "output")], metadata={"producer": MARK})
-
-
-def _folded(part: LayerParts, given: Parameters) -> tuple[np.ndarray, np.ndarray]:
-    """Weights and bias of the gained, normalised drive."""
-    weight = part.weight * (given.gain * part.scale).unsqueeze(1)
-    return weight.numpy(), (given.gain * part.offset).numpy()
 
 
 def _with_normalization(model: AcousticModel, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

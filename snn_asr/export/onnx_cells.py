@@ -52,8 +52,21 @@ def leaky_integrate_and_fire(
         held = graph.op("Add", graph.op("Mul", decay, adaptation), graph.op("Mul", coupling, potential))
         adaptation = graph.keep(adaptation, graph.op("Add", held, graph.op("Mul", jump, output)))
         drive = graph.op("Sub", drive, adaptation)
-    kept, given = (graph.constant(each.numpy()) for each in (part.neurons[0], 1 - part.neurons[0]))
-    held = graph.op("Mul", kept, graph.op("Sub", potential, output))
+    return _fired(graph, name, graph.op("Sub", potential, output), drive, part, size)
+
+
+def hard_reset(graph: Graph, name: str, drive: str, recurrent: str | None, part: LayerParts, size: int) -> str:
+    """u = α u (1 - s) + (1 - α) D, s = 1[u > 1]"""
+    output, potential = graph.state(f"{name}.output", size), graph.state(f"{name}.potential", size)
+    kept = graph.op("Mul", potential, graph.op("Sub", graph.constant(1.0), output))
+    return _fired(graph, name, kept, drive, part, size)
+
+
+def _fired(graph: Graph, name: str, kept: str, drive: str, part: LayerParts, size: int) -> str:
+    """u = α kept + (1 - α) D, s = 1[u > 1]"""
+    output, potential = graph.state(f"{name}.output", size), graph.state(f"{name}.potential", size)
+    decay, given = (graph.constant(each.numpy()) for each in (part.neurons[0], 1 - part.neurons[0]))
+    held = graph.op("Mul", decay, kept)
     potential = graph.keep(potential, graph.op("Add", held, graph.op("Mul", given, drive)))
     return graph.keep(output, graph.above(potential, 1.0))
 
@@ -92,5 +105,5 @@ def lstm(graph: Graph, name: str, drive: str, recurrent: str | None, part: Layer
 
 
 STEPS: dict[str, Step] = {
-    each.__name__: each for each in (gated, conventional, leaky_integrate_and_fire, spiking_lstm, gru, lstm)
+    each.__name__: each for each in (gated, conventional, leaky_integrate_and_fire, hard_reset, spiking_lstm, gru, lstm)
 }

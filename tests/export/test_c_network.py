@@ -16,7 +16,9 @@ from snn_asr.export.c import export_c
 from snn_asr.network.model_folder import LoadedModel
 
 SIZE, LAYERS, FRAMES = 12, 2, 40
-FAST = {"improved_v2 relu": "float32", "lif": "int8", "radlif": "float32", "spiking_lstm": "float32"}
+FAST = {
+    "improved_v2 relu": "float32", "lif": "int8", "radlif": "float32", "spiking_lstm": "float32", "hard_rlif": "int4",
+}
 # Takes frames of the encoder's input, tells what each layer sends and the logits; includes the source, to reach inside.
 PROBE = r"""
 #include <stdio.h>

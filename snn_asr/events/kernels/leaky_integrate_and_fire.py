@@ -1,4 +1,4 @@
-"""One frame of the leaky integrate-and-fire layers (cells/leaky_integrate_and_fire.py)."""
+"""One frame of the leaky integrate-and-fire layers (cells/leaky_integrate_and_fire.py and cells/hard_reset.py)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ _ZERO, _ONE = np.float32(0), np.float32(1)
 
 
 @njit(cache=True, nogil=True)
-def step(drive, state, neurons, adaptive):
-    """drive (H,) with the recurrent product; state: output, potential, adaptation; neurons: α, β, a and b (H,)."""
+def step(drive, state, neurons, adaptive, hard):
+    """drive (H,) with the recurrent product; state: output, potential, adaptation; neurons: α, β, a and b (H,).
+
+    After a spike the potential starts from 0 in a ``hard`` reset, else the spike is subtracted from it.
+    """
     output, potential, adaptation = state[0], state[1], state[2]
     decay = neurons[0]
     if adaptive:
@@ -22,6 +25,7 @@ def step(drive, state, neurons, adaptive):
         for k in range(output.shape[0]):
             drive[k] -= adaptation[k]
     for k in range(output.shape[0]):
-        potential[k] = decay[k] * (potential[k] - output[k]) + (_ONE - decay[k]) * drive[k]
+        kept = potential[k] * (_ONE - output[k]) if hard else potential[k] - output[k]
+        potential[k] = decay[k] * kept + (_ONE - decay[k]) * drive[k]
     for k in range(output.shape[0]):
         output[k] = _ONE if potential[k] > _ONE else _ZERO

@@ -51,7 +51,7 @@ from snn_asr.events.kernels.spiking_lstm import step as spiking_lstm_step
 from snn_asr.events.kernels.vectors import borrowed
 from snn_asr.kernel_cache import njit
 
-GATED, CONVENTIONAL, LEAKY_INTEGRATE_AND_FIRE, SPIKING_LSTM, GRU, LSTM, DELTA_GRU = range(7)
+GATED, CONVENTIONAL, LEAKY_INTEGRATE_AND_FIRE, HARD_RESET, SPIKING_LSTM, GRU, LSTM, DELTA_GRU = range(8)
 # Columns of ``table`` behind those of delivery.py, and how many it has.
 CELL, FLAG, EVERY, POWERS, SHIFTING, COLUMNS = 9, 10, 11, 12, 13, 14
 # Columns of ``numbers``: coefficients of the integrators on the recurrent product and behind the layer, and the unit of
@@ -71,8 +71,8 @@ def _step(line, drive, recurrent, state, neurons, numbers):
         gated_step(drive, state, numbers, flag, line[SHIFTING] != 0, powers)
     elif cell == CONVENTIONAL:
         conventional_step(drive, state, neurons, numbers, powers)
-    elif cell == LEAKY_INTEGRATE_AND_FIRE:
-        leaky_integrate_and_fire_step(drive, state, neurons, flag)
+    elif cell == LEAKY_INTEGRATE_AND_FIRE or cell == HARD_RESET:
+        leaky_integrate_and_fire_step(drive, state, neurons, flag, cell == HARD_RESET)
     elif cell == SPIKING_LSTM:
         spiking_lstm_step(drive, state, numbers, flag)
     elif cell == GRU:

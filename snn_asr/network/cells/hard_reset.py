@@ -25,6 +25,7 @@ from snn_asr.network.surrogates import Derivative, spike
 
 GATES = 1
 TRAINED = ("decay", "recurrent")  # the fields of Parameters that learn
+NEURONS = ("decay",)  # what each unit has for itself
 BINARY = True
 UNIT_PRODUCTS = 2  # α u and (1 - α) of the rest
 DECAYS = (exp(-1 / 5), exp(-1 / 25))

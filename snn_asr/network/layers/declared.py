@@ -11,6 +11,9 @@ file declares what a layer has to know:
 
 and, where outputs are no events, ``SENDS_EVENTS = False``. Parameters with a field ``mask`` are given the dropout mask
 (B, H), or None, and the outputs are then left as they are.
+
+For engines that have a form of their own of the cell, ``NEURONS`` names the fields of Parameters, (H,) each, that every
+unit has for itself; a field ``gain`` is a number that the cell multiplies its drive by.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from snn_asr.network.layers.base import Layer, LayerParts
 from snn_asr.network.layers.driven import DrivenLayer, drop_units, mean_outputs
 
 RECURRENT, MASK = "recurrent", "mask"  # the name of U among what learns, and of a dropout mask among Parameters
+GAIN = "gain"  # the name of a factor of the drive among Parameters
 
 
 class DeclaredLayer(DrivenLayer):
@@ -64,8 +68,13 @@ class DeclaredLayer(DrivenLayer):
         return self.cell.parameters({**self.learned, **own}, self.options)
 
     def parts(self) -> LayerParts:
-        back = None if self.recurrent_weight is None else self.given().recurrent
-        return replace(super().parts(), back=back, unit=1.0 if self.binary else 0.0)
+        shared, given = super().parts(), self.given()
+        gain = float(getattr(given, GAIN, 1.0))
+        return replace(
+            shared, back=None if self.recurrent_weight is None else given.recurrent,
+            scale=gain * shared.scale, offset=gain * shared.offset, unit=1.0 if self.binary else 0.0,
+            neurons=tuple(getattr(given, each) for each in getattr(self.cell, "NEURONS", ())),
+        )
 
     def activity(self, outputs: Tensor, lengths: Any) -> Tensor | None:
         """Mean magnitude of the outputs over valid frames (a scalar with gradient), where they are events."""
