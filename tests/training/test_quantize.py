@@ -136,7 +136,8 @@ def test_another_network_is_refused_before_features_are_computed(pruned_run, ton
 
     monkeypatch.setattr("snn_asr.training.run._datasets", looked_at)
     with pytest.raises(UsageError, match="is another network"):
-        trained(tone_recipe, tones, tmp_path / "run", **GOING_ON, initial_model=str(pruned_run), hidden_size=9)
+        words = {**GOING_ON, "hidden_size": 9}
+        trained(tone_recipe, tones, tmp_path / "run", **words, initial_model=str(pruned_run))
 
 
 def test_a_network_without_an_engine_in_whole_numbers_is_refused(tone_recipe, tones, tmp_path):
