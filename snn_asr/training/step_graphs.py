@@ -84,6 +84,7 @@ class StepGraphs:
         self._normalizations = [each for each in model.modules() if isinstance(each, nn.BatchNorm1d)]
         self._seen: set[Hashable] = set()
         self._graphs: dict[Hashable, _Graphs] = {}
+        self._gradients: list[Tensor] = []  # where the graphs of all shapes leave them, one for each parameter
         self._pool: Any = None
         self._off = False
 
@@ -113,10 +114,13 @@ class StepGraphs:
     def _capture(self, key: Hashable, frames: Tensor, counts: Tensor) -> None:
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
+            self._gradients = [torch.zeros_like(each) for each in self._parameters]
         try:
-            self._graphs[key] = _Graphs(self._network, frames, counts, self._parameters, self._pool)
+            self._graphs[key] = _Graphs(
+                self._network, frames, counts, self._parameters, self._gradients, self._pool
+            )
         except RuntimeError as error:
-            self._off, self._graphs = True, {}
+            self._off, self._graphs, self._gradients = True, {}, []
             torch.cuda.synchronize()
             generator = torch.cuda.default_generators[frames.get_device()]
             generator.graphsafe_set_state(generator.clone_state())  # one that does not wait for a capture to end
@@ -124,10 +128,14 @@ class StepGraphs:
 
 
 class _Graphs:
-    """Both graphs of one shape, and the places in memory that they read and write."""
+    """Both graphs of one shape, and the places in memory that they read and write.
+
+    What they need between forward and backward they share with those of other shapes, of which none runs meanwhile.
+    """
 
     def __init__(
-        self, network: Network, frames: Tensor, counts: Tensor, parameters: list[nn.Parameter], pool: Any
+        self, network: Network, frames: Tensor, counts: Tensor, parameters: list[nn.Parameter],
+        gradients: list[Tensor], pool: Any,
     ) -> None:
         self.frames, self.counts = frames.clone(), counts.clone()
         self.forward, self.backward = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
@@ -139,7 +147,11 @@ class _Graphs:
         with torch.autocast("cuda", enabled=False), torch.cuda.graph(
             self.backward, pool=pool, capture_error_mode="thread_local"
         ):
-            self.gradients = torch.autograd.grad(outputs, parameters, self.to_outputs, allow_unused=True)
+            made = torch.autograd.grad(outputs, parameters, self.to_outputs, allow_unused=True)
+            pairs = list(zip(gradients, made, strict=True))
+            self.gradients = [None if each is None else place for place, each in pairs]
+            used = [(place, each) for place, each in pairs if each is not None]
+            torch._foreach_copy_([place for place, _ in used], [each for _, each in used])
         self.outputs = [each.detach() for each in outputs]
 
     def __call__(
