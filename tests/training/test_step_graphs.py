@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
 import torch
+from short_runs import assert_same_run, interrupt_at
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.normalization import Normalization
 from snn_asr.efficiency.operations import record_layers
+from snn_asr.errors import InterruptedRun
 from snn_asr.network.lengths import Lengths
 from snn_asr.network.model import AcousticModel, ModelSettings
 from snn_asr.training.step_graphs import ROWS, STEPS, StepGraphs, filled_up, step_graphs
@@ -59,9 +65,8 @@ def step(run, model: AcousticModel, frames: Tensor, lengths: Lengths) -> tuple[T
 
 
 def equal(one, other) -> bool:
-    tensors = [(a, b) for a, b in ((one[0], other[0]), (one[1], other[1])) if a is not None]
-    tensors += [(one[2][name], other[2][name]) for name in one[2]]
-    return all(torch.equal(a, b) for a, b in tensors)
+    pairs = [(one[0], other[0]), (one[1], other[1]), *((one[2][name], other[2][name]) for name in one[2])]
+    return all(a is b if a is None else torch.equal(a, b) for a, b in pairs)
 
 
 @pytest.mark.parametrize("encoder", CAPTURED)
@@ -76,6 +81,119 @@ def test_batches_are_filled_up_to_few_sizes():
     assert all(size <= 1.25 * count + STEPS for count, size in sizes.items())
     assert len(set(sizes.values())) < 30
     assert [filled_up(count, ROWS) for count in (1, 8, 9, 31, 32, 33, 65)] == [8, 8, 16, 32, 32, 40, 80]
+
+
+class Recorded:
+    """Stands for a CUDA graph on a CPU: torch's operations, done again on the tensors that they were done on.
+
+    Unlike a GPU it does them while they are recorded, too; ``recording`` puts back what that changed.
+    """
+
+    def __init__(self) -> None:
+        self.operations: list[tuple] = []
+
+    def replay(self) -> None:
+        with torch.no_grad():
+            for function, arguments, options, results in self.operations:
+                again = function(*arguments, **options)
+                for old, new in zip(tree_leaves(results), tree_leaves(again), strict=True):
+                    if isinstance(old, Tensor) and old is not new:
+                        old.copy_(new)
+
+
+class Recorder(TorchDispatchMode):
+    def __init__(self, graph: Recorded) -> None:
+        super().__init__()
+        self.graph = graph
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        results = function(*arguments, **(options or {}))
+        self.graph.operations.append((function, arguments, options or {}, results))
+        return results
+
+
+@pytest.fixture
+def emulated(monkeypatch):
+    """``StepGraphs`` of a model and its network on a CPU."""
+
+    def graphs(model: AcousticModel, of: Callable) -> StepGraphs:
+        @contextmanager
+        def recording(graph: Recorded, **_: object) -> Iterator[None]:
+            before, drawn = {name: each.clone() for name, each in model.named_buffers()}, torch.get_rng_state()
+            with Recorder(graph):
+                yield
+            torch.set_rng_state(drawn)
+            for name, each in model.named_buffers():
+                each.data.copy_(before[name])
+
+        monkeypatch.setattr(torch.cuda, "graph", recording)
+        return StepGraphs(model, of)
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Recorded)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
+    return graphs
+
+
+@pytest.mark.parametrize("encoder", [each for each in CAPTURED if each not in ("gru", "lstm")])  # of one operation each
+def test_whatever_is_replayed_is_the_step_itself(encoder, emulated):
+    """Two shapes in turns, whose graphs leave gradients in the same place, and an input weight that nothing uses."""
+    model = model_of(encoder, "cpu", **CAPTURED[encoder])
+    model.use_backend("reference")
+    model.unused = torch.nn.Parameter(torch.ones(3))
+    graphs = emulated(model, partial(network, model))
+    for counts in [(30, 9, 21), (40,), (31, 31), (39, 2), (25, 1, 2), (38, 33)]:
+        start, given = {name: each.clone() for name, each in model.state_dict().items()}, batch("cpu", *counts)
+        found = step(graphs, model, *given)
+        after = {name: each.clone() for name, each in model.state_dict().items()}
+        model.load_state_dict(start)
+        wanted = step(StepGraphs(model, partial(network, model)), model, *given)
+        assert equal(found, wanted), counts
+        assert all(torch.equal(each, after[name]) for name, each in model.state_dict().items())
+    assert len(graphs._graphs) == 2 and not graphs._off
+    assert found[2]["unused"] is None
+
+
+def test_gradients_of_several_batches_add_up(emulated):
+    model = model_of("improved_v2", "cpu", dropout=0.0, **CAPTURED["improved_v2"])
+    model.use_backend("reference")
+    for each in model.modules():
+        if isinstance(each, torch.nn.BatchNorm1d):
+            each.eval()
+    graphs, batches = emulated(model, partial(network, model)), [batch("cpu", 20, 11) for _ in range(3)]
+    wanted = {name: torch.zeros_like(each) for name, each in model.named_parameters()}
+    for given in batches:
+        for name, gradient in step(graphs, model, *given)[2].items():
+            wanted[name] += gradient
+    model.zero_grad()
+    for frames, lengths in batches:
+        logits, activity = graphs(frames, lengths)
+        weights = torch.linspace(-1, 1, logits.numel()).view_as(logits)
+        mask = lengths.divided(FEATURES.stack).mask.unsqueeze(-1)
+        ((logits * weights * mask).sum() + 3 * activity).backward()
+    for name, each in model.named_parameters():
+        torch.testing.assert_close(each.grad, wanted[name], msg=name)
+
+
+def test_a_training_that_is_replayed_goes_on_bit_for_bit(emulated, short_train, tmp_path, monkeypatch):
+    """Where it goes on, the first batches run without graphs again."""
+    from snn_asr.training import brain
+
+    made: list[StepGraphs] = []
+
+    def graphs(model: AcousticModel, of: Callable, _: object) -> StepGraphs:
+        model.use_backend("reference")
+        made.append(emulated(model, of))
+        return made[-1]
+
+    monkeypatch.setattr(brain, "step_graphs", graphs)
+    options = {"encoder": "improved_v2", "range": "fixed", "backend": "reference", "batch_norm_epochs": 2, "epochs": 3}
+    whole = short_train(tmp_path / "whole", **options)
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, "RecognizerBrain", "fit_batch", 7)
+        with pytest.raises(InterruptedRun):
+            short_train(tmp_path / "run", **options)
+    assert_same_run(short_train(tmp_path / "run", **options), whole)
+    assert all(each._graphs for each in made)
 
 
 @pytest.mark.gpu
