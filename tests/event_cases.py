@@ -29,6 +29,9 @@ SPIKING = {
     "hard_rlif alone": {"recurrent": False},
 }
 
+# Every causal encoder that sends values which are no events.
+DENSE = ("gru", "lstm", "ligru", "bn_gru", "bn_lstm")
+
 
 def build(case: str, size: int = 12, layers: int = 2, head: str = "none", **options) -> AcousticModel:
     """The model of a case of SPIKING, or of an encoder's plain name, in evaluation mode."""

@@ -14,7 +14,17 @@ from torch import Tensor
 
 from snn_asr.events.kernels import stack
 from snn_asr.events.kernels.delivery import BACK, OUTPUTS, UNITS
-from snn_asr.events.parts import Source, causal_layers, head_parts, input_change, input_shifts, input_unit, weight_names
+from snn_asr.events.parts import (
+    Rounded,
+    Source,
+    causal_layers,
+    head_parts,
+    input_change,
+    input_shifts,
+    input_unit,
+    recurrence,
+    weight_names,
+)
 from snn_asr.events.quantization import grids_of
 from snn_asr.events.storage import Stored, flat, stored
 from snn_asr.network.integers import Grid
@@ -26,7 +36,9 @@ CELLS = {
     "gated": stack.GATED, "conventional": stack.CONVENTIONAL,
     "leaky_integrate_and_fire": stack.LEAKY_INTEGRATE_AND_FIRE, "hard_reset": stack.HARD_RESET,
     "spiking_lstm": stack.SPIKING_LSTM, "gru": stack.GRU, "lstm": stack.LSTM, "delta_gru": stack.DELTA_GRU,
+    "bn_gru": stack.BN_GRU, "bn_lstm": stack.BN_LSTM,
 }
+DENSE = (stack.GRU, stack.LSTM, stack.BN_GRU, stack.BN_LSTM)  # all of their outputs are sent, zeros too
 
 
 @dataclass
@@ -65,6 +77,7 @@ class CompiledNetwork:
     precision: str
     every: bool
     classes: int
+    layers: int
     changes: int
     table: np.ndarray
     weights: np.ndarray
@@ -83,25 +96,22 @@ class CompiledNetwork:
         parts = [each.parts() for each in causal_layers(model.encoder)]
         fed = [*((each.weight, each.scale, each.offset) for each in parts), head_parts(model)]
         grids = grids_of(model, precision)
-        sources = _sources(model, [weight for weight, _, _ in fed], [each.back for each in parts], grids, every)
+        sources, within = _sources(model, [weight for weight, _, _ in fed], parts, grids, every)
+        lines = [*sources, *within]
         coefficients = [float(each.coefficient) for each in model.encoder.integrators]
         numbers = [_numbers(each, coefficient) for each, coefficient in zip(parts, coefficients, strict=True)]
         features = [[0.0] * stack.UNIT + [input_unit(model.encoder), _told(input_change(model.encoder))]]
         changing = [row[stack.CHANGE] >= 0 for row in (*features, *numbers)]
         changes = sum(each.units + each.length for each, told in zip(sources, changing, strict=True) if told)
-        every = every or CELLS[parts[0].cell] in (stack.GRU, stack.LSTM)
-        scales = [each.scales for each in sources] if grids else []
+        every = every or CELLS[parts[0].cell] in DENSE
+        scales = [each.scales for each in lines] if grids else []
         neurons, every_number = _neurons(parts, model.settings.hidden_size), np.array([*features, *numbers])
         constants = [each.ravel() for each in (_affine(fed), neurons, every_number, *scales)]
         return cls(
-            precision, every, model.head.out_features, changes, _table(model, sources, parts, every),
-            flat([each.values for each in sources]), np.concatenate([each.places for each in sources]),
+            precision, every, model.head.out_features, len(parts), changes, _table(model, lines, parts, every),
+            flat([each.values for each in lines]), np.concatenate([each.places for each in lines]),
             np.concatenate(constants).astype(np.float32),
         )
-
-    @property
-    def layers(self) -> int:
-        return len(self.table) - 1
 
     @property
     def nbytes(self) -> int:
@@ -110,7 +120,10 @@ class CompiledNetwork:
 
     @property
     def sources(self) -> list[Source]:
-        return [Source(int(row[UNITS]), int(row[OUTPUTS] + row[BACK])) for row in self.table]
+        rows, within = self.table[: self.layers + 1], self.table[: self.layers, stack.WITHIN]
+        fan_outs = rows[:, OUTPUTS] + rows[:, BACK]
+        fan_outs[1:] += np.where(within > 0, self.table[within, OUTPUTS], 0)
+        return [Source(int(row[UNITS]), int(fan_out)) for row, fan_out in zip(rows, fan_outs, strict=True)]
 
     def initial_state(self) -> CompiledState:
         size, width = int(self.table[1, UNITS]), int(self.table[:, OUTPUTS].max())
@@ -124,28 +137,31 @@ class CompiledNetwork:
 
 
 def _sources(
-    model: AcousticModel, fed: list[Tensor], back: list[Tensor | None], grids: dict[str, Grid], every: bool
-) -> list[Stored]:
-    """Of every source, from W of each layer with the head's at the end, and U (None: it has none) of each layer."""
+    model: AcousticModel, fed: list[Tensor], parts: list[LayerParts], grids: dict[str, Grid], every: bool
+) -> tuple[list[Stored], list[Stored]]:
+    """Of every source, from W of each layer with the head's at the end; and what layers hear of themselves within their
+    step, if they do."""
     names = weight_names(model)
-    onward = [(weight, grids.get(name)) for weight, (name, *_) in zip(fed, names, strict=True)]
-    around = [
-        [] if weight is None else [(weight, grids.get(own[1]))]
-        for weight, own in zip(back, names[:-1], strict=True)
-    ]
-    return [stored([first, *rest], every) for first, rest in zip(onward, [[], *around], strict=True)]
+    onward = [Rounded(weight, grids.get(name)) for weight, (name, *_) in zip(fed, names, strict=True)]
+    around = [recurrence(each, grids.get(own[-1])) for each, own in zip(parts, names[:-1], strict=True)]
+    waiting = [[], *([] if each.waiting is None else [each.waiting] for each in around)]
+    within = [stored([each.within], every) for each in around if each.within is not None]
+    return [stored([first, *rest], every) for first, rest in zip(onward, waiting, strict=True)], within
 
 
-def _table(model: AcousticModel, sources: list[Stored], parts: list[LayerParts], every: bool) -> np.ndarray:
-    table, first, starts = np.zeros((len(sources), stack.COLUMNS), np.int64), 0, 0
+def _table(model: AcousticModel, lines: list[Stored], parts: list[LayerParts], every: bool) -> np.ndarray:
+    """``lines`` are the sources, and behind them what each layer hears within its step, if any does."""
+    table, first, starts, scales = np.zeros((len(lines), stack.COLUMNS), np.int64), 0, 0, 0
     shifted = [input_shifts(model.encoder), *(each.powers for each in parts)]
-    for line, each, fed, shifts in zip(table, sources, [*parts, None], shifted, strict=True):
-        of_layer = (0, False, every, False, False)
-        if fed is not None:
-            of_layer = (CELLS[fed.cell], fed.flag, every, fed.powers, fed.shifting)
+    within = len(shifted) if len(lines) > len(shifted) else 0
+    for place, (line, each) in enumerate(zip(table, lines, strict=True)):
+        shifts, of_layer = place < len(shifted) and shifted[place], (0, False, every, False, False, scales, 0)
+        if place < len(parts):
+            fed, inner = parts[place], within + place if within else 0
+            of_layer = (CELLS[fed.cell], fed.flag, every, fed.powers, fed.shifting, scales, inner)
         given = (each.units, each.outputs, each.back, each.back_at, each.length, first, each.kind, starts, shifts)
         line[:] = (*given, *of_layer)
-        first, starts = first + each.values.size, starts + each.places.size
+        first, starts, scales = first + each.values.size, starts + each.places.size, scales + each.length
     return table
 
 

@@ -12,8 +12,11 @@ from snn_asr.network.batch_norm import folded
 from snn_asr.network.coder import Coder
 from snn_asr.network.encoders import Bidirectional, Encoder
 from snn_asr.network.input_coding import FeatureCoder, HeldFeatures
-from snn_asr.network.layers.base import Layer
+from snn_asr.network.integers import Grid
+from snn_asr.network.layers.base import Layer, LayerParts
 from snn_asr.network.model import AcousticModel
+
+RESETTING = "bn_gru"  # the cell whose reset gate stands before the product of the candidate
 
 
 class Source(NamedTuple):
@@ -21,6 +24,33 @@ class Source(NamedTuple):
 
     units: int
     fan_out: int
+
+
+class Rounded(NamedTuple):
+    """A matrix (M, D), and what it is rounded to; None: it is float32."""
+
+    weight: Tensor
+    grid: Grid | None
+
+
+class Recurrence(NamedTuple):
+    """What a layer's outputs feed in the layer itself: at the next frame the sums of ``waiting``; and, where a cell
+    resets what its candidate hears (cells/bn_gru.py), ``within`` that step those of the outputs that its gate leaves.
+    """
+
+    waiting: Rounded | None
+    within: Rounded | None
+
+
+def recurrence(parts: LayerParts, grid: Grid | None = None) -> Recurrence:
+    """U of a layer, which is rounded to ``grid``, if to any."""
+    if parts.back is None:
+        return Recurrence(None, None)
+    if parts.cell != RESETTING:
+        return Recurrence(Rounded(parts.back, grid), None)
+    size = parts.back.shape[1]
+    first, second = (None, None) if grid is None else (grid.rows(0, 2 * size), grid.rows(2 * size))
+    return Recurrence(Rounded(parts.back[: 2 * size], first), Rounded(parts.back[2 * size :], second))
 
 
 def weight_names(model: AcousticModel) -> list[tuple[str, ...]]:

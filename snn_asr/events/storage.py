@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
 
 from snn_asr.events.kernels.delivery import LANES, ROWS
 from snn_asr.events.kernels.vectors import SINGLES
-from snn_asr.network.integers import Grid
+from snn_asr.events.parts import Rounded
 
 ALIGNMENT_BYTES = 64  # a row begins on a cache line
 # Expected time of an event in steps, a vector of a row each (about 1.2 ns with AVX-512 at 2.1 GHz): a block takes, by
@@ -27,7 +26,6 @@ BLOCK_STEPS = {16: 1.7, 8: 1.3, 1: 0.7}
 CACHED_BYTES, FAR = 3 << 19, 2.0
 PLACE_BYTES = np.dtype(np.int32).itemsize
 
-Matrix = tuple[Tensor, Grid | None]  # weights (M, units), and what they are rounded to; None: they are float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +49,7 @@ class Stored:
     scales: np.ndarray
 
 
-def stored(blocks: Sequence[Matrix], whole: bool = False) -> Stored:
+def stored(blocks: Sequence[Rounded], whole: bool = False) -> Stored:
     """From what a source feeds and, if there is a second matrix, what it feeds back to; in ``whole`` rows, or as is
     expected to be the quickest. All are rounded, or none; those of four bits lie in a byte each, too."""
     first = blocks[0]

@@ -18,9 +18,9 @@ from snn_asr.decoding.noise_gate import GROUPS, LOWEST, MARGIN, Gate
 from snn_asr.decoding.spans import Spans
 from snn_asr.errors import unknown_name
 from snn_asr.events.engine import PRECISIONS
-from snn_asr.events.parts import input_shifts
+from snn_asr.events.parts import RESETTING, input_shifts
 from snn_asr.export import fixed_point, rows, state
-from snn_asr.export.network import SourceWeights, exportable_layers, input_coder_of, sources_of
+from snn_asr.export.network import GATES, SourceWeights, exportable_layers, input_coder_of, sources_of
 from snn_asr.export.tables import Table, number, string, table, wrapped
 from snn_asr.network.cells.gated import NEAREST
 from snn_asr.network.integers import INT4, LARGEST
@@ -41,9 +41,9 @@ CELLS = {
     "gated": Piece("gated", 3), "conventional": Piece("conventional", 3),
     "leaky_integrate_and_fire": Piece("leaky_integrate_and_fire", 3),
     "hard_reset": Piece("leaky_integrate_and_fire", 2), "spiking_lstm": Piece("spiking_lstm", 2),
-    "gru": Piece("gru", 1), "lstm": Piece("lstm", 2),
+    "gru": Piece("gru", 1), "bn_gru": Piece("gru", 1), "lstm": Piece("lstm", 2), "bn_lstm": Piece("lstm", 2),
 }
-_LOGISTIC, _TANGENT = ("gated", "gru", "lstm"), ("gru", "lstm")
+_LOGISTIC, _TANGENT = ("gated", "gru", "lstm"), ("gru", "lstm")  # pieces that need such functions
 
 
 @dataclass(frozen=True)
@@ -128,15 +128,15 @@ def recognizer_of(
 
 
 def _flags(model: AcousticModel, parts: list[LayerParts], precision: str) -> dict[str, bool]:
-    first, encoder = parts[0], model.encoder
+    first, encoder, piece = parts[0], model.encoder, CELLS[parts[0].cell].name
     coder = first.cell in ("gated", "conventional") and bool(first.numbers)
     powers = first.powers or first.shifting or input_shifts(encoder)
     smoothing, back_smoothing, coded = encoder.smoothed, first.smoothing > 0, encoder.input_coder is not None
     return {
-        "LOGISTIC": first.cell in _LOGISTIC, "TANGENT": first.cell in _TANGENT,
+        "LOGISTIC": piece in _LOGISTIC, "TANGENT": piece in _TANGENT, "RESET_FIRST": first.cell == RESETTING,
         "INTEGRATORS": smoothing or back_smoothing, "SMOOTHING": smoothing, "RECURRENT_SMOOTHING": back_smoothing,
         "CODER": coder, "INPUT_CODER": coded, "SEND": coder or coded,
-        "RECURRENT": first.back is not None, "ADDED_RECURRENCE": first.back is not None and first.cell != "gru",
+        "RECURRENT": first.back is not None, "ADDED_RECURRENCE": first.back is not None and piece != "gru",
         "ADAPTIVE": first.cell == "leaky_integrate_and_fire" and first.flag, "HARD_RESET": first.cell == "hard_reset",
         "THRESHOLDED": not first.flag,
         "POWERS": powers, "SHIFTING": first.shifting,
@@ -149,8 +149,9 @@ def _flags(model: AcousticModel, parts: list[LayerParts], precision: str) -> dic
 def _sizes(
     model: AcousticModel, parts: list[LayerParts], sources: list[SourceWeights], flags: dict[str, bool]
 ) -> dict[str, int]:
-    features = model.settings.features
-    return {
+    features, sources = model.settings.features, sources[: len(parts) + 1]
+    gates = {name.upper(): place for place, name in enumerate(GATES.get(parts[0].cell, ()))}
+    return gates | {
         "WINDOW": features.window_samples, "HOP": features.hop_samples, "FFT_SIZE": Spectra(features).fft_size,
         "MELS": features.mels, "BASE": features.base_size, "SIZE": features.size, "STACK": features.stack,
         "CONTEXT": 2 * DELTA_LOOK_AHEAD_FRAMES + 1, "LOOK_AHEAD": DELTA_LOOK_AHEAD_FRAMES,

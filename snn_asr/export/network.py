@@ -7,20 +7,26 @@ is recurrence, its own layer at the next frame; one row of weights for each of i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from snn_asr.errors import UsageError
 from snn_asr.events.kernels.delivery import HIGHEST_SHIFT, MOST_LEVELS
-from snn_asr.events.parts import causal_layers, head_parts, input_shifts, input_unit, weight_names
+from snn_asr.events.parts import Rounded, causal_layers, head_parts, input_shifts, input_unit, recurrence, weight_names
 from snn_asr.events.quantization import grids_of
 from snn_asr.network.coder import Coder
 from snn_asr.network.input_coding import FeatureCoder
-from snn_asr.network.integers import INT4, Grid
+from snn_asr.network.integers import INT4
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.model import AcousticModel
+
+# In which order the blocks of W and U stand, of cells whose equations are the same in all formats but for that.
+GATES = {
+    "gru": ("reset", "update", "candidate"), "bn_gru": ("update", "reset", "candidate"),
+    "lstm": ("admit", "forget", "candidate", "emit"), "bn_lstm": ("forget", "admit", "emit", "candidate"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,16 +40,17 @@ class Matrix:
 @dataclass(frozen=True, eq=False)
 class SourceWeights:
     """``onward`` feeds the layer above or the head, ``around`` the source's own layer. Sums of whole numbers have the
-    ``scales`` (fed + back,); ``scale`` and ``offset`` (fed,) stand behind the product that goes on; values are
-    multiples of ``unit``, if that is not 0, and with whole numbers are taken as such up to ``highest`` units."""
+    ``scales`` (fed + back,); ``scale`` and ``offset`` (fed,) stand behind the product that goes on, if anything does;
+    values are multiples of ``unit``, if that is not 0, and with whole numbers are taken as such up to ``highest``
+    units."""
 
     onward: Matrix
     around: Matrix | None
     scales: np.ndarray | None
-    scale: np.ndarray
-    offset: np.ndarray
-    unit: float
-    highest: float
+    scale: np.ndarray | None = None
+    offset: np.ndarray | None = None
+    unit: float = 0.0
+    highest: float = MOST_LEVELS + 0.5
 
     @property
     def units(self) -> int:
@@ -99,26 +106,33 @@ def input_coder_of(model: AcousticModel) -> Coder | None:
 
 @torch.no_grad()
 def sources_of(model: AcousticModel, parts: list[LayerParts], precision: str) -> list[SourceWeights]:
-    """Of the input and of every layer. In int8 and int4 matrices that lie so on disk are what they are there; others
-    are rounded here, in the same way as by the event engine. Raises UsageError as ``quantization.grids_of``."""
+    """Of the input and of every layer; behind them, where units hear each other within a step (events/parts.py,
+    ``recurrence``), what every layer hears so. In int8 and int4 matrices that lie so on disk are what they are there;
+    others are rounded here, in the same way as by the event engine. Raises UsageError as ``quantization.grids_of``."""
     head = head_parts(model)
     onward = [*((each.weight, each.scale, each.offset) for each in parts), head]
-    around: list[Tensor | None] = [None, *(each.back for each in parts)]
     names, grids = weight_names(model), grids_of(model, precision)
+    around = [recurrence(each, grids.get(own[-1])) for each, own in zip(parts, names[:-1], strict=True)]
     units = [input_unit(model.encoder), *(each.unit for each in parts)]
     shifts = [input_shifts(model.encoder), *(each.powers for each in parts)]
+    waiting = [None, *(each.waiting for each in around)]
     found = []
-    for place, ((weight, scale, offset), back, unit) in enumerate(zip(onward, around, units, strict=True)):
-        own = [grids.get(names[place][0]), *([] if back is None else [grids.get(names[place - 1][1])])]
-        onward_rows, around_rows = _matrix(weight, own[0]), None if back is None else _matrix(back, own[-1])
-        scales = np.concatenate([each.scales.numpy() for each in own if each is not None]) if grids else None
+    for place, ((weight, scale, offset), back, unit) in enumerate(zip(onward, waiting, units, strict=True)):
+        own = Rounded(weight, grids.get(names[place][0]))
         highest = float(1 << HIGHEST_SHIFT) if shifts[place] else MOST_LEVELS + 0.5
-        behind = (scale.numpy(), offset.numpy(), unit, highest)
-        found.append(SourceWeights(onward_rows, around_rows, scales, *behind))
-    return found
+        found.append(_source(own, back, scale.numpy(), offset.numpy(), unit, highest))
+    return found + [_source(each.within) for each in around if each.within is not None]
 
 
-def _matrix(weight: Tensor, grid: Grid | None) -> Matrix:
+def _source(onward: Rounded, around: Rounded | None = None, *behind: Any) -> SourceWeights:
+    """With what SourceWeights has ``behind`` the scales."""
+    given = [each for each in (onward, around) if each is not None]
+    scales = [each.grid.scales.numpy() for each in given if each.grid is not None]
+    own = None if around is None else _matrix(around)
+    return SourceWeights(_matrix(onward), own, np.concatenate(scales) if scales else None, *behind)
+
+
+def _matrix(given: Rounded) -> Matrix:
     """Of weights (M, units), whose rows are then those of the units."""
-    numbers = weight if grid is None else grid.rounded(weight)
-    return Matrix(np.ascontiguousarray(numbers.numpy().T), grid is not None and grid.kind == INT4)
+    numbers = given.weight if given.grid is None else given.grid.rounded(given.weight)
+    return Matrix(np.ascontiguousarray(numbers.numpy().T), given.grid is not None and given.grid.kind == INT4)

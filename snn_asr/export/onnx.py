@@ -19,9 +19,9 @@ import torch
 
 from snn_asr import __version__
 from snn_asr.errors import UsageError, describing
-from snn_asr.events.parts import head_parts
+from snn_asr.events.parts import head_parts, recurrence
 from snn_asr.export.network import exportable_layers, input_coder_of
-from snn_asr.export.onnx_cells import STEPS
+from snn_asr.export.onnx_cells import STEPS, TAKES_RECURRENT
 from snn_asr.export.onnx_graph import Graph
 from snn_asr.export.origin import PRODUCER, refuse_foreign_files
 from snn_asr.files import write_bytes
@@ -98,13 +98,12 @@ def _layer(graph: Graph, name: str, x: str, part: LayerParts, size: int) -> str:
     """What the layer sends."""
     weight = (part.weight * part.scale.unsqueeze(1)).numpy()
     drive = graph.affine(x, weight, part.offset.numpy())
-    recurrent = None
-    if part.back is not None:
-        before = graph.state(f"{name}.output", size)
-        recurrent = graph.op("MatMul", before, graph.constant(np.ascontiguousarray(part.back.numpy().T)))
+    recurrent, waiting = None, recurrence(part).waiting
+    if waiting is not None:
+        recurrent = graph.product(graph.state(f"{name}.output", size), waiting.weight.numpy())
     if part.smoothing and recurrent is not None:
         kept = graph.state(f"{name}.feedback", len(part.weight))
         recurrent = graph.keep(kept, graph.blend(kept, recurrent, part.smoothing))
-    if recurrent is not None and part.cell != "gru":
+    if recurrent is not None and part.cell not in TAKES_RECURRENT:
         drive = graph.op("Add", drive, recurrent)
     return STEPS[part.cell](graph, name, drive, recurrent, part, size)

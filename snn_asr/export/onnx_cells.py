@@ -1,6 +1,6 @@
 """One step of every cell in ONNX operators: the equations of network/cells, line by line.
 
-Each takes the graph, the layer's name, its drive with the recurrent product (of the GRU: without), that product, the
+Each takes the graph, the layer's name, its drive with the recurrent product (of GRUs: without), that product, the
 layer's parts and its number of units; it keeps the layer's states and returns what the layer sends.
 """
 
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from snn_asr.events.parts import recurrence
+from snn_asr.export.network import GATES
 from snn_asr.export.onnx_graph import Graph
 from snn_asr.network.layers.base import LayerParts
 
@@ -82,28 +84,41 @@ def spiking_lstm(graph: Graph, name: str, drive: str, recurrent: str | None, par
 
 
 def gru(graph: Graph, name: str, drive: str, recurrent: str | None, part: LayerParts, size: int) -> str:
-    """h = (1 - z) n + z h, n = tanh(D_n + r (U_n h + b))"""
+    """h = (1 - z) n + z h, n = tanh(D_n + r (U_n h + b)), or tanh(D_n + U_n (r h)) where the reset comes first"""
     assert recurrent is not None
-    own, back = ([graph.gate(each, place, size) for place in range(3)] for each in (drive, recurrent))
-    reset, update = (graph.op("Sigmoid", graph.op("Add", own[place], back[place])) for place in range(2))
-    gated_back = graph.op("Mul", reset, graph.op("Add", back[2], graph.constant(part.neurons[0].numpy())))
-    new = graph.op("Tanh", graph.op("Add", own[2], gated_back))
-    output = f"{name}.output"
+    own, places, output = _gates(graph, drive, part, size), GATES[part.cell], f"{name}.output"
+    reset, update = (
+        graph.op("Sigmoid", graph.op("Add", own[gate], graph.gate(recurrent, places.index(gate), size)))
+        for gate in ("reset", "update")
+    )
+    within = recurrence(part).within
+    if within is None:
+        heard = graph.op("Add", graph.gate(recurrent, 2, size), graph.constant(part.neurons[0].numpy()))
+        heard = graph.op("Mul", reset, heard)
+    else:
+        heard = graph.product(graph.op("Mul", reset, output), within.weight.numpy())
+    new = graph.op("Tanh", graph.op("Add", own["candidate"], heard))
     moved = graph.op("Mul", update, graph.op("Sub", output, new))
     return graph.keep(output, graph.op("Add", new, moved))
 
 
 def lstm(graph: Graph, name: str, drive: str, recurrent: str | None, part: LayerParts, size: int) -> str:
     """c = f c + i g, h = o tanh(c)"""
-    admit, forget, candidate, emit = (
-        graph.op("Tanh" if place == 2 else "Sigmoid", graph.gate(drive, place, size)) for place in range(4)
-    )
-    cell = graph.state(f"{name}.cell", size)
+    own = _gates(graph, drive, part, size)
+    admit, forget, emit = (graph.op("Sigmoid", own[gate]) for gate in ("admit", "forget", "emit"))
+    candidate, cell = graph.op("Tanh", own["candidate"]), graph.state(f"{name}.cell", size)
     value = graph.op("Add", graph.op("Mul", forget, cell), graph.op("Mul", admit, candidate))
     value = graph.keep(cell, value)
     return graph.keep(f"{name}.output", graph.op("Mul", emit, graph.op("Tanh", value)))
 
 
+def _gates(graph: Graph, drive: str, part: LayerParts, size: int) -> dict[str, str]:
+    """The blocks of a drive by their names."""
+    return {gate: graph.gate(drive, place, size) for place, gate in enumerate(GATES[part.cell])}
+
+
 STEPS: dict[str, Step] = {
-    each.__name__: each for each in (gated, conventional, leaky_integrate_and_fire, hard_reset, spiking_lstm, gru, lstm)
+    **{each.__name__: each for each in (gated, conventional, leaky_integrate_and_fire, hard_reset, spiking_lstm)},
+    "gru": gru, "bn_gru": gru, "lstm": lstm, "bn_lstm": lstm,
 }
+TAKES_RECURRENT = ("gru", "bn_gru")  # cells that do not only add the recurrent product to the drive

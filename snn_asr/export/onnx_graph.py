@@ -40,6 +40,10 @@ class Graph:
         """``value`` is the state after this step."""
         return self.op("Identity", value, name=f"{state}.next")
 
+    def product(self, x: str, weight: np.ndarray) -> str:
+        """x Wᵀ"""
+        return self.op("MatMul", x, self.constant(np.ascontiguousarray(weight.T)))
+
     def affine(self, x: str, weight: np.ndarray, bias: np.ndarray) -> str:
         """x Wᵀ + b"""
         return self.op("Gemm", x, self.constant(weight), self.constant(bias), transB=1)

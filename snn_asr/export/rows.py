@@ -109,11 +109,12 @@ def tables_of(sources: list[SourceWeights], layouts: list[list[Layout]]) -> list
             tables.append(table("float", f"scales_{place}", source.scales))
             fields += [f"scales_{place}", number("float", float(np.float32(source.unit)))]
             fields.append(number("float", source.highest))
-        tables.append(table("float", f"scale_{place}", source.scale))
-        tables.append(table("float", f"offset_{place}", source.offset))
-        lines += f"    {{{', '.join([*fields, f'scale_{place}', f'offset_{place}'])}}},\n"
+        for name, values in (("scale", source.scale), ("offset", source.offset)):
+            tables += [] if values is None else [table("float", f"{name}_{place}", values)]
+            fields.append("NULL" if values is None else f"{name}_{place}")
+        lines += f"    {{{', '.join(fields)}}},\n"
     size = 4 * len(lines.split(","))  # a number or an address for each field
-    return [*tables, Table(f"static const source sources[LAYERS + 1] = {{\n{lines}}};\n", size)]
+    return [*tables, Table(f"static const source sources[] = {{\n{lines}}};\n", size)]
 
 
 def _matrix(name: str, layout: Layout, units: int, long: bool) -> list[Table]:

@@ -44,6 +44,10 @@ class Grid:
             best, least = torch.where(error < least, tried.scales, best), torch.minimum(error, least)
         return cls(kind, best)
 
+    def rows(self, first: int, end: int | None = None) -> Grid:
+        """The grid of these rows of the matrix alone."""
+        return Grid(self.kind, self.scales[first:end])
+
     def rounded(self, weight: Tensor) -> Tensor:
         """(M, D) as whole numbers, each in one byte."""
         return self._levels(weight.detach().float()).to(torch.int8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from event_cases import CLASSES, FEATURES, SPIKING, build, dyadic, trained
+from event_cases import CLASSES, DENSE, FEATURES, SPIKING, build, dyadic, trained
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -59,7 +59,7 @@ def test_the_property_above_is_about_spikes(case):
 
 
 @pytest.mark.parametrize("head", ["none", "input", "output"])
-@pytest.mark.parametrize("case", ["gru", "lstm", "ligru", "delta_gru"])
+@pytest.mark.parametrize("case", [*DENSE, "delta_gru"])
 def test_dense_layers_equal_torch(case, head):
     model = trained(case, head=head, smoothing=0.3)
     x = torch.randn(30, FEATURES)
@@ -106,7 +106,7 @@ def test_each_step_differs_only_where_a_membrane_lies_within_rounding_of_a_level
     assert close < 0.01 * compared
 
 
-@pytest.mark.parametrize("case", [*SPIKING, "gru", "lstm", "ligru", "delta_gru"])
+@pytest.mark.parametrize("case", [*SPIKING, *DENSE, "delta_gru"])
 def test_a_dense_copy_multiplies_zeros_and_gives_the_same(case):
     model = dyadic(case, 1) if case in SPIKING else trained(case)
     x = torch.randint(-8, 9, (8, FEATURES)) / 4.0
@@ -116,6 +116,13 @@ def test_a_dense_copy_multiplies_zeros_and_gives_the_same(case):
     assert state.sent.tolist() == [8 * FEATURES, 8 * SIZE, 8 * SIZE]
     for got, wanted in zip((outputs, logits), events(sparse, x), strict=True):
         np.testing.assert_allclose(got, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", [*SPIKING, *DENSE, "delta_gru"])
+def test_every_weight_is_some_sources(case):
+    model = build(case)
+    weights = model.encoder.core_parameters() + model.head.weight.numel()
+    assert sum(units * fan_out for units, fan_out in event_network(model).sources) == weights
 
 
 @pytest.mark.parametrize("case", SPIKING)
@@ -131,7 +138,7 @@ def test_events_are_counted_as_they_are_sent(case):
     assert np.array_equal(events(network, x, state)[0], outputs)
 
 
-@pytest.mark.parametrize("case", [*SPIKING, "gru", "ligru"])
+@pytest.mark.parametrize("case", [*SPIKING, "gru", "ligru", "bn_gru"])
 @torch.no_grad()
 def test_int8_is_the_model_with_rounded_weights(case):
     """One scale for each output; inputs that are multiples of one 127th of the largest lose nothing."""

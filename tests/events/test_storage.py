@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from event_cases import FEATURES, SPIKING, trained
+from event_cases import DENSE, FEATURES, SPIKING, trained
 
 from snn_asr.events import storage
 from snn_asr.events.engine import event_network
@@ -34,7 +34,7 @@ def run(model: AcousticModel, precision: str, kind: int, monkeypatch) -> tuple[n
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])
-@pytest.mark.parametrize("case", [*SPIKING, "gru", "lstm", "ligru"])
+@pytest.mark.parametrize("case", [*SPIKING, *DENSE])
 def test_rows_and_blocks_give_the_same_bits(case, precision, monkeypatch):
     """Also where the outputs are no multiple of the blocks, and a unit has no weight left."""
     model = pruned(case, size=21, smoothing=0.3)

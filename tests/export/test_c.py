@@ -7,7 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 import torch
-from event_cases import SPIKING
+from event_cases import DENSE, SPIKING
 from exported import built, export, recording, save_speller, streamed, told
 from tones import RATE_HZ
 
@@ -19,7 +19,7 @@ from snn_asr.network.front_end import PRESETS
 from snn_asr.network.model_folder import load, save_model
 from snn_asr.training.pruning import keep_largest, matrices
 
-CELLS = [*SPIKING, "ligru", "gru", "lstm"]
+CELLS = [*SPIKING, *DENSE]
 
 
 def assert_same(model, folder, precision=None, silence_seconds=1.0, options=(), step=256) -> int:

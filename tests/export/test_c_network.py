@@ -7,7 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 import torch
-from event_cases import CLASSES, FEATURES, SPIKING, dyadic, trained
+from event_cases import CLASSES, DENSE, FEATURES, SPIKING, dyadic, trained
 from exported import built
 
 from snn_asr.data.tokens import WordTokens
@@ -82,7 +82,9 @@ def test_spikes_equal_the_event_engine_bit_for_bit_where_products_are_exact(case
     np.testing.assert_allclose(logits, expected_logits, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("case", ["gru", *(pytest.param(name, marks=pytest.mark.slow) for name in ("lstm", "ligru"))])
+@pytest.mark.parametrize(
+    "case", [pytest.param(name, marks=() if name in ("gru", "bn_gru") else pytest.mark.slow) for name in DENSE]
+)
 def test_dense_networks_agree_to_rounding(case, tmp_path):
     model, inputs = trained(case), torch.randn(FRAMES, FEATURES).numpy()
     outputs, logits = in_c(model, tmp_path, inputs, "float32")

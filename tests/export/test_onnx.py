@@ -9,7 +9,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from event_cases import CLASSES, FEATURES, SPIKING, dyadic, trained
+from event_cases import CLASSES, DENSE, FEATURES, SPIKING, dyadic, trained
 from test_readme import example
 from tones import speak
 
@@ -84,7 +84,7 @@ def test_levels_equal_where_products_are_exact(case, tmp_path):
     np.testing.assert_allclose(whole, logits, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("case", ["gru", "lstm", "ligru"])
+@pytest.mark.parametrize("case", DENSE)
 def test_dense_networks_agree_to_rounding(case, tmp_path):
     model, inputs = trained(case), torch.randn(FRAMES, FEATURES).numpy()
     np.testing.assert_allclose(

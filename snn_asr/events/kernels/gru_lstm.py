@@ -1,4 +1,4 @@
-"""One frame of torch.nn.GRU and torch.nn.LSTM, their gates in torch's order."""
+"""One frame of torch.nn.GRU and LSTM, and of their twins with batch normalisation (cells/bn_gru.py, bn_lstm.py)."""
 
 from __future__ import annotations
 
@@ -26,18 +26,39 @@ def gru_step(drive, recurrent, output, bias):
 
 
 @njit(cache=True, nogil=True)
-def lstm_step(drive, state):
-    """drive (4H,) with the recurrent product: input, forget, cell, output; state: output, cell (H,)."""
-    output, cell = state[0], state[1]
+def reset_outputs(drive, recurrent, output):
+    """The gates of the GRU that resets what its candidate hears: drive (3H,) is update, reset, candidate, recurrent
+    (2H,) is that of the gates. Update becomes z, reset what is left of the output (H,), r h."""
     size = output.shape[0]
-    admit, forget, candidate, emit = drive[:size], drive[size : 2 * size], drive[2 * size : 3 * size], drive[3 * size :]
+    reset = drive[size : 2 * size]
+    add(drive[: 2 * size], recurrent)
     logistic(drive[: 2 * size])
-    logistic(emit)
+    for k in range(size):
+        reset[k] *= output[k]
+
+
+@njit(cache=True, nogil=True)
+def bn_gru_step(drive, output):
+    """What is left when the candidate has heard: h = (1 - z) c + z h, c = tanh(D_c + U_c (r h))."""
+    size = output.shape[0]
+    update, candidate = drive[:size], drive[2 * size :]
     tangent(candidate)
     for k in range(size):
+        output[k] = candidate[k] + update[k] * (output[k] - candidate[k])
+
+
+@njit(cache=True, nogil=True)
+def lstm_step(state, admit, forget, candidate, emit):
+    """The gates (H,) are blocks of the drive with the recurrent product; state: output, cell (H,)."""
+    output, cell = state[0], state[1]
+    logistic(admit)
+    logistic(forget)
+    logistic(emit)
+    tangent(candidate)
+    for k in range(output.shape[0]):
         cell[k] = forget[k] * cell[k] + admit[k] * candidate[k]
-    for k in range(size):
+    for k in range(output.shape[0]):
         output[k] = cell[k]
     tangent(output)
-    for k in range(size):
+    for k in range(output.shape[0]):
         output[k] = emit[k] * output[k]

@@ -8,7 +8,8 @@ What a model is, the same for all streams, and read only:
                           KIND and STARTS of weights in blocks (delivery.py), and whether the values that it sends are
                           powers of two of its unit, SHIFTS; CELL, FLAG (candidate clamped, adaptive, or kept), POWERS
                           (its levels are of two) and SHIFTING (what its gates let in is) of the layer that it feeds,
-                          and whether it sends EVERY value
+                          and whether it sends EVERY value; the place of its SCALES among all; and, where that layer
+                          hears its own units WITHIN its step, the line behind those of the sources that tells how
     weights, places       of all sources, one behind the other, float32 or int8 (storage.py)
     constants             float32, one behind the other, with W the most outputs and H the units of a layer:
                           affine (L + 1, 2, W)   scale and offset behind the product of each source: batch normalisation
@@ -17,7 +18,7 @@ What a model is, the same for all streams, and read only:
                           numbers (L + 1, 8)     of each source its UNIT and, where it sends changes (changes.py), the
                                                  CHANGE that is told, else below 0; of a layer also the cell's own (its
                                                  coder's four, or its threshold), FEEDBACK and SMOOTHING
-                          scales                 of every column of int8 weights, source after source
+                          scales                 of every column of int8 weights, line after line of the table
 
 and what a stream is:
 
@@ -30,7 +31,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from snn_asr.events.kernels.arithmetic import integrate, normalize, normalize_and_add
+from snn_asr.events.kernels.arithmetic import add, integrate, normalize, normalize_and_add
 from snn_asr.events.kernels.changes import accumulate, collect_changes, learn
 from snn_asr.events.kernels.conventional import step as conventional_step
 from snn_asr.events.kernels.delivery import (
@@ -45,27 +46,31 @@ from snn_asr.events.kernels.delivery import (
 )
 from snn_asr.events.kernels.delta_gru import step as delta_gru_step
 from snn_asr.events.kernels.gated import step as gated_step
-from snn_asr.events.kernels.gru_lstm import gru_step, lstm_step
+from snn_asr.events.kernels.gru_lstm import bn_gru_step, gru_step, lstm_step, reset_outputs
 from snn_asr.events.kernels.leaky_integrate_and_fire import step as leaky_integrate_and_fire_step
 from snn_asr.events.kernels.spiking_lstm import step as spiking_lstm_step
 from snn_asr.events.kernels.vectors import borrowed
 from snn_asr.kernel_cache import njit
 
-GATED, CONVENTIONAL, LEAKY_INTEGRATE_AND_FIRE, HARD_RESET, SPIKING_LSTM, GRU, LSTM, DELTA_GRU = range(8)
+GATED, CONVENTIONAL, LEAKY_INTEGRATE_AND_FIRE, HARD_RESET, SPIKING_LSTM, GRU, LSTM, DELTA_GRU, BN_GRU, BN_LSTM = range(
+    10
+)
 # Columns of ``table`` behind those of delivery.py, and how many it has.
-CELL, FLAG, EVERY, POWERS, SHIFTING, COLUMNS = 9, 10, 11, 12, 13, 14
+CELL, FLAG, EVERY, POWERS, SHIFTING, SCALES, WITHIN, COLUMNS = 9, 10, 11, 12, 13, 14, 15, 16
 # Columns of ``numbers``: coefficients of the integrators on the recurrent product and behind the layer, and the unit of
 # the values that the source sends, 0 where they are no multiples of one; the smallest change that is told.
 FEEDBACK, SMOOTHING, UNIT, CHANGE, NUMBERS = 4, 5, 6, 7, 8
 NEURON_ROWS, STATE_ROWS, SUMS_ROWS = 4, 3, 2
 # Rows of ``sums``: the recurrent product for the next frame, and the smoothed product of what stands behind the layer.
 FED_BACK, INTEGRATED = range(2)
+_ZERO = np.float32(0)
 
 
 @njit(cache=True, nogil=True)
 def _step(line, drive, recurrent, state, neurons, numbers):
     """One frame of the layer that a source feeds, ``line`` of the table; the recurrent product is in the drive already,
     but for a GRU's."""
+    size = state.shape[1]
     cell, flag, powers = line[CELL], line[FLAG] != 0, line[POWERS] != 0
     if cell == GATED:
         gated_step(drive, state, numbers, flag, line[SHIFTING] != 0, powers)
@@ -79,8 +84,12 @@ def _step(line, drive, recurrent, state, neurons, numbers):
         gru_step(drive, recurrent, state[0], neurons[0])
     elif cell == DELTA_GRU:
         delta_gru_step(drive, recurrent, state, neurons, numbers)
+    elif cell == BN_GRU:
+        bn_gru_step(drive, state[0])
+    elif cell == BN_LSTM:
+        lstm_step(state, drive[size : 2 * size], drive[:size], drive[3 * size :], drive[2 * size : 3 * size])
     else:
-        lstm_step(drive, state)
+        lstm_step(state, drive[:size], drive[size : 2 * size], drive[2 * size : 3 * size], drive[3 * size :])
 
 
 @njit(cache=True, nogil=True)
@@ -104,7 +113,7 @@ def run(inputs, logits, table, weights, places, constants, memory, sent):
     """inputs (T, D) to logits (T, N); ``memory`` moves on, ``sent`` (L + 1,) counts the events of sources."""
     table, weights, places, constants = borrowed(table), borrowed(weights), borrowed(places), borrowed(constants)
     inputs, logits, memory = borrowed(inputs), borrowed(logits), borrowed(memory)
-    layers, size, width = table.shape[0] - 1, table[1, UNITS], _longest(table, OUTPUTS)
+    layers, size, width = sent.shape[0] - 1, table[1, UNITS], _longest(table, OUTPUTS)
     length, room = _longest(table, ROW), _longest(table, UNITS) + ROOM
     affine, end = _cut(constants, 0, layers + 1, 2, width)
     neurons, end = _cut(constants, end, layers, NEURON_ROWS, size)
@@ -115,11 +124,10 @@ def run(inputs, logits, table, weights, places, constants, memory, sent):
     values, product, drive = floats[:room], floats[room : room + length], floats[room + length :]
     index, whole, levels = whole_numbers[:room], whole_numbers[room:], np.empty(room, np.int16)
     for n in range(inputs.shape[0]):
-        column, place = end, changes
+        place = changes
         for source in range(layers + 1):
             line, own = table[source], numbers[0, source]
-            total, scales = product[: line[ROW]], constants[column : column + line[ROW]]
-            column += line[ROW]
+            total, scales = product[: line[ROW]], constants[end + line[SCALES] : end + line[SCALES] + line[ROW]]
             given = inputs[n] if source == 0 else units[source - 1, 0]
             known = memory[place : place + (line[UNITS] if own[CHANGE] >= 0 else 0)]
             if own[CHANGE] >= 0:
@@ -145,8 +153,16 @@ def run(inputs, logits, table, weights, places, constants, memory, sent):
                 continue
             driven = drive[: line[OUTPUTS]]
             recurrent = sums[source, FED_BACK, : table[source + 1, BACK]]
-            if line[CELL] == GRU or line[CELL] == DELTA_GRU or recurrent.shape[0] == 0:
+            gated = line[CELL] == GRU or line[CELL] == DELTA_GRU or line[CELL] == BN_GRU
+            if gated or recurrent.shape[0] == 0:
                 normalize(fed, affine[source, 0], affine[source, 1], driven)
             else:
                 normalize_and_add(fed, affine[source, 0], affine[source, 1], recurrent, driven)
+            if line[WITHIN] > 0:
+                inner, candidate = table[line[WITHIN]], driven[2 * size :]
+                reset_outputs(driven, recurrent, units[source, 0])
+                count = collect(driven[size : 2 * size], line[EVERY], index, values)
+                total, scales = product[: inner[ROW]], constants[end + inner[SCALES] : end + inner[SCALES] + inner[ROW]]
+                deliver(inner, weights, places, index, values, count, _ZERO, scales, levels, whole[: inner[ROW]], total)
+                add(candidate, total[:size])
             _step(line, driven, recurrent, units[source], neurons[source], numbers[0, source + 1])

@@ -2,6 +2,9 @@
  *
  * Source 0 is the input, source l the layer l - 1; source l feeds layer l, or the head. What a layer sends back to
  * itself waits for the next frame.
+#if RESET_FIRST
+ * What units hear of each other within a step comes behind those: source LAYERS + 1 + l, of layer l.
+#endif
  */
 static void forget_everything(recognizer *self)
 {

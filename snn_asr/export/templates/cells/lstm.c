@@ -9,10 +9,12 @@ enum { OUTPUT, CELL };
 static void step(recognizer *self, int layer, float *drive)
 {
     float *output = self->units[layer][OUTPUT], *cell = self->units[layer][CELL];
-    float *admit = drive, *forget = drive + HIDDEN, *candidate = drive + 2 * HIDDEN, *emit = drive + 3 * HIDDEN;
+    float *admit = drive + ADMIT * HIDDEN, *forget = drive + FORGET * HIDDEN;
+    float *candidate = drive + CANDIDATE * HIDDEN, *emit = drive + EMIT * HIDDEN;
     int k;
 
-    logistic(drive, 2 * HIDDEN);
+    logistic(admit, HIDDEN);
+    logistic(forget, HIDDEN);
     logistic(emit, HIDDEN);
     tangent(candidate, HIDDEN);
     for (k = 0; k < HIDDEN; k++)
