@@ -14,8 +14,14 @@ def profile(
     model: Model,
     inputs: Annotated[list[str], typer.Argument(help="Audio, as for 'snn-asr decode'.", metavar="INPUT")],
     engine: Annotated[
-        str, typer.Option(help="batch, or event: a live stream's events, time a frame, latency, estimated energy.")
-    ] = "batch",
+        str | None,
+        typer.Option(help="batch (the default), or event: a live stream's events, time a frame, latency."),
+    ] = None,
+    energy: Annotated[
+        bool,
+        typer.Option("--energy", help="What the event engine's operations and memory traffic take, estimated.",
+                     show_default=False),
+    ] = False,
     precision: EventPrecision = None,
     device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -24,18 +30,25 @@ def profile(
     import sys
 
     from snn_asr.decoding.named_files import find_files
-    from snn_asr.decoding.recognizer import EVENT, Recognizer
+    from snn_asr.decoding.recognizer import BATCH, EVENT, Recognizer
     from snn_asr.decoding.stream import use_one_core
     from snn_asr.efficiency import profile
-    from snn_asr.errors import DataError
+    from snn_asr.efficiency.energy import require_estimate
+    from snn_asr.efficiency.energy_table import describe_energy
+    from snn_asr.errors import DataError, UsageError
     from snn_asr.processes import choose_device
 
     from .failures import raise_for, show_failed
 
+    if energy and engine == BATCH:
+        raise UsageError("energy is that of the event engine", "--energy", "leave out --engine batch")
+    engine = engine or (EVENT if energy else BATCH)
     if engine == EVENT:
         use_one_core()
     recognizer = Recognizer(model, "cpu" if engine == EVENT and device == "auto" else choose_device(device))
     recognizer.use_engine(engine, precision)
+    if energy:
+        require_estimate(recognizer.model)
     found = find_files(inputs, sys.stdin if "-" in inputs else ())
     paths, errors = profile.readable(recognizer, [each.path for each in found.files])
     errors |= {path: DataError(why, path) for path, why in found.unreadable.items()}
@@ -48,7 +61,7 @@ def profile(
         from snn_asr.efficiency import stream_profile
 
         result = stream_profile.profile_stream(recognizer, paths, precision)
-        text = stream_profile.describe_stream(result)
+        text = describe_energy(result) if energy else stream_profile.describe_stream(result)
     else:
         from snn_asr.reports.papers import authors_macs_per_second
 

@@ -1,32 +1,129 @@
-"""An estimate of the energy that operations take, from published figures for single ones.
+"""What operations and memory take: every constant with its source, and the price of a second's work.
 
-In a 45 nm process (Horowitz, ISSCC 2014) a multiplication takes 3.7 pJ and an addition 0.9 pJ in float32, 0.2 and
-0.03 pJ in int8, which int4 weights are widened to. Memory traffic, which costs more on most hardware, features and
-control are not in the estimate.
+All are of M. Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014, rough energy costs in a
+45 nm process at 0.9 V: single operations, and 64 bits from a cache or from DRAM. There is no figure for four bits: int4
+weights are widened, and cost what int8 ones do.
+
+An access to a memory between two that are published is interpolated linearly in the square root of the size (wires are
+as long as a memory is wide, and the figures all lie within a tenth of 3.3 pJ times the root of the kilobytes). Beyond
+the largest the line goes on; none is cheaper than the smallest. Weights lie in one memory as large as they need, all
+else in another. Reading and writing cost the same, and all 64 bits of an access are of use.
+
+Not in it: control and instructions, registers, clock, leakage, the ways between memories and units, logistic functions
+and hyperbolic tangents, the search for what is not zero, and weights that a dense network might fetch once for several
+frames, as it can where it need not answer at each.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
-MULTIPLICATION_PICOJOULES = {"float32": 3.7, "int8": 0.2, "int4": 0.2}
-ADDITION_PICOJOULES = {"float32": 0.9, "int8": 0.03, "int4": 0.03}
+from snn_asr.efficiency.model_work import feature_operations, network_shape
+from snn_asr.efficiency.work import FLOAT32, Work
+from snn_asr.errors import UsageError
+from snn_asr.network.integers import INT4, INT8
+from snn_asr.network.model import AcousticModel
+
+MULTIPLICATION_PICOJOULES = {FLOAT32: 3.7, INT8: 0.2, INT4: 0.2}
+ADDITION_PICOJOULES = {FLOAT32: 0.9, INT8: 0.1, INT4: 0.1}  # of whole numbers: the one of 32 bits
+KILOBYTE, ACCESS_BYTES = 1024, 8
+SRAM_PICOJOULES = {8 * KILOBYTE: 10.0, 32 * KILOBYTE: 20.0, 1024 * KILOBYTE: 100.0}  # by bytes of the cache
+DRAM_PICOJOULES = (1300.0, 2600.0)  # the least and the most
+DENSE_PRECISION = INT8  # of the dense network that spiking has to beat
+
+
+def access_picojoules(memory_bytes: float) -> float:
+    """Of 64 bits in an SRAM of that size."""
+    sizes = sorted(SRAM_PICOJOULES)
+    index = sum(each < memory_bytes for each in sizes[1:-1])
+    (near, low), (far, high) = ((math.sqrt(each), SRAM_PICOJOULES[each]) for each in sizes[index : index + 2])
+    root = math.sqrt(max(memory_bytes, sizes[0]))
+    return low + (high - low) * (root - near) / (far - near)
+
+
+def lines(work: Work) -> dict[str, tuple[float, float]]:
+    """Of each kind of work how much there is in a second, in operations or bytes, and its microjoules, all in SRAM."""
+    multiplication, addition = (each[work.precision] for each in (MULTIPLICATION_PICOJOULES, ADDITION_PICOJOULES))
+    weights, states = (access_picojoules(each) / ACCESS_BYTES for each in (work.weights_memory, work.state_memory))
+    picojoules = {
+        "multiplications": multiplication, "additions": addition,
+        "unit_multiplications": MULTIPLICATION_PICOJOULES[FLOAT32], "unit_additions": ADDITION_PICOJOULES[FLOAT32],
+        "weights": weights, "constants": weights, "values": states, "states": states, "sums": states,
+    }
+    return {name: (getattr(work, name), getattr(work, name) * each / 1e6) for name, each in picojoules.items()}
+
+
+def in_sram(work: Work) -> float:
+    """Microjoules a second with weights in SRAM."""
+    return sum(energy for _, energy in lines(work).values())
+
+
+def in_dram(work: Work, access: float = DRAM_PICOJOULES[0]) -> float:
+    """The same with weights and constants in DRAM, at so many picojoules for 64 bits."""
+    rest = sum(energy for name, (_, energy) in lines(work).items() if name not in ("weights", "constants"))
+    return rest + (work.weights + work.constants) / ACCESS_BYTES * access / 1e6
+
+
+def one_by_one(work: Work) -> float:
+    """Weights in SRAM, and sums in memory, which every event of a list is added to by itself."""
+    return in_sram(work) + work.listed_sums * access_picojoules(work.state_memory) / ACCESS_BYTES / 1e6
+
+
+PLACES = {"sram": in_sram, "one_by_one": one_by_one, "dram": in_dram}
 
 
 def energy_estimate(
-    layers: Sequence[dict[str, Any]], element_wise: int, seconds: float, precision: str
-) -> dict[str, float]:
-    """Microjoules a second of audio: ``events`` for the operations that were done, and ``every_product`` for the same
-    network with all products taken, zeros too, which are multiplications all.
+    model: AcousticModel, precision: str, sent: Sequence[float], frames: int, seconds: float
+) -> dict[str, Any] | None:
+    """JSON values of a second of audio: what the network takes that ``sent`` so many events, of the features and of
+    each layer, in all ``frames``, and the same network with every product taken; None where the model is not known to
+    the estimate (``require_estimate``).
 
-    ``layers`` have the operations done and avoided a second, and whether they are additions ("AC") or multiplications
-    with an addition ("MAC"), in weights of ``precision``; ``element_wise`` counts the float32 multiplications within
-    units in all ``seconds``.
+    ``break_even_density`` is where the dense network in int8 takes as much, if the sources share the events out among
+    them as they do; above 1 there is none. It is None where there are no lists of events.
     """
-    add = ADDITION_PICOJOULES[precision]
-    both = add + MULTIPLICATION_PICOJOULES[precision]
-    units = element_wise * MULTIPLICATION_PICOJOULES["float32"] / max(seconds, 1e-9)
-    done = sum(each["done_per_second"] * (add if each["operation"] == "AC" else both) for each in layers)
-    every = sum((each["done_per_second"] + each["avoided_per_second"]) * both for each in layers)
-    return {"events": (done + units) / 1e6, "every_product": (every + units) / 1e6}
+    if model.front_end is not None:
+        return None
+    shape, rate = network_shape(model, precision), frames / max(seconds, 1e-9)
+    events = [each / max(frames, 1) for each in sent]
+    taken, dense = shape.work(events, rate), shape.every_product(rate, DENSE_PRECISION)
+    floor, listed = shape.work(shape.without_lists(events), rate), shape.listed_events(events)
+    density = listed / shape.listed_units if shape.listed_units else None
+    break_even = {}
+    for name, price in PLACES.items():
+        saved, spent = price(dense) - price(floor), price(taken) - price(floor)
+        break_even[name] = density * saved / spent if density else None
+    multiplications, additions = feature_operations(model.settings.features)
+    own = multiplications * MULTIPLICATION_PICOJOULES[FLOAT32] + additions * ADDITION_PICOJOULES[FLOAT32]
+    return {
+        "precision": precision,
+        "events": _priced(taken),
+        "every_product": _priced(shape.every_product(rate)),
+        "microjoules_without_events": {name: price(floor) for name, price in PLACES.items()},
+        "density": density,
+        "dense_precision": DENSE_PRECISION,
+        "microjoules_dense": {name: price(dense) for name, price in PLACES.items()},
+        "break_even_density": break_even,
+        "features": {"multiplications": multiplications, "additions": additions, "microjoules": own / 1e6},
+    }
+
+
+def _priced(work: Work) -> dict[str, Any]:
+    return {
+        "weights_memory_bytes": work.weights_memory,
+        "state_memory_bytes": work.state_memory,
+        "lines": {name: {"per_second": count, "microjoules": energy} for name, (count, energy) in lines(work).items()},
+        "microjoules": {
+            "sram": in_sram(work), "one_by_one": one_by_one(work),
+            "dram": [in_dram(work, each) for each in DRAM_PICOJOULES],
+        },
+    }
+
+
+def require_estimate(model: AcousticModel) -> None:
+    """Raise UsageError for a model whose work the estimate does not count: one with a convolutional front end."""
+    if model.front_end is not None:
+        what = "the estimate of energy knows no convolutions, which the front end of this model has"
+        raise UsageError(what, "--energy", "leave it out, or take a model with front_end: none")

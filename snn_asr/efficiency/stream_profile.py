@@ -56,15 +56,14 @@ def profile_stream(recognizer: Recognizer, paths: Sequence[Path], precision: str
     heard = Heard()
     for samples in waveforms:
         _listen(recognizer, samples, precision, heard)
-    layers = _layers(recognizer, network, heard, seconds)
-    element_wise = heard.frames * _element_wise(recognizer)
+    sent = [int(each) for each in np.broadcast_to(heard.sent, len(network.sources))]
     return {
         "encoder": recognizer.model.settings.encoder,
         "engine": f"event, {precision}",
         "files": len(paths),
         "seconds": seconds,
         "frames": heard.frames,
-        "layers": layers,
+        "layers": _layers(recognizer, network, sent, heard.frames, seconds),
         "weights_bytes": network.nbytes,
         "state_bytes": network.initial_state().nbytes,
         "network_microseconds_per_frame": heard.network_seconds / max(heard.frames, 1) * 1e6,
@@ -72,7 +71,7 @@ def profile_stream(recognizer: Recognizer, paths: Sequence[Path], precision: str
         "algorithmic_latency_seconds": algorithmic_latency_seconds(settings),
         "processing_seconds": _spread(heard.chunk_seconds),
         "word_latency_seconds": _spread(heard.word_seconds),
-        "energy_estimate_microjoules_per_second": energy_estimate(layers, element_wise, seconds, precision),
+        "energy": energy_estimate(recognizer.model, precision, sent, heard.frames, seconds),
     }
 
 
@@ -110,7 +109,9 @@ def _listen(recognizer: Recognizer, samples: Tensor, precision: str, heard: Hear
     heard.frames += len(frames)
 
 
-def _layers(recognizer: Recognizer, network: EventNetwork, heard: Heard, seconds: float) -> list[dict[str, Any]]:
+def _layers(
+    recognizer: Recognizer, network: EventNetwork, sent: Sequence[int], frames: int, seconds: float
+) -> list[dict[str, Any]]:
     """One entry a source: the features, then the layers. Operations are those with the weights that an event selects:
     of a pruned network, as many as a unit has left on average."""
     encoder = recognizer.model.encoder
@@ -118,25 +119,20 @@ def _layers(recognizer: Recognizer, network: EventNetwork, heard: Heard, seconds
     coder = encoder.input_coder
     added = [coder is not None and coder.additive, *(each.additive for each in encoder.layers)]
     entries, shares = [], shares_left(recognizer.model)
-    sources = zip(names, added, network.sources, shares, np.atleast_1d(heard.sent), strict=True)
-    for name, additions, source, share, sent in sources:
-        possible = source.units * heard.frames
-        done = int(sent) * source.fan_out * share
+    sources = zip(names, added, network.sources, shares, sent, strict=True)
+    for name, additions, source, share, count in sources:
+        possible = source.units * frames
+        done = count * source.fan_out * share
         entries.append({
             "source": name,
             "units": source.units,
-            "events_per_second": int(sent) / max(seconds, 1e-9),
-            "density": int(sent) / max(possible, 1),
+            "events_per_second": count / max(seconds, 1e-9),
+            "density": count / max(possible, 1),
             "operation": "AC" if additions else "MAC",
             "done_per_second": done / max(seconds, 1e-9),
             "avoided_per_second": (possible * source.fan_out - done) / max(seconds, 1e-9),
         })
     return entries
-
-
-def _element_wise(recognizer: Recognizer) -> int:
-    """Multiplications within the units of all layers, a frame."""
-    return sum(each.unit_products * each.output_size for each in recognizer.model.encoder.layers)
 
 
 def _spread(values: list[float]) -> dict[str, float] | None:
@@ -147,7 +143,7 @@ def _spread(values: list[float]) -> dict[str, float] | None:
 
 def describe_stream(result: dict[str, Any]) -> str:
     """The same for people."""
-    factor, energy = result["real_time_factor"], result["energy_estimate_microjoules_per_second"]
+    factor = result["real_time_factor"]
     lines = [
         f"encoder              {result['encoder']}, engine {result['engine']}",
         f"memory               {result['weights_bytes'] / 1e6:.2f} MB of weights, shared; "
@@ -164,10 +160,19 @@ def describe_stream(result: dict[str, Any]) -> str:
         f"latency, algorithmic {result['algorithmic_latency_seconds'] * 1e3:.0f} ms at most until a sample is seen",
         f"latency, processing  {_milliseconds(result['processing_seconds'])} for a step",
         f"latency, word        {_milliseconds(result['word_latency_seconds'])} from its last frame until it is final",
-        f"energy, an estimate  {energy['events']:.1f} µJ a second (45 nm, operations alone); every product taken "
-        f"{energy['every_product']:.1f} µJ",
+        f"energy, an estimate  {_energy(result['energy'])}",
     ]
     return "\n".join(lines)
+
+
+def _energy(energy: dict[str, Any] | None) -> str:
+    if energy is None:
+        return "none: it knows no convolutions"
+    taken, every = (energy[each]["microjoules"] for each in ("events", "every_product"))
+    return (
+        f"{taken['sram']:.1f} µJ a second with weights in SRAM, {taken['dram'][0]:.0f} or more in DRAM; every product "
+        f"taken {every['sram']:.1f} and {every['dram'][0]:.0f} µJ ('--energy' shows of what)"
+    )
 
 
 def _milliseconds(spread: dict[str, float] | None) -> str:

@@ -94,13 +94,21 @@ def input_shifts(encoder: Encoder) -> bool:
     return isinstance(coder, FeatureCoder) and coder.tracker.settings.powers
 
 
+def source_matrices(model: AcousticModel) -> list[dict[str, Tensor]]:
+    """Of each source, the features and the layers, the matrices that its values are multiplied by, with their names in
+    the state dict: what it feeds (the head's with its normalisation) and, where there is one, what it feeds back to."""
+    parts, names = [each.parts() for each in causal_layers(model.encoder)], weight_names(model)
+    fed = zip(names, [*(each.weight for each in parts), head_parts(model)[0]], strict=True)
+    found = [{own[0]: weight} for own, weight in fed]
+    for source, own, each in zip(found[1:], names, parts, strict=False):
+        if each.back is not None:
+            source[own[1]] = each.back
+    return found
+
+
 def shares_left(model: AcousticModel) -> list[float]:
-    """Of each source, the features and the layers: which share of the weights that its values are multiplied by is not
-    zero."""
-    parts = [each.parts() for each in causal_layers(model.encoder)]
-    fed = [*(each.weight for each in parts), head_parts(model)[0]]
-    pairs = zip(fed, [None, *(each.back for each in parts)], strict=True)
-    met = [torch.cat([each.flatten() for each in pair if each is not None]) for pair in pairs]
+    """Of each source: which share of the weights that its values are multiplied by is not zero."""
+    met = [torch.cat([each.flatten() for each in own.values()]) for own in source_matrices(model)]
     return [int(torch.count_nonzero(each)) / each.numel() for each in met]
 
 

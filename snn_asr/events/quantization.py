@@ -16,7 +16,7 @@ from torch import Tensor
 
 from snn_asr.data.features import FeatureExtractor, FeatureStream
 from snn_asr.errors import DataError, UsageError, unknown_name
-from snn_asr.events.parts import causal_layers, head_parts, weight_names
+from snn_asr.events.parts import head_parts, source_matrices
 from snn_asr.network.integers import INT8, LARGEST, Grid
 from snn_asr.network.model import AcousticModel
 from snn_asr.network.model_folder import WEIGHTS, find_model, load, save_model
@@ -68,10 +68,7 @@ def grids_of(model: AcousticModel, precision: str) -> dict[str, Grid]:
 
 def _matrices(model: AcousticModel) -> dict[str, Tensor]:
     """What the event engine multiplies by: the matrices of the layers, and the head's with its normalisation."""
-    parts = [each.parts() for each in causal_layers(model.encoder)]
-    weights = [each for part in parts for each in (part.weight, part.back) if each is not None]
-    names = [name for names in weight_names(model) for name in names]
-    return dict(zip(names, [*weights, head_parts(model)[0]], strict=True))
+    return {name: weight for own in source_matrices(model) for name, weight in own.items()}
 
 
 @torch.no_grad()

@@ -1,0 +1,97 @@
+"""The table of ``profile --energy``: what is done in a second of speech and its energy, beside every product taken."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from snn_asr.efficiency.energy import DRAM_PICOJOULES
+
+COLUMNS = ("events", "every_product")
+_PLACES = {"sram": "weights in SRAM", "one_by_one": "sums in memory", "dram": "weights in DRAM"}
+
+
+def describe_energy(result: dict[str, Any]) -> str:
+    """Text for people, of what ``stream_profile.profile_stream`` returns for a model that has an estimate."""
+    energy = result["energy"]
+    names = _names(energy["precision"])
+    rows = [_row(name, *(energy[each]["lines"][key] for each in COLUMNS)) for key, name in names.items()]
+    features = energy["features"]
+    return "\n".join([
+        f"encoder              {result['encoder']}, {energy['precision']}, as the event engine runs it",
+        f"audio                {result['files']} files, {result['seconds']:.1f} s, {result['frames']} frames",
+        f"{'of a second of speech, an estimate (45 nm)':<44}{'event by event':>23}{'every product taken':>27}",
+        *rows,
+        *(_total(name, energy, key) for key, name in _totals().items()),
+        f"memory               {_memories(energy['events'])}; of every product {_memories(energy['every_product'])}",
+        f"features, apart      {features['microjoules']:.2f} µJ without their memory: "
+        f"{features['multiplications'] / 1e6:.2f} M multiplications, {features['additions'] / 1e6:.2f} M additions",
+        *_verdict(energy),
+    ])
+
+
+def _names(precision: str) -> dict[str, str]:
+    whole = precision != "float32"
+    return {
+        "multiplications": f"multiplications by weights, {precision}",
+        "additions": f"additions to sums, {'int32' if whole else precision}",
+        "unit_multiplications": "multiplications in units, float32",
+        "unit_additions": "additions in units, float32",
+        "weights": "weights fetched",
+        "constants": "offsets, scales, neurons' own",
+        "values": "events or values sent and read",
+        "states": "states read and written",
+        "sums": "sums written and read",
+    }
+
+
+def _totals() -> dict[str, str]:
+    least, most = (f"{each / 1000:g}" for each in DRAM_PICOJOULES)
+    return {
+        "sram": "in all, weights in SRAM",
+        "one_by_one": "in all, sums in memory, each event alone",
+        "dram": f"in all, weights in DRAM ({least} to {most} nJ)",
+    }
+
+
+def _row(name: str, *priced: dict[str, float]) -> str:
+    unit = " " if "tions" in name else "B"
+    columns = [f"{each['per_second'] / 1e6:>{width}.3f} M{unit}{each['microjoules']:>9.2f} µJ"
+               for each, width in zip(priced, (8, 12), strict=True)]
+    return f"  {name:<42}" + "".join(columns)
+
+
+def _total(name: str, energy: dict[str, Any], key: str) -> str:
+    columns = ""
+    for each, width in zip(COLUMNS, (23, 27), strict=True):
+        found = energy[each]["microjoules"][key]
+        text = " to ".join(f"{one:.0f}" for one in found) if isinstance(found, list) else f"{found:.2f}"
+        columns += f"{text + ' µJ':>{width}}"
+    return f"  {name:<42}{columns}"
+
+
+def _memories(work: dict[str, Any]) -> str:
+    weights, rest = work["weights_memory_bytes"] / 1e3, work["state_memory_bytes"] / 1e3
+    return f"{weights:.1f} kB of weights, {rest:.1f} kB of all else"
+
+
+def _verdict(energy: dict[str, Any]) -> list[str]:
+    """Where spiking pays and where it does not, by this model's own figures."""
+    density, dense, without = energy["density"], energy["microjoules_dense"], energy["microjoules_without_events"]
+    if not density:
+        return ["density of events    none: no layer sent lists of events, so there is nothing that spiking saves"]
+    rows = [
+        f"without an event     {without['sram']:.2f} µJ, in DRAM {without['dram']:.0f}: states, sums, constants and "
+        "values that are no events come with every frame",
+        f"density of events    {density:.3f}. Every product in {energy['dense_precision']} takes more than events do, "
+        "where their density is below",
+    ]
+    for key, place in _PLACES.items():
+        limit = energy["break_even_density"][key]
+        if limit <= 0:
+            pays = "none: spiking does not pay"
+        elif limit >= 1:
+            pays = "any"
+        else:
+            pays = f"{limit:.3f}" + ("" if density < limit else ": spiking does not pay here")
+        rows.append(f"  {place + f' ({dense[key]:.2f} µJ)':<42}{pays}")
+    return rows
