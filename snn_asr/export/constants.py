@@ -18,7 +18,7 @@ from snn_asr.decoding.noise_gate import GROUPS, LOWEST, MARGIN, Gate
 from snn_asr.decoding.spans import Spans
 from snn_asr.errors import unknown_name
 from snn_asr.events.engine import PRECISIONS
-from snn_asr.events.parts import RESETTING, input_shifts
+from snn_asr.events.parts import RESETTING, input_change, input_shifts
 from snn_asr.export import fixed_point, rows, state
 from snn_asr.export.network import GATES, SourceWeights, exportable_layers, input_coder_of, sources_of
 from snn_asr.export.tables import Table, number, string, table, wrapped
@@ -41,9 +41,11 @@ CELLS = {
     "gated": Piece("gated", 3), "conventional": Piece("conventional", 3),
     "leaky_integrate_and_fire": Piece("leaky_integrate_and_fire", 3),
     "hard_reset": Piece("leaky_integrate_and_fire", 2), "spiking_lstm": Piece("spiking_lstm", 2),
-    "gru": Piece("gru", 1), "bn_gru": Piece("gru", 1), "lstm": Piece("lstm", 2), "bn_lstm": Piece("lstm", 2),
+    "gru": Piece("gru", 1), "bn_gru": Piece("gru", 1), "delta_gru": Piece("gru", 2),
+    "lstm": Piece("lstm", 2), "bn_lstm": Piece("lstm", 2),
 }
 _LOGISTIC, _TANGENT = ("gated", "gru", "lstm"), ("gru", "lstm")  # pieces that need such functions
+_THRESHOLDS = ("spiking_lstm", "delta_gru")  # cells whose first number is their threshold
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,7 @@ def recognizer_of(
         "FIXED": fixed,
     }
     sizes = _sizes(model, parts, sources, flags)
-    numbers = {"HIGHEST_CANDIDATE": 1.0 if parts[0].flag else 3e38} if cell == "gated" else {}
-    numbers |= {"NEAREST": NEAREST} if flags["SHIFTING"] else {}
+    numbers = _numbers(model, parts[0])
     if fixed:
         sizes |= fixed_point.sizes(sizes["FFT_SIZE"])
         numbers |= {"LOGARITHM_UNIT": fixed_point.LOGARITHM_UNIT}
@@ -131,25 +132,40 @@ def _flags(model: AcousticModel, parts: list[LayerParts], precision: str) -> dic
     first, encoder, piece = parts[0], model.encoder, CELLS[parts[0].cell].name
     coder = first.cell in ("gated", "conventional") and bool(first.numbers)
     powers = first.powers or first.shifting or input_shifts(encoder)
-    smoothing, back_smoothing, coded = encoder.smoothed, first.smoothing > 0, encoder.input_coder is not None
+    smoothing, back_smoothing, coded = encoder.smoothed, first.smoothing > 0, input_coder_of(model) is not None
+    held, holding = input_change(encoder) is not None, first.change is not None
+    recurrent, own = first.back is not None, model.settings.features
     return {
         "LOGISTIC": piece in _LOGISTIC, "TANGENT": piece in _TANGENT, "RESET_FIRST": first.cell == RESETTING,
         "INTEGRATORS": smoothing or back_smoothing, "SMOOTHING": smoothing, "RECURRENT_SMOOTHING": back_smoothing,
-        "CODER": coder, "INPUT_CODER": coded, "SEND": coder or coded,
-        "RECURRENT": first.back is not None, "ADDED_RECURRENCE": first.back is not None and piece != "gru",
+        "BIASED": first.cell == "gru", "CODER": coder, "INPUT_CODER": coded, "SEND": coder or coded,
+        "INPUT_HELD": held, "HOLDING": holding, "HOLD": held or holding, "CHANGES": held or holding,
+        "RECURRENT": recurrent, "WAITING": recurrent and not holding,
+        "ADDED_RECURRENCE": recurrent and piece != "gru", "THRESHOLDED": not first.flag,
         "ADAPTIVE": first.cell == "leaky_integrate_and_fire" and first.flag, "HARD_RESET": first.cell == "hard_reset",
-        "THRESHOLDED": not first.flag,
-        "POWERS": powers, "SHIFTING": first.shifting,
-        "MFCC": model.settings.features.kind == "mfcc", "DELTAS": model.settings.features.deltas,
+        "POWERS": powers, "SHIFTING": first.shifting, "MFCC": own.kind == "mfcc", "DELTAS": own.deltas,
         "INTEGERS": precision in LARGEST, "NARROW": precision == INT4,
         "CLASSIFICATION": model.settings.task == CLASSIFICATION,
     }
+
+
+def _numbers(model: AcousticModel, first: LayerParts) -> dict[str, float]:
+    """Of the network; ``first`` is its first layer."""
+    numbers, threshold = {}, input_change(model.encoder)
+    if first.cell == "gated":
+        numbers["HIGHEST_CANDIDATE"] = 1.0 if first.flag else 3e38
+    if first.shifting:
+        numbers["NEAREST"] = NEAREST
+    if threshold is not None:
+        numbers["INPUT_THRESHOLD"] = threshold
+    return numbers
 
 
 def _sizes(
     model: AcousticModel, parts: list[LayerParts], sources: list[SourceWeights], flags: dict[str, bool]
 ) -> dict[str, int]:
     features, sources = model.settings.features, sources[: len(parts) + 1]
+    changing = [each for each in sources if each.change is not None]
     gates = {name.upper(): place for place, name in enumerate(GATES.get(parts[0].cell, ()))}
     return gates | {
         "WINDOW": features.window_samples, "HOP": features.hop_samples, "FFT_SIZE": Spectra(features).fft_size,
@@ -157,7 +173,9 @@ def _sizes(
         "CONTEXT": 2 * DELTA_LOOK_AHEAD_FRAMES + 1, "LOOK_AHEAD": DELTA_LOOK_AHEAD_FRAMES,
         "INPUT": features.stacked_size, "LAYERS": len(parts), "HIDDEN": model.settings.hidden_size,
         "STATES": CELLS[parts[0].cell].states, "BACK": sources[-1].back, "CLASSES": sources[-1].fed,
-        "LONGEST_FED": max(each.fed for each in sources[1:]), "BLANK": BLANK, "WORD_BYTES": state.WORD_BYTES,
+        "LONGEST_FED": max(each.fed for each in sources[1:]),
+        "KNOWN": sum(each.units for each in changing), "TOLD": sum(each.fed + each.back for each in changing),
+        "BLANK": BLANK, "WORD_BYTES": state.WORD_BYTES,
     }
 
 
@@ -239,7 +257,7 @@ def _network(model: AcousticModel, parts: list[LayerParts], flags: dict[str, boo
     if parts[0].neurons:
         values = np.stack([np.stack([each.numpy() for each in part.neurons]) for part in parts])
         tables.append(table("float", "neurons", values, "layer, quantity, unit"))
-    if parts[0].cell == "spiking_lstm":
+    if parts[0].cell in _THRESHOLDS:
         tables.append(table("float", "thresholds", np.array([each.numbers[0] for each in parts], np.float32)))
     elif parts[0].numbers:
         lines = "".join(f"    {_coder(each.numbers, flags['POWERS'], each.powers)},\n" for each in parts)

@@ -14,18 +14,28 @@ import torch
 
 from snn_asr.errors import UsageError
 from snn_asr.events.kernels.delivery import HIGHEST_SHIFT, MOST_LEVELS
-from snn_asr.events.parts import Rounded, causal_layers, head_parts, input_shifts, input_unit, recurrence, weight_names
+from snn_asr.events.parts import (
+    Rounded,
+    causal_layers,
+    head_parts,
+    input_change,
+    input_shifts,
+    input_unit,
+    recurrence,
+    weight_names,
+)
 from snn_asr.events.quantization import grids_of
 from snn_asr.network.coder import Coder
-from snn_asr.network.input_coding import FeatureCoder
+from snn_asr.network.input_coding import FeatureCoder, HeldFeatures
 from snn_asr.network.integers import INT4
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.model import AcousticModel
 
 # In which order the blocks of W and U stand, of cells whose equations are the same in all formats but for that.
 GATES = {
-    "gru": ("reset", "update", "candidate"), "bn_gru": ("update", "reset", "candidate"),
-    "lstm": ("admit", "forget", "candidate", "emit"), "bn_lstm": ("forget", "admit", "emit", "candidate"),
+    "gru": ("reset", "update", "candidate"), "delta_gru": ("reset", "update", "candidate"),
+    "bn_gru": ("update", "reset", "candidate"), "lstm": ("admit", "forget", "candidate", "emit"),
+    "bn_lstm": ("forget", "admit", "emit", "candidate"),
 }
 
 
@@ -42,7 +52,7 @@ class SourceWeights:
     """``onward`` feeds the layer above or the head, ``around`` the source's own layer. Sums of whole numbers have the
     ``scales`` (fed + back,); ``scale`` and ``offset`` (fed,) stand behind the product that goes on, if anything does;
     values are multiples of ``unit``, if that is not 0, and with whole numbers are taken as such up to ``highest``
-    units."""
+    units. A source that sends changes tells those larger than ``change``; None: it sends its values."""
 
     onward: Matrix
     around: Matrix | None
@@ -51,6 +61,7 @@ class SourceWeights:
     offset: np.ndarray | None = None
     unit: float = 0.0
     highest: float = MOST_LEVELS + 0.5
+    change: float | None = None
 
     @property
     def units(self) -> int:
@@ -75,16 +86,16 @@ def exportable_layers(
     """The parts of a model's layers.
 
     Raises UsageError, naming the reason, for a model that ``target`` cannot run: one that needs whole utterances, with
-    a front end, an input coding that is random or sends changes, a cell that is not among ``cells``, or levels that are
+    a front end, a random input coding, a cell that is not among ``cells``, or levels that are
     powers of two, unless it has ``powers``.
     """
     if model.front_end is not None:
         raise UsageError(f"{target} export has no convolutional front end", "front_end", "train a model without it")
     model.settings.features.require_streaming()
     coder = model.encoder.input_coder
-    if coder is not None and not isinstance(coder, FeatureCoder):
+    if coder is not None and not isinstance(coder, FeatureCoder | HeldFeatures):
         what = f"{target} export has no input coding {model.encoder.options['input_coding']}"
-        raise UsageError(what, "input_coding", "train with input_coding=coder or none")
+        raise UsageError(what, "input_coding", "train with input_coding=coder, delta or none")
     parts = [each.parts() for each in causal_layers(model.encoder)]
     shifts = input_shifts(model.encoder) or any(each.powers or each.shifting for each in parts)
     if shifts and not powers:
@@ -114,13 +125,15 @@ def sources_of(model: AcousticModel, parts: list[LayerParts], precision: str) ->
     names, grids = weight_names(model), grids_of(model, precision)
     around = [recurrence(each, grids.get(own[-1])) for each, own in zip(parts, names[:-1], strict=True)]
     units = [input_unit(model.encoder), *(each.unit for each in parts)]
+    thresholds = [input_change(model.encoder), *(each.change for each in parts)]
     shifts = [input_shifts(model.encoder), *(each.powers for each in parts)]
     waiting = [None, *(each.waiting for each in around)]
     found = []
     for place, ((weight, scale, offset), back, unit) in enumerate(zip(onward, waiting, units, strict=True)):
         own = Rounded(weight, grids.get(names[place][0]))
         highest = float(1 << HIGHEST_SHIFT) if shifts[place] else MOST_LEVELS + 0.5
-        found.append(_source(own, back, scale.numpy(), offset.numpy(), unit, highest))
+        change = None if (threshold := thresholds[place]) is None else threshold / 2
+        found.append(_source(own, back, scale.numpy(), offset.numpy(), unit, highest, change))
     return found + [_source(each.within) for each in around if each.within is not None]
 
 

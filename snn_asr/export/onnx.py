@@ -19,7 +19,7 @@ import torch
 
 from snn_asr import __version__
 from snn_asr.errors import UsageError, describing
-from snn_asr.events.parts import head_parts, recurrence
+from snn_asr.events.parts import head_parts, input_change, recurrence
 from snn_asr.export.network import exportable_layers, input_coder_of
 from snn_asr.export.onnx_cells import STEPS, TAKES_RECURRENT
 from snn_asr.export.onnx_graph import Graph
@@ -83,6 +83,9 @@ def step_graph(model: AcousticModel) -> Graph:
     coder, size = input_coder_of(model), settings.features.stacked_size
     if coder is not None:
         x = graph.send("input", x, (coder.range, coder.scale, coder.unit, coder.threshold), size)
+    threshold = input_change(model.encoder)
+    if threshold is not None:
+        x = graph.hold(graph.state("input.output", size), x, threshold)
     for place, (part, integrator) in enumerate(zip(parts, model.encoder.integrators, strict=True), start=1):
         x = _layer(graph, f"layer{place}", x, part, settings.hidden_size)
         if model.encoder.smoothed:

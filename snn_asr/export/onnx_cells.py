@@ -86,20 +86,24 @@ def spiking_lstm(graph: Graph, name: str, drive: str, recurrent: str | None, par
 def gru(graph: Graph, name: str, drive: str, recurrent: str | None, part: LayerParts, size: int) -> str:
     """h = (1 - z) n + z h, n = tanh(D_n + r (U_n h + b)), or tanh(D_n + U_n (r h)) where the reset comes first"""
     assert recurrent is not None
-    own, places, output = _gates(graph, drive, part, size), GATES[part.cell], f"{name}.output"
+    own, places = _gates(graph, drive, part, size), GATES[part.cell]
+    before = graph.state(f"{name}.output" if part.change is None else f"{name}.hidden", size)
     reset, update = (
         graph.op("Sigmoid", graph.op("Add", own[gate], graph.gate(recurrent, places.index(gate), size)))
         for gate in ("reset", "update")
     )
     within = recurrence(part).within
     if within is None:
-        heard = graph.op("Add", graph.gate(recurrent, 2, size), graph.constant(part.neurons[0].numpy()))
+        heard = graph.gate(recurrent, places.index("candidate"), size)
+        for bias in part.neurons:
+            heard = graph.op("Add", heard, graph.constant(bias.numpy()))
         heard = graph.op("Mul", reset, heard)
     else:
-        heard = graph.product(graph.op("Mul", reset, output), within.weight.numpy())
+        heard = graph.product(graph.op("Mul", reset, before), within.weight.numpy())
     new = graph.op("Tanh", graph.op("Add", own["candidate"], heard))
-    moved = graph.op("Mul", update, graph.op("Sub", output, new))
-    return graph.keep(output, graph.op("Add", new, moved))
+    moved = graph.op("Mul", update, graph.op("Sub", before, new))
+    value = graph.keep(before, graph.op("Add", new, moved))
+    return value if part.change is None else graph.hold(graph.state(f"{name}.output", size), value, part.change)
 
 
 def lstm(graph: Graph, name: str, drive: str, recurrent: str | None, part: LayerParts, size: int) -> str:
@@ -119,6 +123,6 @@ def _gates(graph: Graph, drive: str, part: LayerParts, size: int) -> dict[str, s
 
 STEPS: dict[str, Step] = {
     **{each.__name__: each for each in (gated, conventional, leaky_integrate_and_fire, hard_reset, spiking_lstm)},
-    "gru": gru, "bn_gru": gru, "lstm": lstm, "bn_lstm": lstm,
+    "gru": gru, "bn_gru": gru, "delta_gru": gru, "lstm": lstm, "bn_lstm": lstm,
 }
-TAKES_RECURRENT = ("gru", "bn_gru")  # cells that do not only add the recurrent product to the drive
+TAKES_RECURRENT = ("gru", "bn_gru", "delta_gru")  # cells that do not only add the recurrent product to the drive

@@ -63,6 +63,12 @@ class Graph:
         """1 where the value is above the threshold, else 0."""
         return self.op("Cast", self.op("Greater", value, self.constant(threshold)), to=1)
 
+    def hold(self, held: str, value: str, threshold: float) -> str:
+        """A state as it was, or ``value`` where that has changed by more than the threshold (network/changes.py)."""
+        apart = self.op("Abs", self.op("Sub", value, held))
+        changed = self.op("Greater", apart, self.constant(threshold))
+        return self.keep(held, self.op("Where", changed, value, held))
+
     def send(self, name: str, current: str, numbers: Sequence[float], size: int) -> str:
         """The multi-level coder (network/coder.py): V = V - Y + I, Y = Q(V); ``numbers`` are its range, scale, unit and
         threshold."""

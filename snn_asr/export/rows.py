@@ -97,7 +97,7 @@ def tables_of(sources: list[SourceWeights], layouts: list[list[Layout]]) -> list
     every, long = [each for own in layouts for each in own], needs_long_starts(layouts)
     narrow, sparse = any(each.narrow for each in every), any(each.starts is not None for each in every)
     recurrent = any(source.around is not None for source in sources)
-    tables, lines = [], ""
+    tables, lines, changing, known, told = [], "", any(each.change is not None for each in sources), 0, 0
     for place, (source, own) in enumerate(zip(sources, layouts, strict=True)):
         fields = [str(source.units), str(source.fed), str(source.back)]
         for name, layout in zip(("onward", "around"), own, strict=False):
@@ -109,6 +109,10 @@ def tables_of(sources: list[SourceWeights], layouts: list[list[Layout]]) -> list
             tables.append(table("float", f"scales_{place}", source.scales))
             fields += [f"scales_{place}", number("float", float(np.float32(source.unit)))]
             fields.append(number("float", source.highest))
+        if changing:
+            fields += ["-1.0f" if source.change is None else number("float", source.change), str(known), str(told)]
+        if source.change is not None:
+            known, told = known + source.units, told + source.fed + source.back
         for name, values in (("scale", source.scale), ("offset", source.offset)):
             tables += [] if values is None else [table("float", f"{name}_{place}", values)]
             fields.append("NULL" if values is None else f"{name}_{place}")

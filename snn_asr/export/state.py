@@ -85,6 +85,8 @@ def scratch(sizes: dict[str, int], flags: dict[str, bool], longest_row: int, lon
     ]
     if flags["INTEGERS"]:
         network.append(Member("int32_t", "sums", "of products, in whole numbers", (longest_row,)))
+    if flags["CHANGES"]:
+        network.append(Member("float", "changes", "of a source", (max(sizes["INPUT"], sizes["HIDDEN"]),)))
     return Scratch(tuple(spectrum), tuple(network))
 
 
@@ -92,7 +94,14 @@ def _network(s: dict[str, int], flags: dict[str, bool]) -> list[Member]:
     kept = [Member("float", "units", "layer, quantity of the cell, unit", (s["LAYERS"], s["STATES"], s["HIDDEN"]))]
     if flags["INPUT_CODER"]:
         kept.append(Member("float", "coded", "what was sent of the input, and its membranes", (2, s["INPUT"])))
-    if flags["RECURRENT"]:
+    if flags["INPUT_HELD"]:
+        kept.append(Member("float", "held_input", "the input as it was when it last had changed", (s["INPUT"],)))
+    if flags["CHANGES"]:
+        kept += [
+            Member("float", "known", "what was told of the values of sources that send changes", (s["KNOWN"],)),
+            Member("float", "told", "the sums of the products of all that was told", (s["TOLD"],)),
+        ]
+    if flags["WAITING"]:
         kept.append(Member("float", "waiting", "recurrent products for the next frame", (s["LAYERS"], s["BACK"])))
     if flags["RECURRENT_SMOOTHING"]:
         kept.append(Member("float", "fed_back", "their running means", (s["LAYERS"], s["BACK"])))

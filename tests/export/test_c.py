@@ -19,7 +19,7 @@ from snn_asr.network.front_end import PRESETS
 from snn_asr.network.model_folder import load, save_model
 from snn_asr.training.pruning import keep_largest, matrices
 
-CELLS = [*SPIKING, *DENSE]
+CELLS = [*SPIKING, *DENSE, "delta_gru"]
 
 
 def assert_same(model, folder, precision=None, silence_seconds=1.0, options=(), step=256) -> int:
@@ -62,6 +62,13 @@ def test_every_cell(case, precision, tmp_path):
 def test_integrators_and_coded_input(case, tmp_path):
     model = save_speller(tmp_path / "model", case, smoothing=0.4, input_coding="coder")
     assert assert_same(model, tmp_path / "c", options=["-DRECOGNIZER_DOUBLE"]) > 3
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("case", ["delta_gru", pytest.param("improved_v2", marks=pytest.mark.slow)])
+def test_changes_of_features(case, precision, tmp_path):
+    model = save_speller(tmp_path / "model", case, input_coding="delta", smoothing=0.4, input_delta_threshold=0.3)
+    assert assert_same(model, tmp_path / "c", precision, options=["-DRECOGNIZER_DOUBLE"]) > 3
 
 
 @pytest.mark.parametrize("features", [{"kind": "mfcc", "deltas": True, "coefficients": 6}, {"stack": 1}])
@@ -179,7 +186,6 @@ def test_silence_is_no_word_and_sounds_that_clip_do_no_harm(tone_program, tone_r
 
 REFUSED = {
     "bidirectional": ({"bidirectional": True}, "a bidirectional encoder needs whole utterances"),
-    "changes": ({"input_coding": "delta"}, "C export has no input coding delta"),
     "random coding": ({"input_coding": "noise"}, "C export has no input coding noise"),
 }
 

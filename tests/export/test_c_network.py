@@ -13,6 +13,7 @@ from exported import built
 from snn_asr.data.tokens import WordTokens
 from snn_asr.events.engine import event_network
 from snn_asr.export.c import export_c
+from snn_asr.network.changes import hold_all
 from snn_asr.network.model_folder import LoadedModel
 
 SIZE, LAYERS, FRAMES = 12, 2, 40
@@ -80,6 +81,28 @@ def test_spikes_equal_the_event_engine_bit_for_bit_where_products_are_exact(case
     assert 0.01 < (expected != 0).mean() < 0.99
     assert np.array_equal(outputs, expected)
     np.testing.assert_allclose(logits, expected_logits, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("coding", ["none", "delta"])
+@pytest.mark.parametrize("precision", ["float32", "int8", pytest.param("int4", marks=pytest.mark.slow)])
+def test_changes_agree_to_rounding_over_many_frames(precision, coding, tmp_path):
+    model = trained("delta_gru", input_coding=coding, input_delta_threshold=0.5)
+    inputs = (0.2 * torch.randn(FRAMES * 10, FEATURES)).cumsum(0)
+    inputs = (inputs - inputs.mean(0)).numpy()
+    outputs, logits = in_c(model, tmp_path, inputs, precision)
+    held = inputs if coding == "none" else _held(inputs, 0.5)
+    expected, expected_logits = in_python(model, held, precision)
+    assert 0.05 < (np.diff(outputs, axis=0) != 0).mean() < 0.9
+    np.testing.assert_allclose(outputs[:100], expected[:100], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(logits[:100], expected_logits[:100], rtol=1e-4, atol=1e-5)
+    # In whole numbers a change may be rounded to the next level from then on; what is left of it is told later.
+    assert np.abs(outputs - expected).mean() < 1e-2
+
+
+def _held(inputs: np.ndarray, threshold: float) -> np.ndarray:
+    """What a stream gives the engine for features (T, D) that are sent when they change."""
+    values = torch.from_numpy(inputs).unsqueeze(0)
+    return hold_all(values, torch.zeros_like(values[:, 0]), threshold)[0].numpy()
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,20 @@ def test_dense_networks_agree_to_rounding(case, tmp_path):
     )
 
 
+@pytest.mark.parametrize("options", [{}, {"input_coding": "delta", "input_delta_threshold": 0.5, "smoothing": 0.5}])
+def test_units_that_hold_their_outputs_agree_to_rounding(options, tmp_path):
+    model = trained("delta_gru", **options)
+    inputs = (0.5 * torch.randn(FRAMES, FEATURES)).cumsum(0)
+    coder = model.encoder.input_coder
+    held = inputs if coder is None else coder(inputs[None], torch.tensor([FRAMES]), None)[0][0]
+    assert not held.equal(inputs) or coder is None
+    logits, states = stepped(exported(model, tmp_path)[0], inputs.numpy())
+    expected, outputs = engine(model, held.numpy())
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(states["layer2.output"], outputs[:, 1], rtol=1e-4, atol=1e-5)
+    assert (np.diff(outputs, axis=0) == 0).mean() > 0.05
+
+
 def test_metadata_tell_all_that_is_needed(tmp_path):
     step, _ = exported(trained("improved_v2"), tmp_path)
     about = step.get_modelmeta().custom_metadata_map

@@ -50,6 +50,18 @@ static void tangent(float *values, int count)
 }
 
 #endif
+#if HOLD
+/* Values as they were when they last had changed by more than the threshold. */
+static void hold(const float *values, float *held, int count, float threshold)
+{
+    int k;
+
+    for (k = 0; k < count; k++)
+        if (fabsf(values[k] - held[k]) > threshold)
+            held[k] = values[k];
+}
+
+#endif
 #if INTEGRATORS
 /* A leaky integrator: kept = a kept + (1 - a) given. */
 static void integrate(float *kept, const float *given, int count, float coefficient)

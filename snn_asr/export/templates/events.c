@@ -115,4 +115,38 @@ static void deliver(recognizer *self, const source *source, const float *values,
             add_event(source, i, values[i], result);
 }
 #endif
+#if CHANGES
+
+/* The sums for a source that sends changes: all that was told so far. What the rounding of a change leaves out is told
+ * with the next one. */
+static const float *tell_changes(recognizer *self, const source *source, const float *values)
+{
+    float *changes = self->scratch.network.changes, *product = self->scratch.network.product;
+    float *known = self->known + source->known, *told = self->told + source->told;
+    int i, k;
+#if INTEGERS
+    float unit;
+#endif
+
+    for (i = 0; i < source->units; i++) {
+        changes[i] = values[i] - known[i];
+        if (fabsf(changes[i]) <= source->change)
+            changes[i] = 0.0f;
+    }
+    deliver(self, source, changes, product);
+#if INTEGERS
+    unit = unit_of(source, changes);
+#endif
+    for (i = 0; i < source->units; i++)
+        if (changes[i] != 0.0f)
+#if INTEGERS
+            known[i] += rintf(changes[i] / unit) * unit;
+#else
+            known[i] = values[i];
+#endif
+    for (k = 0; k < source->fed + source->back; k++)
+        told[k] += product[k];
+    return told;
+}
+#endif
 

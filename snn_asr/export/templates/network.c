@@ -12,7 +12,14 @@ static void forget_everything(recognizer *self)
     memset(self->coded, 0, sizeof self->coded);
 #endif
     memset(self->units, 0, sizeof self->units);
-#if RECURRENT
+#if INPUT_HELD
+    memset(self->held_input, 0, sizeof self->held_input);
+#endif
+#if CHANGES
+    memset(self->known, 0, sizeof self->known);
+    memset(self->told, 0, sizeof self->told);
+#endif
+#if WAITING
     memset(self->waiting, 0, sizeof self->waiting);
 #endif
 #if RECURRENT_SMOOTHING
@@ -46,16 +53,25 @@ static void run_network(recognizer *self, const float *input, float *logits)
     send(&input_coder, input, self->coded[1], self->coded[0], INPUT);
     values = self->coded[0];
 #endif
+#if INPUT_HELD
+    hold(input, self->held_input, INPUT, INPUT_THRESHOLD);
+    values = self->held_input;
+#endif
     for (layer = 0; layer <= LAYERS; layer++) {
         const source *source = &sources[layer];
         const float *fed = product;
-        deliver(self, source, values, product);
+#if CHANGES
+        if (source->change >= 0.0f)
+            fed = tell_changes(self, source, values);
+        else
+#endif
+            deliver(self, source, values, product);
         if (layer > 0) {
-#if RECURRENT
-            memcpy(self->waiting[layer - 1], product + source->fed, sizeof self->waiting[0]);
+#if WAITING
+            memcpy(self->waiting[layer - 1], fed + source->fed, sizeof self->waiting[0]);
 #endif
 #if SMOOTHING
-            integrate(self->integrated[layer - 1], product, source->fed, smoothing[layer - 1]);
+            integrate(self->integrated[layer - 1], fed, source->fed, smoothing[layer - 1]);
             fed = self->integrated[layer - 1];
 #endif
         }

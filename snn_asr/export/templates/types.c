@@ -37,6 +37,10 @@ typedef struct {
     const float *scales;          /* one for each sum */
     float unit, highest;          /* of the values; 0: they are no multiples of one; more units are too many */
 #endif
+#if CHANGES
+    float change;                 /* changes of its values that are larger are told; below 0: it sends the values */
+    int known, told;              /* where in the state begins what is known of the values, and the sums of products */
+#endif
     const float *scale, *offset;  /* normalisation and biases behind the sums that go on */
 } source;
 
