@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from snn_asr.data.spectra import Spectra
 from snn_asr.efficiency.work import MatrixShape, NetworkShape, SourceShape, bits_of
 from snn_asr.events.parts import causal_layers, source_matrices
 from snn_asr.events.quantization import grids_of
+from snn_asr.network.integers import Grid
 from snn_asr.network.model import AcousticModel
 from snn_asr.network.states import change_tensors
 
@@ -25,26 +27,35 @@ def network_shape(model: AcousticModel, precision: str) -> NetworkShape:
     """
     encoder, layers = model.encoder, causal_layers(model.encoder)
     coder: Any = encoder.input_coder
-    senders: list[Any] = [coder, *layers]
-    grids, sources = grids_of(model, precision), []
-    for index, (sender, own) in enumerate(zip(senders, source_matrices(model), strict=True)):
-        matrices = []
-        for place, (name, weight) in enumerate(own.items()):
-            stored = grids[name].rounded(weight) if name in grids else weight
-            bits = bits_of(precision, index == len(layers) and place == 0)
-            matrices.append(MatrixShape(weight.shape[0], weight.shape[1], bits, int(torch.count_nonzero(stored))))
-        listed = sender is not None and (index == 0 or sender.sends_events or sender.sends_changes)
-        binary = index > 0 and sender.binary
-        additive = sender is not None and sender.additive
-        sources.append(SourceShape(matrices[0].units, tuple(matrices), listed, binary, additive))
+    grids, found = grids_of(model, precision), source_matrices(model)
+    matrices = [_matrices(own, grids, precision, own is found[-1]) for own in found]
+    sources = [SourceShape(matrices[0][0].units, matrices[0])]
+    if coder is not None:
+        sources = [replace(sources[0], listed=True, additive=coder.additive)]
+    for layer, own in zip(layers, matrices[1:], strict=True):
+        listed = layer.sends_events or layer.sends_changes
+        sources.append(SourceShape(layer.output_size, own, listed, layer.binary, layer.additive))
     behind = sum(each.outputs for each in sources[1:])  # the sums that integrators integrate
     unit_operations = sum(each.unit_products * each.output_size for each in layers)
     unit_operations += behind if encoder.integration_multiplies else 0
     unit_operations += 0 if coder is None else coder.unit_products * sources[0].units
-    changing = (each.outputs for each, sender in zip(sources, senders, strict=True) if sender and sender.sends_changes)
-    states = _state_numbers(model, sources[0].units) + sum(changing) + (behind if encoder.smoothed else 0)
+    changing = [coder is not None and coder.sends_changes, *(each.sends_changes for each in layers)]
+    states = _state_numbers(model, sources[0].units) + (behind if encoder.smoothed else 0)
+    states += sum(each.outputs for each, told in zip(sources, changing, strict=True) if told)
     neurons = sum(each.numel() for layer in layers for each in layer.parts().neurons)
     return NetworkShape(precision, tuple(sources), unit_operations, states, neurons)
+
+
+def _matrices(
+    own: dict[str, Tensor], grids: dict[str, Grid], precision: str, last: bool
+) -> tuple[MatrixShape, ...]:
+    """Those of one source; the ``last`` one feeds the head."""
+    shapes = []
+    for place, (name, weight) in enumerate(own.items()):
+        stored = grids[name].rounded(weight) if name in grids else weight
+        nonzero = int(torch.count_nonzero(stored))
+        shapes.append(MatrixShape(weight.shape[0], weight.shape[1], bits_of(precision, last and place == 0), nonzero))
+    return tuple(shapes)
 
 
 @torch.no_grad()
