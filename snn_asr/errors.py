@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
+LONGEST_PART = 4200  # characters: paths have up to 4096
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -34,8 +36,15 @@ class SnnAsrError(Exception):
         return type(self), (self.what, None if self.where is None else str(self.where), self.todo)
 
     def __str__(self) -> str:
-        line = f"{self.where}: {self.what}" if self.where is not None else self.what
-        return f"{line}; {self.todo}" if self.todo else line
+        what, todo = _readable(self.what), _readable(self.todo or "")
+        line = f"{_readable(str(self.where))}: {what}" if self.where is not None else what
+        return f"{line}; {todo}" if todo else line
+
+
+def _readable(part: str) -> str:
+    """A part of a line, its middle left out where it is longer than any path: a damaged file may give names of
+    thousands of characters."""
+    return part if len(part) <= LONGEST_PART else f"{part[: LONGEST_PART // 2]} … {part[-LONGEST_PART // 2 :]}"
 
 
 class UsageError(SnnAsrError):

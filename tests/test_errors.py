@@ -62,3 +62,12 @@ def test_a_file_of_another_shape_is_named(value, found: str) -> None:
     with pytest.raises(DataError, match=f"^metrics.json: does not hold what it should .*{found}"):
         with of_one_shape("metrics.json"):
             int(value["unit"])
+
+
+def test_a_line_stays_readable_whatever_a_file_calls_things() -> None:
+    error = DataError("u1: no audio file " + "9" * 20_000 + "/a.wav", "manifest.json", "prepare the data")
+    line = str(error)
+    assert len(line) < 4500 and " … " in line
+    assert line.startswith("manifest.json: u1: no audio file 9") and line.endswith("9/a.wav; prepare the data")
+    longest = "/" + "a" * 4095
+    assert longest in str(DataError("no such file", longest))
