@@ -7,7 +7,6 @@ is recurrence, its own layer at the next frame; one row of weights for each of i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -133,16 +132,17 @@ def sources_of(model: AcousticModel, parts: list[LayerParts], precision: str) ->
         own = Rounded(weight, grids.get(names[place][0]))
         highest = float(1 << HIGHEST_SHIFT) if shifts[place] else MOST_LEVELS + 0.5
         change = None if (threshold := thresholds[place]) is None else threshold / 2
-        found.append(_source(own, back, scale.numpy(), offset.numpy(), unit, highest, change))
-    return found + [_source(each.within) for each in around if each.within is not None]
+        rows = _matrix(own), None if back is None else _matrix(back)
+        behind = scale.numpy(), offset.numpy()
+        found.append(SourceWeights(*rows, _scales(own, back), *behind, unit, highest, change))
+    within = [each.within for each in around if each.within is not None]
+    return found + [SourceWeights(_matrix(each), None, _scales(each)) for each in within]
 
 
-def _source(onward: Rounded, around: Rounded | None = None, *behind: Any) -> SourceWeights:
-    """With what SourceWeights has ``behind`` the scales."""
-    given = [each for each in (onward, around) if each is not None]
-    scales = [each.grid.scales.numpy() for each in given if each.grid is not None]
-    own = None if around is None else _matrix(around)
-    return SourceWeights(_matrix(onward), own, np.concatenate(scales) if scales else None, *behind)
+def _scales(*given: Rounded | None) -> np.ndarray | None:
+    """Of all sums, if their weights are rounded."""
+    scales = [each.grid.scales.numpy() for each in given if each is not None and each.grid is not None]
+    return np.concatenate(scales) if scales else None
 
 
 def _matrix(given: Rounded) -> Matrix:

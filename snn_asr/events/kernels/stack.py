@@ -158,7 +158,7 @@ def run(inputs, logits, table, weights, places, constants, memory, sent):
                 normalize(fed, affine[source, 0], affine[source, 1], driven)
             else:
                 normalize_and_add(fed, affine[source, 0], affine[source, 1], recurrent, driven)
-            if line[WITHIN] > 0:
+            if line[WITHIN] > 0:  # the candidate hears what the gates have just left of the last outputs
                 inner, candidate = table[line[WITHIN]], driven[2 * size :]
                 reset_outputs(driven, recurrent, units[source, 0])
                 count = collect(driven[size : 2 * size], line[EVERY], index, values)
