@@ -186,10 +186,10 @@ def test_a_training_that_is_replayed_goes_on_bit_for_bit(emulated, short_train, 
         return made[-1]
 
     monkeypatch.setattr(brain, "step_graphs", graphs)
-    options = {"encoder": "improved_v2", "range": "fixed", "backend": "reference", "batch_norm_epochs": 2, "epochs": 3}
+    options = {"encoder": "improved_v2", "range": "fixed", "backend": "reference", "batch_norm_epochs": 1, "epochs": 2}
     whole = short_train(tmp_path / "whole", **options)
     with monkeypatch.context() as patch:
-        interrupt_at(patch, "RecognizerBrain", "fit_batch", 7)
+        interrupt_at(patch, "RecognizerBrain", "fit_batch", 6)
         with pytest.raises(InterruptedRun):
             short_train(tmp_path / "run", **options)
     assert_same_run(short_train(tmp_path / "run", **options), whole)
