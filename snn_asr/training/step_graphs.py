@@ -20,12 +20,12 @@ import torch
 from torch import Tensor, nn
 
 from snn_asr import processes
-from snn_asr.network.cells import gated
 from snn_asr.network.encoders import directions
 from snn_asr.network.kernels import choose_backend
 from snn_asr.network.layers.base import Layer
 from snn_asr.network.layers.coded import CodedLayer
 from snn_asr.network.layers.driven import DrivenLayer
+from snn_asr.network.layers.gated import GatedLayer
 from snn_asr.network.layers.gru_lstm import GruLstmLayer
 from snn_asr.network.layers.leaky_integrate_and_fire import LeakyIntegrateAndFireLayer
 from snn_asr.network.lengths import Lengths, LengthsOnDevice
@@ -60,7 +60,7 @@ def _can_be_captured(layer: Layer, device: torch.device) -> bool:
     settings = None if layer.tracker is None else layer.tracker.settings
     if settings is not None and (settings.range != "fixed" or settings.powers):
         return False
-    if getattr(layer, "shifting", False):
+    if isinstance(layer, GatedLayer) and layer.shifting:
         return False
     return _in_whole_sequences(layer, choose_backend(layer.backend, device))
 
@@ -68,8 +68,9 @@ def _can_be_captured(layer: Layer, device: torch.device) -> bool:
 def _in_whole_sequences(layer: DrivenLayer, backend: str) -> bool:
     if layer.recurrent_weight is None:
         return backend in ("cuda", "triton")  # a scan
-    coded = layer.cell is not gated or layer.tracker is not None and not layer.parts().smoothing
-    return backend == "cuda" and coded
+    if isinstance(layer, GatedLayer) and (layer.tracker is None or layer.recurrent_smoothing):
+        return False
+    return backend == "cuda"
 
 
 class StepGraphs:

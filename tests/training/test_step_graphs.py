@@ -69,6 +69,20 @@ def equal(one, other) -> bool:
     return all(a is b if a is None else torch.equal(a, b) for a, b in pairs)
 
 
+def require_the_step_itself(
+    graphs: StepGraphs, model: AcousticModel, frames: Tensor, lengths: Lengths
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """A step by graphs, whose bits and what it leaves in the model are those of a first step, which has no graphs."""
+    start = {name: each.clone() for name, each in model.state_dict().items()}
+    found = step(graphs, model, frames, lengths)
+    after = {name: each.clone() for name, each in model.state_dict().items()}
+    model.load_state_dict(start)
+    wanted = step(StepGraphs(model, partial(network, model)), model, frames, lengths)
+    assert equal(found, wanted), lengths.counts
+    assert all(torch.equal(each, after[name]) for name, each in model.state_dict().items())
+    return found
+
+
 @pytest.mark.parametrize("encoder", CAPTURED)
 def test_there_are_none_without_a_gpu(encoder):
     model = model_of(encoder, "cpu", **CAPTURED[encoder])
@@ -142,13 +156,7 @@ def test_whatever_is_replayed_is_the_step_itself(encoder, emulated):
     model.unused = torch.nn.Parameter(torch.ones(3))
     graphs = emulated(model, partial(network, model))
     for counts in [(30, 9, 21), (40,), (31, 31), (39, 2), (25, 1, 2), (38, 33)]:
-        start, given = {name: each.clone() for name, each in model.state_dict().items()}, batch("cpu", *counts)
-        found = step(graphs, model, *given)
-        after = {name: each.clone() for name, each in model.state_dict().items()}
-        model.load_state_dict(start)
-        wanted = step(StepGraphs(model, partial(network, model)), model, *given)
-        assert equal(found, wanted), counts
-        assert all(torch.equal(each, after[name]) for name, each in model.state_dict().items())
+        found = require_the_step_itself(graphs, model, *batch("cpu", *counts))
     assert len(graphs._graphs) == 2 and not graphs._off
     assert found[2]["unused"] is None
 
@@ -203,19 +211,11 @@ class TestOnAGpu:
     def test_replays_give_the_bits_of_the_step_itself(self, encoder):
         """Each batch of a shape is compared with the first of another object, which has no graphs yet."""
         model = model_of(encoder, "cuda", **CAPTURED[encoder])
-        start = {name: each.clone() for name, each in model.state_dict().items()}
         graphs = step_graphs(model, partial(network, model), "cuda")
         assert isinstance(graphs, StepGraphs)
         torch.manual_seed(5)
-        for number, counts in enumerate([(30, 9, 21), (31, 31), (25, 1, 2, 17, 32), (12,)]):
-            given = batch("cuda", *counts)
-            model.load_state_dict(start)
-            replayed = step(graphs, model, *given)
-            after = {name: each.clone() for name, each in model.state_dict().items()}
-            model.load_state_dict(start)
-            wanted = step(StepGraphs(model, partial(network, model)), model, *given)
-            assert equal(replayed, wanted), number
-            assert all(torch.equal(each, after[name]) for name, each in model.state_dict().items())
+        for counts in [(30, 9, 21), (31, 31), (25, 1, 2, 17, 32), (12,)]:
+            require_the_step_itself(graphs, model, *batch("cuda", *counts))
         assert not graphs._off and len(graphs._graphs) == 1
 
     @pytest.mark.parametrize("encoder", CAPTURED)
