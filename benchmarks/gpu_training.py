@@ -97,7 +97,7 @@ def an4(encoders: Sequence[str], utterances: int, device: str, host: bool = Fals
         data = Path(folder) / "data"
         write_corpus(data, {"train": utterances, "dev": max(2, utterances // 9), "test": 2})
         for encoder in encoders:
-            options = {"encoder": encoder, "epochs": AN4_EPOCHS, "cooldown_epochs": 1}
+            options = {"preset": "quick", "encoder": encoder, "epochs": AN4_EPOCHS, "cooldown_epochs": 1}
             with watched_epochs(AN4_EPOCHS) as watched:
                 run = train("AN4", data, Path(folder) / encoder, device=device, overrides=options)
             rows = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -115,7 +115,7 @@ def together(encoders: Sequence[str], seeds: int, jobs: int, utterances: int, de
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
         write_corpus(data, {"train": utterances, "dev": max(2, utterances // 9), "test": 2})
-        overrides = {"epochs": AN4_EPOCHS, "cooldown_epochs": 1}
+        overrides = {"preset": "quick", "epochs": AN4_EPOCHS, "cooldown_epochs": 1}
         started = time.perf_counter()
         runs = train_encoders("AN4", encoders, seeds, data, Path(folder) / "runs", device, overrides, jobs)
         seconds = time.perf_counter() - started

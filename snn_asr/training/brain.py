@@ -38,7 +38,7 @@ from snn_asr.training.pruning import GradualPruning
 from snn_asr.training.rounded_weights import RoundedWeights, packed, unpacked
 from snn_asr.training.run_folder import RunFolder
 from snn_asr.training.running_loss import RunningLoss
-from snn_asr.training.schedules import SCHEDULES
+from snn_asr.training.schedules import SCHEDULES, pruning_span, steps_within
 from snn_asr.training.step_graphs import step_graphs
 
 TRAIN, VALID = speechbrain.Stage.TRAIN, speechbrain.Stage.VALID
@@ -87,7 +87,7 @@ class RecognizerBrain(speechbrain.Brain):
         training, steps = config.training, batches.steps(config.training.epochs)
         self.schedule = SCHEDULES[training.schedule](training, steps)
         self.averaged = AveragedWeights(model, training.average_decay)
-        first, last = (sum(steps[:epochs]) for epochs in training.pruning_epochs)
+        first, last = (steps_within(steps, epochs) for epochs in pruning_span(training))
         self.pruning = GradualPruning(
             model.encoder, training.pruning, first + 1, last, training.pruning_block, prefix="encoder.",
             keep_zeros=bool(training.initial_model),
@@ -100,7 +100,7 @@ class RecognizerBrain(speechbrain.Brain):
         """The epochs still to do; ends when the development error has not improved for ``patience`` epochs, which
         count from the end of pruning on."""
         training = self.config.training
-        pruned = training.pruning_epochs[1] if training.pruning else 0
+        pruned = pruning_span(training)[1] if training.pruning else 0
         while (
             self.epoch < training.epochs
             and self.epoch - max(self.best["epoch"], pruned) < training.most_idle_epochs

@@ -217,7 +217,9 @@ class TrainingConfig:
         0.5, number(0, below=1), "of schedule=halving: the rate times this after more than one bad epoch in a row"
     )
     lowest_learning_rate: float = _key(1.25e-4, number(0), "of schedule=halving: it goes no lower")
-    cooldown_epochs: float = _key(7, number(0, 1_000_000), "of schedule=warm_cool: epochs on the way down to 0")
+    cooldown_epochs: float = _key(
+        7, number(0, 1_000_000), "of schedule=warm_cool: epochs on the way down to 0, at most all behind the way up"
+    )
     optimizer: str | Callable[..., torch.optim.Optimizer] = _key("adamw", _optimizer(), "torch's optimizer")
     class_error: str = _key(
         "last", one_of(CLASS_ERRORS), "of task=classification: at the last step, or added at every step of the way back"
@@ -229,13 +231,10 @@ class TrainingConfig:
         0.0, number(0, below=1), "of the moving average of weights that is evaluated and kept; 0 keeps the weights"
     )
     batch_norm_epochs: int = _key(
-        0, whole(0),
-        "after so many epochs, or those of initial_model, batch normalisation keeps its statistics; 0 never"
+        0, whole(0), "batch normalisation keeps its statistics after so many, or those of initial_model; 0 never"
     )
     pruning: float = _key(0.0, number(0, below=1), "share of the encoder's weights that training makes zero")
-    pruning_epochs: tuple[int, int] = _key(
-        [0, 0], span_of_epochs(), "the share of zeros grows from the first to the last"
-    )
+    pruning_epochs: tuple[float, float] = _key([0, 0], span_of_epochs(), "in which the share of zeros grows")
     pruning_block: int = _key(1, whole(1), "weights of neighbouring rows that are pruned together")
     initial_model: str = _key(
         "", model(), "a trained model of the same network whose weights training goes on with; what is zero stays zero"

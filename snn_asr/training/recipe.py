@@ -15,7 +15,7 @@ import math
 import pydoc
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from snn_asr.errors import DataError, SnnAsrError, UsageError, unknown_name
 from snn_asr.network import encoders
 from snn_asr.training import config
 from snn_asr.training.config import Config, Key
-from snn_asr.training.recipe_files import ENCODERS, Entry, RecipeFile, encoder_blocks, find, presets, read
+from snn_asr.training.recipe_files import ENCODERS, Entry, RecipeFile, encoder_blocks, find, presets, read, summary
 
 PRESET = "preset"  # the override that names one
 PLACEHOLDER = "!PLACEHOLDER"
@@ -160,7 +160,8 @@ def merge(
         entries[key] = Entry(_node(value), GIVEN)
     entries["encoder"] = Entry(_node(encoder), entries["encoder"].source)
     own = {key: each for key, each in block.entries.items() if key not in config.keys()}
-    return Merged(path, files[0].head, encoder, None if preset is None else str(preset), entries, own)
+    head = "\n#\n".join(each.head for each in files if each.head)
+    return Merged(path, head, encoder, None if preset is None else str(preset), entries, own)
 
 
 def load(
@@ -174,8 +175,10 @@ def load(
 
 
 def text(name_or_path: str | Path, overrides: Mapping[str, object] | None = None) -> str:
-    """The merged recipe, for reading. Nothing of it is built."""
-    return merge(name_or_path, overrides, trust=True).text()
+    """The merged recipe, for reading: behind its head, the presets that it may be trained with. Nothing is built."""
+    merged = merge(name_or_path, overrides, trust=True)
+    listed = ["#", "# Presets (preset=NAME)", *(f"#   {summary(path)}" for path in presets(merged.path).values())]
+    return replace(merged, head="\n".join([merged.head or "#", *listed])).text()
 
 
 def keys(name_or_path: str | Path, encoder: str) -> set[str]:

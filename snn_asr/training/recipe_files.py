@@ -103,7 +103,7 @@ def display_name(recipe: Path) -> str:
 
 
 def summary(recipe: Path) -> str:
-    """The first comment line of a recipe."""
+    """The first comment line of a recipe or preset."""
     return read(recipe).head.partition("\n")[0].lstrip("# ").rstrip()
 
 

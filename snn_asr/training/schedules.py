@@ -20,13 +20,24 @@ def steps_within(steps: Sequence[int], epochs: float) -> int:
     return sum(padded[:whole]) + int(padded[whole] * (epochs - whole))
 
 
+def pruning_span(config: TrainingConfig) -> tuple[float, float]:
+    """The epochs in which pruning begins and ends, 0 where the first one begins; the configuration may give shares."""
+    first, last = config.pruning_epochs
+    scale = config.epochs if isinstance(last, float) else 1
+    return first * scale, last * scale
+
+
 class WarmCool:
-    """Up in a line over ``warmup_epochs``, level, and down in a line to 0 over ``cooldown_epochs``."""
+    """Up in a line over ``warmup_epochs``, level, and down in a line to 0 over the last ``cooldown_epochs``.
+
+    Where fewer epochs are left behind the way up (a recipe with ``epochs=3``), the way down takes those.
+    """
 
     def __init__(self, config: TrainingConfig, steps: Sequence[int]) -> None:
         """``steps`` are the training steps of each epoch: a curriculum's first epochs have fewer."""
         warmup = max(1, steps_within(steps, config.warmup_epochs))
-        cooldown = max(1, steps_within(steps[::-1], config.cooldown_epochs))
+        left = sum(steps) - warmup
+        cooldown = max(1, min(steps_within(steps[::-1], config.cooldown_epochs), left))
         self._set = WarmCoolDecayLRSchedule(config.learning_rate, warmup, cooldown, sum(steps), decay_factor=1.0)
 
     def on_batch(self, optimizer: Optimizer, step: int) -> None:

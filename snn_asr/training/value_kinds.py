@@ -132,13 +132,14 @@ def frames_by_epochs() -> Kind:
 
 
 def span_of_epochs() -> Kind:
-    """The first and the last epoch of a span."""
+    """The first and the last epoch of a span as whole numbers, or both as shares of all epochs, which are floats."""
 
-    def convert(value: Any) -> tuple[int, int]:
-        first, last = (whole(0).convert(each) for each in value)
-        return first, last
+    def convert(value: Any) -> tuple[float, float]:
+        first, last = value
+        kind = number(0, 1) if isinstance(first, float) or isinstance(last, float) else whole(0)
+        return kind.convert(first), kind.convert(last)
 
-    return Kind("[first, last] epoch", convert)
+    return Kind("[first, last] epoch, or shares of all epochs such as [0.1, 0.6]", convert)
 
 
 def range_of_seconds() -> Kind:

@@ -203,6 +203,7 @@ def test_an_error_of_ours_inside_a_recipe_passes_unchanged(digits: Path) -> None
 def test_what_is_shown_says_where_each_value_comes_from_and_loads_alike(digits: Path) -> None:
     shown = recipe.text(digits, {"dropout": 0.25})
     assert shown.startswith("# Digits with a small network\n")
+    assert "\n# Presets (preset=NAME)\n#   binary: spikes of one magnitude" in shown
     lines = {line.partition(":")[0]: line for line in shown.splitlines()}
     assert lines["hidden_size"].endswith("# a small one [Digits/train.yaml]")
     assert lines["learning_rate"].endswith("[Digits/train.yaml, encoders: improved_v2]")
@@ -311,6 +312,12 @@ def test_what_the_readmes_tables_show_is_trained_without_an_option(encoder: str)
     wanted = {"improved_v2": (0.0025, 0.5, True), "gru": (0.0015, 0.0, False), "lstm": (0.0015, 0.0, False)}
     learning = chosen.training.learning_rate, chosen.training.activity_penalty, chosen.model.learn_smoothing
     assert learning == wanted[encoder]
+    length = chosen.training.epochs, chosen.training.pruning, chosen.training.pruning_epochs
+    assert length == ((200, 0.9, (0.1, 0.6)) if encoder == "improved_v2" else (36, 0.0, (0, 0)))
+    quick = recipe.load("AN4", {"encoder": encoder, "preset": "quick"})
+    assert (quick.training.epochs, quick.training.pruning, quick.features.mels) == (36, 0.0, 40)
+    balanced = recipe.load("AN4", {"encoder": encoder, "preset": "balanced"})
+    assert (balanced == chosen) == (encoder == "improved_v2") and balanced.training.pruning == 0.9
     augmented = recipe.load("FSDD", {"encoder": encoder, "preset": "augmented"})
     spiking = encoder == "improved_v2"
     assert (augmented.model.dropout, augmented.training.batch_norm_epochs) == ((0.0, 8) if spiking else (0.1, 0))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from snn_asr.errors import UsageError
 from snn_asr.training import config
 from snn_asr.training.config import TrainingConfig
-from snn_asr.training.schedules import SCHEDULES, Halving, WarmCool, steps_within
+from snn_asr.training.schedules import SCHEDULES, Halving, WarmCool, pruning_span, steps_within
 
 
 def optimizer_at(rate: float) -> torch.optim.Optimizer:
@@ -23,6 +26,29 @@ def test_warm_cool_rises_stays_and_falls_to_zero():
     assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert rates[5:9] == [1.0] * 4
     assert rates[-1] == pytest.approx(0) and rates[14] == pytest.approx(0.5)
+
+
+def test_with_fewer_epochs_than_a_recipe_cools_down_for_the_way_down_takes_what_warm_up_leaves():
+    config = TrainingConfig(learning_rate=1.0, epochs=3, warmup_epochs=1, cooldown_epochs=160)
+    schedule, optimizer, rates = WarmCool(config, [4] * 3), optimizer_at(1.0), []
+    for step in range(1, 13):
+        schedule.on_batch(optimizer, step)
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates[:4] == sorted(rates[:4]) and max(rates) > 0.9
+    assert rates[4:] == sorted(rates[4:], reverse=True) and rates[-1] == 0.0
+
+
+def test_pruning_begins_and_ends_at_epochs_or_at_shares_of_all_of_them():
+    of_shares = TrainingConfig(epochs=200, pruning=0.9, pruning_epochs=(0.1, 0.6))
+    whole = replace(of_shares, pruning_epochs=(20, 120))
+    assert pruning_span(of_shares) == pruning_span(whole) == (20, 120)
+    assert pruning_span(replace(of_shares, epochs=2)) == pytest.approx((0.2, 1.2))
+    replace(of_shares, epochs=1).check("a recipe")
+    kind = config.keys()["pruning_epochs"].kind
+    assert [type(each) for each in kind.read("pruning_epochs", [0, 0.5], "a recipe")] == [float, float]
+    for wrong in ([0, 1.5], [0.1], [-1, 2], 3, ["a", 1]):
+        with pytest.raises(UsageError, match="pruning_epochs"):
+            kind.read("pruning_epochs", wrong, "a recipe")
 
 
 def test_short_epochs_of_a_curriculum_count_as_the_steps_they_have():
