@@ -28,6 +28,7 @@ PONGHIRAN = {
     "max_grad_norm": 0.0, "batch_utterances": 64, "epochs": 24, "schedule": "halving", "halving_factor": 0.5,
     "lowest_learning_rate": 1.25e-4, "length_curriculum": ((100, 4), (200, 4), (400, 4), (800, 4), (1000, 8)),
     "longer_utterances": "cut", "stack": 1, "mels": 40, "normalization": "speaker", "activity_penalty": 0.0,
+    "pruning": 0.0, "pauses": 0.0,
 }
 FEATURES = FeatureSettings(sample_rate=8000, mels=10, high_hz=3800, stack=1)
 
@@ -35,7 +36,7 @@ FEATURES = FeatureSettings(sample_rate=8000, mels=10, high_hz=3800, stack=1)
 @pytest.mark.parametrize("corpus", ["TIMIT", "LibriSpeech", "AN4", "FSDD"])
 @pytest.mark.parametrize("encoder", ["improved_v2", "improved_v1", "lif", "bn_gru", "bn_lstm"])
 def test_the_settings_are_those_of_ponghiran_and_roy(corpus, encoder):
-    config = recipe.load(corpus, {"preset": "paper", "encoder": encoder, "mels": 40})
+    config = recipe.load(corpus, {"preset": "paper", "encoder": encoder})
     values = config.values()
     assert {key: values[key] for key in PONGHIRAN} == PONGHIRAN
     options = config.model.encoder_options
