@@ -64,17 +64,16 @@ def table(name: str, folder: Path | None = None) -> str:
     tables = plan()
     if name not in tables:
         raise unknown_name("table", name, tables, PLAN)
-    layout = tables[name]
-    rows = _rows(name, layout, folder)
-    columns: Mapping[str, str] = layout["columns"]
+    rows = rows_shown(name, folder)
+    columns: Mapping[str, str] = tables[name]["columns"]
     lines = [columns.keys(), ["---"] * len(columns)]
     lines += [[fill(pattern, row) for pattern in columns.values()] for row in rows]
     return "\n".join(["\n".join(f"| {' | '.join(cells)} |" for cells in lines), "", origin(rows), ""])
 
 
-def _rows(name: str, layout: Mapping[str, Any], folder: Path | None) -> list[dict[str, Any]]:
-    """The rows that a table shows, its own or those of others, with what the plan adds to them."""
-    rows = []
+def rows_shown(name: str, folder: Path | None = None) -> list[dict[str, Any]]:
+    """The rows that a table of the plan shows, its own or those of others, with what the plan adds to them."""
+    layout, rows = plan()[name], []
     for source, labels in layout.get("from", {name: None}).items():
         stored = stored_rows(source, folder)
         by_label = {row["label"]: row for row in stored}
@@ -105,7 +104,7 @@ def _costs(rows: Sequence[Mapping[str, Any]]) -> list[SimpleNamespace]:
 def charts(folder: Path | None = None) -> dict[Path, str]:
     """The charts of the plan as SVG, by their files: error against multiplications of a table's rows."""
     return {
-        (folder or STORED) / layout["chart"]: frontier_svg(_costs(_rows(name, layout, folder)), layout["unit"])
+        (folder or STORED) / layout["chart"]: frontier_svg(_costs(rows_shown(name, folder)), layout["unit"])
         for name, layout in plan().items() if "chart" in layout
     }
 

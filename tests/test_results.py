@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import sys
@@ -64,6 +65,25 @@ def test_charts_are_what_the_stored_results_give_and_are_shown():
         assert read_text(path) == drawn, "draw it with: python benchmarks/results.py write"
         assert f"(results/{path.name})" in shown
     assert set(stored.charts()) == set(stored.STORED.glob("*.svg"))
+
+
+MEASURED = re.compile(r"# Measured[^:]*: (?P<said>.*) \(table (?P<name>[a-z0-9-]+); [a-z]+ seeds?\)\.")
+FIGURE = re.compile(r"(?P<label>[a-z]\w+(?: `?preset=\w+`?)?) (?P<figure>\d+\.(?P<decimals>\d+)) %")
+
+
+def test_what_recipes_and_presets_say_was_measured_is_stored():
+    found = 0
+    for path in sorted((ROOT / "recipes").glob("**/*.yaml")):
+        lines = [line for line in read_text(path).splitlines() if "Measured" in line]
+        for said in (MEASURED.fullmatch(line) for line in lines):
+            assert said is not None, path
+            rows = {row["label"]: row for row in stored.rows_shown(said["name"])}
+            figures = list(FIGURE.finditer(said["said"]))
+            assert len(figures) == said["said"].count("%") > 0, path
+            for each in figures:
+                assert each["figure"] == f"{rows[each['label']]['error_rate']:.{len(each['decimals'])}f}", (path, each[0])
+                found += 1
+    assert found >= 10
 
 
 def test_no_mark_is_left_open():
