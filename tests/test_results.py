@@ -81,7 +81,8 @@ def test_what_recipes_and_presets_say_was_measured_is_stored():
             figures = list(FIGURE.finditer(said["said"]))
             assert len(figures) == said["said"].count("%") > 0, path
             for each in figures:
-                assert each["figure"] == f"{rows[each['label']]['error_rate']:.{len(each['decimals'])}f}", (path, each[0])
+                measured = rows[each["label"]]["error_rate"]
+                assert each["figure"] == f"{measured:.{len(each['decimals'])}f}", (path, each[0])
                 found += 1
     assert found >= 10
 
