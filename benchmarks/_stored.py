@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,8 +34,9 @@ MARKED = re.compile(r"(<!-- results: (?P<name>[a-z0-9-]+) -->\n)(?P<body>.*?)(<!
 _SCALES = {"M": 1e6, "k": 1e3}
 
 
+@cache
 def plan() -> dict[str, Any]:
-    """What results.yaml says of every table, by name."""
+    """What results.yaml says of every table, by name; it is read once, and callers must not change it."""
     return dict(yaml.safe_load(read_text(PLAN)))
 
 

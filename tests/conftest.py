@@ -9,14 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
-from tones import write_corpus, write_recipe
+from made_once import made_once
 
-
-def pytest_configure() -> None:
-    """One thread, as in 'make test': networks this small only lose time to more, the more so beside other work."""
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(1)
+# One thread, as in 'make test': networks this small only lose time to more, the more so beside other work. torch reads
+# it as it is imported, which the tests and fixtures do: pytest-xdist's controller imports this file and no torch.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -76,33 +73,45 @@ def run(monkeypatch, capsys):
 
 @pytest.fixture(scope="session")
 def tones(tmp_path_factory) -> Path:
-    """A folder of manifests and audio: 24 + 6 + 6 utterances of no to three words, each word a tone."""
-    folder = tmp_path_factory.mktemp("tones")
-    write_corpus(folder)
-    return folder
+    """A folder of manifests and audio: 48 + 6 + 6 utterances of no to three words, each word a tone."""
+    from tones import write_corpus
+
+    return made_once(tmp_path_factory, "tones", write_corpus)
 
 
 @pytest.fixture(scope="session")
 def tone_recipe(tmp_path_factory) -> Path:
     """A recipe that learns the tones in some seconds."""
-    return write_recipe(tmp_path_factory.mktemp("recipes"))
+    from tones import write_recipe
+
+    return made_once(tmp_path_factory, "recipes", write_recipe) / "Tones" / "train.yaml"
 
 
 @pytest.fixture(scope="session")
-def tone_run(tones: Path, tone_recipe: Path, tmp_path_factory) -> Path:
+def trained_once(tones: Path, tone_recipe: Path, tmp_path_factory):
+    """``train`` on the tones, once for all workers; returns the run folder, which tests must not change."""
+
+    def run(name: str, **overrides: object) -> Path:
+        def make(folder: Path) -> None:
+            from snn_asr.training.run import train  # it loads SpeechBrain, which takes seconds
+
+            train(tone_recipe, tones, folder, device="cpu", overrides=overrides)
+
+        return made_once(tmp_path_factory, name, make)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tone_run(trained_once) -> Path:
     """The run folder of improved_v2 trained on the tones."""
-    from snn_asr.training.run import train
-
-    return train(tone_recipe, tones, tmp_path_factory.mktemp("runs") / "spiking", device="cpu")
+    return trained_once("runs/spiking")
 
 
 @pytest.fixture(scope="session")
-def gru_run(tones: Path, tone_recipe: Path, tmp_path_factory) -> Path:
+def gru_run(trained_once) -> Path:
     """The run folder of its GRU twin, trained for two epochs only."""
-    from snn_asr.training.run import train
-
-    overrides = {"encoder": "gru", "epochs": 2}
-    return train(tone_recipe, tones, tmp_path_factory.mktemp("runs") / "gru", device="cpu", overrides=overrides)
+    return trained_once("runs/gru", encoder="gru", epochs=2)
 
 
 @pytest.fixture(scope="session")

@@ -21,8 +21,6 @@ def short_train(tones, tone_recipe):
 
 
 @pytest.fixture(scope="session")
-def whole_run(tones, tone_recipe, tmp_path_factory) -> Path:
+def whole_run(trained_once) -> Path:
     """A short run that nothing interrupted; tests must not change it."""
-    from snn_asr.training.run import train
-
-    return train(tone_recipe, tones, tmp_path_factory.mktemp("runs") / "whole", device="cpu", overrides=SHORT)
+    return trained_once("runs/whole", **SHORT)
