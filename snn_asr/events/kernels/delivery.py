@@ -20,10 +20,19 @@ import numpy as np
 from numba import float32
 from numba.extending import overload
 
-from snn_asr.events.kernels.vectors import LEVEL_LANES, MASKED, blocks_adder, levels_adder, lowest_bit, nonzero
+from snn_asr.events.kernels.vectors import (
+    LEVEL_LANES,
+    MASKED,
+    TOGETHER,
+    add_rows,
+    blocks_adder,
+    levels_adder,
+    lowest_bit,
+    nonzero,
+)
 from snn_asr.kernel_cache import njit
 
-ROOM = 4  # that lists of events need behind the last
+ROOM = TOGETHER  # that lists of events need behind the last
 FEW_LEVELS, MOST_LEVELS = 32, 127
 HIGHEST_SHIFT = 8  # 127 · 2^8 is the largest product in 16 bits
 WIDE, NARROW = 8, 2  # vectors of a tile of int8 rows
@@ -85,27 +94,10 @@ def _deliver(line, weights, places, index, sent, count, unit, scales, levels, wh
 def _deliver_floats(line, weights, places, index, sent, count, unit, scales, levels, whole, total):
     clear(total)
     if line[KIND] == ROWS:
-        _add_rows(weights, line[FIRST], index, sent, count, total)
+        add_rows(total, index, sent, count, weights, line[FIRST])
     else:
         _add_blocks(line, weights, places, index, sent, count, total)
     return np.float32(0)
-
-
-@njit(cache=True, nogil=True)
-def _row(weights, first, length, number):
-    start = first + length * number
-    return weights[start : start + length]
-
-
-@njit(cache=True, nogil=True, fastmath={"contract"})
-def _add_rows(weights, first, index, sent, count, total):
-    length = total.shape[0]
-    for j in range(0, count, ROOM):
-        one, two = _row(weights, first, length, index[j]), _row(weights, first, length, index[j + 1])
-        three, four = _row(weights, first, length, index[j + 2]), _row(weights, first, length, index[j + 3])
-        a, b, c, d = sent[j], sent[j + 1], sent[j + 2], sent[j + 3]
-        for k in range(length):
-            total[k] = total[k] + a * one[k] + b * two[k] + c * three[k] + d * four[k]
 
 
 @njit(cache=True, nogil=True)

@@ -20,6 +20,8 @@ from snn_asr.network.kernels.cpu.tiles import VECTOR_BYTES, multiply_add, splat
 MASKED = 16  # values that ``nonzero`` looks at
 SINGLES = 4  # single weights that are added in a turn: a unit has a multiple of them, filled up with zeros
 LEVEL_LANES = VECTOR_BYTES // np.dtype(np.int16).itemsize  # levels of one vector, and the int8 weights for them
+FLOAT_LANES = VECTOR_BYTES // np.dtype(np.float32).itemsize
+TOGETHER = 4  # rows of float32 that are added in a turn
 _INTEGER, _SHORT, _WORD = ir.IntType(64), ir.IntType(16), ir.IntType(32)
 _ONE = ir.Constant(_INTEGER, 1)
 
@@ -54,6 +56,40 @@ def borrowed(typingctx, array):
         return taken._getvalue()
 
     return array(array), generate
+
+
+@intrinsic
+def add_rows(typingctx, total, index, sent, count, weights, first):
+    """total[k] += sum over ``count`` events e of sent[e] · weights[first + index[e] length + k], all float32.
+
+    Each sum is one chain of multiply-adds in the order of the events. ``length`` is that of the total, a multiple of
+    FLOAT_LANES. TOGETHER events are added in a turn, for which the total is read and written once: behind the last
+    event the lists have as many of value 0 as fill its turn.
+    """
+    def generate(context, builder, signature, arguments):
+        total, index, sent, weights = (_data(context, builder, signature, arguments, each) for each in (0, 1, 2, 4))
+        kind = ir.VectorType(ir.FloatType(), FLOAT_LANES)
+        length = _length(context, builder, signature, arguments, 0)
+        origin = builder.gep(weights, [arguments[5]])
+        step, none = ir.Constant(_INTEGER, FLOAT_LANES), ir.Constant(_INTEGER, 0)
+        turn = ir.Constant(_INTEGER, TOGETHER)
+        with cgutils.for_range_slice(builder, none, arguments[3], turn, inc=True) as (event, _):
+            rows, factors = [], []
+            for number in range(TOGETHER):
+                place = builder.add(event, ir.Constant(_INTEGER, number))
+                chosen = builder.sext(builder.load(builder.gep(index, [place])), _INTEGER)
+                rows.append(builder.gep(origin, [builder.mul(chosen, length)]))
+                factors.append(splat(builder, builder.load(builder.gep(sent, [place])), kind))
+            with cgutils.for_range_slice(builder, none, length, step, inc=True) as (column, _):
+                target = builder.bitcast(builder.gep(total, [column]), kind.as_pointer())
+                added = builder.load(target, align=4)
+                for row, factor in zip(rows, factors, strict=True):
+                    given = builder.load(builder.bitcast(builder.gep(row, [column]), kind.as_pointer()), align=4)
+                    added = multiply_add(builder, factor, given, added)
+                builder.store(added, target, align=4)
+        return context.get_dummy_value()
+
+    return types.void(total, index, sent, types.intp, weights, types.intp), generate
 
 
 def levels_adder(vectors: int, shifting: bool = False) -> Callable[..., Any]:
@@ -132,6 +168,12 @@ def blocks_adder(lanes: int, shifting: bool = False) -> Callable[..., Any]:
         return types.void(*given), generate
 
     return add
+
+
+def _length(context, builder, signature, arguments, place):
+    """Of an array of one dimension."""
+    array = context.make_array(signature.args[place])(context, builder, arguments[place])
+    return builder.extract_value(array.shape, 0)
 
 
 def _data(context, builder, signature, arguments, place):
