@@ -1,10 +1,11 @@
 """Frame by frame on a CPU core: a stack of recurrent layers whose work follows the events. numba, one call a chunk.
 
-    delivery.py     the weights that non-zero values select, rows or what pruning has left of them, in float32 or int8
-    vectors.py      its innermost loops, written in vectors
-    arithmetic.py   what several cells share: logistic function, integrators, the coder
-    <cell>.py       one frame of one layer: all element-wise work behind the products
-    stack.py        the frames of a chunk through all layers and the head
+    delivery.py        the weights that non-zero values select, rows or what pruning has left of them, float32 or int8
+    vectors.py         its innermost loops, written in vectors
+    four_products.py   the one of int8 rows, where a processor sums up four products of bytes in an instruction
+    arithmetic.py      what several cells share: logistic function, integrators, the coder
+    <cell>.py          one frame of one layer: all element-wise work behind the products
+    stack.py           the frames of a chunk through all layers and the head
 
 A source (the features, or a layer) sends values; each non-zero one selects the row of its outgoing weights, which holds
 all that it feeds: the gates of the next layer (or the head), and those of its own layer at the next frame. So a row is

@@ -7,8 +7,9 @@ takes its events in the order of their units, so that both give the same bits: w
 int8: value = level · unit and weight = integer · scale, one scale for each output (a row of W, of shape (M, D)), so
 that sums of level · integer are exact in any order, and ``unit · scale`` is applied once to each sum. Levels are the
 coder's own where it has at most 127 of them; dense values are rounded to 127 levels of their frame's largest magnitude.
-Several rows are added at a time in 16 bits, where 127 · 32 · 8 and 127 · 127 · 2 do not overflow. Levels that are
-powers of two are not multiplied by: weights are shifted, and added or subtracted.
+Processors that sum up four products of bytes in one instruction do so (four_products.py). On others several rows are
+added at a time in 16 bits, where 127 · 32 · 8 and 127 · 127 · 2 do not overflow. Levels that are powers of two are not
+multiplied by: weights are shifted, and added or subtracted.
 
 float32 rows are added four at a time; the last four are filled up by events of value 0 that point to a row just read:
 ``collect`` has room for them behind the last.
@@ -20,15 +21,15 @@ import numpy as np
 from numba import float32
 from numba.extending import overload
 
+from snn_asr.events.kernels.four_products import FOUR_PRODUCTS, add_levels
 from snn_asr.events.kernels.vectors import (
     LEVEL_LANES,
     MASKED,
     TOGETHER,
     add_rows,
     blocks_adder,
+    keep_nonzero,
     levels_adder,
-    lowest_bit,
-    nonzero,
 )
 from snn_asr.kernel_cache import njit
 
@@ -44,7 +45,7 @@ _add_sixteen, _add_eight, _add_one = (blocks_adder(each) for each in LANES)
 _shift_sixteen, _shift_eight, _shift_one = (blocks_adder(each, shifting=True) for each in LANES)
 _add_wide, _add_narrow = levels_adder(WIDE), levels_adder(NARROW)
 _shift_wide, _shift_narrow = levels_adder(WIDE, shifting=True), levels_adder(NARROW, shifting=True)
-_short = np.int16
+_small = np.int8
 
 
 @njit(cache=True, nogil=True)
@@ -52,14 +53,10 @@ def collect(values, every, index, sent):
     """Write the non-zero values (or ``every``) and their places; return their number."""
     count, size = 0, values.shape[0]
     whole = size - size % MASKED
+    if every:
+        whole = 0
     for start in range(0, whole, MASKED):
-        bits = np.int64((1 << MASKED) - 1) if every else nonzero(values, start)
-        while bits:
-            k = start + lowest_bit(bits)
-            index[count] = k
-            sent[count] = values[k]
-            count += 1
-            bits &= bits - 1
+        count = keep_nonzero(values, start, index, sent, count)
     for k in range(whole, size):
         index[count] = k
         sent[count] = values[k]
@@ -146,10 +143,10 @@ def _levels_of(sent, count, unit, levels):
     A ``unit`` of 0, or one that is too small for 127 levels, is chosen here.
     """
     largest = _largest(sent, count)
-    if unit == 0 or largest > unit * (MOST_LEVELS + np.float32(0.5)):
+    if unit == 0 or largest > unit * (MOST_LEVELS + np.float32(0.25)):
         unit = max(largest / np.float32(MOST_LEVELS), np.float32(1e-30))
-    for j in range(count):
-        levels[j] = _short(np.rint(sent[j] / unit))
+    for j in range(count + ROOM):
+        levels[j] = _small(np.rint(sent[j] / unit))
     return unit, largest / unit
 
 
@@ -165,28 +162,49 @@ def _shifts_of(sent, count, unit, levels):
         if shift > HIGHEST_SHIFT:
             return HIGHEST_SHIFT + 1
         largest = max(largest, shift)
-        levels[j] = _short(shift if sent[j] > 0 else -1 - shift)
+        levels[j] = _small(shift if sent[j] > 0 else -1 - shift)
     return largest
 
 
 def _deliver_integers(line, weights, places, index, sent, count, unit, scales, levels, whole, total):
-    clear(whole)
     shift = _shifts_of(sent, count, unit, levels) if line[SHIFTS] != 0 else 0
-    shifting = line[SHIFTS] != 0 and shift <= HIGHEST_SHIFT
-    if shifting:
-        together = 1 << (HIGHEST_SHIFT - max(shift, 5))
-    else:
+    shifting, largest = line[SHIFTS] != 0 and shift <= HIGHEST_SHIFT, np.float32(0)
+    if not shifting:
         unit, largest = _levels_of(sent, count, unit, levels)
-        together = 8 if largest <= FEW_LEVELS else 2
+        if line[KIND] == ROWS:
+            _add_levels(line, weights, index, levels, count, largest, unit, scales, whole, total)
+            return unit
+    clear(whole)
     if line[KIND] == ROWS:
+        together = 1 << (HIGHEST_SHIFT - max(shift, 5))
         _add_integer_rows(line, weights, index, levels, count, together, shifting, whole)
     elif shifting:
         _shift_blocks(line, weights, places, index, levels, count, whole)
     else:
         _add_blocks(line, weights, places, index, levels, count, whole)
+    _scale(whole, unit, scales, total)
+    return unit
+
+
+@njit(cache=True, nogil=True)
+def _scale(whole, unit, scales, total):
     for k in range(total.shape[0]):
         total[k] = np.float32(whole[k]) * (unit * scales[k])
-    return unit
+
+
+@njit(cache=True, nogil=True)
+def _add_levels_in_fours(line, weights, index, levels, count, largest, unit, scales, whole, total):
+    add_levels(total, index, levels, count, weights, line[FIRST], unit, scales)
+
+
+@njit(cache=True, nogil=True)
+def _add_levels_in_shorts(line, weights, index, levels, count, largest, unit, scales, whole, total):
+    clear(whole)
+    _add_integer_rows(line, weights, index, levels, count, 8 if largest <= FEW_LEVELS else 2, False, whole)
+    _scale(whole, unit, scales, total)
+
+
+_add_levels = _add_levels_in_fours if FOUR_PRODUCTS else _add_levels_in_shorts
 
 
 @njit(cache=True, nogil=True)

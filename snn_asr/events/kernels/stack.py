@@ -122,7 +122,7 @@ def run(inputs, logits, table, weights, places, constants, memory, sent):
     sums, changes = _cut(memory, middle, layers, SUMS_ROWS, width)
     floats, whole_numbers = np.empty(room + length + width, np.float32), np.empty(room + length, np.int32)
     values, product, drive = floats[:room], floats[room : room + length], floats[room + length :]
-    index, whole, levels = whole_numbers[:room], whole_numbers[room:], np.empty(room, np.int16)
+    index, whole, levels = whole_numbers[:room], whole_numbers[room:], np.empty(room, np.int8)
     for n in range(inputs.shape[0]):
         place = changes
         for source in range(layers + 1):

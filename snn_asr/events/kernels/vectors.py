@@ -17,7 +17,7 @@ from numba.extending import intrinsic
 
 from snn_asr.network.kernels.cpu.tiles import VECTOR_BYTES, multiply_add, splat
 
-MASKED = 16  # values that ``nonzero`` looks at
+MASKED = 16  # values that ``keep_nonzero`` looks at
 SINGLES = 4  # single weights that are added in a turn: a unit has a multiple of them, filled up with zeros
 LEVEL_LANES = VECTOR_BYTES // np.dtype(np.int16).itemsize  # levels of one vector, and the int8 weights for them
 FLOAT_LANES = VECTOR_BYTES // np.dtype(np.float32).itemsize
@@ -27,24 +27,24 @@ _ONE = ir.Constant(_INTEGER, 1)
 
 
 @intrinsic
-def nonzero(typingctx, values, start):
-    """A whole number whose bit k tells whether values[start + k] (float32) is not zero, k below MASKED."""
+def keep_nonzero(typingctx, values, start, index, sent, count):
+    """Write those of the MASKED values from ``start`` on (float32) that are not zero behind the first ``count`` of
+    ``sent``, and their places to ``index`` (int32); return how many are there then."""
     def generate(context, builder, signature, arguments):
-        vector = ir.VectorType(ir.FloatType(), MASKED)
-        found = builder.load(_address(context, builder, signature, arguments, 0, 1, vector), align=4)
-        bits = builder.fcmp_unordered("!=", found, ir.Constant(vector, [0.0] * MASKED))
-        return builder.zext(builder.bitcast(bits, ir.IntType(MASKED)), _INTEGER)
+        floats, words = ir.VectorType(ir.FloatType(), MASKED), ir.VectorType(_WORD, MASKED)
+        found = builder.load(_address(context, builder, signature, arguments, 0, 1, floats), align=4)
+        kept = builder.fcmp_unordered("!=", found, ir.Constant(floats, [0.0] * MASKED))
+        first = splat(builder, builder.trunc(arguments[1], _WORD), words)
+        places = builder.add(first, ir.Constant(words, list(range(MASKED))))
+        for array, vector, name in ((2, places, f"v{MASKED}i32"), (3, found, f"v{MASKED}f32")):
+            target = builder.gep(data_of(context, builder, signature, arguments, array), [arguments[4]])
+            shape = ir.FunctionType(ir.VoidType(), [vector.type, target.type, kept.type])
+            store = cgutils.get_or_insert_function(builder.module, shape, f"llvm.masked.compressstore.{name}")
+            builder.call(store, [vector, target, kept])
+        number = builder.ctpop(builder.bitcast(kept, ir.IntType(MASKED)))
+        return builder.add(arguments[4], builder.zext(number, _INTEGER))
 
-    return types.int64(values, types.intp), generate
-
-
-@intrinsic
-def lowest_bit(typingctx, bits):
-    """The place of the lowest bit that is set in a whole number, which is not zero."""
-    def generate(context, builder, signature, arguments):
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.int64(types.int64), generate
+    return types.int64(values, types.intp, index, sent, types.int64), generate
 
 
 @intrinsic
@@ -67,9 +67,9 @@ def add_rows(typingctx, total, index, sent, count, weights, first):
     event the lists have as many of value 0 as fill its turn.
     """
     def generate(context, builder, signature, arguments):
-        total, index, sent, weights = (_data(context, builder, signature, arguments, each) for each in (0, 1, 2, 4))
+        total, index, sent, weights = (data_of(context, builder, signature, arguments, each) for each in (0, 1, 2, 4))
         kind = ir.VectorType(ir.FloatType(), FLOAT_LANES)
-        length = _length(context, builder, signature, arguments, 0)
+        length = length_of(context, builder, signature, arguments, 0)
         origin = builder.gep(weights, [arguments[5]])
         step, none = ir.Constant(_INTEGER, FLOAT_LANES), ir.Constant(_INTEGER, 0)
         turn = ir.Constant(_INTEGER, TOGETHER)
@@ -95,14 +95,14 @@ def add_rows(typingctx, total, index, sent, count, weights, first):
 def levels_adder(vectors: int, shifting: bool = False) -> Callable[..., Any]:
     """``add(total, column, index, levels, begin, end, weights, first, length)`` for a tile of ``vectors`` times
     LEVEL_LANES columns: total[column + k] (int32) += sum over the events e from ``begin`` to ``end`` of levels[e]
-    (int16) · weights[first + index[e] length + column + k] (int8).
+    (int8) · weights[first + index[e] length + column + k] (int8).
 
     The sums stay in registers, and those of the events given are added in 16 bits before they are widened. Where levels
     are powers of two, ``shifting``, weights are shifted and added: a level 2^k is given as k, -2^k as -1 - k.
     """
     def generate(context, builder, signature, arguments):
         short, wide = (ir.VectorType(each, LEVEL_LANES) for each in (_SHORT, _WORD))
-        total, index, levels, weights = (_data(context, builder, signature, arguments, each) for each in (0, 2, 3, 6))
+        total, index, levels, weights = (data_of(context, builder, signature, arguments, each) for each in (0, 2, 3, 6))
         sums = [cgutils.alloca_once(builder, short) for _ in range(vectors)]
         for each in sums:
             builder.store(ir.Constant(short, [0] * LEVEL_LANES), each)
@@ -110,7 +110,7 @@ def levels_adder(vectors: int, shifting: bool = False) -> Callable[..., Any]:
         with cgutils.for_range_slice(builder, arguments[4], arguments[5], _ONE, inc=True) as (event, _):
             chosen = builder.sext(builder.load(builder.gep(index, [event])), _INTEGER)
             row = builder.gep(origin, [builder.mul(chosen, arguments[8])])
-            factor = splat(builder, builder.load(builder.gep(levels, [event])), short)
+            factor = splat(builder, builder.sext(builder.load(builder.gep(levels, [event])), _SHORT), short)
             for number, each in enumerate(sums):
                 given = _extended(builder, row, number * LEVEL_LANES, short)
                 given = _shifted(builder, given, factor) if shifting else builder.mul(given, factor)
@@ -139,7 +139,7 @@ def blocks_adder(lanes: int, shifting: bool = False) -> Callable[..., Any]:
     with float32 weights, int32 with int8 weights, which are shifted where the value is one of ``levels_adder``'s.
     """
     def generate(context, builder, signature, arguments):
-        total, places, weights = (_data(context, builder, signature, arguments, each) for each in (0, 2, 5))
+        total, places, weights = (data_of(context, builder, signature, arguments, each) for each in (0, 2, 5))
         kind = ir.VectorType(context.get_data_type(signature.args[1]), lanes)
         factor, whole = splat(builder, arguments[1], kind), isinstance(signature.args[1], types.Integer)
         origin, width = builder.gep(weights, [arguments[6]]), ir.Constant(_INTEGER, lanes)
@@ -170,18 +170,18 @@ def blocks_adder(lanes: int, shifting: bool = False) -> Callable[..., Any]:
     return add
 
 
-def _length(context, builder, signature, arguments, place):
+def length_of(context, builder, signature, arguments, place):
     """Of an array of one dimension."""
     array = context.make_array(signature.args[place])(context, builder, arguments[place])
     return builder.extract_value(array.shape, 0)
 
 
-def _data(context, builder, signature, arguments, place):
+def data_of(context, builder, signature, arguments, place):
     return context.make_array(signature.args[place])(context, builder, arguments[place]).data
 
 
 def _address(context, builder, signature, arguments, array, start, vector):
-    pointer = builder.gep(_data(context, builder, signature, arguments, array), [arguments[start]])
+    pointer = builder.gep(data_of(context, builder, signature, arguments, array), [arguments[start]])
     return builder.bitcast(pointer, vector.as_pointer())
 
 

@@ -1,0 +1,114 @@
+"""Rows of int8 weights by the instruction that adds four products of an unsigned and a signed byte to an int32.
+
+Four rows are laced into one another, so that the weights of a column lie side by side. They are made unsigned by adding
+128 to them; 128 times the sum of the levels is subtracted in the end. Sums are whole numbers and exact; of one column
+they stay in a register for all events, and are scaled from there.
+"""
+
+from __future__ import annotations
+
+from llvmlite import binding, ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from snn_asr.events.kernels.vectors import FLOAT_LANES, TOGETHER, data_of, length_of
+from snn_asr.network.kernels.cpu.tiles import VECTOR_BYTES, splat
+
+CHUNKS = 4  # times VECTOR_BYTES columns that are added up together, where a row has as many
+# Whether the processor has that instruction, for vectors of VECTOR_BYTES.
+FOUR_PRODUCTS = binding.get_host_cpu_features().get("avx512vnni" if VECTOR_BYTES == 64 else "avxvnni", False)
+_BYTE, _WORD, _INTEGER = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+
+
+@intrinsic
+def add_levels(typingctx, total, index, levels, count, weights, first, unit, scales):
+    """total[k] (float32) = unit · scales[k] · sum over ``count`` events e of levels[e] · weights[first + index[e]
+    length + k], of levels and weights in int8. ``length`` is that of the total, a multiple of VECTOR_BYTES.
+
+    Behind the last event the levels have as many zeros as fill its turn of TOGETHER.
+    """
+    def generate(context, builder, signature, arguments):
+        data = [data_of(context, builder, signature, arguments, each) for each in (0, 1, 2, 4, 7)]
+        length = length_of(context, builder, signature, arguments, 0)
+        origin = builder.gep(data[3], [arguments[5]])
+        end = builder.sub(length, builder.urem(length, ir.Constant(_INTEGER, CHUNKS * VECTOR_BYTES)))
+        for chunks, start, stop in ((CHUNKS, ir.Constant(_INTEGER, 0), end), (1, end, length)):
+            step = ir.Constant(_INTEGER, chunks * VECTOR_BYTES)
+            with cgutils.for_range_slice(builder, start, stop, step, inc=True) as (column, _):
+                _laced(builder, chunks, column, length, arguments[3], arguments[6], (*data[:3], origin, data[4]))
+        return context.get_dummy_value()
+
+    given = (total, index, levels, types.intp, weights, types.intp, types.float32, scales)
+    return types.void(*given), generate
+
+
+def _laced(builder, chunks, column, length, count, unit, pointers):
+    """``chunks`` times VECTOR_BYTES columns of ``add_levels``, from ``column`` on: their sums stay in registers."""
+    total, index, levels, origin, scales = pointers
+    words, bytes_each = ir.VectorType(_WORD, FLOAT_LANES), ir.VectorType(_BYTE, VECTOR_BYTES)
+    shape = ir.FunctionType(words, [words] * 3)
+    product = cgutils.get_or_insert_function(builder.module, shape, f"llvm.x86.avx512.vpdpbusd.{8 * VECTOR_BYTES}")
+    turned = ir.Constant(bytes_each, [-128] * VECTOR_BYTES)  # to turn the highest bit adds 128
+    sums = [cgutils.alloca_once(builder, words) for _ in range(chunks * TOGETHER + 1)]
+    for each in sums:
+        builder.store(ir.Constant(words, [0] * FLOAT_LANES), each)
+    turn = ir.Constant(_INTEGER, TOGETHER)
+    with cgutils.for_range_slice(builder, ir.Constant(_INTEGER, 0), count, turn, inc=True) as (event, _):
+        rows = []
+        for number in range(TOGETHER):
+            place = builder.add(event, ir.Constant(_INTEGER, number))
+            chosen = builder.sext(builder.load(builder.gep(index, [place])), _INTEGER)
+            rows.append(builder.gep(origin, [builder.add(builder.mul(chosen, length), column)]))
+        four = builder.bitcast(builder.gep(levels, [event]), _WORD.as_pointer())
+        factor = splat(builder, builder.load(four, align=1), words)
+        for chunk in range(chunks):
+            places = [builder.gep(row, [ir.Constant(_INTEGER, chunk * VECTOR_BYTES)]) for row in rows]
+            found = [builder.load(builder.bitcast(each, bytes_each.as_pointer()), align=1) for each in places]
+            laced = _lace(builder, *(builder.xor(each, turned) for each in found))
+            for each, given in zip(sums[chunk * TOGETHER :], laced, strict=False):
+                builder.store(builder.call(product, [builder.load(each), builder.bitcast(given, words), factor]), each)
+        given = builder.bitcast(turned, words)
+        builder.store(builder.call(product, [builder.load(sums[-1]), given, factor]), sums[-1])
+    added, floats = builder.load(sums[-1]), ir.VectorType(ir.FloatType(), FLOAT_LANES)
+    for chunk in range(chunks):
+        laced = [builder.sub(builder.load(each), added) for each in sums[chunk * TOGETHER : (chunk + 1) * TOGETHER]]
+        for number, whole in enumerate(_unlace(builder, laced)):
+            first = builder.add(column, ir.Constant(_INTEGER, chunk * VECTOR_BYTES + number * FLOAT_LANES))
+            scale = builder.load(builder.bitcast(builder.gep(scales, [first]), floats.as_pointer()), align=4)
+            scale = builder.fmul(splat(builder, unit, floats), scale)
+            target = builder.bitcast(builder.gep(total, [first]), floats.as_pointer())
+            builder.store(builder.fmul(builder.sitofp(whole, floats), scale), target, align=4)
+
+
+def _lace(builder, first, second, third, fourth):
+    """Four vectors of bytes in which those of one column lie side by side: in each 16 bytes of vector v (0 to 3) there
+    are the columns 4 v to 4 v + 3 of the same 16 bytes of the rows."""
+    pairs = [_halves(builder, first, second, 1), _halves(builder, third, fourth, 1)]
+    return [each for half in (0, 1) for each in _halves(builder, pairs[0][half], pairs[1][half], 2)]
+
+
+def _halves(builder, left, right, unit):
+    """Units of so many bytes of both in turns: those of the lower and of the upper half of each 16 bytes."""
+    def half(offset):
+        starts = range(0, VECTOR_BYTES, 16)
+        places = [
+            side + start + offset + first + byte
+            for start in starts for first in range(0, 8, unit) for side in (0, VECTOR_BYTES) for byte in range(unit)
+        ]
+        return builder.shuffle_vector(left, right, ir.Constant(ir.VectorType(_WORD, VECTOR_BYTES), places))
+
+    return half(0), half(8)
+
+
+def _unlace(builder, laced):
+    """The sums of ``_lace``'s vectors in the order of their columns."""
+    double = ir.VectorType(_WORD, 2 * FLOAT_LANES)
+    both = [
+        builder.shuffle_vector(left, right, ir.Constant(double, list(range(2 * FLOAT_LANES))))
+        for left, right in (laced[:2], laced[2:])
+    ]
+    for start in range(0, VECTOR_BYTES, FLOAT_LANES):
+        columns = range(start, start + FLOAT_LANES)
+        places = [column % 16 // 4 * FLOAT_LANES + column // 16 * 4 + column % 4 for column in columns]
+        yield builder.shuffle_vector(*both, ir.Constant(ir.VectorType(_WORD, FLOAT_LANES), places))
