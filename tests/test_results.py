@@ -7,6 +7,7 @@ import shlex
 import shutil
 import sys
 from fnmatch import fnmatch
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -114,13 +115,18 @@ def test_the_commands_of_the_plan_can_be_run(name):
             assert (ROOT / rest[0]).is_file()
         elif rest[0] == "compare":
             encoders = rest[rest.index("--encoders") + 1] if "--encoders" in rest else "improved_v2,gru,lstm"
-            grid = parse_grid([rest[rest.index("--grid") + 1]] if "--grid" in rest else [])
-            keys = parse_overrides(each for each in rest if "=" in each and "," not in each)
+            keys, grid = keys_and_grid(rest)
             for encoder in encoders.split(","):
                 recipe.load(rest[1], {"encoder": encoder, **keys, **{key: values[0] for key, values in grid.items()}})
     outputs = [word for command in layout["commands"] for word in shlex.split(command)]
     for pattern in layout.get("runs", []):
         assert f"{{results}}/{pattern.partition('/')[0]}" in " ".join(outputs)
+
+
+def keys_and_grid(words: list[str]) -> tuple[dict, dict]:
+    """What the words of a ``compare`` give to every run, and the values of its ``--grid``s."""
+    grids = [word for option, word in zip(words, words[1:], strict=False) if option == "--grid"]
+    return parse_overrides(each for each in words if "=" in each and each not in grids), parse_grid(grids)
 
 
 def trained(layout) -> dict[str, SimpleNamespace]:
@@ -131,9 +137,8 @@ def trained(layout) -> dict[str, SimpleNamespace]:
         if (program, rest[0]) != ("snn-asr", "compare"):
             continue
         output = Path(rest[rest.index("--output-folder") + 1])
-        keys = parse_overrides(each for each in rest if "=" in each and "," not in each)
-        grid = parse_grid([rest[rest.index("--grid") + 1]] if "--grid" in rest else [])
-        points = [{key: value} for key, values in grid.items() for value in values] or [{}]
+        keys, grid = keys_and_grid(rest)
+        points = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
         for encoder in rest[rest.index("--encoders") + 1].split(",") if "--encoders" in rest else DEFAULTS:
             for point in points:
                 name = "-".join([encoder, *(f"{key}={value}" for key, value in point.items()), "seed1"])
