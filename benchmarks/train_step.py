@@ -26,6 +26,8 @@ from statistics import median
 from _growth import growth_table, plot
 from _timing import in_turns, peak, ratio, reset_peak
 
+from snn_asr.cli.main import let_idle_threads_sleep
+
 BASELINES = ("torch.nn.LSTM", "torch.nn.GRU")
 INPUT_SIZE = 120  # three stacked frames of 40 filters
 DROPOUT = 0.1
@@ -285,4 +287,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    let_idle_threads_sleep()  # as the commands have it, for torch's networks too
     main()

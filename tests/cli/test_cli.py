@@ -41,6 +41,20 @@ def failing(monkeypatch: pytest.MonkeyPatch):
 PREPARE = ["prepare", "demo", "--output-folder", "out"]
 
 
+@pytest.mark.parametrize(("given", "kept"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_idle_threads_sleep_unless_the_environment_says_otherwise(monkeypatch, given, kept):
+    """torch reads the variable as it is loaded, when a command needs it."""
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if given:
+        monkeypatch.setenv("OMP_WAIT_POLICY", given)
+    monkeypatch.setattr(program, "run", lambda _: 0)
+    monkeypatch.setattr(program, "prepare_streams", lambda: None)
+    monkeypatch.setattr(program, "interrupt_when_told_to_end", lambda: None)
+    monkeypatch.setattr(os, "_exit", lambda _: None)
+    program.main()
+    assert os.environ["OMP_WAIT_POLICY"] == kept
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [
