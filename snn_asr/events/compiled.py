@@ -56,7 +56,7 @@ class CompiledState:
         """``changes`` are the numbers that sources take which send changes."""
         middle = layers * stack.STATE_ROWS * size
         end = middle + layers * stack.SUMS_ROWS * width
-        memory = np.zeros(end + changes, np.float32)
+        memory = flat([np.zeros(end + changes, np.float32)])
         units = memory[:middle].reshape(layers, stack.STATE_ROWS, size)
         sums = memory[middle:end].reshape(layers, stack.SUMS_ROWS, width)
         return cls(units, sums, memory, np.zeros(layers + 1, np.int64))
@@ -110,7 +110,7 @@ class CompiledNetwork:
         return cls(
             precision, every, model.head.out_features, len(parts), changes, _table(model, lines, parts, every),
             flat([each.values for each in lines]), np.concatenate([each.places for each in lines]),
-            np.concatenate(constants).astype(np.float32),
+            flat([each.astype(np.float32) for each in constants]),
         )
 
     @property

@@ -63,6 +63,7 @@ FEEDBACK, SMOOTHING, UNIT, CHANGE, NUMBERS = 4, 5, 6, 7, 8
 NEURON_ROWS, STATE_ROWS, SUMS_ROWS = 4, 3, 2
 # Rows of ``sums``: the recurrent product for the next frame, and the smoothed product of what stands behind the layer.
 FED_BACK, INTEGRATED = range(2)
+LINE = 16  # numbers of four bytes on a cache line
 _ZERO = np.float32(0)
 
 
@@ -109,6 +110,20 @@ def _longest(table, column):
 
 
 @njit(cache=True, nogil=True)
+def _scratch(length, width, events):
+    """What a call writes to and forgets, in one piece of memory. Room for the product of a source, for the drive of a
+    layer and for sums in whole numbers, which begin on cache lines, then for values, places and levels of events."""
+    lengths, widths = -(-length // LINE) * LINE, -(-width // LINE) * LINE
+    words = np.empty(LINE + 2 * lengths + widths + 3 * events, np.int32)
+    words = words[(-words.ctypes.data % (LINE * words.itemsize)) // words.itemsize :]
+    floats, behind = words.view(np.float32), words[2 * lengths + widths :]
+    product, drive = floats[:length], floats[lengths : lengths + width]
+    whole = words[lengths + widths : lengths + widths + length]
+    values, index = behind[:events].view(np.float32), behind[events : 2 * events]
+    return product, drive, whole, values, index, behind[2 * events :].view(np.int8)
+
+
+@njit(cache=True, nogil=True)
 def run(inputs, logits, table, weights, places, constants, memory, sent):
     """inputs (T, D) to logits (T, N); ``memory`` moves on, ``sent`` (L + 1,) counts the events of sources."""
     table, weights, places, constants = borrowed(table), borrowed(weights), borrowed(places), borrowed(constants)
@@ -120,9 +135,7 @@ def run(inputs, logits, table, weights, places, constants, memory, sent):
     numbers, end = _cut(constants, end, 1, layers + 1, NUMBERS)
     units, middle = _cut(memory, 0, layers, STATE_ROWS, size)
     sums, changes = _cut(memory, middle, layers, SUMS_ROWS, width)
-    floats, whole_numbers = np.empty(room + length + width, np.float32), np.empty(room + length, np.int32)
-    values, product, drive = floats[:room], floats[room : room + length], floats[room + length :]
-    index, whole, levels = whole_numbers[:room], whole_numbers[room:], np.empty(room, np.int8)
+    product, drive, whole, values, index, levels = _scratch(length, width, room)
     for n in range(inputs.shape[0]):
         place = changes
         for source in range(layers + 1):
