@@ -11,7 +11,7 @@ STAMP := $(VENV)/installed
 INSTALL := -c constraints.txt -e '.[demo,figures,test,dev]'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo results bench bench-full bench-streaming test test-faults test-resume fuzz sanitize lint types clean
+.PHONY: help install demo results bench bench-full bench-streaming test test-fast test-faults test-resume fuzz sanitize lint types clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -58,13 +58,16 @@ test-resume: $(STAMP) ## End a hundred trainings at random moments, go on with t
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) -m 'not gpu' tests/training/test_resume.py
 
 fuzz: $(STAMP) ## Give every loader damaged files for FUZZ_SECONDS (60) each; only errors for the user may come out
-	FUZZ_SECONDS=$${FUZZ_SECONDS:-60} OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) tests/fuzz
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-60} OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) -m 'not gpu' tests/fuzz
 
 sanitize: $(STAMP) ## Kernels of the GPU under compute-sanitizer (needs a GPU and CUDA's tools)
 	$(BIN)/python benchmarks/gpu_session.py --out results/sanitize sanitizer
 
 # A file of tests goes to one worker: what its tests share, and kernels that only they need, are made once.
-test: $(STAMP) ## Run the fast tests (no GPU, no network)
+test: $(STAMP) ## Run the tests, the thorough ones too (no GPU, no network; some minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m 'not slow and not gpu'
+
+test-fast: $(STAMP) ## Run what plain pytest runs, for while you work: most of the tests, a part of the time
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 lint: $(STAMP) ## Check the style

@@ -9,11 +9,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from made_once import made_once
 
 # One thread, as in 'make test': networks this small only lose time to more, the more so beside other work. torch reads
 # it as it is imported, which the tests and fixtures do: pytest-xdist's controller imports this file and no torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# How long an example takes says more of the machine, and of what else it does, than of the code.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -63,6 +63,7 @@ def test_growth_has_the_exponent_of_its_values_and_time_per_frame(timing):
     assert a.split() == ["a", "2.0", "8.0", "1.00", "1.00"] and b.split() == ["b", "10.0", "20.0", "0.50", "0.50"]
 
 
+@pytest.mark.thorough
 def test_sweeps_are_printed_drawn_and_written(timing, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     import torch

@@ -79,6 +79,7 @@ print(hashlib.sha256(b"".join(each.detach().numpy().tobytes() for each in number
 SLOWER = ("improved_v1", "lif", "radlif", "spiking_lstm", "delta_gru", "ligru")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("encoder", ["improved_v2", *(pytest.param(each, marks=pytest.mark.slow) for each in SLOWER)])
 def test_kernels_that_are_found_compiled_give_the_bits_of_those_just_compiled(encoder, tmp_path):
     told = {**os.environ, VARIABLE: str(tmp_path / "kernels")}

@@ -165,6 +165,7 @@ def test_compare_trains_each_encoder_once(run, tone_recipe, tones, tmp_path, mon
     assert run(*words)[:2] == (0, out)
 
 
+@pytest.mark.thorough
 def test_compare_trains_a_grid(run, tone_recipe, tones, tmp_path):
     words = [
         "compare", tone_recipe, "--encoders", "improved_v2,gru", "--grid", "bits=4,5", "--data-folder", tones, "--json",

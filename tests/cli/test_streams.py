@@ -33,6 +33,7 @@ def test_a_closed_standard_output_takes_nothing_and_is_no_error(texts: Path) -> 
     assert "#csid 0 1 0 0" in (texts / "a.txt").read_text(encoding="utf-8")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("redirections", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-", "2>/dev/full"])
 def test_errors_that_cannot_be_said_keep_their_code(texts: Path, redirections: str) -> None:
     result = _run("score r absent", redirections, texts)
@@ -40,6 +41,7 @@ def test_errors_that_cannot_be_said_keep_their_code(texts: Path, redirections: s
     assert result.stdout == b""
 
 
+@pytest.mark.thorough
 @needs_full
 @pytest.mark.parametrize("words", ["recipes list", "score r h", "--version", "score --help"])
 def test_a_full_standard_output_is_one_line(texts: Path, words: str) -> None:
@@ -49,6 +51,7 @@ def test_a_full_standard_output_is_one_line(texts: Path, words: str) -> None:
     assert result.stderr.decode() == expected
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])
 def test_an_encoding_that_lacks_letters_gets_their_escapes(texts: Path, environment: dict[str, str]) -> None:
     result = _run("score r h", "", texts, PYTHONCOERCECLOCALE="0", **environment)
@@ -63,6 +66,7 @@ def test_names_that_are_not_utf_8_are_no_error(texts: Path) -> None:
     assert _run("score r g*$(printf '\\377')", "", texts).returncode == 4
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("words", ["stream tone", "decode tone -"])
 def test_a_closed_standard_input_is_one_line(words: str, tone_run: Path, tmp_path: Path) -> None:
     (tmp_path / "tone").symlink_to(tone_run)
@@ -71,6 +75,7 @@ def test_a_closed_standard_input_is_one_line(words: str, tone_run: Path, tmp_pat
     assert result.stderr.decode().splitlines()[-1].startswith("snn-asr: standard input: is closed; ")
 
 
+@pytest.mark.thorough
 def test_a_list_on_standard_input_may_begin_with_a_mark_of_byte_order(tone_run: Path, tmp_path: Path) -> None:
     (tmp_path / "tone").symlink_to(tone_run)
     (tmp_path / "list").write_bytes(b"\xef\xbb\xbfabsent.wav\n")

@@ -61,7 +61,7 @@ def test_default_training_set_says_every_word_often() -> None:
 
 
 @given(seed=st.integers(0, 1000))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_splits_share_words_never_sentences(seed: int) -> None:
     train = {item.sentence.text for item in demo.plan("train", 100, seed)}
     held_out = {item.sentence.text for split in ("dev", "test") for item in demo.plan(split, 40, seed)}
@@ -163,7 +163,7 @@ def test_phone_ends_lie_where_the_sound_changes() -> None:
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_noise_and_room_do_not_move_speech(seed: int) -> None:
     """A click train keeps its place and its distance from the noise stays within the bounds."""
     clean = numpy.zeros(16000)
@@ -194,6 +194,7 @@ def test_reverberation_starts_with_the_direct_sound() -> None:
 # The written corpus
 
 
+@pytest.mark.thorough
 @needs_espeak
 def test_same_seed_same_bytes(corpus: Path, tmp_path: Path) -> None:
     demo.prepare(None, tmp_path / "again", **SMALL)
@@ -204,6 +205,7 @@ def test_same_seed_same_bytes(corpus: Path, tmp_path: Path) -> None:
     assert [name for name in first if first[name] != second[name]] == []
 
 
+@pytest.mark.thorough
 @needs_espeak
 def test_shards_write_the_same_bytes(corpus: Path, tmp_path: Path) -> None:
     stale = tmp_path / "audio" / "librispeech" / "dev-demo" / speakers("dev")[0].number / "1" / ".half-12345678.flac"

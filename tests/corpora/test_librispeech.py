@@ -155,6 +155,7 @@ def test_recordings_that_cannot_be_read_are_named_together_or_left_out(small, tm
         assert len(read_manifest(out / "dev.json")) == 3 and caplog.text.count("left out") == 2
 
 
+@pytest.mark.thorough
 def test_mirrors_in_other_formats_are_taken_and_their_counts_checked(small, tmp_path):
     suffixes = [".mp3", ".wav", ".ogg", ".opus"]
     for index, path in enumerate(sorted(small.rglob("*.flac"))):

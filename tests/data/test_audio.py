@@ -25,7 +25,7 @@ def tone(frequency_hz: float, seconds: float, rate: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac"])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(levels=st.lists(st.integers(-32768, 32767), min_size=1, max_size=50))
 def test_sixteen_bit_samples_survive_write_and_read(tmp_path_factory, suffix, levels):
     path = tmp_path_factory.mktemp("audio") / f"clip{suffix}"

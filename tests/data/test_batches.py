@@ -12,7 +12,7 @@ from utterance_sets import silent_set, tone_set
 from snn_asr.data.batches import BucketedBatches, by_length, collate, evaluation_loader, training_loader
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     frames=st.lists(st.integers(1, 300), min_size=1, max_size=60), batch_frames=st.integers(1, 600),
     epoch=st.integers(1, 5), seed=st.integers(0, 5),

@@ -24,7 +24,7 @@ from snn_asr.data.sound_file import duration_seconds
 from snn_asr.errors import DataError, UsageError
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     words=st.lists(st.sampled_from("abc"), max_size=6), frames=st.integers(0, 25),
     speeds=st.sampled_from([[1.0], [1.0, 1.5], [0.5, 1.0]]),
@@ -74,7 +74,7 @@ def test_transcripts_are_required_of_one_utterance_at_least():
         datasets.require_transcripts(silent_set([9, 9], ["", " "]), "dev.json")
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     samples=st.integers(1, 9000), rate=st.sampled_from([8000, 11025, 16000, 44100]),
     speed=st.sampled_from([0.9, 0.95, 1.0, 1.1, 1.3]),

@@ -240,6 +240,7 @@ def test_a_recording_that_cannot_be_read_is_named_as_without_a_cache(source, tmp
     assert not shards_of(tmp_path)
 
 
+@pytest.mark.thorough
 def test_training_gives_the_same_bits_with_and_without_kept_frames(speechbrain, tones, tone_recipe, tmp_path):
     from snn_asr.training.run import train
 

@@ -65,7 +65,7 @@ def test_numbers_are_computed_beyond_float32():
 
 
 @pytest.mark.parametrize("chosen", CHOICES, ids=lambda chosen: f"{chosen.kind}{chosen.sample_rate}")
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(length=st.integers(0, 9000), cuts=st.lists(st.integers(0, 9000), max_size=12))
 def test_chunks_give_exactly_the_whole(chosen, length, cuts):
     extractor, samples = FeatureExtractor(chosen), noise(length, seed=length)
@@ -88,7 +88,7 @@ def test_single_samples_give_exactly_the_whole_and_the_stream_starts_anew(deltas
         assert len(last) == (4 if deltas else 0)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(samples=st.integers(0, 5000))
 def test_frame_count_counts_whole_windows(samples):
     expected = sum(1 for start in range(0, samples, 160) if start + 400 <= samples)
@@ -161,7 +161,7 @@ def test_sizes_follow_from_the_settings():
     assert (chosen.size, chosen.stacked_size, chosen.step_seconds(0.6)) == (42, 42, 0.075)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(count=st.integers(1, 40), segments=st.integers(1, 12))
 def test_segments_are_means_of_equal_parts(count, segments):
     frames = torch.rand(count, 3, generator=torch.Generator().manual_seed(count))
@@ -180,7 +180,7 @@ def test_fewer_frames_than_segments_are_repeated_and_none_stay_none():
     assert average_segments(frames[:0], 4).shape == (0, 1)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(samples=st.integers(0, 3000))
 def test_an_extractor_with_segments_averages_its_frames_deltas_included(samples):
     whole = FeatureSettings(kind="mfcc", sample_rate=8000, mels=20, deltas=True, stack=1)
@@ -239,7 +239,7 @@ def test_no_frames_cannot_be_normalised():
         accumulator.finish()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(count=st.integers(0, 20), stack=st.integers(1, 5))
 def test_stacking_puts_neighbours_side_by_side(count, stack):
     frames = torch.arange(2.0 * count * 3).reshape(2, count, 3)

@@ -36,7 +36,7 @@ def problems_of(folder: Path, entries: object) -> str:
     return caught.value.what
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     utterances=st.lists(
         st.builds(

@@ -27,7 +27,7 @@ def peak_hz(samples: torch.Tensor, rate: int) -> float:
     return spectrum.argmax().item() * rate / len(samples)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rates=st.sampled_from(RATES), length=st.integers(0, 3000), cuts=st.lists(st.integers(0, 3000), max_size=6))
 def test_resampling_in_chunks_equals_resampling_whole_bit_for_bit(rates, length, cuts):
     samples = torch.randn(length, generator=torch.Generator().manual_seed(length))

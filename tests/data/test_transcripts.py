@@ -100,7 +100,7 @@ IDS = st.text("abcxyz019-_/.", min_size=1, max_size=8)
 TEXTS = st.lists(st.text("abc'()é☃", min_size=1, max_size=6), max_size=5).map(" ".join)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.dictionaries(IDS, TEXTS, min_size=1, max_size=6))
 def test_written_ctm_reads_back(tmp_path_factory, transcripts):
     content = ""
@@ -116,7 +116,7 @@ def test_written_ctm_reads_back(tmp_path_factory, transcripts):
             read_transcripts(path)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.dictionaries(IDS, TEXTS, min_size=1, max_size=6))
 def test_written_files_read_back(tmp_path_factory, transcripts):
     folder = tmp_path_factory.mktemp("round")

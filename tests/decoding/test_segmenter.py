@@ -7,6 +7,7 @@ import torch
 from babbler import FEATURES, babbler
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from marks import graded
 from soundscapes import SOUNDSCAPES, recording
 from tones import RATE_HZ, speak
 
@@ -29,7 +30,7 @@ def openings(samples: torch.Tensor, features: FeatureSettings) -> int:
     return sum(gate.step(each) and gate.open for each in group_energies(stacked, features))
 
 
-@pytest.mark.parametrize("name", STEADY)
+@pytest.mark.parametrize("name", graded(STEADY, fast=["silence", "white -30"]))
 @pytest.mark.parametrize(
     "features", [FEATURES, FeatureSettings(kind="mfcc", deltas=True, stack=1), FeatureSettings(stack=4)],
     ids=["fbank", "mfcc", "stack4"],
@@ -39,6 +40,7 @@ def test_the_gate_stays_closed_to_silence_and_steady_noise(name, features):
     assert openings(sound, features) <= (4 if name == "fan" else 0)  # that of a fan being switched on
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["fbank", "mfcc"])
 @pytest.mark.parametrize(("hop", "stack"), [(10, 1), (5, 2), (10, 2)])
 def test_short_frames_are_as_smooth_to_the_gate_as_stacked_ones(kind, hop, stack):
@@ -69,7 +71,7 @@ def test_the_gate_opens_to_speech_however_loud_and_begins_with_the_recording(dec
     assert openings(torch.cat([samples[samples.nonzero()[0] :][: RATE_HZ // 5], torch.zeros(RATE_HZ)]), FEATURES) == 1
 
 
-@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("encoder", graded(ENCODERS, fast=["improved_v2", "gru"]))
 def test_no_encoder_hears_words_in_what_is_silence_or_steady(encoder, tmp_path):
     recognizer = babbler(tmp_path, encoder)
     assert len(recognizer.transcribe(speak(["low", "high", "mid"], 1)).words) > 0
@@ -145,7 +147,8 @@ def test_batch_event_and_stream_give_the_same_segments(tone_run):
         assert segments(found) == segments(event.transcribe(samples)) == streamed(batch, samples, 1234)
 
 
-@settings(max_examples=8, deadline=None)
+@pytest.mark.thorough
+@settings(max_examples=8)
 @given(chunk=st.integers(50, 9000), seed=st.integers(0, 3))
 def test_segments_do_not_depend_on_chunks(recognizer, chunk, seed):
     samples = talk(seed)
@@ -159,7 +162,7 @@ def test_blocks_do_not_change_what_is_recognised(recognizer, monkeypatch):
         assert recognizer.transcribe(talk(2)) == expected
 
 
-@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("encoder", graded(ENCODERS, fast=["improved_v2", "gru"]))
 def test_the_batches_of_a_round_do_not_change_what_is_recognised(encoder, tmp_path, monkeypatch):
     recognizer = babbler(tmp_path, encoder)
     talks = [(str(seed), talk(seed)[: (4 + 3 * seed) * RATE_HZ]) for seed in (3, 0, 2, 1)]

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from marks import graded
 from tones import RATE_HZ, speak
 
 from snn_asr.data.feature_settings import FeatureSettings
@@ -93,7 +94,7 @@ def recordings_in_chunks(draw) -> tuple[torch.Tensor, list[int]]:
     return samples, cuts[1:-1]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     recording=recordings_in_chunks(), precision=st.sampled_from(["float32", "int8"]), pause=st.sampled_from([0.0, 0.5])
 )
@@ -104,7 +105,8 @@ def test_any_chunks_give_what_the_whole_gives(recognizer, recording, precision, 
     assert final(heard(recognizer.stream(endpointing, precision), samples, cuts)) == whole
 
 
-@settings(max_examples=12, deadline=None)
+@pytest.mark.thorough
+@settings(max_examples=12)
 @given(recording=recordings_in_chunks(), spelt=st.booleans())
 def test_any_chunks_give_what_the_batch_engine_gives(recognizer, speller, recording, spelt):
     assert_as_in_a_batch(speller if spelt else recognizer, *recording)
@@ -137,7 +139,10 @@ def speller(tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("input_coding", "front_end"),
-    [*product(CODINGS, ["none"]), *product(["none"], [*PRESETS][1:]), ("coder", "subsample4")],
+    graded(
+        [*product(CODINGS, ["none"]), *product(["none"], [*PRESETS][1:]), ("coder", "subsample4")],
+        fast=[("coder", "subsample4")],
+    ),
 )
 def test_what_stands_before_the_encoder_streams_too(input_coding, front_end, tmp_path):
     """Its state goes from chunk to chunk, and starts anew with another waveform."""

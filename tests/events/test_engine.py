@@ -36,7 +36,7 @@ def events(network: CompiledNetwork, x: torch.Tensor, state=None):
     return np.stack(outputs, axis=1), np.concatenate(logits)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     case=st.sampled_from(sorted(SPIKING)), seed=st.integers(0, 10**6), frames=st.integers(1, 8),
     smoothing=st.sampled_from([0.0, 0.5]), layers=st.integers(1, 3),

@@ -12,6 +12,7 @@ from event_cases import CLASSES, DENSE, FEATURES, SPIKING, trained
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from marks import graded
 
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.normalization import Normalization
@@ -61,7 +62,7 @@ def test_what_is_restored_rounds_to_the_same_whole_numbers(values):
 
 
 @pytest.mark.parametrize("kind", ["int8", "int4"])
-@pytest.mark.parametrize("head", ["none", "input", "output"])
+@pytest.mark.parametrize("head", graded(["none", "input", "output"], fast=["input"]))
 @pytest.mark.parametrize("case", [*SPIKING, *DENSE, "delta_gru"])
 def test_a_quantised_model_is_to_the_event_engine_what_it_makes_of_the_whole(case, head, kind):
     model, x = trained(case, head=head, smoothing=0.3), torch.randn(20, FEATURES)

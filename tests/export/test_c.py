@@ -9,6 +9,7 @@ import pytest
 import torch
 from event_cases import DENSE, SPIKING
 from exported import built, export, recording, save_speller, streamed, told
+from marks import graded
 from tones import RATE_HZ
 
 from snn_asr.data.feature_settings import FeatureSettings
@@ -44,7 +45,10 @@ def tone_program(tone_run, tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("precision", "silence_seconds"),
-    [("float32", 0.5), ("int8", 1.0), ("int4", 1.0), pytest.param("float32", 0.0, marks=pytest.mark.slow)],
+    [
+        *graded([("float32", 0.5), ("int8", 1.0), ("int4", 1.0)], fast=[("int8", 1.0)]),
+        pytest.param("float32", 0.0, marks=pytest.mark.slow),
+    ],
 )
 def test_a_trained_model_tells_the_words_of_a_stream(tone_run, tmp_path, precision, silence_seconds):
     assert assert_same(tone_run / "model", tmp_path, precision, silence_seconds) > 8
@@ -58,12 +62,14 @@ def test_every_cell(case, precision, tmp_path):
     assert assert_same(model, tmp_path / "c", precision, options=["-DRECOGNIZER_DOUBLE"]) > 3
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("case", ["improved_v2", pytest.param("gru", marks=pytest.mark.slow)])
 def test_integrators_and_coded_input(case, tmp_path):
     model = save_speller(tmp_path / "model", case, smoothing=0.4, input_coding="coder")
     assert assert_same(model, tmp_path / "c", options=["-DRECOGNIZER_DOUBLE"]) > 3
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 @pytest.mark.parametrize("case", ["delta_gru", pytest.param("improved_v2", marks=pytest.mark.slow)])
 def test_changes_of_features(case, precision, tmp_path):
@@ -71,6 +77,7 @@ def test_changes_of_features(case, precision, tmp_path):
     assert assert_same(model, tmp_path / "c", precision, options=["-DRECOGNIZER_DOUBLE"]) > 3
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("features", [{"kind": "mfcc", "deltas": True, "coefficients": 6}, {"stack": 1}])
 def test_features(features, tmp_path):
     settings = FeatureSettings(**{"sample_rate": RATE_HZ, "mels": 10, "high_hz": 3800, "stack": 3} | features)
@@ -85,7 +92,7 @@ TOKENS = {
 }
 
 
-@pytest.mark.parametrize("kind", TOKENS)
+@pytest.mark.parametrize("kind", graded(TOKENS, fast=["characters"]))
 def test_tokens(kind, tmp_path):
     model = save_speller(tmp_path / "model", "improved_v2", tokens=TOKENS[kind])
     assert assert_same(model, tmp_path / "c", "int8", options=["-DRECOGNIZER_DOUBLE"]) > 2
@@ -116,6 +123,7 @@ int main(void)
 """
 
 
+@pytest.mark.thorough
 def test_a_word_that_is_too_long_is_cut_behind_a_whole_character_and_has_no_hole(tmp_path):
     model = save_speller(tmp_path / "model", "lif", tokens=CharacterTokens([" ", "x", "ß", "y"]))
     export(model, tmp_path)
@@ -129,6 +137,7 @@ def test_a_word_that_is_too_long_is_cut_behind_a_whole_character_and_has_no_hole
         assert found.stdout.decode() == expected + "\n"
 
 
+@pytest.mark.thorough
 def test_a_label_that_is_too_long_is_told_as_far_as_it_fits(tmp_path):
     model = save_speller(tmp_path / "model", "lif", tokens=WordTokens(["a" * 70, "b"]))
     export(model, tmp_path)
@@ -136,6 +145,7 @@ def test_a_label_that_is_too_long_is_told_as_far_as_it_fits(tmp_path):
     assert found.stdout.decode() == "a" * 63 + "\nb\n"
 
 
+@pytest.mark.thorough
 def test_a_model_that_classifies_answers_once(tmp_path):
     model, samples = save_speller(tmp_path / "model", "improved_v2", task="classification"), recording()
     export(model, tmp_path)
@@ -153,6 +163,7 @@ def pruned_copy(model, folder, share: float, block: int = 1):
     return folder
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("precision", "block", "share"),
     [

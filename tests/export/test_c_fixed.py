@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from exported import built, export, recording, save_speller, told
+from marks import graded
 from tones import RATE_HZ
 
 from snn_asr.data.feature_settings import FeatureSettings
@@ -30,7 +31,7 @@ def sounds() -> dict[str, np.ndarray]:
     }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", graded(KINDS, fast=["fbank"]))
 def test_features_are_within_their_bound(kind, tmp_path):
     settings = FeatureSettings(sample_rate=RATE_HZ, mels=10, high_hz=3800, stack=2, **KINDS[kind])
     export(save_speller(tmp_path / "model", "lif", settings), tmp_path / "c", features="fixed")
@@ -50,6 +51,7 @@ def test_features_are_within_their_bound(kind, tmp_path):
         assert np.median(apart) < 1e-3 or name == "a loud tone", name
 
 
+@pytest.mark.thorough
 def test_words_are_told_and_the_rest_is_as_it_was(tone_run, tmp_path):
     model, samples = tone_run / "model", recording()
     fixed = export(model, tmp_path / "fixed", features="fixed")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+from itertools import product
 
 import numpy as np
 import pytest
 import torch
 from event_cases import CLASSES, DENSE, FEATURES, SPIKING, dyadic, trained
 from exported import built
+from marks import graded
 
 from snn_asr.data.tokens import WordTokens
 from snn_asr.events.engine import event_network
@@ -17,9 +19,6 @@ from snn_asr.network.changes import hold_all
 from snn_asr.network.model_folder import LoadedModel
 
 SIZE, LAYERS, FRAMES = 12, 2, 40
-FAST = {
-    "improved_v2 relu": "float32", "lif": "int8", "radlif": "float32", "spiking_lstm": "float32", "hard_rlif": "int4",
-}
 # Takes frames of the encoder's input, tells what each layer sends and the logits; includes the source, to reach inside.
 PROBE = r"""
 #include <stdio.h>
@@ -67,10 +66,10 @@ def in_python(model, inputs: np.ndarray, precision: str) -> tuple[np.ndarray, np
 
 @pytest.mark.parametrize(
     ("case", "precision"),
-    [
-        pytest.param(case, precision, marks=() if precision == FAST.get(case) else pytest.mark.slow)
-        for case in SPIKING for precision in ("float32", "int8", "int4")
-    ],
+    graded(
+        product(SPIKING, ("float32", "int8", "int4")), fast=[("improved_v2 relu", "float32"), ("lif", "int8")],
+        thorough=[("radlif", "float32"), ("spiking_lstm", "float32"), ("hard_rlif", "int4")],
+    ),
 )
 def test_spikes_equal_the_event_engine_bit_for_bit_where_products_are_exact(case, precision, tmp_path):
     model = dyadic(case, 1, smoothing=0.5, head="output")
@@ -83,6 +82,7 @@ def test_spikes_equal_the_event_engine_bit_for_bit_where_products_are_exact(case
     np.testing.assert_allclose(logits, expected_logits, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("coding", ["none", "delta"])
 @pytest.mark.parametrize("precision", ["float32", "int8", pytest.param("int4", marks=pytest.mark.slow)])
 def test_changes_agree_to_rounding_over_many_frames(precision, coding, tmp_path):
@@ -105,9 +105,7 @@ def _held(inputs: np.ndarray, threshold: float) -> np.ndarray:
     return hold_all(values, torch.zeros_like(values[:, 0]), threshold)[0].numpy()
 
 
-@pytest.mark.parametrize(
-    "case", [pytest.param(name, marks=() if name in ("gru", "bn_gru") else pytest.mark.slow) for name in DENSE]
-)
+@pytest.mark.parametrize("case", graded(DENSE, fast=["gru"], thorough=["bn_gru"]))
 def test_dense_networks_agree_to_rounding(case, tmp_path):
     model, inputs = trained(case), torch.randn(FRAMES, FEATURES).numpy()
     outputs, logits = in_c(model, tmp_path, inputs, "float32")

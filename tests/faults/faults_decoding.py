@@ -178,7 +178,10 @@ def _tune(world: World) -> Outcome:
 
 for _split in ("train", "dev", "test"):
 
-    @fault(ENDS, f"train where recordings of {_split} are damaged", codes=4, says="2 recordings cannot be used")
+    @fault(
+        ENDS, f"train where recordings of {_split} are damaged", codes=4, says="2 recordings cannot be used",
+        thorough=_split == "train",
+    )
     def _train(world: World, split: str = _split) -> Outcome:
         folder = world.data() / "audio" / split
         names = [f"{split}-{index:02}.wav" for index in (1, 2)]
@@ -195,7 +198,7 @@ def _folder_of_errors(world: World) -> Outcome:
     return world.run("decode", world.model_run(), world.recording("a.wav"), "--output-folder", world.folder / "out")
 
 
-@fault(OUTPUTS, "a disk that is full in the middle", codes=4, says="too large|space")
+@fault(OUTPUTS, "a disk that is full in the middle", codes=4, says="too large|space", thorough=True)
 def _full(world: World) -> Outcome:
     run, out = world.model_run(), world.folder / "out"
     for index in range(4):

@@ -55,7 +55,7 @@ INPUTS: dict[str, Callable[[Path], None]] = {
     "missing": _missing, "a folder": _folder, "empty": _empty, "garbage": _garbage, "not UTF-8": _not_utf_8,
     "nested deeply": _deep, "below a file": _below_a_file, "a loop of links": _link_loop, "without an end": _device,
 }
-FAST = ("missing", "a folder", "garbage")  # the others take part in "make test-faults" alone
+FREQUENT = ("missing", "a folder", "garbage")  # the others take part in "make test-faults" alone
 # The words of a command, in which "BAD" is the bad input; "RUN", "DATA" and "TEXT" are good ones.
 COMMANDS: dict[str, tuple[str, ...]] = {
     "score's reference": ("score", "BAD", "TEXT"),
@@ -116,7 +116,7 @@ for _name, _words in COMMANDS.items():
         if (_name, _kind) not in GOOD:
             _register = fault(
                 KIND, f"{_name} is {_kind}", codes=OK_OR_REFUSED, says="bad|ref|standard|neither|fsdd",
-                slow=_kind not in FAST,
+                slow=_kind not in FREQUENT,
             )
             _register(_command(_words, _make))
 

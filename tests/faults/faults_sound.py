@@ -165,7 +165,9 @@ for _suffix in ("wav", "flac", "mp3"):
         _cut(half)
         entry["wav"] = f"{Path(entry['wav']).parent}/half.{suffix}"
 
-    fault(CUT, f"training on a .{_suffix} file that was cut in half", codes=4, says=rf"half\.{_suffix}")(_train(_half))
+    fault(
+        CUT, f"training on a .{_suffix} file that was cut in half", codes=4, says=rf"half\.{_suffix}", thorough=True
+    )(_train(_half))
 
 
 @fault(CLAIMS, "training on a recording without samples", codes=4, says=r"empty\.wav.*lasts 0\.00 s")

@@ -169,7 +169,7 @@ for _damage, _does in {
     fault(DEAD, f"the only checkpoint is {_damage}", codes=4, says="checkpoint.pt: .*no-resume")(_checkpoint(_does))
 
 
-@fault(DEAD, "a checkpoint of another run", codes=4, says="checkpoint.pt: a checkpoint of another run")
+@fault(DEAD, "a checkpoint of another run", codes=4, says="checkpoint.pt: a checkpoint of another run", thorough=True)
 def _(world: World) -> Outcome:
     run = world.unfinish(world.model_run())
     world.train("larger", "epochs=1", "hidden_size=12")
@@ -217,7 +217,7 @@ for _name in ("weights.safetensors", "config.json", "tokens.json", "checksums.js
         )
 
 
-@fault(DAMAGED, "bits of the kept frames have turned", codes=0, says="damaged .*computed anew")
+@fault(DAMAGED, "bits of the kept frames have turned", codes=0, says="damaged .*computed anew", thorough=True)
 def _(world: World) -> Outcome:
     world.data()
     world.train("run")
@@ -244,10 +244,10 @@ for _code, _says in ((errno.ENOSPC, "space"), (errno.EIO, "input/output"), (errn
             return outcome
 
         _which = f"the disk says {errno.errorcode[_code]} to write {_after + 1}"
-        fault(DISK, _which, codes=4, says=f"run/.*: .*{_says}")(_full)
+        fault(DISK, _which, codes=4, says=f"run/.*: .*{_says}", thorough=(_code, _after) != (errno.ENOSPC, 1))(_full)
 
 
-@fault(DISK, "the disk of the kept frames is full", codes=0, says="features are not kept there")
+@fault(DISK, "the disk of the kept frames is full", codes=0, says="features are not kept there", thorough=True)
 def _(world: World) -> Outcome:
     data = world.data()
     shutil.rmtree(data / "features", ignore_errors=True)
@@ -302,7 +302,8 @@ for _number in (1, 2, 3, 5, 8):
     for _signal, _code in ((signal.SIGKILL, -9), (signal.SIGTERM, 130), (signal.SIGINT, 130), (signal.SIGHUP, 130)):
         _slow = (_number, _signal) != (3, signal.SIGTERM)
         fault(
-            INTERRUPTED, f"{_signal.name} before rename {_number} of a training, and again", codes=0, slow=_slow
+            INTERRUPTED, f"{_signal.name} before rename {_number} of a training, and again", codes=0, thorough=True,
+            slow=_slow,
         )(_killed(f"replace:{_number}:{int(_signal)}", _code))
 
 

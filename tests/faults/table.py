@@ -10,6 +10,7 @@ from pathlib import Path
 
 from faults.world import Outcome, World
 
+FAST_SHARE = 3
 FAULTS: list[Fault] = []
 
 
@@ -26,6 +27,7 @@ class Fault:
     does: Callable[[World], Outcome]
     codes: tuple[int, ...]
     says: str
+    thorough: bool
     slow: bool
 
     def check(self, world: World) -> Outcome:
@@ -43,16 +45,17 @@ class Fault:
 
 
 def fault(
-    kind: str, name: str, *, codes: tuple[int, ...] | int, says: str = "", slow: bool = False
+    kind: str, name: str, *, codes: tuple[int, ...] | int, says: str = "", thorough: bool = False, slow: bool = False
 ) -> Callable[[Callable[[World], Outcome]], Callable[[World], Outcome]]:
     """Register a function that takes a ``World`` and returns an ``Outcome`` as a fault.
 
-    ``kind`` and ``name`` are words for people: the kinds head the summary, the names are the tests'. ``slow`` leaves
-    it to ``make test-faults``.
+    ``kind`` and ``name`` are words for people: the kinds head the summary, the names are the tests'. ``thorough``
+    leaves it to ``make test``, ``slow`` to ``make test-faults``; of the others, the fast tests take ``fast_faults``.
     """
 
     def register(does: Callable[[World], Outcome]) -> Callable[[World], Outcome]:
-        FAULTS.append(Fault(kind, name, does, codes if isinstance(codes, tuple) else (codes,), says, slow))
+        every = codes if isinstance(codes, tuple) else (codes,)
+        FAULTS.append(Fault(kind, name, does, every, says, thorough, slow))
         return does
 
     return register
@@ -68,6 +71,15 @@ def all_faults() -> list[Fault]:
     if twice:
         raise ValueError(f"two faults of one name: {sorted(twice)}")
     return FAULTS
+
+
+def fast_faults() -> set[str]:
+    """Names of every third fault of a kind, of those that are neither slow nor thorough: what the fast tests try."""
+    by_kind: dict[str, list[str]] = {}
+    for each in all_faults():
+        if not (each.slow or each.thorough):
+            by_kind.setdefault(each.kind, []).append(each.name)
+    return {name for names in by_kind.values() for name in names[::FAST_SHARE]}
 
 
 @dataclass

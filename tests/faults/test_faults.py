@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from faults.table import Fault, all_faults
+from faults.table import Fault, all_faults, fast_faults
 from faults.world import World
 
+FAST = fast_faults()
 CASES = [
-    pytest.param(each, id=each.name, marks=[pytest.mark.slow] if each.slow else []) for each in all_faults()
+    pytest.param(
+        each, id=each.name, marks=() if each.name in FAST else pytest.mark.slow if each.slow else pytest.mark.thorough
+    )
+    for each in all_faults()
 ]
 
 

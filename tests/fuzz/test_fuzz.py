@@ -58,6 +58,7 @@ def test_every_loader_is_named(every: dict[str, Loader]) -> None:
     assert set(every) - {"model-recipe.yaml"} == set(NAMES)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", NAMES)
 def test_damaged_files_are_errors_for_the_user(name: str, every: dict[str, Loader], tmp_path: Path) -> None:
     loader = every[name]
@@ -76,7 +77,7 @@ def _some_examples(loader: Loader, path: Path, end: float, number: int) -> None:
     phases = [Phase.generate, Phase.shrink]
 
     @seed(number)
-    @settings(max_examples=EXAMPLES, deadline=None, database=None, phases=phases, suppress_health_check=health)
+    @settings(max_examples=EXAMPLES, database=None, phases=phases, suppress_health_check=health)
     @given(st.sampled_from(loader.seeds), CHANGES)
     def attempt(content: bytes, changes: list[Change]) -> None:
         if time.monotonic() < end:

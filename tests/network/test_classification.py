@@ -80,6 +80,7 @@ def test_classes_are_learnt_and_every_clip_gets_one_word(classifier, clips):
     assert read_json(classifier / "model" / "config.json")["model"]["task"] == "classification"
 
 
+@pytest.mark.thorough
 def test_an_interrupted_classifier_goes_on_to_the_same_weights(
     classifier, clips, classification_recipe, tmp_path, monkeypatch
 ):

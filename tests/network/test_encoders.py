@@ -49,7 +49,7 @@ def test_alone_in_a_batch_or_padded_with_anything_a_row_is_the_same(name, bidire
         assert not together[row, length:].any()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(cuts=st.lists(st.integers(0, 30), max_size=6), name=st.sampled_from(NAMES), smoothing=st.sampled_from([0, 0.5]))
 @torch.no_grad()
 def test_chunks_with_the_state_are_the_whole(cuts, name, smoothing):

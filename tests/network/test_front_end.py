@@ -96,7 +96,7 @@ def test_outputs_are_those_of_the_definition():
     assert (torch.tensor(expected) > 0).any() and (torch.tensor(expected) == 0).any()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(counts=st.lists(st.integers(0, 40), min_size=1, max_size=5), seed=st.integers(0, 99))
 def test_alone_or_in_any_company_the_outputs_are_the_same_bits(counts, seed):
     utterances = [frames_of(count, seed + row) for row, count in enumerate(counts)]
@@ -105,7 +105,7 @@ def test_alone_or_in_any_company_the_outputs_are_the_same_bits(counts, seed):
         assert torch.equal(outputs([utterance])[0], result)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(cuts=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=5))
 @torch.no_grad()
 def test_two_utterances_in_chunks_of_their_own_lengths_give_the_whole(cuts):
@@ -255,6 +255,7 @@ def test_presets_have_a_front_end_that_takes_their_frames(name, preset, stack):
         recipe.load(name, {"preset": preset, "stack": 1})
 
 
+@pytest.mark.thorough
 def test_a_recipe_with_a_front_end_trains_and_decodes(tones, tone_recipe, tmp_path):
     from snn_asr import load_model
     from snn_asr.efficiency.profile import profile

@@ -67,7 +67,7 @@ DRAWS = {
 }
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     name=st.sampled_from(sorted(DRAWS)), batch=st.integers(1, 4), frames=st.integers(1, 10), size=st.integers(1, 140),
     seed=st.integers(0, 99),

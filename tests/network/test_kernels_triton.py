@@ -12,6 +12,7 @@ import pytest
 import torch
 from dyadic_cases import DYADIC, assert_narrow_does_as_well, assert_same, differing_spikes, dyadic, narrow, on
 from kernel_cases import CASES, problem, run
+from marks import graded
 from torch import Tensor
 
 from snn_asr.network import kernels
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered in exp")  #
 
 MODULES = (".tiles", ".products", ".slopes", ".walking", ".scanning", ".gated_scan", ".leaky_scan", ".integrator")
 PACKAGE = "snn_asr.network.kernels.triton"
-FAST = ("v2", "v2 off", "v1", "lif", "adLIF", "RadLIF", "spiking_lstm", "v2 off smoothed", "v2 binary clamp")
+THOROUGH = ("v2 off", "v1", "lif", "adLIF", "RadLIF", "spiking_lstm", "v2 off smoothed", "v2 binary clamp")
 
 
 def _forget(patch: pytest.MonkeyPatch) -> None:
@@ -52,11 +53,7 @@ def interpreted(monkeypatch, interpreted_modules):
     return interpreted_modules[f"{PACKAGE}.walking"]
 
 
-def some_slow(names) -> list:
-    return [pytest.param(each, marks=[] if each in FAST else pytest.mark.slow) for each in names]
-
-
-@pytest.mark.parametrize("name", some_slow(DYADIC))
+@pytest.mark.parametrize("name", graded(DYADIC, fast=["v2"], thorough=THOROUGH))
 def test_bit_for_bit_the_reference_where_sums_are_exact(interpreted, name):
     given = dyadic(name, 3, 4, 5, seed=2)
     assert_same(given, given)
@@ -75,7 +72,7 @@ def test_bit_for_bit_the_reference_over_random_sizes(interpreted, name, seed):
     assert_same(*2 * [dyadic(name, batch, frames, size, seed)])
 
 
-@pytest.mark.parametrize("case", some_slow(CASES))
+@pytest.mark.parametrize("case", graded(CASES, fast=["v2"], thorough=THOROUGH))
 def test_outputs_and_gradients_are_the_references_in_float64(interpreted, case):
     given = problem(case, 2, 4, 5, seed=1)
     (outputs, final, _), (found, found_final, _) = run(given, "reference"), run(given, "triton")
@@ -158,6 +155,7 @@ def test_products_of_two_parts_are_those_of_float32(interpreted, monkeypatch):
         assert max(product_errors(products, "cpu", *shape)) < 1e-6
 
 
+@pytest.mark.thorough
 def test_the_leaky_integrator_is_the_cpus(interpreted):
     assert_integrates("cpu")
 

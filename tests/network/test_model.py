@@ -65,7 +65,7 @@ def noise(samples: int, seed: int) -> torch.Tensor:
     return 0.1 * torch.randn(samples, generator=torch.Generator().manual_seed(seed))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     sizes=st.lists(st.integers(0, 6000), min_size=1, max_size=5), name=st.sampled_from(NAMES), seed=st.integers(0, 99)
 )
@@ -79,7 +79,7 @@ def test_alone_or_in_any_company_the_logits_are_the_same(sizes, name, seed):
         assert_same(name, again, result, atol=1e-5)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(cuts=st.lists(st.integers(0, 8000), max_size=8), name=st.sampled_from(NAMES))
 @torch.no_grad()
 def test_a_waveform_in_chunks_gives_the_logits_of_the_whole(cuts, name):

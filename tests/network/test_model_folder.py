@@ -94,6 +94,7 @@ def test_weights_that_are_no_numbers_are_refused_and_named(name, value, folder):
     refused(folder, f"'{name}' holds numbers that are not finite")
 
 
+@pytest.mark.thorough
 def test_no_model_is_slow_to_load_for_the_check_of_its_sizes(folder):
     """Torch imports its compiler, hundreds of modules, for some operations on its device of shapes alone."""
     loaded, folders = load(folder), []

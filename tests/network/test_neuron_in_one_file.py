@@ -128,6 +128,7 @@ def acoustic_model(**options) -> AcousticModel:
     return model.eval()
 
 
+@pytest.mark.thorough
 def test_it_trains_resumes_decodes_streams_and_is_counted(recipe, tones, tmp_path, monkeypatch):
     whole = train(recipe, tones, tmp_path / "whole", device="cpu", overrides=SHORT)
     rows = [json.loads(line) for line in (whole / "log.jsonl").read_text().splitlines()]

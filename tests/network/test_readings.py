@@ -194,6 +194,7 @@ def test_spiking_lstm_equals_its_reading_where_there_is_next_to_nothing(case):
     held_against(SpikingLstmTwin(1, backward=case.backward), case.make, SMALLEST, train=0 if case.normalize else 2)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name, shape", NETWORKS, ids=str)
 def test_stack_of_two_layers_equals_two_chained_readings(name, shape):
     moving = "fixed" if shape == "clamp" else "moving_average"
@@ -207,6 +208,7 @@ def test_stack_of_two_layers_equals_two_chained_readings(name, shape):
     assert compare_in_turn(twins, same_parameters(built), [draw_batch(MIDDLE) for _ in range(3)]).any()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("moving", ["moving_average", "moving_average_per_frame"])
 @pytest.mark.parametrize("levels", CODERS, ids=str)
 def test_coded_features_into_a_layer_equal_two_chained_readings(levels, moving):
@@ -240,7 +242,7 @@ def draw_numbers(data: st.DataObject, *shape: int) -> Tensor:
     return torch.tensor(data.draw(st.lists(DYADIC, min_size=count, max_size=count)), dtype=torch.float64).view(shape)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data(), levels=st.sampled_from(CODERS), backend=st.sampled_from(BACKENDS))
 def test_conventional_neuron_sends_all_that_came_in_but_its_residue(data, levels, backend):
     frames = data.draw(st.integers(1, 8))
@@ -255,7 +257,7 @@ def test_conventional_neuron_sends_all_that_came_in_but_its_residue(data, levels
         assert_conserved(came_in, outputs[row], state.membrane[row], state.output[row])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data(), levels=st.sampled_from(CODERS), recurrent=st.booleans(), backend=st.sampled_from(BACKENDS))
 def test_gated_neurons_send_all_that_came_in_but_their_residue(data, levels, recurrent, backend):
     """Two neurons. Far from zero, and at it, the forget signal is exactly 0, 1 or 1/2; U leaves it alone."""
@@ -274,7 +276,7 @@ def test_gated_neurons_send_all_that_came_in_but_their_residue(data, levels, rec
         assert_conserved(came_in, outputs[0, :, k], state.membrane[0, k], state.output[0, k])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data(), levels=st.sampled_from(CODERS), backend=st.sampled_from(BACKENDS))
 def test_whole_layer_sends_all_that_came_in_but_its_residue(data, levels, backend):
     """With a running variance of 1 less epsilon the normalisation is exactly the identity."""

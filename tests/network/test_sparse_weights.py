@@ -11,6 +11,7 @@ import torch
 from event_cases import CLASSES, FEATURES, trained
 from hypothesis import given
 from hypothesis import strategies as st
+from marks import graded
 
 from snn_asr.data.tokens import WordTokens
 from snn_asr.efficiency.footprint import footprint
@@ -71,7 +72,7 @@ def test_what_is_thinned_comes_back_whole(rows, columns, share, block, kind):
     assert fitted == shapes and types["w"] == ("U4" if narrow else "F32")
 
 
-@pytest.mark.parametrize("encoder", sorted(ENCODERS))
+@pytest.mark.parametrize("encoder", graded(sorted(ENCODERS), fast=["improved_v2", "gru"]))
 def test_a_pruned_model_is_small_on_disk_and_the_same_when_loaded(encoder, tmp_path):
     """Also in int8, whose zeros are the same ones; a folder of the first format says what it always has."""
     model = pruned(encoder)

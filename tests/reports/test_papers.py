@@ -276,6 +276,7 @@ def audio(tmp_path) -> Path:
     return tmp_path / "noise.wav"
 
 
+@pytest.mark.thorough
 def test_a_recipe_is_looked_at_with_the_encoders_it_has(run, small_recipe, tmp_path):
     out_folder = tmp_path / "out"
     code, out, errors = run("analyze", small_recipe, "--output-folder", out_folder, "--seed", 3)
@@ -290,6 +291,7 @@ def test_a_recipe_is_looked_at_with_the_encoders_it_has(run, small_recipe, tmp_p
     assert width > 1000 and height > 500
 
 
+@pytest.mark.thorough
 def test_a_model_is_looked_at_on_an_utterance(run, tmp_path, audio):
     folder = save(tmp_path / "run", "improved_v2")
     out_folder = tmp_path / "out"

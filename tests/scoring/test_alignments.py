@@ -31,7 +31,7 @@ def speechbrain_edit_distance():
     return module
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(TOKENS, TOKENS)
 def test_alignment_is_speechbrains(reference, hypothesis):
     module = speechbrain_edit_distance()
@@ -43,7 +43,7 @@ def test_alignment_is_speechbrains(reference, hypothesis):
     assert [(edit.operation, edit.reference, edit.hypothesis) for edit in edits] == expected
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(TOKENS, TOKENS), min_size=1, max_size=5))
 def test_counts_accumulate_as_speechbrains(pairs):
     references, hypotheses = zip(*pairs, strict=True)
@@ -61,7 +61,7 @@ def test_counts_accumulate_as_speechbrains(pairs):
         assert total.error_rate == pytest.approx(expected["WER"])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(TOKENS, TOKENS)
 def test_edits_are_jiwers(reference, hypothesis):
     expected = jiwer.process_words(" ".join(reference), " ".join(hypothesis))
@@ -70,7 +70,6 @@ def test_edits_are_jiwers(reference, hypothesis):
     assert counts.insertions - counts.deletions == expected.insertions - expected.deletions
 
 
-@settings(deadline=None)
 @given(TOKENS, TOKENS)
 def test_alignment_spells_both_sides(reference, hypothesis):
     alignment = align(reference, hypothesis)
@@ -135,7 +134,7 @@ def test_kaldi_alignments():
     assert kaldi_alignments(alignments) == (GOLDEN / "alignments.per_utt").read_text(encoding="utf-8")
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.dictionaries(st.text("ab-1", min_size=1, max_size=4), st.tuples(TOKENS, TOKENS), max_size=4))
 def test_kaldi_alignments_read_back(pairs):
     lines = kaldi_alignments({name: align(*pair) for name, pair in pairs.items()}).splitlines()

@@ -52,7 +52,7 @@ OPTIONAL = st.tuples(st.just("optional"), st.sampled_from("abc"))
 PARTS = st.lists(WORDS | OPTIONAL | st.lists(WORDS, min_size=1).map(tuple), max_size=4)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(PARTS, WORDS)
 def test_no_reading_has_fewer_errors(parts, hypothesis) -> None:
     text, choices = "", []

@@ -110,7 +110,7 @@ def test_equal_phones_that_meet_stay_two():
     assert fold_phones({"a": "ix ih q iy"}, 39) == {"a": "ih ih iy"}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.sampled_from(sorted(phone_folding("61"))), max_size=12))
 def test_folding_by_way_of_a_coarser_set_is_the_same(labels):
     text = {"a": " ".join(labels)}

@@ -14,7 +14,7 @@ from snn_asr.scoring.alignments import align
 TOKENS = st.lists(st.sampled_from("abcd"), max_size=40)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(TOKENS, TOKENS)
 def test_the_same_edits_as_the_plain_table(reference, hypothesis) -> None:
     plain = list(alignments._operations(reference, hypothesis))
@@ -22,7 +22,7 @@ def test_the_same_edits_as_the_plain_table(reference, hypothesis) -> None:
 
 
 @given(st.integers(0, 3), st.integers(0, 300))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_long_insertions_and_deletions(short: int, length: int) -> None:
     """Over the bounds of the machine's words."""
     texts = ["a"] * short, ["b"] * length

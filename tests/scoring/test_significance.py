@@ -61,6 +61,7 @@ def test_the_order_of_the_sides_changes_the_sign_alone() -> None:
     assert there.interval == pytest.approx((-back.interval[1], -back.interval[0]))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("seeds", "utterances", "seed_spread"), [(2, 60, 0.3), (3, 60, 0.3), (5, 200, 0.2)])
 def test_without_a_difference_p_is_below_a_twentieth_in_a_twentieth_of_the_cases(
     seeds: int, utterances: int, seed_spread: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from marks import graded
 
 from snn_asr.errors import UsageError
 from snn_asr.network import encoders
@@ -16,7 +17,7 @@ RECIPES = [
 WRONG = [None, "x", [1], {"a": 1}, 1.5, -1, float("nan"), float("inf"), True, 10**30, "", [[]], [None]]
 
 
-@pytest.mark.parametrize(("name", "preset"), RECIPES)
+@pytest.mark.parametrize(("name", "preset"), graded(RECIPES, fast=[each for each in RECIPES if not each[1]]))
 def test_every_recipe_that_comes_with_the_package_describes_a_model(name, preset):
     some = ("improved_v2", "spiking_lstm", "gru")  # a preset is told what blocks there are by each of them
     for encoder in some if preset else recipe_files.encoder_blocks(recipe_files.find(name)):

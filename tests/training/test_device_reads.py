@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import pytest
 import torch
+from marks import graded
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -97,7 +98,7 @@ def steps_without_numbers(monkeypatch, steps_on):
     return run
 
 
-@pytest.mark.parametrize("encoder", sorted(encoders.ENCODERS))
+@pytest.mark.parametrize("encoder", graded(sorted(encoders.ENCODERS), fast=["improved_v2", "gru"]))
 def test_a_training_step_reads_nothing_from_the_device(steps_without_numbers, encoder):
     assert steps_without_numbers(encoder) == []
 
@@ -109,10 +110,12 @@ def test_a_training_step_waits_for_nothing_on_a_gpu(steps_on, encoder):
     steps_on("cuda", waiting_is_an_error(), encoder)
 
 
+@pytest.mark.thorough
 def test_nor_do_pauses(steps_without_numbers):
     assert steps_without_numbers("gru", pauses=0.9) == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("options", [
     {"learn_smoothing": True, "recurrent_smoothing": 0.5, "input_coding": "noise", "bidirectional": True},
     {"input_coding": "bernoulli", "front_end": "subsample4", "stack": 4, "head_normalization": "output"},

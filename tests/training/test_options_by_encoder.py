@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from marks import graded
 from short_runs import write_smallest_recipe
 
 from snn_asr import load_model
@@ -17,11 +18,7 @@ from snn_asr.training.brain import RecognizerBrain
 from snn_asr.training.run import train
 from snn_asr.training.run_folder import RunFolder
 
-# One encoder of each kind in the fast tests, the others in the slow ones.
-FAST = ("improved_v2", "spiking_lstm", "gru")
-EVERY = [
-    pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in (*FAST, *ENCODERS.keys() - {*FAST})
-]
+EVERY = graded(ENCODERS, fast=["improved_v2"], thorough=["spiking_lstm", "gru"])  # one encoder of each kind
 TOGETHER = {
     "epochs": 5, "warmup_epochs": 1, "cooldown_epochs": 3, "length_curriculum": [[60, 2]], "accumulation": 2,
     "average_decay": 0.5, "batch_norm_epochs": 2, "pruning": 0.5, "pruning_epochs": [1, 4], "activity_penalty": 0.1,
@@ -100,7 +97,7 @@ def test_options_beside_each_other(encoder, options, recipe, tones, tmp_path):
     assert losses[1] < losses[0] and (run / "test.json").is_file()
 
 
-@pytest.mark.parametrize("encoder", ["improved_v2", pytest.param("improved_v1", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("encoder", graded(["improved_v2", "improved_v1"], fast=["improved_v2"], thorough=[]))
 def test_with_the_preset_shift_nothing_is_multiplied(encoder, recipe, tones, tmp_path):
     run = train(recipe, tones, tmp_path, device="cpu", overrides={"encoder": encoder, "preset": "shift", "epochs": 2})
     counted = json.loads((run / "model" / "metrics.json").read_text())["test"]["operations"]

@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from marks import graded
 from torch.nn import functional
 
 from snn_asr.data.batches import BucketedBatches, training_loader
@@ -33,7 +34,7 @@ PONGHIRAN = {
 FEATURES = FeatureSettings(sample_rate=8000, mels=10, high_hz=3800, stack=1)
 
 
-@pytest.mark.parametrize("corpus", ["TIMIT", "LibriSpeech", "AN4", "FSDD"])
+@pytest.mark.parametrize("corpus", graded(["TIMIT", "LibriSpeech", "AN4", "FSDD"], fast=["TIMIT"]))
 @pytest.mark.parametrize("encoder", ["improved_v2", "improved_v1", "lif", "bn_gru", "bn_lstm"])
 def test_the_settings_are_those_of_ponghiran_and_roy(corpus, encoder):
     config = recipe.load(corpus, {"preset": "paper", "encoder": encoder})
@@ -50,7 +51,7 @@ def test_the_settings_are_those_of_ponghiran_and_roy(corpus, encoder):
     assert options["smoothing"] == 0.0
 
 
-@pytest.mark.parametrize("encoder", sorted(ENCODERS))
+@pytest.mark.parametrize("encoder", graded(sorted(ENCODERS), fast=["improved_v2", "lif", "gru"]))
 @pytest.mark.parametrize("preset", ["paper", "bittar_garner"])
 def test_presets_speak_to_every_encoder(encoder, preset):
     recipe.load("TIMIT", {"preset": preset, "encoder": encoder})
@@ -185,6 +186,7 @@ def test_the_spiking_lstms_training_is_full_batches_of_the_scripts_settings(tone
     assert set(rates[:-1]) == {0.01}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("encoder", ["improved_v2", "bn_lstm"])
 def test_it_trains(encoder, tones, tmp_path):
     options = {"preset": "paper", "encoder": encoder, "hidden_size": 8, "epochs": 3, "mels": 10,

@@ -96,6 +96,7 @@ def stepped(tmp_path_factory) -> list[list[dict]]:
     return [first, torch.load(file)]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("case", range(len(CASES)), ids=str)
 def test_two_processes_step_as_one(case, stepped):
     whole = encoded(CASES[case][0], slice(None))

@@ -90,6 +90,7 @@ def test_nothing_is_pruned_where_nothing_is_asked_for():
     assert pruning.complete(1) and all(torch.equal(each, before[key]) for key, each in matrices(encoder).items())
 
 
+@pytest.mark.thorough
 def test_a_pruned_training_keeps_a_pruned_network_and_resumes_alike(tone_recipe, tones, tmp_path):
     options = {"epochs": 4, "pruning": 0.75, "pruning_epochs": [1, 3], "hidden_size": 16}
     whole = train(tone_recipe, tones, tmp_path / "whole", device="cpu", overrides=options)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from marks import graded
 from short_runs import SHORT, assert_same_run, interrupt_at, write_smallest_recipe
 
 from snn_asr import load_model
@@ -19,11 +21,7 @@ from snn_asr.training.run import train
 
 OPTIONS = {**SHORT, "epochs": 3, "average_decay": 0.5, "pruning": 0.5, "pruning_epochs": [0, 1]}
 GOING_ON = {**SHORT, "epochs": 2, "average_decay": 0.5, "learning_rate": 0.001}
-FAST = {"improved_v2": "int4", "gru": "int8"}
-EVERY = [
-    pytest.param(name, kind, marks=() if kind == FAST.get(name) else pytest.mark.slow)
-    for name in sorted(ENCODERS) for kind in ("int8", "int4")
-]
+EVERY = graded(product(sorted(ENCODERS), ("int8", "int4")), fast=[("improved_v2", "int4")], thorough=[("gru", "int8")])
 
 
 def trained(recipe: Path, data: Path, folder: Path, **options: Any) -> Path:
@@ -63,6 +61,7 @@ def test_what_is_trained_is_what_the_folder_holds(encoder, kind, recipe, tones, 
         assert recognizer.transcribe(tones / "audio" / "test" / f"{name}.wav").text == each["hypothesis"]
 
 
+@pytest.mark.thorough
 def test_a_resumed_run_is_the_run_that_went_on(pruned_run, tone_recipe, tones, tmp_path, monkeypatch):
     words = {**GOING_ON, "epochs": 4, "initial_model": str(pruned_run), "quantize": "int4"}
     whole = trained(tone_recipe, tones, tmp_path / "whole", **words)
@@ -74,6 +73,7 @@ def test_a_resumed_run_is_the_run_that_went_on(pruned_run, tone_recipe, tones, t
     assert_same_run(tmp_path / "killed", whole)
 
 
+@pytest.mark.thorough
 def test_going_on_in_float32_changes_weights_and_prunes_further(pruned_run, tone_recipe, tones, tmp_path):
     words = {**GOING_ON, "initial_model": str(pruned_run), "pruning": 0.8, "pruning_epochs": [0, 1]}
     run = trained(tone_recipe, tones, tmp_path / "run", **words)
@@ -99,6 +99,7 @@ def test_statistics_that_were_to_be_kept_are_kept_from_the_start(
     assert same and all(each == kept for each in same)
 
 
+@pytest.mark.thorough
 def test_it_helps_where_four_bits_hurt(tone_run, tone_recipe, tones, tmp_path):
     """The development loss after two epochs is below that of the rounded model that training began with."""
     words = {"epochs": 2, "learning_rate": 0.002, "warmup_epochs": 0.5, "cooldown_epochs": 1}
@@ -140,6 +141,7 @@ def test_another_network_is_refused_before_features_are_computed(pruned_run, ton
         trained(tone_recipe, tones, tmp_path / "run", **words, initial_model=str(pruned_run))
 
 
+@pytest.mark.thorough
 def test_a_network_without_an_engine_in_whole_numbers_is_refused(tone_recipe, tones, tmp_path):
     first = trained(tone_recipe, tones, tmp_path / "first", **{**GOING_ON, "epochs": 1, "bidirectional": True})
     words = {**GOING_ON, "bidirectional": True, "initial_model": str(first), "quantize": "int8"}
@@ -147,6 +149,7 @@ def test_a_network_without_an_engine_in_whole_numbers_is_refused(tone_recipe, to
         trained(tone_recipe, tones, tmp_path / "run", **words)
 
 
+@pytest.mark.thorough
 def test_another_model_in_its_place_is_another_run_and_a_quantised_one_is_no_beginning(
     pruned_run, tone_recipe, tones, tmp_path
 ):

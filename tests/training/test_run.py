@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from marks import graded
 from short_runs import SHORT, assert_same_run, content, interrupt_at, log_of, weights
 
 from snn_asr.cli import main as program
@@ -40,6 +41,7 @@ def test_a_model_learns_the_tones_and_is_scored_on_its_best_epoch(tone_run):
     assert not list(tone_run.rglob(".*"))  # no temporary files stay behind
 
 
+@pytest.mark.thorough
 def test_processes_that_read_ahead_change_nothing(short_train, whole_run, tmp_path):
     assert_same_run(short_train(tmp_path / "ahead", loader_workers=2), whole_run)
 
@@ -56,6 +58,7 @@ def test_more_accumulation_than_batches_is_refused(short_train, tmp_path):
         short_train(tmp_path / "run", accumulation=50)
 
 
+@pytest.mark.thorough
 def test_mixed_precision_learns_much_the_same(short_train, whole_run, tmp_path):
     folder = short_train(tmp_path / "bf16", precision="bf16")
     assert read_json(folder / "model" / "metrics.json")["precision"] == "bf16"
@@ -83,12 +86,15 @@ def test_every_epoch_leaves_a_row_in_the_log(whole_run):
 
 @pytest.mark.parametrize(
     ("method", "call"),
-    [
-        ("on_fit_batch_end", 10),  # in the midst of the third epoch
-        ("on_fit_batch_end", 1),  # before there is a checkpoint
-        ("_save", 2),  # the second epoch is done and nowhere on the disk
-        ("restore_best", 1),  # all epochs done, nothing decoded yet
-    ],
+    graded(
+        [
+            ("on_fit_batch_end", 10),  # in the midst of the third epoch
+            ("on_fit_batch_end", 1),  # before there is a checkpoint
+            ("_save", 2),  # the second epoch is done and nowhere on the disk
+            ("restore_best", 1),  # all epochs done, nothing decoded yet
+        ],
+        fast=[("on_fit_batch_end", 10)],
+    ),
 )
 def test_a_run_killed_and_resumed_is_the_uninterrupted_one(
     method, call, short_train, whole_run, tmp_path, monkeypatch
@@ -115,6 +121,7 @@ def test_an_interrupted_command_says_how_to_go_on(tones, tone_recipe, tmp_path, 
         find_model(tmp_path)
 
 
+@pytest.mark.thorough
 def test_resumed_ranges_and_optimizer_of_a_gru_and_a_moving_range(short_train, tmp_path, monkeypatch):
     """State that improved_v2 with a fixed range does not have."""
     spiking = {"range": "moving_average", "candidate": "relu", "activity_penalty": 0.1}
@@ -127,6 +134,7 @@ def test_resumed_ranges_and_optimizer_of_a_gru_and_a_moving_range(short_train, t
         assert_same_run(short_train(tmp_path / name / "killed", epochs=2, **options), whole)
 
 
+@pytest.mark.thorough
 def test_a_largest_gradient_norm_of_zero_is_no_clipping(short_train, tmp_path):
     free, loose = (short_train(tmp_path / name, epochs=1, max_grad_norm=norm) for name, norm in (("a", 0), ("b", 1e9)))
     assert_same_run(free, loose)
@@ -138,6 +146,7 @@ def running_statistics(folder: Path) -> dict[str, torch.Tensor]:
     return {name: each for name, each in state.items() if name.endswith(("running_mean", "running_var"))}
 
 
+@pytest.mark.thorough
 def test_batch_normalisation_keeps_its_statistics_after_so_many_epochs(short_train, tmp_path):
     short, long, moving = (
         running_statistics(short_train(tmp_path / name, epochs=epochs, batch_norm_epochs=limit))
@@ -147,6 +156,7 @@ def test_batch_normalisation_keeps_its_statistics_after_so_many_epochs(short_tra
     assert not any(torch.equal(short[name], moving[name]) for name in short)
 
 
+@pytest.mark.thorough
 def test_the_papers_schedule_and_curriculum_train_and_resume(short_train, tmp_path, monkeypatch):
     options = {"schedule": "halving", "length_curriculum": [[60, 2]], "batch_utterances": 3, "average_decay": 0.0}
     whole = short_train(tmp_path / "whole", **options)

@@ -74,6 +74,7 @@ def test_one_training_holds_the_folder(tmp_path):
     assert not (tmp_path / "run").exists()  # nothing was written there
 
 
+@pytest.mark.thorough
 def test_the_lock_of_a_killed_process_holds_nobody_up(tmp_path):
     program = (
         "import os, pathlib, sys\nfrom snn_asr.training.run_folder import RunFolder\n"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from marks import graded
 from short_runs import content
 
 from snn_asr.data.audio import write_audio
@@ -81,7 +82,7 @@ def test_what_cannot_be_scored_or_is_in_two_splits_is_refused_before_training(sh
         short_train(tmp_path / "run", tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("split", ["dev", "test"])
+@pytest.mark.parametrize("split", graded(["dev", "test"], fast=["test"]))
 def test_utterances_too_short_for_a_frame_may_be_decoded_and_scored(split, short_train, tones, tmp_path):
     write_audio(tmp_path / "short.wav", torch.zeros(150), 8000)
     values = {"wav": str(tmp_path / "short.wav"), "duration": 150 / 8000, "text": "low"}

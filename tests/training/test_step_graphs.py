@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 import torch
+from marks import graded
 from short_runs import assert_same_run, interrupt_at
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -148,7 +149,10 @@ def emulated(monkeypatch):
     return graphs
 
 
-@pytest.mark.parametrize("encoder", [each for each in CAPTURED if each not in ("gru", "lstm")])  # of one operation each
+OF_SEVERAL_OPERATIONS = [each for each in CAPTURED if each not in ("gru", "lstm")]
+
+
+@pytest.mark.parametrize("encoder", graded(OF_SEVERAL_OPERATIONS, fast=["improved_v2"]))
 def test_whatever_is_replayed_is_the_step_itself(encoder, emulated):
     """Two shapes in turns, whose graphs leave gradients in the same place, and an input weight that nothing uses."""
     model = model_of(encoder, "cpu", **CAPTURED[encoder])
@@ -182,6 +186,7 @@ def test_gradients_of_several_batches_add_up(emulated):
         torch.testing.assert_close(each.grad, wanted[name], msg=name)
 
 
+@pytest.mark.thorough
 def test_a_training_that_is_replayed_goes_on_bit_for_bit(emulated, short_train, tmp_path, monkeypatch):
     """Where it goes on, the first batches run without graphs again."""
     from snn_asr.training import brain
