@@ -1,8 +1,8 @@
 """Trainings that are killed or told to end at random moments, and gone on with, end in the same bits as a whole one.
 
-``make test-resume`` runs a hundred trials; the fast tests end trainings at chosen moments (test_run.py, and the faults
-of training). A trial's signals and moments follow
-from its number. Each training is a process of its own, forked from one that has imported what a training needs.
+``make test-resume`` runs a hundred trials; ``make test`` ends trainings at chosen moments (test_run.py, and the faults
+of training). A trial's signals and moments follow from its number. Each training is a process of its own, forked from
+one that has imported what a training needs.
 """
 
 from __future__ import annotations
