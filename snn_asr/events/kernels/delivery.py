@@ -32,6 +32,7 @@ from snn_asr.events.kernels.vectors import (
     levels_adder,
 )
 from snn_asr.kernel_cache import njit
+from snn_asr.network.kernels.cpu.tiles import float_of_bits
 
 ROOM = TOGETHER  # that lists of events need behind the last
 FEW_LEVELS, MOST_LEVELS = 32, 127
@@ -45,7 +46,7 @@ _add_sixteen, _add_eight, _add_one = (blocks_adder(each) for each in LANES)
 _shift_sixteen, _shift_eight, _shift_one = (blocks_adder(each, shifting=True) for each in LANES)
 _add_wide, _add_narrow = levels_adder(WIDE), levels_adder(NARROW)
 _shift_wide, _shift_narrow = levels_adder(WIDE, shifting=True), levels_adder(NARROW, shifting=True)
-_small = np.int8
+_small, _MAGNITUDE = np.int8, np.int32(0x7FFFFFFF)
 
 
 @njit(cache=True, nogil=True)
@@ -128,12 +129,13 @@ def _shift_blocks(line, weights, places, index, shifts, count, whole):
             _shift_one(whole, shift, own, begin, end, weights, first)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"nnan", "nsz"})
+@njit(cache=True, nogil=True)
 def _largest(sent, count):
-    largest = np.float32(0)
+    """The largest magnitude. Bits of positive floats order them as whole numbers, whose maximum comes in vectors."""
+    bits, largest = sent.view(np.int32), np.int32(0)
     for j in range(count):
-        largest = max(largest, abs(sent[j]))
-    return largest
+        largest = max(largest, bits[j] & _MAGNITUDE)
+    return float_of_bits(largest)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
