@@ -146,7 +146,9 @@ def _sources(
     around = [recurrence(each, grids.get(own[-1])) for each, own in zip(parts, names[:-1], strict=True)]
     waiting = [[], *([] if each.waiting is None else [each.waiting] for each in around)]
     within = [stored([each.within], every) for each in around if each.within is not None]
-    return [stored([first, *rest], every) for first, rest in zip(onward, waiting, strict=True)], within
+    dense = [input_unit(model.encoder) == 0 and input_change(model.encoder) is None, *(False for _ in parts)]
+    given = zip(onward, waiting, dense, strict=True)
+    return [stored([first, *rest], every, always) for first, rest, always in given], within
 
 
 def _table(model: AcousticModel, lines: list[Stored], parts: list[LayerParts], every: bool) -> np.ndarray:

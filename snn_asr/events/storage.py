@@ -3,8 +3,9 @@
 A source (the features, or a layer) has one row of weights a unit, for all that the unit feeds and, behind that, what it
 feeds back to; each of the two begins at a multiple of the longest block. Rows are read from end to end, about one
 vector a step. A row in which most weights are zero is quicker as the blocks of 16 or 8 neighbouring weights that are
-not all zero, each with its place; or even as single weights, where whole rows do not fit the second cache. Whichever is
-expected to be the quickest is taken for each source.
+not all zero, each with its place; or even as single weights, where whole rows do not fit the second cache. Features,
+of which hardly one is zero, are quicker summed by output (kernels/by_output.py) where pruning has left few of their
+weights. Whichever is expected to be the quickest is taken for each source.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snn_asr.events.kernels.delivery import LANES, ROWS
-from snn_asr.events.kernels.vectors import SINGLES
+from snn_asr.events.kernels.by_output import DEPTH, LOOKS_UP, REACH
+from snn_asr.events.kernels.delivery import BY_OUTPUT, LANES, ROWS
+from snn_asr.events.kernels.vectors import FLOAT_LANES, SINGLES
 from snn_asr.events.parts import Rounded
 
 ALIGNMENT_BYTES = 64  # a row begins on a cache line
@@ -23,19 +25,19 @@ ALIGNMENT_BYTES = 64  # a row begins on a cache line
 # its size, as long as so many steps, and everything so many times as long where the second cache does not hold it.
 STEP_WEIGHTS = {"float32": 16, "int8": 32}
 BLOCK_STEPS = {16: 1.7, 8: 1.3, 1: 0.7}
+LOOKED_UP_STEPS = {"float32": 1.5, "int8": 2.5}  # a step of by_output.py
 CACHED_BYTES, FAR = 3 << 19, 2.0
 PLACE_BYTES = np.dtype(np.int32).itemsize
 
 
-
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """The weights of one source. ``kind`` is ROWS or the size of its blocks.
+    """The weights of one source. ``kind`` is ROWS, the size of its blocks, or BY_OUTPUT.
 
     ``outputs`` are those that the source feeds, ``back`` those of its own layer that it feeds back to, from column
     ``back_at`` of a row of ``length`` columns with the ``scales`` (length,). ``values`` are all weights, flat, and
     ``places`` (int32), for blocks, the first block of every unit and the end of the last one's, then every block's
-    column.
+    column (for BY_OUTPUT see kernels/by_output.py).
     """
 
     units: int
@@ -49,9 +51,10 @@ class Stored:
     scales: np.ndarray
 
 
-def stored(blocks: Sequence[Rounded], whole: bool = False) -> Stored:
+def stored(blocks: Sequence[Rounded], whole: bool = False, dense: bool = False) -> Stored:
     """From what a source feeds and, if there is a second matrix, what it feeds back to; in ``whole`` rows, or as is
-    expected to be the quickest. All are rounded, or none; those of four bits lie in a byte each, too."""
+    expected to be the quickest, where ``dense`` says that hardly a value of the source is zero. All are rounded, or
+    none; those of four bits lie in a byte each, too."""
     first = blocks[0]
     kind = np.dtype(np.float32 if first[1] is None else np.int8)
     starts = np.cumsum([0, *(_up(len(weight), LANES[0]) for weight, _ in blocks)])
@@ -62,18 +65,25 @@ def stored(blocks: Sequence[Rounded], whole: bool = False) -> Stored:
         if grid is not None:
             scales[columns], weight = grid.scales.numpy(), grid.rounded(weight)
         rows[:, columns] = weight.detach().numpy().T
-    lanes = ROWS if whole else quickest(rows)
-    values, places = (rows.ravel(), np.empty(0, np.int32)) if lanes == ROWS else _blocks(rows, lanes)
+    lanes = ROWS if whole else quickest(rows, dense)
+    if lanes == ROWS:
+        values, places = rows.ravel(), np.empty(0, np.int32)
+    else:
+        values, places = by_output(rows) if lanes == BY_OUTPUT else _blocks(rows, lanes)
     back = sum(len(weight) for weight, _ in blocks[1:])
     return Stored(len(rows), len(first[0]), back, int(starts[1]), length, lanes, values, places, scales)
 
 
-def quickest(rows: np.ndarray) -> int:
-    """ROWS, or the size of the blocks in which an event of a source with these ``rows`` is expected to take least."""
+def quickest(rows: np.ndarray, dense: bool = False) -> int:
+    """ROWS, or the size of the blocks in which an event of a source with these ``rows`` is expected to take least; or
+    BY_OUTPUT, for a ``dense`` source."""
     expected = {ROWS: _far(rows.nbytes) * rows.size / STEP_WEIGHTS[rows.dtype.name]}
     for lanes in LANES:
         kept = np.count_nonzero(_kept(rows, lanes))
         expected[lanes] = _far(kept * (lanes * rows.itemsize + PLACE_BYTES)) * kept * BLOCK_STEPS[lanes]
+    if dense and LOOKS_UP:
+        steps = _slots(rows).sum() / DEPTH[rows.dtype.name]
+        expected[BY_OUTPUT] = _far(2 * ALIGNMENT_BYTES * steps) * steps * LOOKED_UP_STEPS[rows.dtype.name]
     return min(expected, key=lambda each: expected[each])
 
 
@@ -84,6 +94,30 @@ def _far(stored_bytes: int) -> float:
 def _kept(rows: np.ndarray, lanes: int) -> np.ndarray:
     """(units, length / lanes): which blocks of a row have a weight that is not zero."""
     return np.asarray(rows.reshape(len(rows), -1, lanes).any(axis=2))
+
+
+def _slots(rows: np.ndarray) -> np.ndarray:
+    """(groups of outputs, tables): weights of a lane in the steps of by_output.py, as many as the fullest lane has."""
+    reach, depth = REACH[rows.dtype.name], DEPTH[rows.dtype.name]
+    left = np.pad(rows != 0, ((0, -len(rows) % reach), (0, 0))).reshape(-1, reach, rows.shape[1]).sum(axis=1)
+    fullest = left.reshape(len(left), -1, FLOAT_LANES).max(axis=2).T
+    return np.asarray(-(-fullest // depth) * depth)
+
+
+def by_output(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weights and places as by_output.py reads them."""
+    reach, depth, slots = REACH[rows.dtype.name], DEPTH[rows.dtype.name], _slots(rows)
+    starts = np.cumsum([0, *slots.ravel()])
+    column, unit = np.nonzero(rows.T)
+    table = unit // reach
+    sums = column * slots.shape[1] + table
+    rank = np.arange(len(sums)) - np.searchsorted(sums, sums)  # among the weights of one output in one table
+    slot = starts[column // FLOAT_LANES * slots.shape[1] + table] + rank
+    values = np.zeros((starts[-1] // depth, FLOAT_LANES, depth), rows.dtype)
+    units = np.zeros(values.shape, np.uint8)
+    place = slot // depth, column % FLOAT_LANES, slot % depth
+    values[place], units[place] = rows[unit, column], unit % reach
+    return values.ravel(), np.concatenate([starts // depth, units.ravel().view(np.int32)]).astype(np.int32)
 
 
 def _blocks(rows: np.ndarray, lanes: int) -> tuple[np.ndarray, np.ndarray]:

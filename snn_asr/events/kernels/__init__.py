@@ -3,6 +3,7 @@
     delivery.py        the weights that non-zero values select, rows or what pruning has left of them, float32 or int8
     vectors.py         its innermost loops, written in vectors
     four_products.py   the one of int8 rows, where a processor sums up four products of bytes in an instruction
+    by_output.py       sums of what is left of pruned weights, output by output, for features, which are all sent
     arithmetic.py      what several cells share: logistic function, integrators, the coder
     <cell>.py          one frame of one layer: all element-wise work behind the products
     stack.py           the frames of a chunk through all layers and the head

@@ -1,8 +1,9 @@
 """Events and the weights that they select: float32, or int8 with sums in whole numbers.
 
 The weights of a source (events/storage.py) are rows, one a unit, or blocks: of each unit those runs of LANES
-neighbouring weights that are not all zero. A row is read from end to end; a block is added where it belongs. Each sum
-takes its events in the order of their units, so that both give the same bits: what is left out would add zeros.
+neighbouring weights that are not all zero. A row is read from end to end; a block is added where it belongs. Or they
+lie output by output (by_output.py). Each sum takes its events in the order of their units, so that all give the same
+bits: what is left out would add zeros.
 
 int8: value = level · unit and weight = integer · scale, one scale for each output (a row of W, of shape (M, D)), so
 that sums of level · integer are exact in any order, and ``unit · scale`` is applied once to each sum. Levels are the
@@ -21,6 +22,7 @@ import numpy as np
 from numba import float32
 from numba.extending import overload
 
+from snn_asr.events.kernels.by_output import REACH, UNSIGNED, sum_floats, sum_levels
 from snn_asr.events.kernels.four_products import FOUR_PRODUCTS, add_levels
 from snn_asr.events.kernels.vectors import (
     LEVEL_LANES,
@@ -40,7 +42,8 @@ HIGHEST_SHIFT = 8  # 127 · 2^8 is the largest product in 16 bits
 WIDE, NARROW = 8, 2  # vectors of a tile of int8 rows
 LANES = (16, 8, 1)  # the sizes of blocks; 1: single weights
 UNITS, OUTPUTS, BACK, BACK_AT, ROW, FIRST, KIND, STARTS, SHIFTS = range(9)  # columns of ``table``, as stack.py has it
-ROWS = 0  # the KIND of a source with rows; others have the size of their blocks
+ROWS, BY_OUTPUT = 0, -1  # KIND of a source with rows, and of one that is summed so; others have the size of blocks
+REACH_OF_FLOATS, REACH_OF_LEVELS = REACH["float32"], REACH["int8"]
 
 _add_sixteen, _add_eight, _add_one = (blocks_adder(each) for each in LANES)
 _shift_sixteen, _shift_eight, _shift_one = (blocks_adder(each, shifting=True) for each in LANES)
@@ -78,8 +81,8 @@ def deliver(line, weights, places, index, sent, count, unit, scales, levels, who
     """total (M,) = the sum of sent · weights of the source that ``line`` of the table describes; compiled.
 
     int8 weights have the ``scales`` (M,) of their columns; there the values sent are multiples of ``unit`` (0: of
-    nothing), and room for their ``levels`` and for the sums in ``whole`` numbers is given. Returns the unit that they
-    were rounded to, 0 where they were not.
+    nothing), and room for their ``levels`` and for the sums in ``whole`` numbers is given, which BY_OUTPUT uses as its
+    table. Returns the unit that they were rounded to, 0 where they were not.
     """
     raise TypeError("it is called by compiled functions alone")
 
@@ -90,6 +93,14 @@ def _deliver(line, weights, places, index, sent, count, unit, scales, levels, wh
 
 
 def _deliver_floats(line, weights, places, index, sent, count, unit, scales, levels, whole, total):
+    if line[KIND] == BY_OUTPUT:
+        tables = -(-line[UNITS] // REACH_OF_FLOATS)
+        table = whole[: tables * REACH_OF_FLOATS].view(np.float32)
+        clear(table)
+        for j in range(count):
+            table[index[j]] = sent[j]
+        sum_floats(total, table, tables, line[STARTS], places, weights, line[FIRST])
+        return np.float32(0)
     clear(total)
     if line[KIND] == ROWS:
         add_rows(total, index, sent, count, weights, line[FIRST])
@@ -169,13 +180,25 @@ def _shifts_of(sent, count, unit, levels):
 
 
 def _deliver_integers(line, weights, places, index, sent, count, unit, scales, levels, whole, total):
-    shift = _shifts_of(sent, count, unit, levels) if line[SHIFTS] != 0 else 0
-    shifting, largest = line[SHIFTS] != 0 and shift <= HIGHEST_SHIFT, np.float32(0)
+    shifting, shift, largest = line[SHIFTS] != 0 and line[KIND] != BY_OUTPUT, 0, np.float32(0)
+    if shifting:
+        shift = _shifts_of(sent, count, unit, levels)
+        shifting = shift <= HIGHEST_SHIFT
     if not shifting:
         unit, largest = _levels_of(sent, count, unit, levels)
         if line[KIND] == ROWS:
             _add_levels(line, weights, index, levels, count, largest, unit, scales, whole, total)
             return unit
+        if line[KIND] == BY_OUTPUT:
+            tables = -(-line[UNITS] // REACH_OF_LEVELS)
+            table = whole.view(np.int8)[: tables * REACH_OF_LEVELS]
+            for k in range(table.shape[0]):
+                table[k] = UNSIGNED
+            for j in range(count):
+                table[index[j]] = levels[j] ^ UNSIGNED
+            sum_levels(total, table, tables, line[STARTS], places, weights, line[FIRST], unit, scales)
+            return unit
+    whole = whole[: line[ROW]]
     clear(whole)
     if line[KIND] == ROWS:
         together = 1 << (HIGHEST_SHIFT - max(shift, 5))
@@ -201,7 +224,7 @@ def _add_levels_in_fours(line, weights, index, levels, count, largest, unit, sca
 
 @njit(cache=True, nogil=True)
 def _add_levels_in_shorts(line, weights, index, levels, count, largest, unit, scales, whole, total):
-    clear(whole)
+    clear(whole[: line[ROW]])
     _add_integer_rows(line, weights, index, levels, count, 8 if largest <= FEW_LEVELS else 2, False, whole)
     _scale(whole, unit, scales, total)
 

@@ -32,6 +32,7 @@ from __future__ import annotations
 import numpy as np
 
 from snn_asr.events.kernels.arithmetic import add, integrate, normalize, normalize_and_add
+from snn_asr.events.kernels.by_output import REACH
 from snn_asr.events.kernels.changes import accumulate, collect_changes, learn
 from snn_asr.events.kernels.conventional import step as conventional_step
 from snn_asr.events.kernels.delivery import (
@@ -64,6 +65,7 @@ NEURON_ROWS, STATE_ROWS, SUMS_ROWS = 4, 3, 2
 # Rows of ``sums``: the recurrent product for the next frame, and the smoothed product of what stands behind the layer.
 FED_BACK, INTEGRATED = range(2)
 LINE = 16  # numbers of four bytes on a cache line
+LONGEST_REACH = REACH["float32"]  # in numbers of four bytes: of the tables of by_output.py
 _ZERO = np.float32(0)
 
 
@@ -112,13 +114,14 @@ def _longest(table, column):
 @njit(cache=True, nogil=True)
 def _scratch(length, width, events):
     """What a call writes to and forgets, in one piece of memory. Room for the product of a source, for the drive of a
-    layer and for sums in whole numbers, which begin on cache lines, then for values, places and levels of events."""
+    layer and for sums in whole numbers (or a table), which begin on cache lines; for values, places and levels."""
     lengths, widths = -(-length // LINE) * LINE, -(-width // LINE) * LINE
-    words = np.empty(LINE + 2 * lengths + widths + 3 * events, np.int32)
+    wholes = max(lengths, -(-events // LONGEST_REACH) * LONGEST_REACH)
+    words = np.empty(LINE + lengths + widths + wholes + 3 * events, np.int32)
     words = words[(-words.ctypes.data % (LINE * words.itemsize)) // words.itemsize :]
-    floats, behind = words.view(np.float32), words[2 * lengths + widths :]
+    floats, behind = words.view(np.float32), words[lengths + widths + wholes :]
     product, drive = floats[:length], floats[lengths : lengths + width]
-    whole = words[lengths + widths : lengths + widths + length]
+    whole = words[lengths + widths : lengths + widths + wholes]
     values, index = behind[:events].view(np.float32), behind[events : 2 * events]
     return product, drive, whole, values, index, behind[2 * events :].view(np.int8)
 
@@ -148,8 +151,7 @@ def run(inputs, logits, table, weights, places, constants, memory, sent):
             else:
                 count = collect(given, line[EVERY], index, values)
             sent[source] += count
-            sums_of = whole[: line[ROW]]
-            unit = deliver(line, weights, places, index, values, count, own[UNIT], scales, levels, sums_of, total)
+            unit = deliver(line, weights, places, index, values, count, own[UNIT], scales, levels, whole, total)
             if own[CHANGE] >= 0:
                 learn(known, given, index, levels, count, unit)
                 place += line[UNITS] + line[ROW]
@@ -176,6 +178,6 @@ def run(inputs, logits, table, weights, places, constants, memory, sent):
                 reset_outputs(driven, recurrent, units[source, 0])
                 count = collect(driven[size : 2 * size], line[EVERY], index, values)
                 total, scales = product[: inner[ROW]], constants[end + inner[SCALES] : end + inner[SCALES] + inner[ROW]]
-                deliver(inner, weights, places, index, values, count, _ZERO, scales, levels, whole[: inner[ROW]], total)
+                deliver(inner, weights, places, index, values, count, _ZERO, scales, levels, whole, total)
                 add(candidate, total[:size])
             _step(line, driven, recurrent, units[source], neurons[source], numbers[0, source + 1])
