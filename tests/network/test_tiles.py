@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from snn_asr.network.kernels.cpu import tiles
+from snn_asr.network.kernels.cpu import products, tiles
 
 
 def added(monkeypatch, vector_bytes: int, dtype: type, index, value, columns) -> np.ndarray:
@@ -46,3 +46,19 @@ def test_sums_of_dyadic_numbers_are_exact(monkeypatch):
     index = np.arange(20, dtype=np.int32)
     for width in (32, 64):
         assert np.array_equal(added(monkeypatch, width, np.float32, index, value, columns), value @ columns)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [1, 15, 16, 17, 64, 65, 130])
+def test_events_are_all_that_is_not_zero_in_its_order(dtype, size):
+    """NaN is an event, -0 is none; sizes cross the borders of vectors and of blocks."""
+    draw = np.random.default_rng(size)
+    for density in (0, 0.3, 1):
+        given = (draw.standard_normal(size) * (draw.random(size) < density)).astype(dtype)
+        given[::9] = draw.choice([np.nan, -0.0, 1e-40], len(given[::9]))
+        index, value, splits = products.event_buffers(2, size, given)
+        products.find_events(given, 1, index, value, splits)
+        expected = np.flatnonzero(given != 0)
+        assert np.array_equal(index[1, : len(expected)], expected)
+        assert np.array_equal(value[1, : len(expected)], given[expected], equal_nan=True)
+        assert splits[1].tolist() == [np.sum(expected < products.BLOCK * each) for each in range(splits.shape[1])]

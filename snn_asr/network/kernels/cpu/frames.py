@@ -21,6 +21,9 @@ import numpy as np
 from snn_asr.kernel_cache import njit
 from snn_asr.network.kernels.cpu.elementwise import clear
 from snn_asr.network.kernels.cpu.products import add_events, event_buffers, find_events
+from snn_asr.network.kernels.cpu.tiles import fetch_line
+
+LINE = 16  # numbers of a line of the cache, in float32
 
 
 @njit(cache=True, nogil=True)
@@ -72,3 +75,17 @@ def pass_backward(n, lengths, gradient, panels, place):
             clear(fed_back[row])
             find_events(gradient[row, n], row, index, value, splits)
     add_events(lengths.shape[0], index, value, splits, panels, fed_back)
+
+
+@njit(cache=True, nogil=True)
+def fetch(sequences, row, n, frames):
+    """Have the processor fetch what a row has in ``sequences`` (B, T, ...) at frame ``n``, if there is such a frame,
+    without waiting for it.
+
+    A walk that leaves a row for the others of the batch after a frame looks like no stream to the processor, which
+    would begin to fetch when it is asked to add. It is told a frame ahead: while the other rows have their turn."""
+    if 0 <= n < frames:
+        for each in sequences:
+            numbers = each[row, n]
+            for k in range(0, numbers.shape[0], LINE):
+                fetch_line(numbers, k)

@@ -28,7 +28,7 @@ from snn_asr.network.kernels.cpu.elementwise import (
     sigmoid,
     to_shifts,
 )
-from snn_asr.network.kernels.cpu.frames import backward_room, forward_room, pass_backward, pass_forward
+from snn_asr.network.kernels.cpu.frames import backward_room, fetch, forward_room, pass_backward, pass_forward
 from snn_asr.network.kernels.cpu.products import no_panels, pack, weight_gradient
 from snn_asr.network.kernels.cpu.threads import share
 from snn_asr.network.kernels.cpu.tiles import power_below
@@ -62,6 +62,7 @@ def _forward_rows(drive, lengths, panels, mask, gates, spiking, levels, smoothin
         for row in range(lengths.shape[0]):
             if n >= lengths[row]:
                 continue
+            fetch((drive, sums, currents, membranes, feedbacks, outputs), row, n + 1, lengths[row])
             product = place[3][row]
             total = sums[row, n]
             if smoothed:
@@ -110,6 +111,8 @@ def _backward_rows(gradient, sums, trace, start, panels, mask, gates, spiking, l
         for row in range(lengths.shape[0]):
             if n >= lengths[row]:
                 continue
+            fetch((gradient, sums, membranes, drive, feedback), row, n - 1, frames)
+            fetch((currents,), row, n - 2, frames)
             fed_back = place[3][row]
             total, to_gates = sums[row, n], drive[row, n]
             receive(

@@ -10,7 +10,7 @@ from snn_asr.kernel_cache import njit
 from snn_asr.network.cells.leaky_integrate_and_fire import THRESHOLD, Parameters, State
 from snn_asr.network.kernels import Trace
 from snn_asr.network.kernels.cpu.elementwise import FAST, add, room
-from snn_asr.network.kernels.cpu.frames import backward_room, forward_room, pass_backward, pass_forward
+from snn_asr.network.kernels.cpu.frames import backward_room, fetch, forward_room, pass_backward, pass_forward
 from snn_asr.network.kernels.cpu.products import no_panels, pack, weight_gradient
 from snn_asr.network.kernels.cpu.slopes import differentiate, slope
 from snn_asr.network.kernels.cpu.threads import share
@@ -47,6 +47,7 @@ def _forward_rows(drive, lengths, panels, given, levels, start, sums, trace):
         for row in range(lengths.shape[0]):
             if n >= lengths[row]:
                 continue
+            fetch((drive, sums, potentials, adaptations, outputs), row, n + 1, lengths[row])
             product = place[3][row]
             if recurrent:
                 add(drive[row, n], product, sums[row, n])
@@ -120,6 +121,8 @@ def _backward_rows(gradient, sums, trace, start, given, slope, threshold, panels
         for row in range(lengths.shape[0]):
             if n >= lengths[row]:
                 continue
+            fetch((gradient, sums, drive), row, n - 1, frames)
+            fetch((potentials, adaptations, outputs), row, n - 2, frames)
             fed_back = place[3][row]
             differentiate(slope, potentials[row, n], threshold, height)
             _to_neuron(

@@ -14,9 +14,10 @@ from torch import Tensor
 from snn_asr.kernel_cache import njit
 from snn_asr.network.kernels.cpu.elementwise import clear, copy
 from snn_asr.network.kernels.cpu.threads import share
-from snn_asr.network.kernels.cpu.tiles import accumulate, panel_width
+from snn_asr.network.kernels.cpu.tiles import COMPRESSES, VECTOR_BYTES, accumulate, compress, panel_width
 
 BLOCK = 64  # rows of a panel that are fetched at a time: 16 or 32 kB
+SLACK = 16  # numbers that may be written behind the last event of a row
 SPAN = 4  # blocks of frames in a weight gradient whose sums stay in the second cache
 DENSEST = 0.5  # share of non-zero numbers above which a weight gradient is left to torch's dense product
 _ROWS, _FOUND = 256, 1 << 16  # most rows and numbers among which events are found at a time in ``linear``
@@ -37,20 +38,25 @@ def blocks(inputs: int) -> int:
 
 @njit(cache=True, nogil=True)
 def event_buffers(rows, size, like):
-    """``index``, ``value`` and ``splits`` of ``find_events`` for rows of ``size`` numbers."""
-    index, value = np.empty((rows, size + 1), np.int32), np.empty((rows, size + 1), like.dtype)
+    """``index``, ``value`` and ``splits`` of ``find_events`` for rows of ``size`` numbers, with the room it wants."""
+    index, value = np.empty((rows, size + SLACK), np.int32), np.empty((rows, size + SLACK), like.dtype)
     return index, value, np.zeros((rows, (size + BLOCK - 1) // BLOCK + 1), np.int64)
 
 
 @njit(cache=True, nogil=True)
 def find_events(given, row, index, value, splits):
-    """Events of ``given`` (D,) into row ``row`` of ``index`` and ``value`` (R, D + 1); those of block c of rows of the
-    weights lie from ``splits[row, c]`` to ``splits[row, c + 1]``."""
-    found, size = 0, given.shape[0]
+    """Events of ``given`` (D,) into row ``row`` of ``index`` and ``value`` (R, D + SLACK); those of block c of rows of
+    the weights lie from ``splits[row, c]`` to ``splits[row, c + 1]``."""
+    found, size, lanes = 0, given.shape[0], VECTOR_BYTES // given.itemsize
     own_index, own_value = index[row], value[row]
     splits[row, 0] = 0
     for block in range(splits.shape[1] - 1):
-        for j in range(block * BLOCK, min((block + 1) * BLOCK, size)):
+        first, last = block * BLOCK, min((block + 1) * BLOCK, size)
+        if COMPRESSES:
+            while first + lanes <= last:
+                found += compress(given, first, own_index, own_value, found)
+                first += lanes
+        for j in range(first, last):
             own_index[found] = j
             own_value[found] = given[j]
             found += given[j] != 0

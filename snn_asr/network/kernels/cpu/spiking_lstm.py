@@ -16,7 +16,7 @@ from snn_asr.kernel_cache import njit
 from snn_asr.network.cells.spiking_lstm import Parameters, State
 from snn_asr.network.kernels import Trace, dense, last_states
 from snn_asr.network.kernels.cpu.elementwise import FAST, add, room
-from snn_asr.network.kernels.cpu.frames import backward_room, forward_room, pass_backward, pass_forward
+from snn_asr.network.kernels.cpu.frames import backward_room, fetch, forward_room, pass_backward, pass_forward
 from snn_asr.network.kernels.cpu.products import linear, pack, weight_gradient
 from snn_asr.network.kernels.cpu.slopes import differentiate, slope
 from snn_asr.network.kernels.cpu.threads import share
@@ -46,6 +46,7 @@ def _forward_rows(drive, lengths, panels, kept, numbers, start, sums, trace):
         for row in range(lengths.shape[0]):
             if n >= lengths[row]:
                 continue
+            fetch((drive, sums, cells, outputs), row, n + 1, lengths[row])
             product = place[3][row]
             add(drive[row, n], product, sums[row, n])
             before = cells[row, n - 1] if n else start[0][row]
@@ -103,7 +104,7 @@ def _to_gates(gradient, fed_back, given, cell, drive):
 def _backward_rows(gradient, lengths, trace, start, variant, numbers, slopes, panels, drive):
     """``drive`` may be where the sums are; its frames beyond the lengths are left as they are."""
     sums, cells = trace
-    rows, _, size = cells.shape
+    rows, frames, size = cells.shape
     carried, work = np.zeros((rows, size), gradient.dtype), np.zeros(size, gradient.dtype)
     given = np.zeros(4 * size, gradient.dtype), np.zeros(size, gradient.dtype), np.zeros(size, gradient.dtype)
     place = backward_room(lengths, drive, panels)
@@ -111,6 +112,8 @@ def _backward_rows(gradient, lengths, trace, start, variant, numbers, slopes, pa
         for row in range(lengths.shape[0]):
             if n >= lengths[row]:
                 continue
+            fetch((gradient, sums, drive), row, n - 1, frames)
+            fetch((cells,), row, n - 2, frames)
             fed_back = place[3][row]
             before = cells[row, n - 1] if n else start[row]
             _factors(sums[row, n], before, cells[row, n], variant, numbers, slopes, work, given)

@@ -26,6 +26,8 @@ def _vector_bytes() -> int:
 
 
 VECTOR_BYTES = _vector_bytes()
+# Whether a processor can push the chosen numbers of a vector together.
+COMPRESSES = VECTOR_BYTES == 64 and binding.get_host_cpu_features().get("avx512vl", False)
 
 
 def panel_width(dtype: np.dtype) -> int:
@@ -89,6 +91,38 @@ def splat(builder, scalar, vector: ir.VectorType):
 
 
 @intrinsic
+def compress(typingctx, given, begin, index, value, found):
+    """Append those of a vector's numbers, from ``given[begin]``, that are not zero to ``value[found:]``, and where in
+    ``given`` they are to ``index[found:]`` (int32); returns how many. A whole vector is written in both. Only where
+    COMPRESSES; arrays are contiguous."""
+    return types.intp(given, types.intp, index, value, types.intp), _generate_compress
+
+
+def _generate_compress(context, builder, signature, arguments):
+    kind = context.get_data_type(signature.args[0].dtype)
+    lanes = VECTOR_BYTES * 8 // signature.args[0].dtype.bitwidth
+    numbers, places, chosen = (ir.VectorType(each, lanes) for each in (kind, ir.IntType(32), ir.IntType(1)))
+    given, index, value = (
+        context.make_array(signature.args[each])(context, builder, arguments[each]).data for each in (0, 2, 3)
+    )
+
+    def place(array, position, vector):
+        return builder.bitcast(builder.gep(array, [position]), vector.as_pointer())
+
+    loaded = builder.load(place(given, arguments[1], numbers), align=4)
+    mask = builder.fcmp_unordered("!=", loaded, ir.Constant(numbers, [0.0] * lanes))
+    steps = ir.Constant(places, list(range(lanes)))
+    where = builder.add(splat(builder, builder.trunc(arguments[1], ir.IntType(32)), places), steps)
+    for vector, all_of_them, array in ((numbers, loaded, value), (places, where, index)):
+        shape = ir.FunctionType(vector, [vector, vector, chosen])
+        name = f"llvm.x86.avx512.mask.compress.v{lanes}{vector.element.intrinsic_name}"
+        push = cgutils.get_or_insert_function(builder.module, shape, name)
+        kept = builder.call(push, [all_of_them, all_of_them, mask])
+        builder.store(kept, place(array, arguments[4], vector), align=4)
+    return builder.zext(builder.ctpop(builder.bitcast(mask, ir.IntType(lanes))), _INTEGER)
+
+
+@intrinsic
 def float_of_bits(typingctx, bits):
     """The float32 with the bits of an int32."""
     return types.float32(types.int32), lambda context, builder, _, given: builder.bitcast(given[0], ir.FloatType())
@@ -105,3 +139,20 @@ def power_below(typingctx, value):
         return builder.bitcast(kept, arguments[0].type)
 
     return value(value), generate
+
+
+@intrinsic
+def fetch_line(typingctx, sequence, position):
+    """Have the processor fetch the cache line of an element of a contiguous array (N,), and wait for nothing."""
+    return types.void(sequence, types.intp), _generate_fetch
+
+
+def _generate_fetch(context, builder, signature, arguments):
+    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+    data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+    place = builder.bitcast(builder.gep(data, [arguments[1]]), byte)
+    shape = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    fetch = builder.module.declare_intrinsic("llvm.prefetch", (byte,), shape)
+    read, all_caches, data_not_code = 0, 3, 1
+    builder.call(fetch, [place, *(ir.Constant(number, each) for each in (read, all_caches, data_not_code))])
+    return context.get_dummy_value()
