@@ -34,8 +34,10 @@ _BYTE, _WORD, _INTEGER = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 def sum_floats(typingctx, total, table, tables, starts, places, weights, first):
     """total[k] = sum over the units u of table[u] · the weight from u to k, float32. ``places`` have, from ``starts``
     on, the first step of each group of outputs and each of its ``tables``, the last one's end, and the steps' units.
-    The weights begin at ``first``."""
+    The weights begin at ``first``. Only where the processor LOOKS_UP; elsewhere it does nothing."""
     def generate(context, builder, signature, arguments):
+        if not LOOKS_UP:
+            return context.get_dummy_value()
         total, table, places, weights = (data_of(context, builder, signature, arguments, each) for each in (0, 1, 4, 5))
         floats, words = ir.VectorType(ir.FloatType(), FLOAT_LANES), ir.VectorType(_WORD, FLOAT_LANES)
         shape = ir.FunctionType(floats, [floats, words, floats])
@@ -65,6 +67,8 @@ def sum_levels(typingctx, total, table, tables, starts, places, weights, first, 
     """The same with levels and weights in int8: total[k] = unit · scales[k] · the sum. The table has the bits of
     UNSIGNED turned in every level."""
     def generate(context, builder, signature, arguments):
+        if not LOOKS_UP:
+            return context.get_dummy_value()
         total, table, places, weights, scales = (
             data_of(context, builder, signature, arguments, each) for each in (0, 1, 4, 5, 8)
         )
