@@ -64,6 +64,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     store.add_argument("--baseline", help="as for snn-asr compare")
     store.add_argument("--commit", help="of runs that do not say theirs")
     store.add_argument("--machine", help="of runs that do not say theirs")
+    store.add_argument("--extras", type=Path, help="further numbers by the names of the run folders, as JSON")
     store.add_argument("--label", action="append", default=[], metavar="ROW=>LABEL", help="what to call a row")
     store.add_argument("--one-row", metavar="LABEL", help="all runs are seeds of this row, also of different commits")
     store.add_argument("--add", action="store_true", help="keep the other rows of the stored table")
@@ -75,7 +76,8 @@ def _store(arguments: argparse.Namespace) -> int:
     layout = _stored.require_table(arguments.table)
     labels = dict(layout.get("labels", {})) | dict(_renaming(each) for each in arguments.label)
     rows = rows_of_runs(
-        arguments.runs, arguments.baseline, arguments.commit, arguments.machine, one_row=arguments.one_row
+        arguments.runs, arguments.baseline, arguments.commit, arguments.machine,
+        read_json_object(arguments.extras) if arguments.extras else None, arguments.one_row,
     )
     keep(arguments.table, rows, labels, arguments.add)
     return 0
