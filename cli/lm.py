@@ -98,8 +98,8 @@ def _recipe_data(name: str, data_folder: Path | None, tokens: Tokens | None) -> 
     from snn_asr.errors import UsageError
     from snn_asr.training import recipe
 
-    nodes = yaml.compose(recipe.text(name), Loader=yaml.SafeLoader).value
-    values = {key.value: value.value for key, value in nodes if isinstance(value, yaml.ScalarNode)}
+    nodes = {key: each.node for key, each in recipe.merge(name, trust=True).entries.items()}
+    values = {key: node.value for key, node in nodes.items() if isinstance(node, yaml.ScalarNode)}
     if data_folder is None:
         raise UsageError("a recipe needs its data", "--data-folder", "give the folder from 'snn-asr prepare'")
     if values.get("tokens") == "phones" and tokens is None:
