@@ -7,6 +7,7 @@ module; a command that needs none of them looks for no place.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import stat
@@ -22,6 +23,9 @@ from snn_asr.errors import UsageError
 
 VARIABLE = "NUMBA_CACHE_DIR"
 
+# What compiled functions have in them: each other, and constants of the cells.
+_SOURCES = ("network/kernels/cpu/*.py", "network/cells/*.py", "network/coder.py", "events/kernels/*.py")
+
 log = logging.getLogger(__name__)
 
 
@@ -31,9 +35,30 @@ def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     What a compiled function calls becomes part of it. Otherwise it would be there twice, by itself and within its
     caller, optimised apart and rounding differently, and which of the two runs would depend on whether the caller was
     compiled or found compiled: the first training on a machine would not be the second one, bit for bit.
+
+    What was compiled from other sources is compiled anew. numba by itself looks at the file of a function alone, and
+    would go on running an old version of what the function calls.
     """
     _provide_once()
-    return numba.njit(forceinline=True, **options)
+
+    def compiled(function: Callable[..., Any]) -> Any:
+        dispatcher = numba.njit(forceinline=True, **options)(function)
+        kept: Any = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+        if hasattr(kept, "_source_stamp"):  # numba's own, and no promise of it: a test tells where it is gone
+            kept._source_stamp = (kept._source_stamp, _sources())
+        return dispatcher
+
+    return compiled
+
+
+@cache
+def _sources() -> str:
+    """A digest of all files that compiled functions are made of."""
+    package = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(path for pattern in _SOURCES for path in package.glob(pattern)):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 @cache

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import runpy
 import stat
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from pathlib import Path
 import numba
 import pytest
 
+import snn_asr
 from snn_asr import kernel_cache
 from snn_asr.kernel_cache import VARIABLE, provide_kernel_cache
 
@@ -64,6 +67,42 @@ def test_a_command_that_compiles_nothing_looks_for_no_place():
     )
     found = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert found.stdout.endswith("False\n")
+
+
+def test_what_was_compiled_from_other_sources_is_compiled_anew(tmp_path, monkeypatch):
+    package = tmp_path / "package"
+    called = package / "network" / "cells" / "gated.py"
+    called.parent.mkdir(parents=True)
+    monkeypatch.setattr(kernel_cache, "__file__", str(package / "kernel_cache.py"))
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "kernels"))
+    monkeypatch.setattr(numba.config, "CACHE_DIR", os.environ[VARIABLE])
+    caller = tmp_path / "caller.py"
+    caller.write_text("def twice(number):\n    return 2 * number\n")
+
+    def found_compiled(text: str) -> bool:
+        called.write_text(text)
+        kernel_cache._sources.cache_clear()
+        twice = kernel_cache.njit(cache=True)(runpy.run_path(str(caller))["twice"])
+        assert twice(2) == 4
+        return sum(twice.stats.cache_hits.values()) == 1
+
+    try:
+        assert not found_compiled("one") and found_compiled("one")
+        assert not found_compiled("two") and found_compiled("two")
+    finally:
+        kernel_cache._sources.cache_clear()
+
+
+def test_whatever_kernels_import_counts_as_their_source():
+    package = Path(snn_asr.__file__).parent
+    sources = {path for pattern in kernel_cache._SOURCES for path in package.glob(pattern)}
+    compiled = [path for path in sources if "kernels" in path.parts]
+    assert len(compiled) > 20
+    uncompiled = {"kernel_cache", "errors", "network", "network.kernels", "network.lengths", "network.surrogates"}
+    for path in compiled:
+        for name in re.findall(r"^from snn_asr\.(\S+) import", path.read_text(), re.MULTILINE):
+            found = {package / (name.replace(".", "/") + end) for end in (".py", "/__init__.py")} & sources
+            assert found or name in uncompiled, f"{path.name} imports {name}"
 
 
 ONE_STEP = """
