@@ -3,9 +3,10 @@
     defaults of config.py  <  encoders/NAME.yaml  <  train.yaml  <  its ``encoders: NAME``
                            <  presets/NAME.yaml  <  its ``encoders: NAME``  <  key=value
 
-Each is a mapping of keys to values, and a later one replaces the value of an earlier one as a whole. Keys that belong
-to the blocks of other encoders alone are passed over, so that recipes and presets can speak of several encoders. The
-mapping that comes out is HyperPyYAML, which makes recipes code: ``!new:``, ``!name:`` and ``!apply:`` build what they
+Each is a mapping of keys to values, and a later one replaces the value of an earlier one as a whole. A preset may
+build on another (``preset: NAME``), whose keys come right before its own. Keys that belong to the blocks of other
+encoders alone are passed over, so that recipes and presets can speak of several encoders. The mapping that comes out is
+HyperPyYAML, which makes recipes code: ``!new:``, ``!name:`` and ``!apply:`` build what they
 name. Only ``load`` does that; showing a recipe does not.
 """
 
@@ -150,7 +151,7 @@ def merge(
     path = find(name_or_path, trust)
     given = dict(overrides or {})
     preset = given.pop(PRESET, None)
-    files = [read(path), *([_preset(path, preset)] if preset is not None else [])]
+    files = [read(path), *(_preset(path, str(preset), path) if preset is not None else [])]
     blocks = encoder_blocks(path)
     named = [str(each.entries["encoder"].node.value) for each in files if "encoder" in each.entries]
     encoder = str(given.get("encoder", [config.keys()["encoder"].default, *named][-1]))
@@ -192,11 +193,21 @@ def keys(name_or_path: str | Path, encoder: str) -> set[str]:
     return {PRESET, *merge(name_or_path, {"encoder": encoder}).entries}
 
 
-def _preset(recipe: Path, name: object) -> RecipeFile:
+def _preset(recipe: Path, name: str, named_in: Path, above: tuple[str, ...] = ()) -> list[RecipeFile]:
+    """The files of a preset: those of the preset that it builds on (its key ``preset``), then its own.
+
+    Raises UsageError for an unknown preset, DataError where one of ``above``, which build on this one, is wanted again.
+    """
     found = presets(recipe)
-    if str(name) not in found:
-        raise unknown_name(PRESET, str(name), found, recipe)
-    return read(found[str(name)])
+    if name not in found:
+        raise unknown_name(PRESET, name, found, named_in)
+    if name in above:
+        raise DataError(f"builds on itself ({' <- '.join([name, *reversed(above)])})", named_in, "correct its preset")
+    file = read(found[name])
+    if PRESET not in file.entries:
+        return [file]
+    own = replace(file, entries={key: each for key, each in file.entries.items() if key != PRESET})
+    return [*_preset(recipe, str(file.entries[PRESET].node.value), file.path, (*above, name)), own]
 
 
 def _known_entries(

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from snn_asr.data.feature_settings import FeatureSettings
-from snn_asr.errors import DataError, UsageError
+from snn_asr.errors import DataError, SnnAsrError, UsageError
 from snn_asr.network import encoders
 from snn_asr.training import config, key_table, recipe, recipe_files
 from snn_asr.training.config import Config
@@ -94,6 +94,38 @@ def test_a_preset_replaces_whole_values_and_key_value_goes_before_it(digits: Pat
     write(digits.parent / "presets" / "big.yaml", "hidden_size: 32\n")
     assert recipe.load(digits, {"preset": "big"}).model.hidden_size == 32  # the recipe's own
     assert set(recipe_files.presets(digits)) == {"big"}
+
+
+def test_a_preset_builds_on_another(digits: Path) -> None:
+    presets = digits.parents[1] / "presets"
+    write(presets / "big.yaml", "# big: many units\n\nhidden_size: 64\ndropout: 0.3\nencoders: {gru: {mels: 30}}\n")
+    write(presets / "bigger.yaml", "# bigger: more\n\npreset: big\nhidden_size: 128\n")
+    write(digits.parent / "presets" / "deep.yaml", "preset: bigger\nnum_layers: 3\nencoders: {gru: {dropout: 0.5}}\n")
+    for encoder, dropout, mels in (("improved_v2", 0.3, 40), ("gru", 0.5, 30)):
+        deep = recipe.load(digits, {"preset": "deep", "encoder": encoder})
+        assert (deep.model.hidden_size, deep.model.num_layers, deep.model.dropout) == (128, 3, dropout)
+        assert deep.features.mels == mels
+    merged = recipe.merge(digits, {"preset": "deep"})
+    assert merged.overrides == {"preset": "deep"} and merged.entries["dropout"].source == "presets/big.yaml"
+    assert merged.head.endswith("# big: many units\n#\n# bigger: more")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("preset: round\n", "round.yaml: builds on itself (round <- round)"),
+        ("preset: back\n", "back.yaml: builds on itself (round <- back <- round)"),
+        ("preset: bock\n", "round.yaml: unknown preset 'bock'; did you mean 'back'?"),
+        ("preset: [back]\n", "round.yaml: unknown preset"),
+        ("encoders: {gru: {preset: back}}\n", "unknown key 'preset'"),
+    ],
+)
+def test_a_preset_that_builds_on_nothing_is_named(digits: Path, content: str, message: str) -> None:
+    write(digits.parent / "presets" / "round.yaml", content)
+    write(digits.parent / "presets" / "back.yaml", "preset: round\n")
+    with pytest.raises(SnnAsrError) as error:
+        recipe.load(digits, {"preset": "round", "encoder": "gru"})
+    assert message in str(error.value)
 
 
 def test_a_mapping_that_is_given_replaces_the_one_before(digits: Path) -> None:
