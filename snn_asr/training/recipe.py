@@ -3,11 +3,11 @@
     defaults of config.py  <  encoders/NAME.yaml  <  train.yaml  <  its ``encoders: NAME``
                            <  presets/NAME.yaml  <  its ``encoders: NAME``  <  key=value
 
-Each is a mapping of keys to values, and a later one replaces the value of an earlier one as a whole. A preset may
-build on another (``preset: NAME``), whose keys come right before its own. Keys that belong to the blocks of other
-encoders alone are passed over, so that recipes and presets can speak of several encoders. The mapping that comes out is
-HyperPyYAML, which makes recipes code: ``!new:``, ``!name:`` and ``!apply:`` build what they
-name. Only ``load`` does that; showing a recipe does not.
+Each is a mapping of keys to values, and a later one replaces the value of an earlier one as a whole. A preset may build
+on another (``preset: NAME``), whose keys come right before its own. Keys that belong to the blocks of other encoders
+alone are passed over, so that recipes and presets can speak of several encoders. The mapping that comes out is
+HyperPyYAML, which makes recipes code: ``!new:``, ``!name:`` and ``!apply:`` build what they name. Only ``load`` does
+that; showing a recipe does not.
 """
 
 from __future__ import annotations
