@@ -1,6 +1,6 @@
 """Word and character error rates of finished runs with an n-gram language model of their training transcripts.
 
-    python benchmarks/language_model.py PREPARED RUN... --output language_model.json
+    python benchmarks/language_model.py PREPARED RUN... --output language_model.json [--closed-vocabulary]
 
 The trigram is estimated from the training transcripts, its weight and the insertion bonus are tuned on development data
 with the first run of every encoder, and each run's test set is decoded with them (beam 10, recordings whole). What the
@@ -32,6 +32,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("prepared", type=Path, help="the folder of manifests")
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--closed-vocabulary", action="store_true", help="no words but those of training")
     arguments = parser.parse_args(words)
     sets = {split: read_manifest(arguments.prepared / f"{split}.json") for split in ("train", "dev", "test")}
     arpa = arguments.output.with_suffix(".arpa")
@@ -43,8 +44,11 @@ def main(words: Sequence[str] | None = None) -> None:
             continue
         run, recognizer = read_run(folder), load_model(folder, device="cpu")
         if run.encoder not in settings:
-            best = tuning.tune(recognizer, sets["dev"], arpa, WIDTH).best
-            settings[run.encoder] = BeamSettings(WIDTH, best.language_weight, best.insertion_bonus)
+            closed = arguments.closed_vocabulary
+            best = tuning.tune(recognizer, sets["dev"], arpa, WIDTH, closed_vocabulary=closed).best
+            settings[run.encoder] = BeamSettings(
+                WIDTH, best.language_weight, best.insertion_bonus, closed_vocabulary=closed
+            )
         found[folder.name] = error_rates(recognizer, sets["test"], arpa, settings[run.encoder])
         write_json(arguments.output, found)
         print(folder.name, found[folder.name], flush=True)

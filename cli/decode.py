@@ -9,7 +9,15 @@ from typing import Annotated
 
 import typer
 
-from .options import Device, EndpointSilence, EventPrecision, LanguageModelUnit, Model, parse_formats
+from .options import (
+    ClosedVocabulary,
+    Device,
+    EndpointSilence,
+    EventPrecision,
+    LanguageModelUnit,
+    Model,
+    parse_formats,
+)
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # such as a line feed in a name, which would make two lines of one
 
@@ -38,6 +46,7 @@ def decode(
         float | None, typer.Option(help="For every word (or token) of the language model, 0 by default.")
     ] = None,
     lm_unit: LanguageModelUnit = "auto",
+    closed_vocabulary: ClosedVocabulary = False,
     nbest: Annotated[int, typer.Option(help="Texts in the n-best list that json has with a beam.", min=1)] = 10,
     engine: Annotated[
         str, typer.Option(help="batch, or event: frame by frame on one CPU core, files of any length in little memory.")
@@ -61,8 +70,11 @@ def decode(
 
     part = None if shard is None else Shard.parse(shard)
     chosen = parse_formats(formats, output_folder)
-    for option, value in (("--lm-weight", lm_weight), ("--insertion-bonus", insertion_bonus)):
-        if value is not None and lm is None:
+    for option, given in (
+        ("--lm-weight", lm_weight is not None), ("--insertion-bonus", insertion_bonus is not None),
+        ("--closed-vocabulary", closed_vocabulary),
+    ):
+        if given and lm is None:
             raise UsageError("there is no language model", option, "give --lm")
     found = find_files(inputs, sys.stdin if "-" in inputs else ())  # what follows imports torch, which takes seconds
 
@@ -84,7 +96,8 @@ def decode(
     recognizer.endpointing = EndpointSettings.of_silence(endpoint_silence)
     if beam is not None or lm is not None:
         weight = 0.5 if lm_weight is None else lm_weight
-        recognizer.use_beam(BeamSettings(beam or 10, weight, insertion_bonus or 0.0, nbest), lm, lm_unit)
+        settings = BeamSettings(beam or 10, weight, insertion_bonus or 0.0, nbest, closed_vocabulary)
+        recognizer.use_beam(settings, lm, lm_unit)
 
     def show(hypothesis: Hypothesis) -> None:
         plain = chosen == ["txt"] and len(found.files) > 1

@@ -34,6 +34,12 @@ EventPrecision = Annotated[
     str | None, typer.Option(help="Of the event engine's weights: float32, int8 or int4; else as the model has them.")
 ]
 LanguageModelUnit = Annotated[str, typer.Option(help="What the language model predicts: word, token or auto.")]
+ClosedVocabulary = Annotated[
+    bool,
+    typer.Option(
+        "--closed-vocabulary", help="Find no words but those that the language model knows.", show_default=False
+    ),
+]
 EndpointSilence = Annotated[
     float, typer.Option(help="Seconds of silence or steady noise that end a segment; 0: one segment.", min=0)
 ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Device, LanguageModelUnit, Model, split_commas
+from .options import ClosedVocabulary, Device, LanguageModelUnit, Model, split_commas
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,6 +30,7 @@ def tune(
         str | None, typer.Option(help="Insertion bonuses to try, with commas, instead of the usual grid.")
     ] = None,
     lm_unit: LanguageModelUnit = "auto",
+    closed_vocabulary: ClosedVocabulary = False,
     manifests: Annotated[str, typer.Option(help="How the manifests' names begin, such as isolated_.")] = "",
     device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -50,9 +51,10 @@ def tune(
     bonuses_tried = _numbers(bonuses, "--bonuses") or tuning.BONUSES
     utterances = read_manifest(find_manifests(data_folder, manifests)["dev"], audio_needed=False)
     recognizer = Recognizer(model, choose_device(device))
-    result = tuning.tune(recognizer, utterances, lm, beam, tried, bonuses_tried, lm_unit)
+    result = tuning.tune(recognizer, utterances, lm, beam, tried, bonuses_tried, lm_unit, closed_vocabulary)
     show_failed(result.failed.values())
     flags = ["--beam", str(beam), "--lm", str(lm), *([] if lm_unit == "auto" else ["--lm-unit", lm_unit])]
+    flags += ["--closed-vocabulary"] if closed_vocabulary else []
     flags += ["--lm-weight", f"{result.best.language_weight:g}", "--insertion-bonus"]
     flags.append(f"{result.best.insertion_bonus:g}")
     if as_json:

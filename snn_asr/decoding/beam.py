@@ -11,42 +11,40 @@ Nothing is approximated but the beam: one wide enough for all prefixes gives exa
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
+import torch
+from torch.nn import functional
 
 from snn_asr.data.tokens import Tokens
-from snn_asr.decoding.hypothesis import WORD_START
-from snn_asr.decoding.language_model import END, SPACE, START, UNKNOWN, LanguageModel, load_language_model
-from snn_asr.errors import DataError, UsageError, unknown_name
+from snn_asr.decoding.language_model import load_language_model
+from snn_asr.decoding.levels import AUTO, NEVER, Level, choose_level, follower
+from snn_asr.errors import UsageError
 from snn_asr.files import sha256
 from snn_asr.network.tasks import BLANK
 
-log = logging.getLogger(__name__)
-
-LEVELS = AUTO, WORD, TOKEN = "auto", "word", "token"
 LN_10 = math.log(10)
-FEW_KNOWN = 0.5  # of what model and language model could have in common: below it one is warned
-CACHED_SCORES = 1 << 20
-CACHED_ROWS = 1 << 14
 WIDEST = 10_000  # prefixes: they are held against one another in pairs
 LARGEST_WEIGHT = 1e6
 
 
 @dataclass(frozen=True)
 class BeamSettings:
-    """``width`` prefixes are kept at every frame, ``alternatives`` reported; the others weigh the language model."""
+    """``width`` prefixes are kept at every frame, ``alternatives`` reported; the others weigh the language model.
+
+    ``closed_vocabulary``: nothing is found but words (at level token: tokens) that the language model knows.
+    """
 
     width: int = 10
     language_weight: float = 0.5
     insertion_bonus: float = 0.0
     alternatives: int = 10
+    closed_vocabulary: bool = False
 
     def __post_init__(self) -> None:
         for name in ("width", "alternatives"):
@@ -69,140 +67,44 @@ class Candidate:
     acoustic: float
 
 
-class Level(Protocol):
-    """How a language model follows a growing prefix. Gains are (log10 p, units), rows of them one entry a token."""
-
-    start: Any
-
-    def follow(self, state: Any, token: int) -> Any:
-        """The state after a token."""
-
-    def gains(self, state: Any) -> tuple[np.ndarray, np.ndarray]:
-        """What each next token would add."""
-
-    def finish(self, state: Any) -> tuple[float, int]:
-        """What the end adds."""
-
-
-class TokenLevel:
-    """Every token is a word of the model; one that is white space is written ``<space>``."""
-
-    def __init__(self, model: LanguageModel, tokens: Tokens) -> None:
-        self.start = model.start
-        self._words = spelled(tokens)
-        self._score = lru_cache(CACHED_SCORES)(model.score)
-        self._units = np.ones(tokens.size)
-        self._row = lru_cache(CACHED_ROWS)(self._scores)
-
-    def follow(self, state: Hashable, token: int) -> Hashable:
-        return self._score(self._words[token], state)[1]
-
-    def gains(self, state: Hashable) -> tuple[np.ndarray, np.ndarray]:
-        return self._row(state), self._units
-
-    def finish(self, state: Hashable) -> tuple[float, int]:
-        return self._score(END, state)[0], 0
-
-    def _scores(self, state: Hashable) -> np.ndarray:
-        """The blank, which never extends a prefix, is left at 0."""
-        return np.array([0.0, *(self._score(word, state)[0] for word in self._words[BLANK + 1 :])])
-
-
-class WordLevel:
-    """Words of characters, apart by white space, or of SentencePiece's pieces, of which the first begins with its mark.
-
-    The state is the model's before the word that is being spelt, and its letters so far.
-    """
-
-    def __init__(self, model: LanguageModel, tokens: Tokens) -> None:
-        self.start = (model.start, "")
-        bounds = [label.isspace() or label.startswith(WORD_START) for label in tokens.labels]
-        self._bounds = np.array(bounds, dtype=float)
-        self._letters = [label.replace(WORD_START, "").strip() for label in tokens.labels]
-        self._score = lru_cache(CACHED_SCORES)(model.score)
-        self._none = np.zeros(tokens.size)
-
-    def follow(self, state: tuple[Hashable, str], token: int) -> tuple[Hashable, str]:
-        context, word = state
-        if not self._bounds[token]:
-            return context, word + self._letters[token]
-        return (self._score(word, context)[1] if word else context), self._letters[token]
-
-    def gains(self, state: tuple[Hashable, str]) -> tuple[np.ndarray, np.ndarray]:
-        context, word = state
-        if not word:
-            return self._none, self._none
-        return self._score(word, context)[0] * self._bounds, self._bounds
-
-    def finish(self, state: tuple[Hashable, str]) -> tuple[float, int]:
-        context, word = state
-        total = 0.0
-        if word:
-            total, context = self._score(word, context)
-        return total + self._score(END, context)[0], int(bool(word))
-
-
 class BeamDecoder:
     """Beam search for one set of tokens, with a language model or without."""
 
     def __init__(
         self, tokens: Tokens, settings: BeamSettings, model_path: str | Path | None = None, level: str = AUTO
     ) -> None:
-        self.settings, self.model_path, self.level = settings, model_path, None
+        self.settings, self.model_path = settings, model_path
+        self.level: Level | None = None
         self.identity: dict[str, Any] = asdict(settings)
+        if settings.closed_vocabulary and model_path is None:
+            raise UsageError("there is no language model", "closed vocabulary", "give one, whose words it is")
         if model_path is not None:
             model = load_language_model(model_path)
             level = choose_level(model, tokens, level, model_path)
-            self.level = (TokenLevel if level == TOKEN else WordLevel)(model, tokens)
+            self.level = follower(model, tokens, level, settings.closed_vocabulary, model_path)
             self.identity |= {"language_model": sha256(model_path), "level": level}
 
     def __call__(self, log_posteriors: np.ndarray) -> list[Candidate]:
         return search(log_posteriors, self.settings, self.level)
 
 
-def choose_level(model: LanguageModel, tokens: Tokens, level: str, where: object) -> str:
-    """The level a model is used at; ``auto`` finds out from the words that it knows.
-
-    Raises UsageError for an unknown level, DataError where model and tokens have nothing in common.
-    """
-    if level not in LEVELS:
-        raise unknown_name("level of a language model", level, LEVELS)
-    words = spelled(tokens)[BLANK + 1 :]
-    apart = tokens.kind in ("characters", "sentencepiece")  # else every token is a word: one level is the other
-    if level == AUTO:
-        marks = [word for word in words if word == SPACE or word.startswith(WORD_START)] if apart else words
-        level = TOKEN if any(word in model for word in marks) or not apart else WORD
-    if not apart or level == TOKEN:
-        known = sum(word in model for word in words)
-        _check_known(known, len(words), f"{tokens.kind} of the model", where)
-        return TOKEN
-    if model.vocabulary is not None:
-        spoken = model.vocabulary - {START, END, *(each for each in model.vocabulary if each.lower() == UNKNOWN)}
-        letters = set("".join(tokens.labels[BLANK + 1 :]))
-        spelt = sum(letters.issuperset(word) for word in spoken)
-        _check_known(spelt, len(spoken), f"words that the model's {tokens.kind} can spell", where)
-    return WORD
-
-
-def _check_known(known: int, of: int, what: str, where: object) -> None:
-    """Raise DataError where a language model knows nothing of what the network writes; warn where it knows little."""
-    if not known:
-        raise DataError(f"knows none of the {what}", where, "check upper and lower case")
-    if known < of * FEW_KNOWN:
-        log.warning("%s: knows only %d %s (of %d); check upper and lower case", where, known, what, of)
-
-
-def spelled(tokens: Tokens) -> list[str]:
-    """Every label as a language model of tokens has it, the blank first."""
-    return [SPACE if label.isspace() else label for label in tokens.labels]
-
-
 def search(log_posteriors: np.ndarray, settings: BeamSettings, level: Level | None = None) -> list[Candidate]:
-    """The ``width`` best token sequences for log posteriors (T, N), best first; without a frame the empty one."""
+    """The ``width`` best token sequences for log posteriors (T, N), best first; without a frame the empty one.
+
+    Of a closed vocabulary those are left out that end within a word; where all do, they end before it.
+    """
+    frames = log_posteriors.astype(np.float64)
     beam = _Beam(settings, level, log_posteriors.shape[1])
-    for frame in log_posteriors.astype(np.float64):
+    for frame in frames:
         beam.advance(frame)
-    return beam.candidates()
+    return beam.candidates() or beam.candidates_cut_short(frames)
+
+
+def _acoustic_score(frames: np.ndarray, tokens: Sequence[int]) -> float:
+    """ln P_ctc of a token sequence given log posteriors (T, N)."""
+    targets = torch.tensor([tokens], dtype=torch.long)
+    lengths = torch.tensor([len(frames)]), torch.tensor([len(tokens)])
+    return -functional.ctc_loss(torch.from_numpy(frames)[:, None], targets, *lengths, BLANK, "sum").item()
 
 
 class _Beam:
@@ -269,17 +171,35 @@ class _Beam:
         return rows
 
     def _weighed(self, log10: Any, units: Any) -> Any:
-        """Gains in the score, of numbers or of arrays: log10 p and units, each by its weight."""
-        return self.settings.language_weight * LN_10 * log10 + self.settings.insertion_bonus * units
+        """Gains in the score, of numbers or of arrays: log10 p and units, each by its weight; NEVER stays so."""
+        possible = np.isfinite(log10)
+        gained = self.settings.language_weight * LN_10 * np.where(possible, log10, 0.0)
+        return np.where(possible, gained + self.settings.insertion_bonus * units, NEVER)
 
     def candidates(self) -> list[Candidate]:
         found = []
         acoustic = np.logaddexp(self.blank, self.label)
         for node, score, extra in zip(self.nodes.tolist(), acoustic.tolist(), self.extra.tolist(), strict=True):
-            if self.level:
-                extra += self._weighed(*self.level.finish(self.states[node]))
-            found.append(Candidate(self._tokens(node), score + extra, score))
-        return sorted(found, key=lambda each: (-each.score, each.tokens))
+            found.append(Candidate(self._tokens(node), score + extra + self._finished(node), score))
+        return _ranked(found)
+
+    def candidates_cut_short(self, frames: np.ndarray) -> list[Candidate]:
+        """What is left of the prefixes without the words that they end within, for the frames (T, N) gone through."""
+        assert self.level is not None  # nothing else makes prefixes impossible at their end
+        found: dict[int, Candidate] = {}
+        for node, extra in zip(self.nodes.tolist(), self.extra.tolist(), strict=True):
+            while (finished := self._finished(node)) == NEVER:
+                parent, token = self.tree[node]
+                extra -= float(self._weighed(*(each[token] for each in self.level.gains(self.states[parent]))))
+                node = parent
+            if node not in found:
+                acoustic = _acoustic_score(frames, self._tokens(node))
+                found[node] = Candidate(self._tokens(node), acoustic + extra + finished, acoustic)
+        return _ranked(found.values())
+
+    def _finished(self, node: int) -> float:
+        """What the end of the sentence adds to the score of a prefix."""
+        return float(self._weighed(*self.level.finish(self.states[node]))) if self.level else 0.0
 
     def _tokens(self, node: int) -> tuple[int, ...]:
         tokens = []
@@ -289,7 +209,13 @@ class _Beam:
         return tuple(reversed(tokens))
 
 
+def _ranked(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Those that are possible at all, best first."""
+    possible = [each for each in candidates if each.score > NEVER]
+    return sorted(possible, key=lambda each: (-each.score, each.tokens))
+
+
 def _highest(scores: np.ndarray, count: int) -> np.ndarray:
     """Indices of the ``count`` highest scores that are possible at all, in no order."""
     best = np.argpartition(scores, -count)[-count:] if len(scores) > count else np.arange(len(scores))
-    return best[scores[best] > -np.inf]
+    return best[scores[best] > NEVER]

@@ -37,10 +37,14 @@ Ngram = tuple[str, ...]
 
 
 class LanguageModel(Protocol):
-    """``start`` is the state at the beginning of a sentence; its end is scored as the word ``</s>``."""
+    """``start`` is the state at the beginning of a sentence; its end is scored as the word ``</s>``.
+
+    In the state ``contextless`` a word has the probability that it has by itself.
+    """
 
     order: int
     start: Any
+    contextless: Any
 
     @property
     def vocabulary(self) -> frozenset[str] | None:
@@ -61,6 +65,7 @@ class NgramModel:
         self._unknown = next((each for each in (UNKNOWN, UNKNOWN.upper()) if (each,) in self.probabilities), UNKNOWN)
         self._unknown_log10 = self.probabilities.get((self._unknown,), UNKNOWN_LOG10)
         self.start: Ngram = self._state((START,))
+        self.contextless: Ngram = ()
 
     @property
     def vocabulary(self) -> frozenset[str]:
@@ -102,8 +107,9 @@ class KenlmModel:
             raise DataError(f"KenLM cannot read it ({' '.join(str(error).split())})", path) from error
         self._new_state = kenlm.State
         self.order = self._model.order
-        self.start = kenlm.State()
+        self.start, self.contextless = kenlm.State(), kenlm.State()
         self._model.BeginSentenceWrite(self.start)
+        self._model.NullContextWrite(self.contextless)
 
     def __contains__(self, word: str) -> bool:
         return word in self._model
@@ -116,6 +122,7 @@ class KenlmModel:
 def load_language_model(path: str | Path) -> LanguageModel:
     """An ARPA file (perhaps in gzip) or, with KenLM, one of its binary files; who reads it is logged.
 
+    What KenLM refuses, an ARPA file of single words for one, is read in Python.
     Raises DataError where the file is missing or no language model.
     """
     path, kenlm = Path(path), _kenlm()
@@ -130,8 +137,13 @@ def load_language_model(path: str | Path) -> LanguageModel:
     if kenlm is None or beginning.startswith((GZIP_MAGIC, codecs.BOM_UTF8)):
         log.info("language model %s: read in Python", path)
         return read_arpa(path)
+    try:
+        model = KenlmModel(kenlm, path, read_vocabulary(path))
+    except DataError as error:  # it wants two orders at least, and tabs in their places
+        log.info("language model %s: read in Python, as %s", path, error.what)
+        return read_arpa(path)
     log.info("language model %s: read by KenLM", path)
-    return KenlmModel(kenlm, path, read_vocabulary(path))
+    return model
 
 
 def read_arpa(path: str | Path) -> NgramModel:

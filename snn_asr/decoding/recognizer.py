@@ -27,12 +27,13 @@ from snn_asr.data.audio import AudioSource, is_samples, read_audio, read_blocks
 from snn_asr.data.batches import pad
 from snn_asr.data.features import FeatureExtractor
 from snn_asr.decoding.batch_engine import BLOCK_SECONDS, Recording, recognize
-from snn_asr.decoding.beam import AUTO, BeamDecoder, BeamSettings
+from snn_asr.decoding.beam import BeamDecoder, BeamSettings
 from snn_asr.decoding.encoder_inputs import EncoderInputs
 from snn_asr.decoding.endpointing import DEFAULT, EndpointSettings
 from snn_asr.decoding.forced_alignment import align, hear, spell, warn_of_poor_fit
 from snn_asr.decoding.greedy import Emission
 from snn_asr.decoding.hypothesis import Alternative, Hypothesis, Segment, Token
+from snn_asr.decoding.levels import AUTO
 from snn_asr.decoding.segmenter import Found, Segmenter
 from snn_asr.decoding.spans import Spans
 from snn_asr.decoding.stream import SEGMENT, Stream

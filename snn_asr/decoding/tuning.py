@@ -13,8 +13,9 @@ from torch import Tensor
 
 from snn_asr.data.batches import by_length
 from snn_asr.data.manifest import Utterance
-from snn_asr.decoding.beam import AUTO, BeamDecoder, BeamSettings, search
+from snn_asr.decoding.beam import BeamDecoder, BeamSettings, search
 from snn_asr.decoding.greedy import merge_repeats
+from snn_asr.decoding.levels import AUTO
 from snn_asr.decoding.recognizer import Recognizer
 from snn_asr.errors import DataError, SnnAsrError, UsageError, as_user_error
 from snn_asr.scoring.error_rates import count_errors
@@ -72,6 +73,7 @@ class Tuning:
 def tune(
     recognizer: Recognizer, utterances: Mapping[str, Utterance], language_model: str | Path, width: int = 10,
     weights: Sequence[float] = WEIGHTS, bonuses: Sequence[float] = BONUSES, level: str = AUTO,
+    closed_vocabulary: bool = False,
 ) -> Tuning:
     """Decode the utterances once for every pair of the grid; the network runs once for all of them.
 
@@ -81,7 +83,8 @@ def tune(
     """
     if not weights or not bonuses:
         raise UsageError("the grid is empty", "tune", "give at least one weight and one bonus")
-    settings = [BeamSettings(width, *pair) for pair in product(weights, bonuses)]
+    pairs = product(weights, bonuses)
+    settings = [BeamSettings(width, *pair, closed_vocabulary=closed_vocabulary) for pair in pairs]
     decoder = BeamDecoder(recognizer.tokens, settings[0], language_model, level)
     references = {name: recognizer.tokens.transcript(each) for name, each in utterances.items()}
     if not any(references.values()):

@@ -14,20 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snn_asr.data.tokens import CharacterTokens, WordTokens
-from snn_asr.decoding.beam import (
-    AUTO,
-    TOKEN,
-    WORD,
-    BeamDecoder,
-    BeamSettings,
-    TokenLevel,
-    WordLevel,
-    choose_level,
-    search,
-    spelled,
-)
+from snn_asr.decoding.beam import BeamDecoder, BeamSettings, search
 from snn_asr.decoding.hypothesis import WORD_START
 from snn_asr.decoding.language_model import END
+from snn_asr.decoding.levels import AUTO, TOKEN, WORD, TokenLevel, WordLevel, choose_level, follower, spelled
 from snn_asr.decoding.ngrams import estimate, write_arpa
 from snn_asr.errors import DataError, UsageError
 
@@ -41,6 +31,7 @@ WORDS = WordTokens(["one", "two"])
 WORD_MODEL = estimate([["a", "aa"], ["a"], ["aa", "a", "ab"], ["a", "aa", "abb"], ["ab"]], 3)
 LETTER_MODEL = estimate([["a", "<space>", "a", "a"], ["a"], ["a", "a", "<space>", "a"]], 3)
 PIECE_MODEL = estimate([[PIECES.labels[1], "b"], [PIECES.labels[1]], ["b", "b"]], 2)
+ONE_MODEL = estimate([["one"], ["one", "one"]], 2)
 SPOKEN_MODEL = estimate([["one", "two"], ["two", "one", "one"], ["two"]], 2)
 
 
@@ -81,25 +72,64 @@ def test_a_beam_for_everything_sums_all_alignments(size):
     assert all(each.acoustic == each.score for each in search(log_posteriors, BeamSettings(4)))
 
 
+@pytest.mark.parametrize("closed", [False, True], ids=["any words", "known words"])
 @pytest.mark.parametrize(
-    ("kind", "model", "tokens", "read"),
+    ("level", "model", "tokens", "read"),
     [
-        (WordLevel, WORD_MODEL, LETTERS, lambda labels: "".join(labels).split()),
-        (WordLevel, WORD_MODEL, PIECES, lambda labels: "".join(labels).replace(WORD_START, " ").split()),
-        (TokenLevel, LETTER_MODEL, LETTERS, lambda labels: [each.replace(" ", "<space>") for each in labels]),
-        (TokenLevel, PIECE_MODEL, PIECES, list),
-        (TokenLevel, SPOKEN_MODEL, WORDS, list),
+        (WORD, WORD_MODEL, LETTERS, lambda labels: "".join(labels).split()),
+        (WORD, WORD_MODEL, PIECES, lambda labels: "".join(labels).replace(WORD_START, " ").split()),
+        (TOKEN, LETTER_MODEL, LETTERS, lambda labels: [each.replace(" ", "<space>") for each in labels]),
+        (TOKEN, PIECE_MODEL, PIECES, list),
+        (TOKEN, SPOKEN_MODEL, WORDS, list),
+        (TOKEN, ONE_MODEL, WORDS, list),
     ],
-    ids=["words of letters", "words of pieces", "letters", "pieces", "words"],
+    ids=["words of letters", "words of pieces", "letters", "pieces", "words", "one word of two"],
 )
 @given(st.integers(0, 5), st.integers(0, 10**6), weights)
-def test_with_a_language_model_every_sequence_has_its_score(kind, model, tokens, read, frames, seed, chosen):
+def test_with_a_language_model_every_sequence_has_its_score(level, model, tokens, read, closed, frames, seed, chosen):
     log_posteriors = random_posteriors(frames, 3, seed)
-    expected = {
-        sequence: acoustic + language_score(model, read([tokens.labels[each] for each in sequence]), *chosen)
-        for sequence, acoustic in brute_force(log_posteriors).items()
-    }
-    assert_exact(log_posteriors, kind(model, tokens), BeamSettings(EVERYTHING, *chosen), expected)
+    expected = {}
+    for sequence, acoustic in brute_force(log_posteriors).items():
+        words = read([tokens.labels[each] for each in sequence])
+        if not closed or all(word in model for word in words):
+            expected[sequence] = acoustic + language_score(model, words, *chosen)
+    settings = BeamSettings(EVERYTHING, *chosen, closed_vocabulary=closed)
+    assert_exact(log_posteriors, follower(model, tokens, level, closed), settings, expected)
+
+
+@given(st.integers(1, 5), st.integers(0, 10**6), weights, st.integers(1, 3))
+def test_a_narrow_beam_of_known_words_finds_nothing_else_and_never_overrates(frames, seed, chosen, width):
+    """Not even where all it keeps ends within a word: only "aba" is known, and most ends are not its."""
+    model = estimate([["aba"]], 2)
+    tokens = CharacterTokens(["a", "b", " "])
+    log_posteriors = random_posteriors(frames, 4, seed)
+    settings = BeamSettings(width, *chosen, closed_vocabulary=True)
+    found = search(log_posteriors, settings, follower(model, tokens, WORD, closed_vocabulary=True))
+    exact = brute_force(log_posteriors)
+    assert found and len({each.tokens for each in found}) == len(found)
+    for each in found:
+        words = "".join(tokens.labels[token] for token in each.tokens).split()
+        assert set(words) <= {"aba"}
+        assert each.acoustic <= exact[each.tokens] + 1e-9
+        assert each.score <= exact[each.tokens] + language_score(model, words, *chosen) + 1e-9
+
+
+def test_known_words_are_found_where_letters_say_others():
+    """"ac" is what is heard; of "ab" and "cc", which are known, "ab" is nearer."""
+    tokens = CharacterTokens(["a", "b", "c"])
+    frames = np.log(np.array([[0.1, 0.8, 0.05, 0.05], [0.1, 0.05, 0.25, 0.6]]))
+    model = estimate([["ab"], ["cc"]], 1)
+    heard = [search(frames, BeamSettings(4, 0.5, closed_vocabulary=closed), follower(model, tokens, WORD, closed))[0]
+             for closed in (False, True)]
+    assert [tokens.decode(each.tokens) for each in heard] == ["ac", "ab"]
+
+
+def test_the_words_of_a_closed_vocabulary_have_to_be_told():
+    binary = SimpleNamespace(start=(), vocabulary=None, score=len)
+    with pytest.raises(UsageError, match="lm.bin: a binary file, .*; give the ARPA file"):
+        follower(binary, LETTERS, WORD, True, "lm.bin")
+    with pytest.raises(UsageError, match="there is no language model"):
+        BeamDecoder(LETTERS, BeamSettings(closed_vocabulary=True))
 
 
 @given(st.integers(1, 6), st.integers(0, 10**6), st.integers(1, 12))
@@ -186,7 +216,8 @@ def test_a_decoder_says_what_its_results_depend_on(tmp_path):
     assert first["level"] == WORD and second["level"] == TOKEN
     assert first["language_model"] != second["language_model"]
     assert BeamDecoder(LETTERS, settings).identity == {
-        "width": 5, "language_weight": 0.75, "insertion_bonus": 1.0, "alternatives": 10
+        "width": 5, "language_weight": 0.75, "insertion_bonus": 1.0, "alternatives": 10,
+        "closed_vocabulary": False,
     }
     assert BeamDecoder(LETTERS, settings)(posteriors)[0] == search(posteriors, settings)[0]
 

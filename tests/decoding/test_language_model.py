@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -171,6 +172,10 @@ def test_kenlm_gives_the_same_scores_where_it_is_installed(monkeypatch):
             same = seen.setdefault(their_state, state)  # their states are as good keys as ours
             assert [ours.score(each, same)[0] for each in words] == [ours.score(each, state)[0] for each in words]
     assert len(seen) > 20
+    for word in words:  # as it is by itself
+        score = ours.score(word, ours.contextless)[0]
+        assert score == pytest.approx(theirs.score(word, theirs.contextless)[0], abs=1e-5)
+        assert score == pytest.approx(ours.probabilities.get((word,), ours.probabilities[("<unk>",)]))
 
 
 def test_kenlm_refuses_in_one_line(tmp_path):
@@ -179,3 +184,20 @@ def test_kenlm_refuses_in_one_line(tmp_path):
     with pytest.raises(DataError, match="KenLM cannot read it|not an ARPA file") as caught:
         load_language_model(tmp_path / "lm.arpa")
     assert "\n" not in str(caught.value)
+
+
+def test_what_kenlm_refuses_is_read_in_python(arpa, monkeypatch, caplog):
+    """It takes no model of single words, and no back-off that is left out with the tab before it."""
+
+    def refuse(path: str, config: object) -> None:
+        raise OSError("FormatLoadException")
+
+    complaints = SimpleNamespace(NONE=0)
+    fake = SimpleNamespace(Config=SimpleNamespace, ARPALoadComplain=complaints, Model=refuse)
+    monkeypatch.setattr(language_model, "_kenlm", lambda: fake)
+    caplog.set_level("INFO", "snn_asr")
+    assert isinstance(load_language_model(arpa), NgramModel)
+    assert "read in Python, as KenLM cannot read it (FormatLoadException)" in caplog.text
+    arpa.write_text("no model\n")
+    with pytest.raises(DataError, match="not an ARPA file"):
+        load_language_model(arpa)

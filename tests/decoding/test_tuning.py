@@ -140,6 +140,7 @@ def test_lm_reads_the_training_transcripts_alone(run, tones, tone_recipe, tmp_pa
         (("tune", "nowhere", "--data-folder", "{data}", "--lm", "x"), 4, "nowhere: no finished model"),
         (("tune", "nowhere", "--data-folder", "{data}", "--lm", "x", "--weights", "1;2"), 2, "--weights: '1;2'"),
         (("decode", "nowhere", "x.wav", "--lm-weight", "1"), 2, "--lm-weight: there is no language model"),
+        (("decode", "nowhere", "x.wav", "--closed-vocabulary"), 2, "--closed-vocabulary: there is no language model"),
         (("decode", "nowhere", "x.wav", "--beam", "0"), 2, "--beam"),
     ],
 )
@@ -188,5 +189,13 @@ def test_decode_with_a_beam_and_a_language_model(run, tone_run, tones, tmp_path)
         result["text"].split()
     )
     assert run(*words, *flags[:-1], "7")[2][-1].startswith("6 transcribed, 0 failed")
+    write_arpa(tmp_path / "few.arpa", estimate([[word] for word in list(WORDS_HZ)[:2]], 1))
+    few = "--lm", tmp_path / "few.arpa"
+    code, out, _ = run("tune", tone_run, "--data-folder", tones, *few, "--closed-vocabulary", "--weights", "1")
+    flags = out.splitlines()[-1].split()
+    assert code == 0 and "--closed-vocabulary" in flags
+    assert run(*words, *flags, "--nbest", 3)[2][-1].startswith("6 transcribed, 0 failed")
+    texts = [read_json(path)["text"] for path in (tmp_path / "out").glob("test-*.json")]
+    assert len(texts) == 6 and set(" ".join(texts).split()) == set(list(WORDS_HZ)[:2])
     code, out, errors = run("decode", tone_run, tones / "audio" / "test", "--lm", tmp_path / "absent.arpa")
     assert (code, out) == (4, "") and "absent.arpa: no such file" in errors[-1]

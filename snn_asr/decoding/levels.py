@@ -1,0 +1,200 @@
+"""How a language model follows the prefixes of a beam search: by words or by tokens, all or those it knows alone.
+
+Of a closed vocabulary a beginning that no known word has is never grown. What the best word with a beginning has by
+itself is counted as soon as the beginning is there, and taken back where the word ends (unigram look-ahead, Ortmanns &
+Ney 2000): the score of whole words is the same, but prefixes are held against one another while they are spelt.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Hashable
+from functools import lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+
+from snn_asr.data.tokens import Tokens
+from snn_asr.decoding.hypothesis import WORD_START
+from snn_asr.decoding.language_model import END, SPACE, START, UNKNOWN, LanguageModel
+from snn_asr.errors import DataError, UsageError, unknown_name
+from snn_asr.network.tasks import BLANK
+
+log = logging.getLogger(__name__)
+
+LEVELS = AUTO, WORD, TOKEN = "auto", "word", "token"
+FEW_KNOWN = 0.5  # of what model and language model could have in common: below it one is warned
+CACHED_SCORES = 1 << 20
+CACHED_ROWS = 1 << 14
+NEVER = -np.inf
+
+
+class Level(Protocol):
+    """How a language model follows a growing prefix. Gains are (log10 p, units), rows of them one entry a token."""
+
+    start: Any
+
+    def follow(self, state: Any, token: int) -> Any:
+        """The state after a token."""
+
+    def gains(self, state: Any) -> tuple[np.ndarray, np.ndarray]:
+        """What each next token would add."""
+
+    def finish(self, state: Any) -> tuple[float, int]:
+        """What the end adds."""
+
+
+class TokenLevel:
+    """Every token is a word of the model; one that is white space is written ``<space>``.
+
+    With a closed vocabulary a token that the model does not know never comes.
+    """
+
+    def __init__(self, model: LanguageModel, tokens: Tokens, closed_vocabulary: bool = False) -> None:
+        self.start = model.start
+        self._words = spelled(tokens)
+        known = [not closed_vocabulary or word in model for word in self._words]
+        self._never = np.where(known, 0.0, NEVER)
+        self._score = lru_cache(CACHED_SCORES)(model.score)
+        self._units = np.ones(tokens.size)
+        self._row = lru_cache(CACHED_ROWS)(self._scores)
+
+    def follow(self, state: Hashable, token: int) -> Hashable:
+        return self._score(self._words[token], state)[1]
+
+    def gains(self, state: Hashable) -> tuple[np.ndarray, np.ndarray]:
+        return self._row(state), self._units
+
+    def finish(self, state: Hashable) -> tuple[float, int]:
+        return self._score(END, state)[0], 0
+
+    def _scores(self, state: Hashable) -> np.ndarray:
+        """The blank, which never extends a prefix, is left at 0."""
+        return self._never + [0.0, *(self._score(word, state)[0] for word in self._words[BLANK + 1 :])]
+
+
+class WordLevel:
+    """Words of characters, apart by white space, or of SentencePiece's pieces, of which the first begins with its mark.
+
+    The state is the model's before the word that is being spelt, and its letters so far.
+    """
+
+    def __init__(self, model: LanguageModel, tokens: Tokens) -> None:
+        self.start = (model.start, "")
+        bounds = [label.isspace() or label.startswith(WORD_START) for label in tokens.labels]
+        self._bounds = np.array(bounds, dtype=float)
+        self._letters = [label.replace(WORD_START, "").strip() for label in tokens.labels]
+        self._score = lru_cache(CACHED_SCORES)(model.score)
+        self._none = np.zeros(tokens.size)
+
+    def follow(self, state: tuple[Hashable, str], token: int) -> tuple[Hashable, str]:
+        context, word = state
+        if not self._bounds[token]:
+            return context, word + self._letters[token]
+        return (self._score(word, context)[1] if word else context), self._letters[token]
+
+    def gains(self, state: tuple[Hashable, str]) -> tuple[np.ndarray, np.ndarray]:
+        context, word = state
+        if not word:
+            return self._none, self._none
+        return self._score(word, context)[0] * self._bounds, self._bounds
+
+    def finish(self, state: tuple[Hashable, str]) -> tuple[float, int]:
+        context, word = state
+        total = 0.0
+        if word:
+            total, context = self._score(word, context)
+        return total + self._score(END, context)[0], int(bool(word))
+
+
+class KnownWordLevel(WordLevel):
+    """``WordLevel`` with a closed vocabulary: every word is one that the model knows.
+
+    Raises UsageError for a model that does not tell its words.
+    """
+
+    def __init__(self, model: LanguageModel, tokens: Tokens, where: object = None) -> None:
+        super().__init__(model, tokens)
+        if model.vocabulary is None:
+            what = "a binary file, which does not tell the words of a closed vocabulary"
+            raise UsageError(what, where, "give the ARPA file")
+        self._known = spoken(model.vocabulary)
+        self._ahead = {"": 0.0}  # of every beginning of a word: log10 p of the likeliest such word, without context
+        for word in self._known:
+            log10 = model.score(word, model.contextless)[0]
+            for end in range(1, len(word) + 1):
+                self._ahead[word[:end]] = max(self._ahead.get(word[:end], NEVER), log10)
+        self._row = lru_cache(CACHED_ROWS)(self._looked_ahead)
+
+    def gains(self, state: tuple[Hashable, str]) -> tuple[np.ndarray, np.ndarray]:
+        log10, units = super().gains(state)
+        return log10 + self._row(state[1]), units
+
+    def finish(self, state: tuple[Hashable, str]) -> tuple[float, int]:
+        word = state[1]
+        if word and word not in self._known:
+            return NEVER, 0
+        log10, units = super().finish(state)
+        return log10 - self._ahead[word], units
+
+    def _looked_ahead(self, word: str) -> np.ndarray:
+        """What each next token changes in what is looked ahead; NEVER where no known word goes on so."""
+        before, ended = self._ahead[word], not word or word in self._known
+        row = np.full(len(self._letters), NEVER)
+        for token, (letters, bound) in enumerate(zip(self._letters, self._bounds, strict=True)):
+            if not bound:
+                row[token] = self._ahead.get(word + letters, NEVER) - before
+            elif ended:
+                row[token] = self._ahead.get(letters, NEVER) - before
+        return row
+
+
+def follower(
+    model: LanguageModel, tokens: Tokens, level: str, closed_vocabulary: bool, where: object = None
+) -> Level:
+    """What follows prefixes at a level that ``choose_level`` gave. Raises what ``KnownWordLevel`` raises."""
+    if level == TOKEN:
+        return TokenLevel(model, tokens, closed_vocabulary)
+    return KnownWordLevel(model, tokens, where) if closed_vocabulary else WordLevel(model, tokens)
+
+
+def choose_level(model: LanguageModel, tokens: Tokens, level: str, where: object) -> str:
+    """The level a model is used at; ``auto`` finds out from the words that it knows.
+
+    Raises UsageError for an unknown level, DataError where model and tokens have nothing in common.
+    """
+    if level not in LEVELS:
+        raise unknown_name("level of a language model", level, LEVELS)
+    words = spelled(tokens)[BLANK + 1 :]
+    apart = tokens.kind in ("characters", "sentencepiece")  # else every token is a word: one level is the other
+    if level == AUTO:
+        marks = [word for word in words if word == SPACE or word.startswith(WORD_START)] if apart else words
+        level = TOKEN if any(word in model for word in marks) or not apart else WORD
+    if not apart or level == TOKEN:
+        known = sum(word in model for word in words)
+        _check_known(known, len(words), f"{tokens.kind} of the model", where)
+        return TOKEN
+    if model.vocabulary is not None:
+        words = sorted(spoken(model.vocabulary))
+        letters = set("".join(tokens.labels[BLANK + 1 :]))
+        spelt = sum(letters.issuperset(word) for word in words)
+        _check_known(spelt, len(words), f"words that the model's {tokens.kind} can spell", where)
+    return WORD
+
+
+def _check_known(known: int, of: int, what: str, where: object) -> None:
+    """Raise DataError where a language model knows nothing of what the network writes; warn where it knows little."""
+    if not known:
+        raise DataError(f"knows none of the {what}", where, "check upper and lower case")
+    if known < of * FEW_KNOWN:
+        log.warning("%s: knows only %d %s (of %d); check upper and lower case", where, known, what, of)
+
+
+def spelled(tokens: Tokens) -> list[str]:
+    """Every label as a language model of tokens has it, the blank first."""
+    return [SPACE if label.isspace() else label for label in tokens.labels]
+
+
+def spoken(vocabulary: frozenset[str]) -> frozenset[str]:
+    """The words of a language model that somebody can say."""
+    return vocabulary - {START, END, *(each for each in vocabulary if each.lower() == UNKNOWN)}
