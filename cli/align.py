@@ -46,7 +46,7 @@ def align(
     from snn_asr.decoding.hypothesis import Hypothesis
     from snn_asr.decoding.named_files import find_files
     from snn_asr.decoding.recognizer import Recognizer
-    from snn_asr.decoding.writers import render
+    from snn_asr.decoding.writers import render_among
     from snn_asr.processes import choose_device
 
     from .failures import raise_for, show_failed
@@ -58,7 +58,7 @@ def align(
     aligner = Aligner(recognizer, transcripts_for(audio, transcript, recognizer.tokens.unit))
 
     def show(hypothesis: Hypothesis) -> None:
-        typer.echo(render(hypothesis, chosen[0]), nl=False)
+        typer.echo(render_among(hypothesis, chosen[0], len(found.files)), nl=False)
 
     def failed(message: str) -> None:
         show_failed([message])

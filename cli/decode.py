@@ -84,7 +84,7 @@ def decode(
     from snn_asr.decoding.hypothesis import Hypothesis
     from snn_asr.decoding.recognizer import EVENT, Recognizer
     from snn_asr.decoding.stream import use_one_core
-    from snn_asr.decoding.writers import render
+    from snn_asr.decoding.writers import render_among
     from snn_asr.processes import choose_device
 
     from .failures import raise_for, show_failed
@@ -102,7 +102,7 @@ def decode(
     def show(hypothesis: Hypothesis) -> None:
         plain = chosen == ["txt"] and len(found.files) > 1
         one_line = f"{_CONTROL.sub(_escaped, hypothesis.id)}\t{' '.join(hypothesis.text.split())}\n"
-        text = one_line if plain else render(hypothesis, chosen[0])
+        text = one_line if plain else render_among(hypothesis, chosen[0], len(found.files))
         typer.echo(text, nl=False)
 
     def failed(message: str) -> None:

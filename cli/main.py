@@ -28,6 +28,7 @@ COMMANDS = (
 _MAY_BE_EMPTY = ("--manifests",)  # options
 _GIVE_NAME = "give it a value; is a variable of the shell without one?"
 _COMPLETING = "_SNN_ASR_COMPLETE"  # the variable of the scripts that --install-completion installs
+_THREADS = "NUMBA_NUM_THREADS"
 BROKEN_PIPE = 141  # 128 + SIGPIPE, what the shell reports for any filter whose reader went away
 
 
@@ -64,6 +65,7 @@ def run(arguments: Sequence[str]) -> int:
     code = 0
     try:
         _check_working_folder()
+        _check_threads()
         code = _invoke(words or ["--help"])
     except (Exception, KeyboardInterrupt) as raised:
         error = raised
@@ -101,6 +103,16 @@ def _check_working_folder() -> None:
         os.getcwd()
     except OSError as error:
         raise DataError("the working folder is gone, or may not be entered", todo="change to another (cd)") from error
+
+
+def _check_threads() -> None:
+    """Raise UsageError for a number of threads that keeps numba, and all that compiles with it, from being loaded."""
+    try:
+        wrong = int(os.environ.get(_THREADS, "1")) < 1
+    except ValueError:
+        return  # numba says so, and takes as many as there are processors
+    if wrong:
+        raise UsageError("must be 1 or more", f"{_THREADS}={os.environ[_THREADS]}", "unset it")
 
 
 def _refuse_empty(words: Sequence[str]) -> None:

@@ -83,13 +83,26 @@ def _descriptor(path: Path) -> int | None:
 
 
 def _open_device(path: Path) -> BinaryIO:
-    """Open a device for writing; an open file goes on from where it is."""
+    """Open a device for writing; an open file goes on from where it is. Raises DataError for a pipe without a reader,
+    for which the program would wait without an end."""
     descriptor = _descriptor(path)
     if descriptor is None:
-        return open(path, "wb")
+        return os.fdopen(_open_without_waiting(path), "wb")
     if descriptor == 1:
         sys.stdout.flush()
     return os.fdopen(os.dup(descriptor), "wb")
+
+
+def _open_without_waiting(path: Path) -> int:
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        what = "cannot write (a pipe, and nobody reads from it)"
+        raise DataError(what, path, "start its reader before, or remove it") from error
+    os.set_blocking(handle, True)
+    return handle
 
 
 def _cannot_write(path: Path, error: OSError) -> SnnAsrError:
@@ -199,13 +212,25 @@ def append_json_line(path: str | Path, value: object) -> None:
         raise _cannot_write(path, error) from error
 
 
-def read_text(path: str | Path) -> str:
+def require_regular(path: str | Path) -> None:
+    """Raise DataError where a file is a pipe or a device, from which nothing may ever come; OSError where it is not
+    there. Folders pass: they have errors of their own."""
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise DataError("no regular file", path, "write what it gives into a file")
+
+
+def read_text(path: str | Path, *, regular: bool = False) -> str:
     """A text file's content, lines apart by ``\\n``, without the mark of byte order that some editors begin it with.
 
     UTF-8, or UTF-16 where such a mark says so. Raises DataError where the file is missing, cannot be read or is no
-    text; a file without end is not read to it, as long as it is no text.
+    text; a file without end is not read to it, as long as it is no text. A pipe is waited for, or, where the file has
+    to be a ``regular`` one, refused.
     """
     path = Path(path)
+    if regular:
+        with describing(path):
+            require_regular(path)
     with describing(path, "give a text file in UTF-8"), open(path, "rb") as file:
         block = file.read(_BLOCK)
         decoder = codecs.getincrementaldecoder(_encoding(block))()
@@ -227,9 +252,9 @@ def read_json(path: str | Path, *, file_names: bool = False) -> object:
     """The value of a JSON file, read strictly: see ``parse_json``.
 
     Raises DataError, with the line of the fault where there is one, where the file is missing, cannot be read or is
-    not such JSON.
+    not such JSON; also for a pipe, since JSON lies in folders where none belongs.
     """
-    return parse_json(read_text(path), path, file_names=file_names)
+    return parse_json(read_text(path, regular=True), path, file_names=file_names)
 
 
 def read_json_object(path: str | Path, *, file_names: bool = False) -> dict[str, Any]:
@@ -287,8 +312,7 @@ def sha256(path: str | Path) -> str:
     which nothing may ever come."""
     digest = hashlib.sha256()
     with describing(path):
-        if not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path):
-            raise DataError("no regular file", path, "write what it gives into a file")
+        require_regular(path)
         file = open(path, "rb")
     with describing(path), file:
         while block := file.read(1 << 20):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from snn_asr.errors import DataError, UsageError
-from snn_asr.files import parse_json, write_bytes
+from snn_asr.files import parse_json, require_regular, write_bytes
 
 Item = TypeVar("Item")
 
@@ -67,6 +67,7 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
     A last line without its end is left out: it is being written, or its writer was killed. Raises DataError for others.
     """
     try:
+        require_regular(path)
         *lines, _ = path.read_bytes().split(b"\n")
     except FileNotFoundError:
         return []

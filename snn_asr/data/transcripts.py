@@ -10,8 +10,8 @@ from pathlib import Path
 
 from snn_asr.data import transcript_formats as formats
 from snn_asr.data.transcript_formats import Utterance
-from snn_asr.errors import DataError
-from snn_asr.files import read_json, read_text
+from snn_asr.errors import DataError, describing
+from snn_asr.files import read_json, read_text, require_regular
 
 FOLDER_SUFFIXES = (".txt", ".trn", ".json", ".ctm", ".stm", ".srt", ".vtt", ".csv", ".tsv")
 MARKED_SUFFIXES = (".trn", ".stm")
@@ -104,6 +104,8 @@ def _read_folder(folder: Path, unit: str, side: str) -> Transcripts:
 
 def _read_one(path: Path, folder: Path, unit: str, side: str) -> Iterator[Utterance]:
     """The utterances of a file in a folder; a file that is one utterance has its path for an id."""
+    with describing(path):
+        require_regular(path)
     own = path.relative_to(folder).with_suffix("").as_posix()
     if path.suffix == ".txt" and not path.name.endswith(".trans.txt"):
         yield own, " ".join(read_text(path).split()), str(path)

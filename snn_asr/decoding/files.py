@@ -87,7 +87,9 @@ def decode_files(
         described = as_user_error(error, path)
         if described is None:
             log.debug("%s", path, exc_info=error)
-            described = DataError(f"{type(error).__name__}: {error}".splitlines()[0], path)
+            described = DataError(f"{type(error).__name__}: {error}".splitlines()[0])
+        if described.where is None:
+            described.where = path
         outcome.errors[str(path)] = described.what
         failed(" ".join(str(described).split()))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from snn_asr.errors import DataError
 from snn_asr.network.tasks import BLANK, CLASSIFICATION, TRANSCRIPTION, class_logits
 
 
@@ -79,9 +81,11 @@ class GreedyStream:
         return Emission(self._token, self._frames - len(self._scores), self._frames, confidence)
 
     def accept(self, logits: Tensor) -> list[Emission]:
-        """Take logits (T, N), return the tokens that ended."""
+        """Take logits (T, N), return the tokens that ended. Raises DataError for logits that are no numbers."""
         posteriors, best = logits.softmax(dim=-1).max(dim=-1)
-        return self.merge(best.tolist(), posteriors.tolist())
+        scores = posteriors.tolist()
+        _require_numbers(scores)
+        return self.merge(best.tolist(), scores)
 
     def merge(self, classes: list[int], scores: list[float]) -> list[Emission]:
         """As ``accept``, from the best class of each frame and its posterior."""
@@ -125,12 +129,19 @@ class ClassStream:
         """Leave frames out: they are of no segment."""
 
     def finish(self) -> list[Emission]:
-        """The class, if there was a frame."""
+        """The class, if there was a frame. Raises DataError for logits that are no numbers."""
         if self._last is None:
             return []
         (token,) = classify(self._last.unsqueeze(0), torch.ones(1, dtype=torch.int64))[0]
+        _require_numbers([token.confidence])
         frames, self._frames, self._last = self._frames, 0, None
         return [Emission(token.token, 0, frames, token.confidence)]
+
+
+def _require_numbers(posteriors: Iterable[float]) -> None:
+    """Raise DataError for NaN, which is what logits give that are NaN or infinite: weights were far too large."""
+    if any(map(math.isnan, posteriors)):
+        raise DataError("what the model computes from it overflows: these are no numbers", todo="train the model again")
 
 
 STREAMS: dict[str, type[GreedyStream] | type[ClassStream]] = {

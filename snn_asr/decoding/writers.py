@@ -43,6 +43,14 @@ def render(hypothesis: Hypothesis, format: str) -> str:
     return renderers[format]()
 
 
+def render_among(hypothesis: Hypothesis, format: str, count: int) -> str:
+    """As ``render``, for one of ``count`` hypotheses that are written one behind the other: JSON is one line each then,
+    as other programs, and ``score``, read it."""
+    if format == "json" and count > 1:
+        return json.dumps(record(hypothesis), ensure_ascii=False) + "\n"
+    return render(hypothesis, format)
+
+
 def record(hypothesis: Hypothesis) -> dict[str, Any]:
     """The hypothesis as JSON values: times to the millisecond, confidences and scores to four digits."""
     record = {

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from snn_asr.errors import DataError, describing
+from snn_asr.files import require_regular
 
 PRODUCER = "snn-asr"
 MARK = f"Exported by {PRODUCER}"
@@ -20,6 +21,7 @@ def refuse_foreign_files(folder: Path, names: Iterable[str], mark: str = MARK, w
         with describing(path, "choose another folder"):
             if not path.exists():
                 continue
+            require_regular(path)
             with open(path, "rb") as file:
                 if mark.encode() not in file.read(within):
                     raise DataError("was not exported, and would be overwritten", path, "choose another folder")

@@ -17,6 +17,7 @@ The gradient is straight-through: dY/dV = 1 where |V| <= A, 0 outside; none runs
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
@@ -63,8 +64,8 @@ class CoderSettings:
             )
         if self.range not in RANGES:
             raise unknown_name("range", self.range, RANGES)
-        if not self.fixed_range > 0:
-            raise UsageError(f"fixed_range={self.fixed_range} must be positive", "fixed_range")
+        if not 0 < self.fixed_range < math.inf:
+            raise UsageError(f"fixed_range={self.fixed_range} must be positive and finite", "fixed_range")
         if not 0 < self.momentum <= 1:
             raise UsageError(f"momentum={self.momentum} must lie in (0, 1]", "momentum")
 

@@ -225,14 +225,14 @@ def parameters(layer: Layer | Bidirectional) -> dict[str, Tensor]:
 def authors_macs_per_second(model: AcousticModel, profile: Mapping[str, Any]) -> float | None:
     """Multiplications a second as the authors' own counter charges v2, from a model's ``profile`` (efficiency/), to be
     compared with the figures of their paper alone: the input of every layer twice, no recurrent product, 8 H a layer
-    and frame. None for any other encoder, and behind a front end.
+    and frame. None for any other encoder, behind a front end, and where there was no frame.
     """
     layers = [directions(each) for each in model.encoder.layers]
     v2 = (
         isinstance(each, GatedLayer) and each.recurrent_weight is not None and each.tracker is not None
         for of_one in layers for each in of_one
     )
-    if model.front_end is not None or not all(v2):
+    if model.front_end is not None or not profile["frames"] or not all(v2):
         return None
     frames, sizes = profile["frames"], [sum(each.output_size for each in of_one) for of_one in layers]
     sent = [round(share * size * frames) for share, size in zip(profile["density"], sizes, strict=True)]

@@ -29,7 +29,8 @@ def learning_curves(run: FinishedRun) -> dict[str, list[tuple[float, float]]]:
     """Points (epoch, value) of the development error rate and both losses, by their names in the log; empty lists,
     and a warning, where the run folder has no log that can be read."""
     try:
-        rows = [parse_json(line, run.folder / LOG) for line in read_text(run.folder / LOG).splitlines() if line]
+        lines = read_text(run.folder / LOG, regular=True).splitlines()
+        rows = [parse_json(line, run.folder / LOG) for line in lines if line]
     except DataError as error:
         log.warning("no learning curves of this run: %s", error)
         rows = []

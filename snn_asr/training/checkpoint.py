@@ -23,7 +23,7 @@ from torch import Tensor
 
 from snn_asr import processes
 from snn_asr.errors import DataError, describing
-from snn_asr.files import atomic_path
+from snn_asr.files import atomic_path, require_regular
 
 NAME, PREVIOUS, UNUSABLE = "checkpoint.pt", "checkpoint-previous.pt", "checkpoint-unusable.pt"
 _IDENTITY, _CHECKSUM = "identity", "checksum"
@@ -102,8 +102,11 @@ class Checkpoints:
     def _read(self, path: Path) -> dict[str, Any]:
         todo = "remove it, or begin anew with --no-resume"
         try:
+            require_regular(path)
             with open(path, "rb") as file:
                 state = torch.load(file, map_location="cpu", weights_only=True)
+        except DataError as error:
+            raise DataError(error.what, path, todo) from error
         except OSError as error:
             raise DataError(f"cannot be read ({error.strerror or error})", path, todo) from error
         except Exception as error:  # torch's readers raise whatever comes of the bytes

@@ -19,7 +19,16 @@ from typing import Any
 
 from snn_asr import processes
 from snn_asr.errors import DataError, UsageError, describing
-from snn_asr.files import append_json_line, holder, locked, read_json, read_json_object, write_json, write_text
+from snn_asr.files import (
+    append_json_line,
+    holder,
+    locked,
+    read_json,
+    read_json_object,
+    require_regular,
+    write_json,
+    write_text,
+)
 from snn_asr.network.model_folder import CHECKSUMS, damage
 from snn_asr.training import checkpoint
 from snn_asr.training.checkpoint import Checkpoints
@@ -200,7 +209,8 @@ class RunFolder:
 def is_report(path: Path) -> bool:
     """Whether the file is a report of ours, which may be replaced; anything else of its name is the user's own."""
     try:
+        require_regular(path)
         with open(path, "rb") as file:
             return file.read(len(REPORT_MARK)) == REPORT_MARK
-    except OSError:
+    except (OSError, DataError):
         return False

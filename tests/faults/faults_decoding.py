@@ -161,6 +161,15 @@ def _profile(world: World) -> Outcome:
     return outcome
 
 
+for _samples in (0, 1):
+    for _option in ("--engine=batch", "--engine=event", "--energy"):
+
+        @fault(ENDS, f"profile {_option} of a recording of {_samples} samples", codes=0)
+        def _shortest(world: World, samples: int = _samples, option: str = _option) -> Outcome:
+            soundfile.write(world.folder / "a.wav", np.zeros(samples), RATE_HZ)
+            return world.run("profile", world.made / "run", world.folder / "a.wav", option)
+
+
 @fault(ENDS, "tune with recordings that are cut short, no sound, or not there", codes=3, says=r"3 of 6 inputs")
 def _tune(world: World) -> Outcome:
     run, lm = world.model_run(), world.folder / "lm.arpa"
@@ -285,6 +294,20 @@ def _not_utf_8(world: World) -> Outcome:
     decoded = world.run("decode", world.made / "run", world.folder / "in", "--output-folder", out, "--format", "json")
     assert decoded.code == 0, decoded.errors
     return world.run("score", out, out)
+
+
+for _name in ("all.json", "all.jsonl", "all.ctm", "all.trn", "all"):
+
+    @fault("what one command writes another cannot read", f"score of what decode prints as {_name}", codes=0)
+    def _printed(world: World, name: str = _name) -> Outcome:
+        form = {"": "txt", ".jsonl": "json"}.get(Path(name).suffix, Path(name).suffix[1:])
+        for each in ("in/a.wav", "in/b c.wav"):
+            world.recording(each)
+        decoded = world.run("decode", world.made / "run", world.folder / "in", "--format", form)
+        (world.folder / name).write_text(decoded.output)
+        outcome = world.run("score", world.folder / name, world.folder / name, "--json")
+        assert '"utterances": 2' in outcome.output, outcome.output
+        return outcome
 
 
 @fault("transcripts and language models", "a line feed in the name of one of two recordings", codes=0)

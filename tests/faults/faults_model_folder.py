@@ -35,6 +35,15 @@ for _key, _value in (
     fault(CLAIMS, f"config.json says {_key} {_value}", codes=4, says="run/model")(_claim(_key, _value))
 
 
+@fault(CLAIMS, "config.json says that levels lie within an infinite range", codes=4, says="fixed_range")
+def _(world: World) -> Outcome:
+    model = world.model_run() / "model"
+    options = {"range": "fixed", "fixed_range": math.inf}
+    world.edit_json(model / "config.json", lambda config: config["model"]["encoder_options"].update(options))
+    world.rechecksum(model)
+    return world.run("stream", model, world.recording())
+
+
 def _damaged(name: str, how: str) -> Callable[[World], Outcome]:
     def does(world: World) -> Outcome:
         model = world.model_run() / "model"
@@ -88,6 +97,13 @@ for _type in (torch.int32, torch.bool, torch.complex64, torch.uint8):
 fault(NO_NUMBERS, "variances below 0", codes=4, says="running_var' holds variances below 0")(
     _changed("running_var", lambda each: -each)
 )
+fault(NO_NUMBERS, "weights of float64 beyond what float32 holds", codes=4, says="finite")(
+    _changed("head.weight", lambda each: each.double() * 1e300)
+)
+for _words, _code in (((), 3), (("--engine", "event"), 3), (("--beam", "2"), 3)):
+    fault(NO_NUMBERS, f"weights so large that outputs overflow {' '.join(_words)}", codes=_code, says="no numbers")(
+        _changed("head.weight", lambda each: each.sign() * 3e38, *_words)
+    )
 for _type in (torch.float64, torch.float16):
     fault(NO_NUMBERS, f"weights of type {_type} are numbers", codes=0)(
         _changed(".weight", lambda each, kind=_type: each.to(kind))

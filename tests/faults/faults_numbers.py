@@ -120,6 +120,12 @@ def _no_compiler(world: World) -> Outcome:
     return world.process(*words, environment={"NUMBA_DISABLE_JIT": "1"})
 
 
+@fault(ENVIRONMENT, "numba is told to use no thread", codes=2, says="NUMBA_NUM_THREADS=0: must be 1 or more")
+def _no_threads(world: World) -> Outcome:
+    world.monkeypatch.setenv("NUMBA_NUM_THREADS", "0")
+    return world.run("decode", world.made / "run", world.recording())
+
+
 @fault(ENVIRONMENT, "too little memory for torch's libraries", codes=4, says="not enough memory", slow=True)
 def _little_memory(world: World) -> Outcome:
     program = (
