@@ -53,7 +53,7 @@ class TokenLevel:
     def __init__(self, model: LanguageModel, tokens: Tokens, closed_vocabulary: bool = False) -> None:
         self.start = model.start
         self._words = spelled(tokens)
-        known = [not closed_vocabulary or word in model for word in self._words]
+        known = [not closed_vocabulary or (word in model and word.lower() != UNKNOWN) for word in self._words]
         self._never = np.where(known, 0.0, NEVER)
         self._score = lru_cache(CACHED_SCORES)(model.score)
         self._units = np.ones(tokens.size)
