@@ -36,7 +36,7 @@ def analyze(
         str | None,
         typer.Option(help="Of a recipe, with commas; else lif, improved_v1, improved_v2, lstm where it has them."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of weights, noise and projections.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Of weights, noise and projections.", min=0, max=(1 << 63) - 1)] = 0,
     trust: Trust = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
 ) -> None:

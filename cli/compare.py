@@ -29,7 +29,9 @@ def compare(
         ),
     ],
     encoders: Annotated[str, typer.Option(help="Encoders to train, with commas.")] = "improved_v2,gru,lstm",
-    seeds: Annotated[int, typer.Option(help="Runs an encoder, counting up from the recipe's seed.", min=1)] = 1,
+    seeds: Annotated[
+        int, typer.Option(help="Runs an encoder, counting up from the recipe's seed.", min=1, max=1000)
+    ] = 1,
     grid: Annotated[
         list[str] | None,
         typer.Option(help="Values of a key to train, such as bits=2,4,6; of several keys every combination."),

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from snn_asr.errors import DataError, UsageError
+from snn_asr.errors import DataError, UsageError, shortened
 from snn_asr.files import parse_json, require_regular, write_bytes
 
 Item = TypeVar("Item")
 
-_SHARD = re.compile(r"([0-9]+)/([0-9]+)")
+MOST_SHARDS = 100_000  # the files of all are looked for when one has ended
+_SHARD = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,9 @@ class Shard:
     def parse(cls, text: str) -> Shard:
         """``"2/4"``. Raises UsageError for anything else, and for a part that is not among so many."""
         match = _SHARD.fullmatch(text.strip())
-        if not match or not 1 <= int(match[1]) <= int(match[2]):
-            raise UsageError("not a part of a whole", f"--shard {text}", "write i/n with i from 1 to n, such as 2/4")
+        if not match or not 1 <= int(match[1]) <= int(match[2]) <= MOST_SHARDS:
+            todo = "write i/n with i from 1 to n, such as 2/4"
+            raise UsageError("not a part of a whole", f"--shard {shortened(text)}", todo)
         return cls(int(match[1]), int(match[2]))
 
     def __str__(self) -> str:

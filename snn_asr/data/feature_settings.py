@@ -59,7 +59,7 @@ class FeatureSettings:
         rules = (
             ("deltas", isinstance(self.deltas, bool), "true or false"),
             ("sample_rate", 4000 <= self.sample_rate <= 768_000, "4000 to 768000"),
-            ("mels", self.mels >= 4, "4 or more"),
+            ("mels", 4 <= self.mels <= 4096, "4 to 4096"),
             ("coefficients", 1 <= self.coefficients <= self.mels or self.kind != "mfcc", f"1 to {self.mels} (mels)"),
             ("window_milliseconds", 5 <= self.window_milliseconds <= 1000, "5 to 1000"),
             ("hop_milliseconds", 1 <= self.hop_milliseconds <= self.window_milliseconds, "1 to window_milliseconds"),

@@ -23,6 +23,7 @@ from types import ModuleType
 from typing import IO, Any, Protocol
 
 from snn_asr.errors import DataError, describing
+from snn_asr.files import require_regular
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +127,10 @@ def load_language_model(path: str | Path) -> LanguageModel:
     Raises DataError where the file is missing or no language model.
     """
     path, kenlm = Path(path), _kenlm()
-    with describing(path, "check the path of the language model"), open(path, "rb") as file:
+    with describing(path, "check the path of the language model"):
+        require_regular(path)  # it is read several times
+        file = open(path, "rb")
+    with describing(path), file:
         beginning = file.read(len(KENLM_MAGIC))
     if beginning == KENLM_MAGIC:
         if kenlm is None:

@@ -29,6 +29,7 @@ from snn_asr.network.kernels import BACKENDS
 from snn_asr.network.model import HEAD_INITIALIZATIONS, HEAD_NORMALIZATIONS
 from snn_asr.network.tasks import CLASS_ERRORS, TASKS, TRANSCRIPTION
 from snn_asr.training.value_kinds import (
+    MOST_EPOCHS,
     Kind,
     flag,
     folder,
@@ -206,19 +207,19 @@ class TrainingConfig:
     """How the weights are found."""
 
     seed: int = _key(1, whole(0, (1 << 63) - 1), "of the first weights, dropout, augmentation and the order of batches")
-    epochs: int = _key(10, whole(1), "passes over the training data")
+    epochs: int = _key(10, whole(1, MOST_EPOCHS), "passes over the training data")
     patience: int = _key(0, whole(0), "epochs without a better development error that end training; 0 trains all")
     learning_rate: float = _key(0.003, number(0), "the highest of the schedule")
     schedule: str = _key(
         "warm_cool", one_of(SCHEDULES), "warm_cool: up in a line, level, down in a line; halving: by development error"
     )
-    warmup_epochs: float = _key(1, number(0, 1_000_000), "of schedule=warm_cool: epochs on the way up")
+    warmup_epochs: float = _key(1, number(0, MOST_EPOCHS), "of schedule=warm_cool: epochs on the way up")
     halving_factor: float = _key(
         0.5, number(0, below=1), "of schedule=halving: the rate times this after more than one bad epoch in a row"
     )
     lowest_learning_rate: float = _key(1.25e-4, number(0), "of schedule=halving: it goes no lower")
     cooldown_epochs: float = _key(
-        7, number(0, 1_000_000), "of schedule=warm_cool: epochs on the way down to 0, at most all behind the way up"
+        7, number(0, MOST_EPOCHS), "of schedule=warm_cool: epochs on the way down to 0, at most all behind the way up"
     )
     optimizer: str | Callable[..., torch.optim.Optimizer] = _key("adamw", _optimizer(), "torch's optimizer")
     class_error: str = _key(
@@ -235,7 +236,7 @@ class TrainingConfig:
     )
     pruning: float = _key(0.0, number(0, below=1), "share of the encoder's weights that training makes zero")
     pruning_epochs: tuple[float, float] = _key([0, 0], span_of_epochs(), "in which the share of zeros grows")
-    pruning_block: int = _key(1, whole(1), "weights of neighbouring rows that are pruned together")
+    pruning_block: int = _key(1, whole(1, MOST_UNITS), "weights of neighbouring rows that are pruned together")
     initial_model: str = _key(
         "", model(), "a trained model of the same network whose weights training goes on with; what is zero stays zero"
     )

@@ -38,6 +38,7 @@ class Kind:
 
 
 LARGEST_WHOLE = 2**53  # larger ones lose digits in JSON, and counters overflow
+MOST_EPOCHS = 1_000_000  # of each of them something is listed before the first begins
 LARGEST = 3e38  # of numbers that networks are trained with, in float32
 
 
@@ -125,8 +126,8 @@ def frames_by_epochs() -> Kind:
     """Lists of pairs: so many frames, for so many epochs."""
 
     def pair(value: Any) -> tuple[int, int]:
-        frames, epochs = (whole(1).convert(each) for each in value)
-        return frames, epochs
+        frames, epochs = value
+        return whole(1).convert(frames), whole(1, MOST_EPOCHS).convert(epochs)
 
     return list_of(pair, "a list of [frames, epochs]")
 

@@ -48,12 +48,18 @@ for _words, _said in (
     (("decode", "RUN", "AUDIO", "--lm", "lm.arpa", "--lm-weight=-1e308"), "language_weight"),
     (("tune", "RUN", "--data-folder", "DATA", "--lm", "lm.arpa", "--bonuses", "1e308"), "insertion_bonus"),
     (("prepare", "fsdd", "--data-folder", "DATA", "--output-folder", "p", "train=99999999999999999999"), "train="),
+    (("prepare", "fsdd", "--data-folder", "DATA", "--output-folder", "p", "--shard", "1/99999999"), "--shard 1/9+: "),
+    (("decode", "RUN", "AUDIO", "--output-folder", "out", "--shard", "1/99999999999"), "--shard 1/99999999999: not a"),
+    (("decode", "RUN", "AUDIO", "--output-folder", "out", f"--shard=1/{'9' * 5000}"), r"--shard 1/9+\.\.\.: not a"),
+    (("analyze", "RUN", "--seed", "99999999999999999999"), "--seed"),
+    (("compare", "FSDD", "--data-folder", "DATA", "--output-folder", "all", "--seeds", "99999999999"), "--seeds"),
 ):
-    fault(HUGE, " ".join(_words), codes=2, says=_said)(_with_run(*_words))
+    fault(HUGE, " ".join(_words)[:100], codes=2, says=_said)(_with_run(*_words))
 for _pair in (
     "epochs=99999999999999999999", "batch_frames=99999999999999999999999", "patience=99999999999999999999",
     "length_curriculum=[[99999999999999999999,1]]", "learning_rate=1e300", "cooldown_epochs=1e30",
-    "warmup_epochs=1e30", "frame_augmentations=[{stack_shift: {frames: 99999999999999999999}}]",
+    "length_curriculum=[[100,1000000000000]]", "epochs=1000000000000", "pruning_block=9007199254740992",
+    "mels=100000000", "warmup_epochs=1e30", "frame_augmentations=[{stack_shift: {frames: 99999999999999999999}}]",
     "frame_augmentations=[{filterbank_noise: {snr_low_db: 1e300, snr_high_db: 1e300}}]",
 ):
 

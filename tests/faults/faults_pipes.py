@@ -46,6 +46,7 @@ for _name, _words in {
     "out/decoded-2-of-2.jsonl": ("decode", "run", "in", "--output-folder", "out"),
     "ref/b.txt": ("score", "ref", "ref"),
     "c/recognizer.c": ("export", "run", "--output-folder", "c"),
+    "lm.arpa": ("decode", "run", "in", "--lm", "lm.arpa"),
     "text.arpa": ("lm", "text", "--output", "text.arpa"),
     "aligned": ("score", "text", "text", "--alignments", "aligned"),
     "page.html": ("compare", "run", "--report", "page.html"),
