@@ -26,6 +26,7 @@ LEVELS = AUTO, WORD, TOKEN = "auto", "word", "token"
 FEW_KNOWN = 0.5  # of what model and language model could have in common: below it one is warned
 CACHED_SCORES = 1 << 20
 CACHED_ROWS = 1 << 14
+LONGEST_WORD = 1000  # letters, of a closed vocabulary: nobody says longer ones, and all their beginnings are kept
 NEVER = -np.inf
 
 
@@ -118,7 +119,7 @@ class KnownWordLevel(WordLevel):
         if model.vocabulary is None:
             what = "a binary file, which does not tell the words of a closed vocabulary"
             raise UsageError(what, where, "give the ARPA file")
-        self._known = spoken(model.vocabulary)
+        self._known = frozenset(word for word in spoken(model.vocabulary) if len(word) <= LONGEST_WORD)
         self._ahead = {"": 0.0}  # of every beginning of a word: log10 p of the likeliest such word, without context
         for word in self._known:
             log10 = model.score(word, model.contextless)[0]
