@@ -83,7 +83,8 @@ def rows_shown(name: str, folder: Path | None = None) -> list[dict[str, Any]]:
     if "against" in layout:
         source, label = layout["against"]
         base = next(each for each in stored_rows(source, folder) if each["label"] == label)
-        rows = [row | {"macs_ratio": base["macs_per_second"] / row["macs_per_second"]} for row in rows]
+        macs = base["macs_per_second"]
+        rows = [row | {"macs_ratio": macs / row["macs_per_second"] if row["macs_per_second"] else None} for row in rows]
     if "chart" in layout:
         unbeaten = on_frontier(_costs(rows))
         rows = [row | {"on_frontier": "yes" if best else "no"} for row, best in zip(rows, unbeaten, strict=True)]
