@@ -22,6 +22,7 @@ import torch
 from torch.nn import functional
 
 from snn_asr.data.tokens import Tokens
+from snn_asr.decoding.greedy import require_numbers
 from snn_asr.decoding.language_model import load_language_model
 from snn_asr.decoding.levels import AUTO, NEVER, Level, choose_level, follower
 from snn_asr.errors import UsageError
@@ -92,8 +93,11 @@ def search(log_posteriors: np.ndarray, settings: BeamSettings, level: Level | No
     """The ``width`` best token sequences for log posteriors (T, N), best first; without a frame the empty one.
 
     Of a closed vocabulary those are left out that end within a word; where all do, they end before it.
+
+    Raises DataError for posteriors that are no numbers.
     """
     frames = log_posteriors.astype(np.float64)
+    require_numbers([frames.sum()])
     beam = _Beam(settings, level, log_posteriors.shape[1])
     for frame in frames:
         beam.advance(frame)

@@ -84,7 +84,7 @@ class GreedyStream:
         """Take logits (T, N), return the tokens that ended. Raises DataError for logits that are no numbers."""
         posteriors, best = logits.softmax(dim=-1).max(dim=-1)
         scores = posteriors.tolist()
-        _require_numbers(scores)
+        require_numbers(scores)
         return self.merge(best.tolist(), scores)
 
     def merge(self, classes: list[int], scores: list[float]) -> list[Emission]:
@@ -133,12 +133,12 @@ class ClassStream:
         if self._last is None:
             return []
         (token,) = classify(self._last.unsqueeze(0), torch.ones(1, dtype=torch.int64))[0]
-        _require_numbers([token.confidence])
+        require_numbers([token.confidence])
         frames, self._frames, self._last = self._frames, 0, None
         return [Emission(token.token, 0, frames, token.confidence)]
 
 
-def _require_numbers(posteriors: Iterable[float]) -> None:
+def require_numbers(posteriors: Iterable[float]) -> None:
     """Raise DataError for NaN, which is what logits give that are NaN or infinite: weights were far too large."""
     if any(map(math.isnan, posteriors)):
         raise DataError("what the model computes from it overflows: these are no numbers", todo="train the model again")

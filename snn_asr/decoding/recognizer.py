@@ -31,7 +31,7 @@ from snn_asr.decoding.beam import BeamDecoder, BeamSettings
 from snn_asr.decoding.encoder_inputs import EncoderInputs
 from snn_asr.decoding.endpointing import DEFAULT, EndpointSettings
 from snn_asr.decoding.forced_alignment import align, hear, spell, warn_of_poor_fit
-from snn_asr.decoding.greedy import Emission
+from snn_asr.decoding.greedy import Emission, require_numbers
 from snn_asr.decoding.hypothesis import Alternative, Hypothesis, Segment, Token
 from snn_asr.decoding.levels import AUTO
 from snn_asr.decoding.segmenter import Found, Segmenter
@@ -268,11 +268,16 @@ class Recognizer:
 
     @torch.no_grad()
     def log_posteriors(self, utterances: Sequence[tuple[str, Tensor]]) -> list[np.ndarray]:
-        """(T, N) of each (id, waveform): natural logarithms. Raises UsageError for a model that classifies."""
+        """(T, N) of each (id, waveform): natural logarithms.
+
+        Raises UsageError for a model that classifies, DataError where one of them makes it overflow.
+        """
         self.require_transcription("posteriors in time", "take 'logits'")
         logits, lengths = self.logits([samples for _, samples in utterances])
         rows = zip(logits.log_softmax(dim=-1).cpu().numpy(), lengths.tolist(), strict=True)
-        return [row[:length].copy() for row, length in rows]
+        found = [row[:length].copy() for row, length in rows]
+        require_numbers(float(each.sum()) for each in found)
+        return found
 
     @torch.no_grad()
     def logits(self, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -170,6 +170,13 @@ def test_impossible_tokens_never_appear():
     assert [each.tokens for each in search(posteriors, BeamSettings(10))] == [(2,)]
 
 
+def test_what_is_no_number_is_refused():
+    posteriors = random_posteriors(3, 3, 0)
+    posteriors[1, 2] = np.nan
+    with pytest.raises(DataError, match="overflows"):
+        search(posteriors, BeamSettings(4))
+
+
 @pytest.mark.parametrize(
     ("model", "tokens", "asked", "found"),
     [

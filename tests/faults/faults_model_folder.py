@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import safetensors.torch
 import torch
@@ -71,17 +72,17 @@ def _not_finite(tensor: str, value: float, *words: str) -> Callable[[World], Out
 
 
 def _changed(tensor: str, change: Callable[[Tensor], Tensor], *words: str) -> Callable[[World], Outcome]:
-    """The tensors whose names end so are changed, and the checksums are those of the changed file."""
+    """``decode`` with the tensors changed whose names end so, and the checksums those of the changed file."""
+    return lambda world: world.run("decode", _with_changed(world, tensor, change), world.recording(), *words)
 
-    def does(world: World) -> Outcome:
-        model = world.model_run() / "model"
-        tensors = safetensors.torch.load_file(model / "weights.safetensors")
-        tensors |= {name: change(each).contiguous() for name, each in tensors.items() if name.endswith(tensor)}
-        safetensors.torch.save_file(tensors, model / "weights.safetensors")
-        world.rechecksum(model)
-        return world.run("decode", model, world.recording(), *words)
 
-    return does
+def _with_changed(world: World, tensor: str, change: Callable[[Tensor], Tensor]) -> Path:
+    model = world.model_run() / "model"
+    tensors = safetensors.torch.load_file(model / "weights.safetensors")
+    tensors |= {name: change(each).contiguous() for name, each in tensors.items() if name.endswith(tensor)}
+    safetensors.torch.save_file(tensors, model / "weights.safetensors")
+    world.rechecksum(model)
+    return model
 
 
 for _value in (math.nan, math.inf):
@@ -104,6 +105,15 @@ for _words, _code in (((), 3), (("--engine", "event"), 3), (("--beam", "2"), 3))
     fault(NO_NUMBERS, f"weights so large that outputs overflow {' '.join(_words)}", codes=_code, says="no numbers")(
         _changed("head.weight", lambda each: each.sign() * 3e38, *_words)
     )
+
+
+@fault(NO_NUMBERS, "tune with weights so large that outputs overflow", codes=4, says="no numbers")
+def _tuned(world: World) -> Outcome:
+    model, lm = _with_changed(world, "head.weight", lambda each: each.sign() * 3e38), world.folder / "lm.arpa"
+    assert world.run("lm", world.folder / "data", "--output", lm).code == 0
+    return world.run("tune", model, "--data-folder", world.folder / "data", "--lm", lm, "--weights", "1")
+
+
 for _type in (torch.float64, torch.float16):
     fault(NO_NUMBERS, f"weights of type {_type} are numbers", codes=0)(
         _changed(".weight", lambda each, kind=_type: each.to(kind))
