@@ -129,9 +129,8 @@ def load_language_model(path: str | Path) -> LanguageModel:
     path, kenlm = Path(path), _kenlm()
     with describing(path, "check the path of the language model"):
         require_regular(path)  # it is read several times
-        file = open(path, "rb")
-    with describing(path), file:
-        beginning = file.read(len(KENLM_MAGIC))
+        with open(path, "rb") as file:
+            beginning = file.read(len(KENLM_MAGIC))
     if beginning == KENLM_MAGIC:
         if kenlm is None:
             what = "a binary file of KenLM, which is not installed"

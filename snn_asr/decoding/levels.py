@@ -128,8 +128,11 @@ class KnownWordLevel(WordLevel):
         self._row = lru_cache(CACHED_ROWS)(self._looked_ahead)
 
     def gains(self, state: tuple[Hashable, str]) -> tuple[np.ndarray, np.ndarray]:
+        word = state[1]
+        if word and word not in self._known:  # it cannot end here: what the model says of it is not asked
+            return self._row(word), self._bounds
         log10, units = super().gains(state)
-        return log10 + self._row(state[1]), units
+        return log10 + self._row(word), units
 
     def finish(self, state: tuple[Hashable, str]) -> tuple[float, int]:
         word = state[1]
@@ -176,10 +179,10 @@ def choose_level(model: LanguageModel, tokens: Tokens, level: str, where: object
         _check_known(known, len(words), f"{tokens.kind} of the model", where)
         return TOKEN
     if model.vocabulary is not None:
-        words = sorted(spoken(model.vocabulary))
+        said = spoken(model.vocabulary)
         letters = set("".join(tokens.labels[BLANK + 1 :]))
-        spelt = sum(letters.issuperset(word) for word in words)
-        _check_known(spelt, len(words), f"words that the model's {tokens.kind} can spell", where)
+        spelt = sum(letters.issuperset(word) for word in said)
+        _check_known(spelt, len(said), f"words that the model's {tokens.kind} can spell", where)
     return WORD
 
 
