@@ -43,6 +43,8 @@ class WarmCool:
     def on_batch(self, optimizer: Optimizer, step: int) -> None:
         """Before training step ``step``, counted from 1."""
         self._set(optimizer, step)
+        for group in optimizer.param_groups:
+            group["lr"] = max(0.0, group["lr"])  # rounding may take the last step's below 0
 
     def on_epoch(self, optimizer: Optimizer, error_rate: float) -> None:
         """After an epoch with its development error."""

@@ -38,6 +38,13 @@ def test_with_fewer_epochs_than_a_recipe_cools_down_for_the_way_down_takes_what_
     assert rates[4:] == sorted(rates[4:], reverse=True) and rates[-1] == 0.0
 
 
+def test_rounding_takes_the_last_rate_no_further_than_zero():
+    config = TrainingConfig(learning_rate=0.0025, epochs=1456, warmup_epochs=2, cooldown_epochs=1164)
+    schedule, optimizer = WarmCool(config, [1] * 1456), optimizer_at(1.0)
+    schedule.on_batch(optimizer, 1456)
+    assert optimizer.param_groups[0]["lr"] == 0.0
+
+
 def test_pruning_begins_and_ends_at_epochs_or_at_shares_of_all_of_them():
     of_shares = TrainingConfig(epochs=200, pruning=0.9, pruning_epochs=(0.1, 0.6))
     whole = replace(of_shares, pruning_epochs=(20, 120))
