@@ -276,16 +276,14 @@ class Step:
 
     def __init__(self, config, device: str) -> None:
         from snn_asr.data.normalization import Normalization
-        from snn_asr.network.model import AcousticModel, ModelSettings
+        from snn_asr.network.model import AcousticModel
 
-        network, size = config.model, config.features.size
-        settings = ModelSettings(
-            config.features, network.encoder, network.hidden_size, network.num_layers, network.encoder_options,
-            network.head_normalization, config.data.task, network.front_end,
-        )
+        size = config.features.size
         self.classes, self.config, self.device = config.data.token_options["vocabulary_size"], config, device
-        self.model = AcousticModel(settings, Normalization(torch.zeros(size), torch.ones(size)), self.classes)
-        self.model.use_backend(network.backend)
+        self.model = AcousticModel(
+            config.model_settings, Normalization(torch.zeros(size), torch.ones(size)), self.classes
+        )
+        self.model.use_backend(config.model.backend)
         self.model.to(device).train()
         self.optimizer = config.training.make_optimizer(self.model.parameters())
 

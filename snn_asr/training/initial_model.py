@@ -17,7 +17,7 @@ from snn_asr.events.quantization import grids_of, with_folded_head
 from snn_asr.files import sha256
 from snn_asr.network.model import AcousticModel, ModelSettings
 from snn_asr.network.model_folder import CHECKSUMS, LoadedModel, find_model, load
-from snn_asr.training.config import NOT_QUANTIZED, TrainingConfig
+from snn_asr.training.keys import NOT_QUANTIZED, TrainingConfig
 from snn_asr.training.run_folder import MODEL
 
 ONLY_IN_TRAINING = frozenset(("dropout", "backend"))

@@ -1,6 +1,6 @@
 """A recipe merged: defaults, what the encoder wants, what the recipe wants, a preset, and ``key=value`` on top.
 
-    defaults of config.py  <  encoders/NAME.yaml  <  train.yaml  <  its ``encoders: NAME``
+    defaults of keys.py  <  encoders/NAME.yaml  <  train.yaml  <  its ``encoders: NAME``
                            <  presets/NAME.yaml  <  its ``encoders: NAME``  <  key=value
 
 Each is a mapping of keys to values, and a later one replaces the value of an earlier one as a whole. A preset may build
@@ -26,6 +26,7 @@ from snn_asr.errors import DataError, SnnAsrError, UsageError, unknown_name
 from snn_asr.network import encoders
 from snn_asr.training import config
 from snn_asr.training.config import Config, Key
+from snn_asr.training.keys import ENCODER_KEYS
 from snn_asr.training.recipe_files import ENCODERS, Entry, RecipeFile, encoder_blocks, find, presets, read, summary
 
 PRESET = "preset"  # the override that names one
@@ -95,10 +96,10 @@ class Merged:
 
     def _encoder_options(self, values: Mapping[str, Any]) -> dict[str, Any]:
         known, options = encoders.option_names(self.encoder), {}
-        for key in (*config.ENCODER_KEYS, *self.block):
+        for key in (*ENCODER_KEYS, *self.block):
             if key in known and values[key] is not None:
                 options[key] = values[key]
-            elif key in config.ENCODER_KEYS and key not in known and self.entries[key].source == GIVEN:
+            elif key in ENCODER_KEYS and key not in known and self.entries[key].source == GIVEN:
                 raise UsageError(f"{key}: {values[key]!r}", self.path, f"leave it out: encoder {self.encoder} has none")
         return options
 

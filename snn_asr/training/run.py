@@ -27,7 +27,7 @@ from snn_asr.data.manifest import REQUIRED_SPLITS, check_disjoint, find_manifest
 from snn_asr.data.tokens import build_tokens
 from snn_asr.errors import DataError, InterruptedRun, UsageError, describing
 from snn_asr.network.coder import RangeTracker
-from snn_asr.network.model import AcousticModel, ModelSettings
+from snn_asr.network.model import AcousticModel
 from snn_asr.network.model_folder import save_model
 from snn_asr.network.tasks import CLASSIFICATION
 from snn_asr.processes import choose_device, own_device
@@ -98,7 +98,7 @@ def _begin(
     settings = merged.identity(config)
     if config.training.initial_model:
         settings["initial_model"] = fingerprint_of_model(config.training.initial_model, folder.path)
-        load_fitting(config.training, _model_settings(config))
+        load_fitting(config.training, config.model_settings)
     identity = Identity(display_name(merged.path), settings, data, device)
     about = {"encoder": config.model.encoder, "overrides": merged.overrides, "data_folder": str(data_folder)}
     folder.claim(identity.digest, about | identity.to_json(), resume)
@@ -107,7 +107,7 @@ def _begin(
 
 def _model(config: Config, train_set: SpeechDataset) -> AcousticModel:
     """The model as it starts, on the CPU. With several processes the frames of all speeds are on disk afterwards."""
-    network, settings = config.model, _model_settings(config)
+    network, settings = config.model, config.model_settings
     if config.training.initial_model:
         model = initial_model(config.training, settings, train_set.tokens)
     else:
@@ -119,14 +119,6 @@ def _model(config: Config, train_set: SpeechDataset) -> AcousticModel:
         train_set.compute_features(config.augmentation.speeds)
         _refuse_ranges_by_frame(model)
     return model.double() if config.training.precision == "fp64" else model
-
-
-def _model_settings(config: Config) -> ModelSettings:
-    network = config.model
-    return ModelSettings(
-        config.features, network.encoder, network.hidden_size, network.num_layers, network.encoder_options,
-        network.head_normalization, config.data.task, network.front_end, network.head_bias,
-    )
 
 
 def _refuse_ranges_by_frame(model: AcousticModel) -> None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from snn_asr.errors import UsageError
-from snn_asr.training import config
-from snn_asr.training.config import TrainingConfig
+from snn_asr.training import config, keys
+from snn_asr.training.keys import TrainingConfig
 from snn_asr.training.schedules import SCHEDULES, Halving, WarmCool, pruning_span, steps_within
 
 
@@ -112,4 +112,4 @@ def test_halving_goes_on_from_its_state():
 
 
 def test_the_names_that_recipes_give_are_those_of_the_schedules():
-    assert tuple(SCHEDULES) == config.SCHEDULES
+    assert tuple(SCHEDULES) == keys.SCHEDULES
