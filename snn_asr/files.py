@@ -1,4 +1,4 @@
-"""The only place that writes files, and reads text and JSON.
+"""The only place that writes whole files, and reads text and JSON. Journals, which grow, have journals.py.
 
 Writing is a temporary file, fsync, rename, so that a reader never sees half a file; what the machine refuses (a full
 disk, a folder that is a file, missing rights) is a DataError that names the file, and halves that killed processes
@@ -16,7 +16,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import stat
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from snn_asr.errors import DataError, SnnAsrError, as_user_error, describing
+from snn_asr.locks import is_at
 
 LEFT_BEHIND_SECONDS = 3600.0  # no writer of one file is at it for so long: an older half belongs to a killed one
 _PART = ".part"  # before the suffix of a temporary file
@@ -53,7 +53,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         _sweep(folder)
         handle, temporary = _temporary(folder, path)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
     try:
         yield temporary
         if device:
@@ -64,7 +64,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         if error.filename not in (None, str(temporary), str(path)):
             raise  # of another file, which the block has read
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
         os.close(handle)
@@ -105,7 +105,8 @@ def _open_without_waiting(path: Path) -> int:
     return handle
 
 
-def _cannot_write(path: Path, error: OSError) -> SnnAsrError:
+def cannot_write(path: Path, error: OSError) -> SnnAsrError:
+    """The error for people of a file that the machine does not let be written."""
     described = as_user_error(error, path, "choose a writable folder") or DataError(str(error), path)
     return type(described)(f"cannot write ({described.what})", path, described.todo)
 
@@ -128,7 +129,7 @@ def _temporary(folder: Path, path: Path) -> tuple[int, Path]:
             fcntl.flock(handle, fcntl.LOCK_EX)
         except OSError:  # a file system without locks: an hour's age has to tell who is dead
             return handle, Path(name)
-        if _is_at(handle, Path(name)):
+        if is_at(handle, Path(name)):
             return handle, Path(name)
         os.close(handle)  # swept before it was locked
 
@@ -188,28 +189,6 @@ def json_text(value: object) -> str:
 
 def write_json(path: str | Path, value: object) -> None:
     write_text(path, json_text(value))
-
-
-def append_json_line(path: str | Path, value: object) -> None:
-    """Append one JSON object as one line (one ``write`` call, so that a killed process leaves whole lines).
-
-    Raises DataError where it cannot be written; the file is then as it was.
-    """
-    path = Path(path)
-    line = encoded(json.dumps(value, ensure_ascii=False) + "\n")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "ab", buffering=0) as file:
-            before = file.seek(0, os.SEEK_END)
-            try:
-                written = file.write(line)
-                if written != len(line):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            except OSError:
-                file.truncate(before)
-                raise
-    except OSError as error:
-        raise _cannot_write(path, error) from error
 
 
 def require_regular(path: str | Path) -> None:
@@ -318,54 +297,6 @@ def sha256(path: str | Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-@contextmanager
-def locked(path: Path, wait: bool = False) -> Iterator[bool]:
-    """Whether this process alone holds the lock ``path`` within the block; the lock's file says who holds it.
-
-    The system frees the lock when its holder ends, however it ends; the file is removed by the holder, or by the next
-    one. Where another holds the lock, it is waited for, or False is yielded. Raises OSError where the file cannot be
-    made, or where the file system knows no locks.
-    """
-    while True:
-        with open(path, "ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                yield False
-                return
-            if not _is_at(file.fileno(), path):
-                continue  # the holder before removed this file: another one may be there already
-            _sign(file.fileno())
-            try:
-                yield True
-            finally:
-                path.unlink(missing_ok=True)
-            return
-
-
-def _sign(handle: int) -> None:
-    try:
-        os.ftruncate(handle, 0)
-        os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
-    except OSError:
-        return  # a full disk: the lock holds without a name on it
-
-
-def _is_at(handle: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(handle), os.stat(path))
-    except FileNotFoundError:
-        return False
-
-
-def holder(path: Path) -> str:
-    """Who holds the lock ``path``, for people."""
-    try:
-        return path.read_text(encoding="utf-8").strip() or "another process"
-    except (OSError, UnicodeDecodeError):
-        return "another process"
 
 
 def _sync_folder(folder: Path) -> None:

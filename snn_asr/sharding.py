@@ -11,10 +11,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from snn_asr.errors import DataError, UsageError, shortened
-from snn_asr.files import parse_json, require_regular, write_bytes
+from snn_asr.errors import UsageError, shortened
 
 Item = TypeVar("Item")
 
@@ -61,34 +60,3 @@ def shard_files(folder: Path, name: str) -> list[Path]:
     whole = Path(name)
     pattern = re.compile(rf"{re.escape(whole.stem)}-[0-9]+-of-[0-9]+{re.escape(whole.suffix)}")
     return sorted(path for path in folder.glob(f"{whole.stem}-*{whole.suffix}") if pattern.fullmatch(path.name))
-
-
-def read_journal(path: Path) -> list[dict[str, Any]]:
-    """The objects of a file of JSON lines that grows; none where it is not there.
-
-    A last line without its end is left out: it is being written, or its writer was killed. Raises DataError for others.
-    """
-    try:
-        require_regular(path)
-        *lines, _ = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise DataError(f"cannot read ({error.strerror})", path, "remove it to do its part again") from error
-    rows = []
-    for line in lines:
-        try:
-            row = parse_json(line.decode("utf-8"), path, file_names=True)
-        except (DataError, UnicodeDecodeError) as error:
-            raise DataError("damaged", path, "remove it to do its part again") from error
-        if not isinstance(row, dict):
-            raise DataError("damaged", path, "remove it to do its part again")
-        rows.append(row)
-    return rows
-
-
-def mend_journal(path: Path) -> None:
-    """Take out a last line that a killed writer cut short, so that lines can be appended; for the writer alone."""
-    content = path.read_bytes() if path.is_file() else b""
-    if content and not content.endswith(b"\n"):
-        write_bytes(path, content[: content.rfind(b"\n") + 1])

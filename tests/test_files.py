@@ -10,7 +10,9 @@ import pytest
 
 from snn_asr import files
 from snn_asr.errors import DataError
-from snn_asr.files import append_json_line, atomic_path, locked, read_json, sha256, write_json, write_text
+from snn_asr.files import atomic_path, read_json, sha256, write_json, write_text
+from snn_asr.journals import append_json_line
+from snn_asr.locks import holder, locked
 
 
 @pytest.fixture(autouse=True)
@@ -124,7 +126,7 @@ def test_a_lock_is_held_by_one_and_freed_at_the_end(tmp_path):
     path = tmp_path / ".lock"
     path.write_text("left by a killed process")
     with locked(path) as mine:
-        assert mine and str(os.getpid()) in files.holder(path)
+        assert mine and str(os.getpid()) in holder(path)
         with locked(path) as other:
             assert not other
     assert not path.exists()

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snn_asr.errors import DataError, UsageError
-from snn_asr.sharding import Shard, mend_journal, read_journal, shard_files
+from snn_asr.errors import UsageError
+from snn_asr.sharding import Shard, shard_files
 
 
 @given(names=st.lists(st.text(), unique=True, max_size=40), count=st.integers(1, 50), data=st.data())
@@ -47,22 +47,3 @@ def test_files_of_shards(tmp_path):
     for name in ("errors-2-of-12.json", "errors-1-of-3.json", "errors.json", "errors-x-of-3.json", "errors-1-of-3.txt"):
         (tmp_path / name).touch()
     assert [path.name for path in shard_files(tmp_path, "errors.json")] == ["errors-1-of-3.json", "errors-2-of-12.json"]
-
-
-def test_a_line_that_was_cut_short_is_not_read_and_is_taken_out_by_its_writer_alone(tmp_path):
-    journal = tmp_path / "journal.jsonl"
-    assert read_journal(journal) == []
-    mend_journal(journal)
-    assert not journal.exists()
-    whole, cut = b'{"name": "a"}\n{"name": "b"}\n', '{"name": "é'.encode()[:-1]
-    journal.write_bytes(whole + cut)
-    assert read_journal(journal) == [{"name": "a"}, {"name": "b"}]
-    assert journal.read_bytes() == whole + cut
-    mend_journal(journal)
-    assert journal.read_bytes() == whole
-    journal.write_bytes(cut)
-    mend_journal(journal)
-    assert journal.read_bytes() == b""
-    journal.write_bytes(cut + b"\n" + whole)
-    with pytest.raises(DataError, match="journal.jsonl: damaged; remove it"):
-        read_journal(journal)

@@ -31,7 +31,8 @@ from torch import Tensor
 from snn_asr.data import audio, containers, features, mpeg_frames, resampling, sound_file, spectra
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.errors import DataError, of_every
-from snn_asr.files import locked, sha256, write_bytes
+from snn_asr.files import sha256, write_bytes
+from snn_asr.locks import locked
 
 CHECKSUMS = "checksums"
 SHARD_BYTES = 128 << 20  # 100 hours of 80 features are some 90 shards; writing one takes thrice its size of memory

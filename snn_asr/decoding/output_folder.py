@@ -17,8 +17,9 @@ from typing import Any
 
 from snn_asr.decoding.writers import FORMATS
 from snn_asr.errors import DataError, SnnAsrError
-from snn_asr.files import append_json_line, encoded, read_json_object, sha256, write_bytes, write_json
-from snn_asr.sharding import Shard, mend_journal, read_journal, shard_files
+from snn_asr.files import encoded, read_json_object, sha256, write_bytes, write_json
+from snn_asr.journals import append_json_line, mend_journal, read_journal
+from snn_asr.sharding import Shard, shard_files
 
 JOURNAL, ERRORS = "decoded.jsonl", "errors.json"
 _FOREIGN = "is there already, and not as decode wrote it", "choose another --output-folder, or move it away"
