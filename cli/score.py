@@ -49,6 +49,7 @@ def score(
     from snn_asr.errors import UsageError, unknown_name
     from snn_asr.files import write_text
     from snn_asr.scoring import error_rates
+    from snn_asr.scoring.alignments import kaldi_alignments
     from snn_asr.scoring.alternatives import choose_readings
     from snn_asr.scoring.report import RESAMPLED, ReportOptions, to_json, to_text
     from snn_asr.scoring.speakers import find_speakers
@@ -77,7 +78,7 @@ def score(
     if unit == "phone" and phone_set is None and error_rates.would_fold(references):
         typer.echo("note: TIMIT's phones are usually scored on 39 (--phone-set 39)", err=True)
     if alignments is not None:
-        write_text(alignments, error_rates.kaldi_alignments(result.alignments))
+        write_text(alignments, kaldi_alignments(result.alignments))
     options = ReportOptions(bootstrap, by_speaker, confusions, errors)
     if as_json:
         typer.echo(json.dumps(to_json(result, options, found), indent=2, ensure_ascii=False))

@@ -23,7 +23,7 @@ from pathlib import Path
 from snn_asr.corpora.preparation import Preparation
 from snn_asr.corpora.recordings import recorded_seconds, report, require_flags, sha256_of_lines
 from snn_asr.data.manifest import REQUIRED_SPLITS, Utterance
-from snn_asr.data.tokens import phone_folding
+from snn_asr.data.phone_sets import phone_folding
 from snn_asr.errors import DataError, UsageError, listed, unknown_name
 from snn_asr.sharding import Shard
 

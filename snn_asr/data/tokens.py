@@ -11,17 +11,15 @@ import io
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
-from importlib import resources
 from typing import Any
 
 import sentencepiece
 
 from snn_asr.data.manifest import Utterance
+from snn_asr.data.phone_sets import PHONE_SETS, phone_folding
 from snn_asr.errors import DataError, UsageError, shortened, unknown_name
 
 BLANK = "<blank>"
-PHONE_SETS = ("61", "48", "39")
 _SPACE_MARK = "\u2581"  # SentencePiece writes it for a space
 
 
@@ -255,27 +253,6 @@ def build_tokens(kind: str, texts: Iterable[str], **options: object) -> Tokens:
         if name not in valid:
             raise unknown_name("option", name, valid, f"tokens {kind}")
     return build(texts, **options)
-
-
-def phone_folding(phone_set: str | int) -> dict[str, str | None]:
-    """TIMIT label to its label in the set of 61, 48 or 39, None where it is left out (Lee & Hon 1989).
-
-    Takes labels of that set and of every finer one. Raises UsageError for an unknown set.
-    """
-    if str(phone_set) not in PHONE_SETS:
-        raise unknown_name("phone set", str(phone_set), (*PHONE_SETS, "corpus"))
-    column = PHONE_SETS.index(str(phone_set))
-    folding = {}
-    for row in _phone_table():
-        for label in row[: column + 1]:
-            folding[label] = row[column]
-    return {label: None if target == "-" else target for label, target in folding.items() if label != "-"}
-
-
-@cache
-def _phone_table() -> tuple[tuple[str, ...], ...]:
-    text = resources.files("snn_asr.data").joinpath("timit_phones.txt").read_text(encoding="utf-8")
-    return tuple(tuple(line.split()) for line in text.splitlines() if not line.startswith("#"))
 
 
 def _collect(split: Callable[[str], list[str]], texts: Iterable[str]) -> list[str]:

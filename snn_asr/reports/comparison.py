@@ -12,7 +12,8 @@ from typing import Any
 from snn_asr.errors import DataError, UsageError, of_one_shape, unknown_name
 from snn_asr.files import read_json_object
 from snn_asr.network.model_folder import find_model
-from snn_asr.scoring.error_rates import ErrorCounts, Score, check_unit, score
+from snn_asr.scoring.alignments import ErrorCounts
+from snn_asr.scoring.error_rates import Score, check_unit, score
 from snn_asr.scoring.significance import compare, mean_rate
 from snn_asr.training.identity import Identity, fingerprint_of
 

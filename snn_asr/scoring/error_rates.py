@@ -1,6 +1,6 @@
 """Error rates of words, phones or characters: of a whole set, by speaker, and what was taken for what.
 
-The edits come from alignments.py, the intervals from bootstrap.py; their names can be had from here, too.
+The edits come from alignments.py, the intervals from bootstrap.py.
 """
 
 from __future__ import annotations
@@ -11,23 +11,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 
+from snn_asr.data.phone_sets import phone_folding
 from snn_asr.errors import DataError, UsageError, unknown_name
-from snn_asr.scoring.alignments import (
-    MATCH,
-    Alignment,
-    Edit,
-    ErrorCounts,
-    align,
-    format_alignment,
-    kaldi_alignments,
-    shown,
-)
+from snn_asr.scoring.alignments import MATCH, Alignment, ErrorCounts, align
 from snn_asr.scoring.bootstrap import bootstrap_interval
-
-__all__ = [
-    "Alignment", "Edit", "ErrorCounts", "Score", "SpeakerScore", "align", "bootstrap_interval", "check_unit",
-    "count_errors", "fold_phones", "format_alignment", "kaldi_alignments", "score", "shown", "tokenize", "would_fold",
-]
 
 UNITS = ("word", "phone", "character")
 SCORING_PHONE_SET = "39"  # what TIMIT is scored on, whatever was trained
@@ -120,9 +107,6 @@ def fold_phones(transcripts: Mapping[str, str], phone_set: str | int | None) -> 
     """
     if phone_set is None:
         return dict(transcripts)
-    # Here, since tokens.py loads SentencePiece, which scoring words can do without.
-    from snn_asr.data.tokens import phone_folding
-
     folding = phone_folding(phone_set)
     folded = {}
     for identifier, text in transcripts.items():
@@ -139,8 +123,6 @@ def fold_phones(transcripts: Mapping[str, str], phone_set: str | int | None) -> 
 
 def would_fold(transcripts: Mapping[str, str]) -> bool:
     """Whether these are TIMIT's phones in a set finer than the 39 that are scored."""
-    from snn_asr.data.tokens import phone_folding
-
     folding = phone_folding(SCORING_PHONE_SET)
     labels = {label for text in transcripts.values() for label in text.split()}
     return labels <= folding.keys() and any(folding[label] != label for label in labels)

@@ -29,7 +29,8 @@ from snn_asr.errors import DivergenceError
 from snn_asr.network.encoders import directions
 from snn_asr.network.lengths import Lengths
 from snn_asr.network.model import AcousticModel
-from snn_asr.scoring.error_rates import ErrorCounts, count_errors
+from snn_asr.scoring.alignments import ErrorCounts
+from snn_asr.scoring.error_rates import count_errors
 from snn_asr.training.averaging import AveragedWeights
 from snn_asr.training.config import Config
 from snn_asr.training.objectives import OBJECTIVES

@@ -23,7 +23,7 @@ from snn_asr.corpora.demo.sentences import KINDS, draw, vocabulary
 from snn_asr.corpora.demo.voices import SPLITS, speakers
 from snn_asr.corpora.prepared_folder import SHARDS
 from snn_asr.data.manifest import Utterance, read_manifest
-from snn_asr.data.tokens import phone_folding
+from snn_asr.data.phone_sets import phone_folding
 from snn_asr.errors import DataError, UsageError
 from snn_asr.sharding import Shard
 

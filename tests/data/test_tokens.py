@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snn_asr.data.manifest import Utterance
-from snn_asr.data.tokens import Tokens, build_tokens, phone_folding
+from snn_asr.data.phone_sets import phone_folding
+from snn_asr.data.tokens import Tokens, build_tokens
 from snn_asr.errors import DataError, UsageError
 
 TEXTS = ["one two three four", "five  six\tseven", "eight nine zero", "größe élan", "one nine"] * 3

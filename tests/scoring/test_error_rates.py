@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snn_asr.data.tokens import phone_folding
+from snn_asr.data.phone_sets import phone_folding
 from snn_asr.errors import DataError, UsageError
-from snn_asr.scoring.error_rates import ErrorCounts, fold_phones, score, tokenize, would_fold
+from snn_asr.scoring.alignments import ErrorCounts
+from snn_asr.scoring.error_rates import fold_phones, score, tokenize, would_fold
 
 
 @pytest.mark.parametrize(
