@@ -20,130 +20,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, astuple, dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from snn_asr.efficiency.operation_count import CORE, HEAD, INPUT, TIMELINE, OperationCount, Products
 from snn_asr.network.changes import changes
 from snn_asr.network.encoders import Encoder, directions
 from snn_asr.network.front_end import Convolution, FrontEnd
 from snn_asr.network.lengths import Lengths
 
-INPUT, CORE, HEAD = "input", "core", "head"
-TIMELINE = 10  # parts of an utterance in the histogram of density over time
-
-
-@dataclass
-class Products:
-    """Multiplications of one kind of product: dense, and those that a zero input leaves to do."""
-
-    dense: int = 0
-    macs: int = 0
-    acs: int = 0
-
-    def add(self, dense: int, effective: int, additive: bool) -> None:
-        self.dense += dense
-        if additive:
-            self.acs += effective
-        else:
-            self.macs += effective
-
-
-@dataclass
-class OperationCount:
-    """Totals over everything counted. ``core`` is recurrent and inter-layer products alone.
-
-    ``nonzero`` and ``outputs`` count what each layer sends, not zero and in all; ``element_wise`` the products within
-    units;
-    ``timeline`` is (layers, 2, TIMELINE): non-zero and all outputs in equal parts of the utterances, first to last;
-    ``nonzero_inputs`` counts the features, coded or as they are, that are not zero.
-    """
-
-    products: dict[str, Products] = field(default_factory=lambda: {each: Products() for each in (INPUT, CORE, HEAD)})
-    element_wise: int = 0
-    frames: int = 0
-    nonzero: list[int] = field(default_factory=list)
-    outputs: list[int] = field(default_factory=list)
-    timeline: list[list[list[int]]] = field(default_factory=list)
-    utterances: int = 0
-    nonzero_inputs: int = 0
-
-    @property
-    def macs(self) -> int:
-        return sum(each.macs for each in self.products.values())
-
-    @property
-    def acs(self) -> int:
-        return sum(each.acs for each in self.products.values())
-
-    @property
-    def dense(self) -> int:
-        return sum(each.dense for each in self.products.values())
-
-    @property
-    def density(self) -> list[float]:
-        """Share of non-zero outputs, one number a layer."""
-        return [nonzero / max(total, 1) for nonzero, total in zip(self.nonzero, self.outputs, strict=True)]
-
-    @property
-    def density_over_time(self) -> list[list[float]]:
-        """Density in TIMELINE equal parts of the utterances, one list a layer."""
-        pairs = (zip(*layer, strict=True) for layer in self.timeline)
-        return [[nonzero / max(total, 1) for nonzero, total in layer] for layer in pairs]
-
-    def __add__(self, other: OperationCount) -> OperationCount:
-        """Both counts together, which may be of different utterances on the same layers, or empty."""
-        both = (self, other)
-        products = {
-            name: Products(*map(sum, zip(*(astuple(each.products[name]) for each in both), strict=True)))
-            for name in self.products
-        }
-        return OperationCount(
-            products, self.element_wise + other.element_wise, self.frames + other.frames,
-            _sum_nested(self.nonzero, other.nonzero), _sum_nested(self.outputs, other.outputs),
-            _sum_nested(self.timeline, other.timeline), self.utterances + other.utterances,
-            self.nonzero_inputs + other.nonzero_inputs,
-        )
-
-    def per_second(self, seconds: float) -> dict[str, object]:
-        """JSON values: rates for each second of speech, and the density of each layer."""
-        core, divisor = self.products[CORE], max(seconds, 1e-9)
-        return {
-            "seconds": seconds,
-            "frames": self.frames,
-            "macs_per_second": self.macs / divisor,
-            "acs_per_second": self.acs / divisor,
-            "dense_macs_per_second": self.dense / divisor,
-            "core_macs_per_second": core.macs / divisor,
-            "core_acs_per_second": core.acs / divisor,
-            "element_wise_per_second": self.element_wise / divisor,
-            "macs_per_frame": self.macs / max(self.frames, 1),
-            "acs_per_frame": self.acs / max(self.frames, 1),
-            "macs_per_utterance": self.macs / max(self.utterances, 1),
-            "acs_per_utterance": self.acs / max(self.utterances, 1),
-            "nonzero_inputs": self.nonzero_inputs,
-            "density": self.density,
-            "density_over_time": self.density_over_time,
-            "products": {name: asdict(each) for name, each in self.products.items()},
-        }
-
-
-def _sum_nested(first: list[Any], second: list[Any]) -> list[Any]:
-    """Element by element; an empty list is all zeros."""
-    if not first or not second:
-        return first or second
-    nested = isinstance(first[0], list)
-    return [_sum_nested(*pair) if nested else sum(pair) for pair in zip(first, second, strict=True)]
-
 
 class Record(NamedTuple):
     """One layer of one forward: ``index`` is its place in the stack, shared by the two directions of a layer.
 
-    ``smoothed``: a leaky integrator stands behind the layer that takes one multiplication for each drive it feeds and
-    frame.
-    ``coder`` is what coded the features (None for features as they are).
+    ``smoothed``: a leaky integrator stands behind the layer, which takes one multiplication for each drive that it
+    feeds, a frame. ``coder`` is what coded the features (None for features as they are).
     """
 
     index: int  # type: ignore[assignment]  # a tuple has a method of that name
@@ -314,10 +207,10 @@ def _features(record: Record, lengths: Lengths) -> Tensor:
 
 
 def _events_of(layer: list[Record], lengths: Lengths, backwards: bool = False) -> Tensor:
-    """Events of each unit (D,) of a layer, both directions if it has two, that one receives who walks on, or backwards.
+    """Events of each unit (D,) of a layer, of both directions if it has two, as a layer above receives them that walks
+    forwards or ``backwards``: changes depend on the order in which they are seen.
 
-    They are those of its outputs also where a leaky integrator made them dense: it works on their product. Changes
-    depend on the order in which they are seen.
+    They are those of its outputs also where a leaky integrator made them dense: it works on their product.
     """
     found = []
     for behind, each in enumerate(layer):

@@ -9,7 +9,8 @@ from typing import Any
 
 from snn_asr.decoding.recognizer import Recognizer
 from snn_asr.efficiency.footprint import footprint
-from snn_asr.efficiency.operations import OperationCount, count_batch, record_layers
+from snn_asr.efficiency.operation_count import OperationCount
+from snn_asr.efficiency.operations import count_batch, record_layers
 from snn_asr.errors import DataError, SnnAsrError, as_user_error
 
 

@@ -24,7 +24,8 @@ from snn_asr.data.dataset import SpeechDataset
 from snn_asr.data.pauses import Pauses
 from snn_asr.data.tokens import Tokens
 from snn_asr.decoding.greedy import decode
-from snn_asr.efficiency.operations import OperationCount, Record, count_batch, record_layers
+from snn_asr.efficiency.operation_count import OperationCount
+from snn_asr.efficiency.operations import Record, count_batch, record_layers
 from snn_asr.errors import DivergenceError
 from snn_asr.network.encoders import directions
 from snn_asr.network.lengths import Lengths

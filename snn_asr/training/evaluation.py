@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader
 from snn_asr.data.manifest import Utterance
 from snn_asr.data.tokens import Tokens
 from snn_asr.decoding.greedy import decode
-from snn_asr.efficiency.operations import OperationCount, count_batch, record_layers
+from snn_asr.efficiency.operation_count import OperationCount
+from snn_asr.efficiency.operations import count_batch, record_layers
 from snn_asr.network.model import AcousticModel
 from snn_asr.scoring.error_rates import Score, fold_phones, score
 

@@ -8,16 +8,8 @@ import pytest
 import torch
 from trained_encoders import trained_encoder
 
-from snn_asr.efficiency.operations import (
-    CORE,
-    HEAD,
-    INPUT,
-    OperationCount,
-    Products,
-    Record,
-    count_batch,
-    record_layers,
-)
+from snn_asr.efficiency.operation_count import CORE, HEAD, INPUT, OperationCount, Products
+from snn_asr.efficiency.operations import Record, count_batch, record_layers
 from snn_asr.network import encoders
 from snn_asr.training.pruning import keep_largest, matrices
 

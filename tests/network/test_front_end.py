@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch.nn.utils.rnn import pad_sequence
 
 from snn_asr.data.feature_settings import FeatureSettings
-from snn_asr.efficiency.operations import INPUT, OperationCount, Products, count_batch, record_layers
+from snn_asr.efficiency.operation_count import INPUT, OperationCount, Products
+from snn_asr.efficiency.operations import count_batch, record_layers
 from snn_asr.errors import UsageError
 from snn_asr.files import read_json, write_text
 from snn_asr.network import front_end as front_ends

@@ -17,7 +17,8 @@ from snn_asr.data.audio import write_audio
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.normalization import Normalization
 from snn_asr.data.tokens import WordTokens
-from snn_asr.efficiency.operations import OperationCount, count_batch, record_layers
+from snn_asr.efficiency.operation_count import OperationCount
+from snn_asr.efficiency.operations import count_batch, record_layers
 from snn_asr.errors import DataError, UsageError
 from snn_asr.files import read_json, write_text
 from snn_asr.network import encoders
