@@ -12,7 +12,7 @@ import typer
 from .options import Trust, split_commas
 
 if TYPE_CHECKING:
-    from snn_asr.reports.papers import Analysis
+    from snn_asr.reports.analysis import Analysis
     from snn_asr.training.config import Config
 
 ENCODERS = ("lif", "improved_v1", "improved_v2", "lstm")
@@ -77,18 +77,18 @@ def _refuse_foreign_files(folder: Path, names: list[str]) -> None:
 
 def _analysis(target: str, audio: Path | None, encoders: str | None, seed: int, trust: bool) -> Analysis:
     from snn_asr.errors import UsageError
-    from snn_asr.reports import papers
+    from snn_asr.reports import analysis
 
     if _is_model(target):
         if encoders is not None:
             raise UsageError("a model has one encoder, the one it was trained with", "--encoders", "leave it out")
         if audio is None:
             typer.echo(f"{target}: noise is not what it was trained on; give it speech with --input", err=True)
-        return papers.of_model(target, seed, audio)
+        return analysis.of_model(target, seed, audio)
     path = _find_recipe(target, trust)
     if audio is not None:
         raise UsageError("a recipe's encoders are untrained", "--input", "name a model to look at an utterance with")
-    return papers.of_recipe(target, _recipe_configs(path, encoders), seed)
+    return analysis.of_recipe(target, _recipe_configs(path, encoders), seed)
 
 
 def _is_model(target: str) -> bool:

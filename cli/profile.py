@@ -63,10 +63,7 @@ def profile(
         result = stream_profile.profile_stream(recognizer, paths, precision)
         text = describe_energy(result) if energy else stream_profile.describe_stream(result)
     else:
-        from snn_asr.reports.papers import authors_macs_per_second
-
         result = profile.profile(recognizer, paths)
-        result["authors_macs_per_second"] = authors_macs_per_second(recognizer.model, result)
         text = profile.describe(result)
     typer.echo(json.dumps(result, indent=2) if as_json else text)
     raise_for(len(errors), len(errors) + len(paths), "the others are profiled")

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from snn_asr.errors import UsageError, unknown_name
 from snn_asr.files import atomic_path
 from snn_asr.reports.activity import Activity
-from snn_asr.reports.papers import Analysis, Mismatch, Reach
+from snn_asr.reports.analysis import Analysis
+from snn_asr.reports.gradients import Mismatch, Reach
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

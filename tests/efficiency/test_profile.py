@@ -9,10 +9,15 @@ import torch
 from tones import RATE_HZ, speak
 
 from snn_asr.data.audio import write_audio
+from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.manifest import read_manifest
-from snn_asr.efficiency.profile import describe, profile
+from snn_asr.data.normalization import Normalization
+from snn_asr.efficiency.operation_count import OperationCount
+from snn_asr.efficiency.operations import count_batch, record_layers
+from snn_asr.efficiency.profile import authors_macs_per_second, describe, profile
 from snn_asr.errors import DataError
 from snn_asr.files import read_json
+from snn_asr.network.model import AcousticModel, ModelSettings
 
 
 def test_the_test_set_costs_what_training_counted(recognizer, tones, tone_run):
@@ -45,6 +50,24 @@ def test_people_read_the_same(recognizer, tones):
     text = describe(result)
     assert f"{result['core_parameters']:,} in the core" in text
     assert f"density by layer     {result['density'][0]:.3f}, {result['density'][1]:.3f}" in text
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["improved_v2", "improved_v1", "ligru", "gru"])
+def test_the_authors_count_is_their_formula_for_v2_and_nothing_for_others(name):
+    """4H·nnz(x) + 4H·nnz(Y1) + N·nnz(Y2) + 16H a frame, two layers of H = 4 units, N = 3 classes."""
+    features = FeatureSettings(sample_rate=8000, mels=6, stack=2)
+    x, operations = torch.randn(2, 9, 12, generator=torch.Generator().manual_seed(1)), OperationCount()
+    x[:, ::2] = 0
+    normalization = Normalization(torch.zeros(6), torch.ones(6))
+    model = AcousticModel(ModelSettings(features, name, 4, 2, {}), normalization, 3).eval()
+    with record_layers(model.encoder) as records:
+        model.encoder(x, torch.tensor([9, 9]))
+        count_batch(records, model.head.weight, operations)
+    found = authors_macs_per_second(model, operations.per_second(2.0))
+    first, second = operations.nonzero
+    expected = 16 * int((x != 0).sum()) + 16 * first + 3 * second + 64 * 18
+    assert found == (expected / 2 if name == "improved_v2" else None)
 
 
 @pytest.mark.parametrize("samples", [0, 100, 8000])

@@ -17,16 +17,14 @@ from snn_asr.data.audio import write_audio
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.normalization import Normalization
 from snn_asr.data.tokens import WordTokens
-from snn_asr.efficiency.operation_count import OperationCount
-from snn_asr.efficiency.operations import count_batch, record_layers
 from snn_asr.errors import DataError, UsageError
 from snn_asr.files import read_json, write_text
 from snn_asr.network import encoders
 from snn_asr.network.model import AcousticModel, ModelSettings
 from snn_asr.network.model_folder import save_model
-from snn_asr.reports import figures, papers
+from snn_asr.reports import activity, analysis, figures, gradients
 from snn_asr.reports.activity import Activity
-from snn_asr.reports.papers import BITS, gradient_mismatch, gradient_reach
+from snn_asr.reports.gradients import BITS, gradient_mismatch, gradient_reach
 
 FEATURES = FeatureSettings(sample_rate=8000, mels=6, stack=2)
 RATE_HZ = FEATURES.sample_rate
@@ -112,13 +110,13 @@ def test_an_lstm_passes_what_differences_say():
 @pytest.mark.parametrize("name", sorted(encoders.ENCODERS))
 def test_every_encoder_can_be_looked_at(name):
     x = sequences(rows=16, frames=20)
-    encoder = papers.untrained(name, x, 16, 2, {}, seed=0)
+    encoder = analysis.untrained(name, x, 16, 2, {}, seed=0)
     assert not encoder.training
-    record = papers.layer_inputs(encoder, x)[0]
+    record = analysis.layer_inputs(encoder, x)[0]
     assert torch.equal(record.x, x)
     reach = gradient_reach(name, record.layer, record.x, seed=0)
     assert reach.whole[0] == 1 and len(reach.whole) == 20 and min(reach.whole) >= 0
-    again = papers.untrained(name, x, 16, 2, {}, seed=0)
+    again = analysis.untrained(name, x, 16, 2, {}, seed=0)
     assert gradient_reach(name, again.layers[0], x, seed=0) == reach
 
 
@@ -130,8 +128,8 @@ def test_one_row_is_averaged_over_ends_in_its_last_third():
 
 def test_deeper_layers_get_what_comes_from_below_and_of_two_directions_the_forward_one():
     x = sequences()
-    encoder = papers.untrained("improved_v2", x, 16, 2, {"bidirectional": True, "smoothing": 0.5}, seed=0)
-    first, second = papers.layer_inputs(encoder, x)
+    encoder = analysis.untrained("improved_v2", x, 16, 2, {"bidirectional": True, "smoothing": 0.5}, seed=0)
+    first, second = analysis.layer_inputs(encoder, x)
     assert first.layer is encoder.layers[0].directions[0] and second.layer is encoder.layers[1].directions[0]
     assert second.x.shape == (4, 12, 32)
 
@@ -142,10 +140,10 @@ def test_deeper_layers_get_what_comes_from_below_and_of_two_directions_the_forwa
 def test_the_gradient_without_rounding_is_the_one_of_differences():
     options = {"candidate_bias": 0.5, "range": "fixed", "fixed_range": 10.0, "backend": "reference"}
     layer, x = one_layer("improved_v2", inputs=3, units=4, **options).double(), sequences(inputs=3).double()
-    head, classes = papers._random_head(layer(x, torch.full((4,), 12))[0].detach(), seed=0)
+    head, classes = gradients._random_head(layer(x, torch.full((4,), 12))[0].detach(), seed=0)
     step, expected = 1e-4, []  # far above the last levels of 32 bits
-    with papers._coder_of(layer, 32, 0):
-        found = papers._weight_gradient(layer, x, head, classes)
+    with gradients._coder_of(layer, 32, 0):
+        found = gradients._weight_gradient(layer, x, head, classes)
         for weight in layer.core_weights():
             for value in weight.data.view(-1).split(1):
                 losses = []
@@ -159,8 +157,8 @@ def test_the_gradient_without_rounding_is_the_one_of_differences():
 
 
 def test_more_bits_give_a_truer_gradient_and_a_threshold_keeps_its_price():
-    x = papers.noise(5, seed=2)
-    layer = papers.untrained("improved_v2", x, 16, 1, {"bits": 5, "threshold": 2}, seed=0).layers[0]
+    x = analysis.noise(5, seed=2)
+    layer = analysis.untrained("improved_v2", x, 16, 1, {"bits": 5, "threshold": 2}, seed=0).layers[0]
     own = layer.tracker
     mismatch = gradient_mismatch("improved_v2", layer, x, seed=0)
     assert layer.tracker is own and all(each.grad is None for each in layer.parameters())
@@ -172,25 +170,8 @@ def test_more_bits_give_a_truer_gradient_and_a_threshold_keeps_its_price():
 
 
 def test_a_layer_that_sends_its_highest_level_alone_can_be_analysed():
-    layer = papers.untrained("improved_v2", sequences(), 4, 1, {"bits": 6, "threshold": 30}, seed=0).layers[0]
+    layer = analysis.untrained("improved_v2", sequences(), 4, 1, {"bits": 6, "threshold": 30}, seed=0).layers[0]
     assert gradient_mismatch("improved_v2", layer, sequences(), seed=0).dead_zone == 31 / 32
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("name", ["improved_v2", "improved_v1", "ligru", "gru"])
-def test_the_authors_count_is_their_formula_for_v2_and_nothing_for_others(name):
-    """4H·nnz(x) + 4H·nnz(Y1) + N·nnz(Y2) + 16H a frame, two layers of H = 4 units, N = 3 classes."""
-    x, operations = sequences(2, 9, 12), OperationCount()
-    x[:, ::2] = 0
-    normalization = Normalization(torch.zeros(6), torch.ones(6))
-    model = AcousticModel(ModelSettings(FEATURES, name, 4, 2, {}), normalization, 3).eval()
-    with record_layers(model.encoder) as records:
-        model.encoder(x, torch.tensor([9, 9]))
-        count_batch(records, model.head.weight, operations)
-    found = papers.authors_macs_per_second(model, operations.per_second(2.0))
-    first, second = operations.nonzero
-    expected = 16 * int((x != 0).sum()) + 16 * first + 3 * second + 64 * 18
-    assert found == (expected / 2 if name == "improved_v2" else None)
 
 
 def test_a_silent_layer_has_no_cosine():
@@ -203,27 +184,27 @@ def test_a_silent_layer_has_no_cosine():
 
 
 def test_rates_count_events_whatever_their_level():
-    activity = Activity("layer 1", torch.tensor([[0.0, 0.5, -1], [0, 0, 1], [0, 0, 0.25], [0, 0, 1]]), 0.02)
-    assert activity.rates_hz.tolist() == pytest.approx([0, 12.5, 50])
+    found = Activity("layer 1", torch.tensor([[0.0, 0.5, -1], [0, 0, 1], [0, 0, 0.25], [0, 0, 1]]), 0.02)
+    assert found.rates_hz.tolist() == pytest.approx([0, 12.5, 50])
 
 
 @pytest.mark.parametrize("name", ["improved_v2", "radlif", "spiking_lstm"])
 def test_both_directions_are_shown_in_the_order_of_time(name):
     x = sequences()
-    encoder = papers.untrained(name, x, 16, 1, {"bidirectional": True}, seed=0)
-    (activity,) = papers.activity(encoder, x[:1], 0.02)
-    assert torch.equal(activity.events, encoder(x[:1], torch.tensor([12]))[0][0])
+    encoder = analysis.untrained(name, x, 16, 1, {"bidirectional": True}, seed=0)
+    (shown,) = activity.activity(encoder, x[:1], 0.02)
+    assert torch.equal(shown.events, encoder(x[:1], torch.tensor([12]))[0][0])
 
 
 @pytest.mark.parametrize("name", ["gru", "ligru"])
 def test_layers_without_events_are_left_out(name):
     x = sequences()
-    assert papers.activity(papers.untrained(name, x, 8, 1, {}, seed=0), x[:1], 0.02) == []
+    assert activity.activity(analysis.untrained(name, x, 8, 1, {}, seed=0), x[:1], 0.02) == []
 
 
 def test_parameters_of_both_directions_stand_together():
     layer = encoders.build("improved_v2", 5, 7, 1, bidirectional=True, forget_bias=1.0).layers[0]
-    values = papers.parameters(layer)
+    values = analysis.parameters(layer)
     assert {name: len(each) for name, each in values.items()} == {
         "input_weight": 2 * 14 * 5, "recurrent_weight": 2 * 14 * 7, "resting decay": 2 * 7
     }
@@ -232,7 +213,7 @@ def test_parameters_of_both_directions_stand_together():
 
 
 def test_a_distribution_is_its_quantiles():
-    found = papers.distribution(torch.tensor([4.0, 0, 1, 2, 3]))
+    found = analysis.distribution(torch.tensor([4.0, 0, 1, 2, 3]))
     assert found == {
         "count": 5, "mean": 2, "deviation": pytest.approx(2**0.5), "minimum": 0, "quarter": 1, "median": 2,
         "three_quarters": 3, "maximum": 4,
@@ -325,8 +306,8 @@ def test_a_model_without_events_says_so(run, tmp_path, audio, monkeypatch):
 
 
 def test_the_same_numbers_give_the_same_file(tmp_path):
-    reach = papers.Reach("lstm", [1.0, 0.5, 0.0], None)
-    found = papers.Analysis("lstm", "standard-normal features", 0, [reach], [], [], {})
+    reach = gradients.Reach("lstm", [1.0, 0.5, 0.0], None)
+    found = analysis.Analysis("lstm", "standard-normal features", 0, [reach], [], [], {})
     first, second = (figures.draw(found, tmp_path / name, "svg") for name in "ab")
     assert list(first) == ["vanishing-gradient"]
     assert first["vanishing-gradient"].read_bytes() == second["vanishing-gradient"].read_bytes()
@@ -385,6 +366,6 @@ def test_what_falls_below_the_axis_touches_its_floor_once():
 def test_less_than_two_frames_is_an_error(tmp_path):
     write_audio(tmp_path / "short.wav", torch.zeros(400), RATE_HZ)
     with pytest.raises(DataError, match="too short"):
-        papers.of_model(save(tmp_path / "run", "gru"), 0, tmp_path / "short.wav")
+        analysis.of_model(save(tmp_path / "run", "gru"), 0, tmp_path / "short.wav")
     with pytest.raises(UsageError, match="unknown format"):
         figures.check("bmp")
