@@ -72,17 +72,26 @@ def run(name: str, seconds: int, command: list[str], folder: Path) -> dict[str, 
     return {"ended": code, "seconds": round(time.monotonic() - start, 1), "found": found, "tail": tail}
 
 
+def checked_out() -> str:
+    """The commit of this checkout, "unknown" where it is none."""
+    command = ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--commit", default="", help="what is measured")
+    parser.add_argument("--commit", help="what is measured, where this is no checkout")
     parser.add_argument("parts", nargs="*", help="names (all)")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     device = subprocess.run(
         ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"], capture_output=True, text=True
     ).stdout.strip()
-    session: dict[str, object] = {"device": device, "commit": given.commit}
+    session: dict[str, object] = {"device": device, "commit": given.commit or checked_out()}
     for name, (seconds, command) in parts(given.out).items():
         if given.parts and name not in given.parts:
             continue
