@@ -108,6 +108,21 @@ def of_every(function: Callable[[Item], Result], items: Iterable[Item]) -> list[
     return results
 
 
+def together_or_alone(
+    function: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item]
+) -> list[Result | Exception]:
+    """The results of ``function`` for all items at once or, where that fails, for one at a time: one bad item costs
+    the others their speed, not their results. What goes wrong with an item alone stands in the place of its result."""
+    if not items:
+        return []
+    try:
+        return list(function(items))
+    except Exception as error:
+        if len(items) == 1:
+            return [error]
+    return [result for each in items for result in together_or_alone(function, [each])]
+
+
 def unusable(problems: Sequence[str]) -> DataError:
     """The error about several recordings, of each of which a text says which it is and what is wrong with it."""
     problems = list(dict.fromkeys(problems))  # one recording may be a part of several utterances

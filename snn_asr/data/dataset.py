@@ -18,7 +18,7 @@ from snn_asr.data.features import FeatureExtractor, stacked_length
 from snn_asr.data.manifest import Utterance
 from snn_asr.data.normalization import Normalization, NormalizationAccumulator, normalize_alone
 from snn_asr.data.resampling import change_speed, speed_ratio
-from snn_asr.data.tokens import Tokens
+from snn_asr.data.tokens import Tokens, ctc_frames
 from snn_asr.errors import DataError, listed, of_every
 
 CACHE_BYTES = 2 << 30
@@ -75,7 +75,7 @@ class SpeechDataset(Dataset[tuple[Utterance, Tensor, Tensor]]):
             return self.targets[index]
         units = cut_transcript(utterance, self.tokens, seconds).split()
         target = torch.tensor(self.tokens.encode(" ".join(units)), dtype=torch.long)
-        while _needed_frames(target) > stacked_length(self.most_frames, settings.stack):
+        while ctc_frames(target) > stacked_length(self.most_frames, settings.stack):
             units.pop()
             target = torch.tensor(self.tokens.encode(" ".join(units)), dtype=torch.long)
         return target
@@ -116,7 +116,7 @@ class SpeechDataset(Dataset[tuple[Utterance, Tensor, Tensor]]):
         foretold, utterance, settings = self._foretold[speed][index], self.utterances[index], self.extractor.settings
         if frames == foretold:
             return
-        needed = _needed_frames(self.targets[index]) * settings.stack
+        needed = ctc_frames(self.targets[index]) * settings.stack
         lacking = (utterance.duration * _TOLERANCE + _TOLERANCE_SECONDS) / speed
         off = abs(frames - foretold) * settings.hop_samples / settings.sample_rate > lacking
         if off or frames < needed <= foretold:
@@ -185,15 +185,10 @@ class SpeechDataset(Dataset[tuple[Utterance, Tensor, Tensor]]):
         stack = self.extractor.settings.stack
         counts = self.frame_counts(max(self.speeds))
         for index, (utterance, frames) in enumerate(zip(self.utterances, counts, strict=True)):
-            needed = _needed_frames(self.targets[index])
+            needed = ctc_frames(self.targets[index])
             if stacked_length(frames, stack) < max(needed, 1):
                 problems.append(f"{utterance.id} ({needed} frames needed, {stacked_length(frames, stack)} there)")
         return problems
-
-
-def _needed_frames(target: Tensor) -> int:
-    """Stacked frames that CTC needs for a target (L,): one a token, and one more between equal neighbours."""
-    return len(target) + int((target[1:] == target[:-1]).sum())
 
 
 def require_alignable(dataset: SpeechDataset, where: object, limit: int = 20) -> None:

@@ -11,13 +11,16 @@ import io
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sentencepiece
 
 from snn_asr.data.manifest import Utterance
 from snn_asr.data.phone_sets import PHONE_SETS, phone_folding
 from snn_asr.errors import DataError, UsageError, shortened, unknown_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BLANK = "<blank>"
 _SPACE_MARK = "\u2581"  # SentencePiece writes it for a space
@@ -253,6 +256,11 @@ def build_tokens(kind: str, texts: Iterable[str], **options: object) -> Tokens:
         if name not in valid:
             raise unknown_name("option", name, valid, f"tokens {kind}")
     return build(texts, **options)
+
+
+def ctc_frames(target: Tensor) -> int:
+    """The fewest frames in which CTC spells a target (L,): one a token, and a blank between equal neighbours."""
+    return len(target) + int((target[1:] == target[:-1]).sum())
 
 
 def _collect(split: Callable[[str], list[str]], texts: Iterable[str]) -> list[str]:

@@ -19,7 +19,7 @@ from snn_asr.decoding.named_files import NamedFile, NamedFiles
 from snn_asr.decoding.output_folder import OutputFolder
 from snn_asr.decoding.recognizer import Waveform
 from snn_asr.decoding.writers import render
-from snn_asr.errors import DataError, SnnAsrError, as_user_error
+from snn_asr.errors import DataError, SnnAsrError, as_user_error, together_or_alone
 from snn_asr.files import sha256
 from snn_asr.sharding import Shard
 
@@ -79,65 +79,82 @@ def decode_files(
     in errors.json, by shards when all have ended. Shards may run at the same time, into one folder. Raises DataError
     where the output folder cannot be written at all.
     """
-    outcome, started = Outcome(passed_over=len(found.passed_over)), time.monotonic()
+    started = time.monotonic()
     output = None if output_folder is None else OutputFolder(output_folder, shard)
     files = found.files if shard is None else shard.part(found.files, key=lambda each: each.name)
-
-    def fail(path: Path, error: Exception) -> None:
-        described = as_user_error(error, path)
-        if described is None:
-            log.debug("%s", path, exc_info=error)
-            described = DataError(f"{type(error).__name__}: {error}".splitlines()[0])
-        if described.where is None:
-            described.where = path
-        outcome.errors[str(path)] = described.what
-        failed(" ".join(str(described).split()))
-
+    decoding = _Decoding(worker, formats, output, show, failed, Outcome(passed_over=len(found.passed_over)))
     for path, why in found.passed_over.items():
         log.warning("passed over: %s: %s", path, why)
     for path, why in found.unreadable.items():
-        fail(path, DataError(why, path))
+        decoding.fail(path, DataError(why, path))
     for group in _groups(files, worker.batch_files):
-        todo = []
-        for each in group:
-            try:
-                state = _state(each, worker, formats)
-                if output is not None and output.is_done(each.name, state):
-                    outcome.skipped += 1
-                else:
-                    todo.append((each, state))
-            except Exception as error:
-                fail(each.path, error)
-        results = _recognized(worker, [each for each, _ in todo])
-        for (each, state), result in zip(todo, results, strict=True):
-            if isinstance(result, Exception):
-                fail(each.path, result)
-                continue
-            if output is None:
-                show(result)
-            else:
-                try:
-                    output.write(each.name, state, {form: render(result, form) for form in formats})
-                except Exception as error:
-                    _check_disk(error)
-                    fail(each.path, error)
-                    continue
-            outcome.decoded += 1
-            outcome.audio_seconds += result.duration_seconds
+        decoding.decode(group)
+    outcome = decoding.outcome
     outcome.wall_seconds = time.monotonic() - started
     if output is not None:
         output.write_errors(outcome.errors)
     return outcome
 
 
-def _recognized(worker: Worker, files: Sequence[NamedFile]) -> list[Hypothesis | Exception]:
-    """Of each file what was recognised in it, or why nothing was: together or, where that fails, one by one."""
-    try:
-        return worker.recognize([(each.name, worker.waveform(each.path)) for each in files])
-    except Exception as error:
-        if len(files) == 1:
-            return [error]
-        return [result for each in files for result in _recognized(worker, [each])]
+@dataclass
+class _Decoding:
+    """One call of ``decode_files``; ``outcome`` is counted on the way."""
+
+    worker: Worker
+    formats: Sequence[str]
+    output: OutputFolder | None
+    show: Callable[[Hypothesis], None]
+    failed: Callable[[str], None]
+    outcome: Outcome
+
+    def decode(self, group: Sequence[NamedFile]) -> None:
+        """Recognise and write, or show, those files of the group that are not done."""
+        todo = [(each, state) for each in group if (state := self._state_to_reach(each)) is not None]
+        results = together_or_alone(self._recognize, [each for each, _ in todo])
+        for (each, state), result in zip(todo, results, strict=True):
+            if isinstance(result, Exception):
+                self.fail(each.path, result)
+            elif self._written(each, state, result):
+                self.outcome.decoded += 1
+                self.outcome.audio_seconds += result.duration_seconds
+
+    def _recognize(self, files: Sequence[NamedFile]) -> list[Hypothesis | Exception]:
+        return self.worker.recognize([(each.name, self.worker.waveform(each.path)) for each in files])
+
+    def fail(self, path: Path, error: Exception) -> None:
+        """Report what went wrong with a file, and list it."""
+        described = as_user_error(error, path)
+        if described is None:
+            log.debug("%s", path, exc_info=error)
+            described = DataError(f"{type(error).__name__}: {error}".splitlines()[0])
+        if described.where is None:
+            described.where = path
+        self.outcome.errors[str(path)] = described.what
+        self.failed(" ".join(str(described).split()))
+
+    def _state_to_reach(self, each: NamedFile) -> dict[str, Any] | None:
+        """All that determines the transcripts of a file; None where they are written already, or it cannot be read."""
+        try:
+            state = {"audio": sha256(each.path), "formats": sorted(self.formats)} | self.worker.settings_of(each.name)
+            if self.output is None or not self.output.is_done(each.name, state):
+                return state
+            self.outcome.skipped += 1
+        except Exception as error:
+            self.fail(each.path, error)
+        return None
+
+    def _written(self, each: NamedFile, state: dict[str, Any], result: Hypothesis) -> bool:
+        """Whether the result could be written; without an output folder it is shown."""
+        if self.output is None:
+            self.show(result)
+            return True
+        try:
+            self.output.write(each.name, state, {form: render(result, form) for form in self.formats})
+        except Exception as error:
+            _check_disk(error)
+            self.fail(each.path, error)
+            return False
+        return True
 
 
 def _check_disk(error: BaseException) -> None:
@@ -147,11 +164,6 @@ def _check_disk(error: BaseException) -> None:
         if isinstance(cause, OSError) and cause.errno in _DISK and isinstance(error, SnnAsrError):
             raise error
         cause = cause.__cause__
-
-
-def _state(each: NamedFile, worker: Worker, formats: Sequence[str]) -> dict[str, Any]:
-    """All that determines the transcripts of a file."""
-    return {"audio": sha256(each.path), "formats": sorted(formats)} | worker.settings_of(each.name)
 
 
 def _groups(files: Sequence[NamedFile], size: int) -> Iterator[Sequence[NamedFile]]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torchaudio.functional import forced_align
 
-from snn_asr.data.tokens import Tokens
+from snn_asr.data.tokens import Tokens, ctc_frames
 from snn_asr.decoding.greedy import Emission
 from snn_asr.decoding.segmenter import Segmenter
 from snn_asr.errors import DataError
@@ -40,7 +40,7 @@ def align(log_posteriors: np.ndarray, tokens: Sequence[int]) -> list[Emission]:
     if not tokens:
         return []
     targets = torch.tensor(tokens, dtype=torch.int32)
-    needed = len(tokens) + int((targets[1:] == targets[:-1]).sum())
+    needed = ctc_frames(targets)
     if len(log_posteriors) < needed:
         raise DataError(f"the transcript needs {needed} frames, and the recording has {len(log_posteriors)}")
     if len(log_posteriors) * (2 * len(tokens) + 1) >= MOST_CELLS:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from snn_asr.decoding.hypothesis import Token
 from snn_asr.errors import DataError
 from snn_asr.network.tasks import BLANK, CLASSIFICATION, TRANSCRIPTION, class_logits
 
@@ -28,6 +29,11 @@ class Emission:
     def later(self, frames: int) -> Emission:
         """The same token so many frames later."""
         return Emission(self.token, self.start_frame + frames, self.end_frame + frames, self.confidence)
+
+    def timed(self, labels: Sequence[str], step_seconds: float) -> Token:
+        """The token by its label, its times in seconds; ``step_seconds`` from one frame to the next."""
+        start, end = self.start_frame * step_seconds, self.end_frame * step_seconds
+        return Token(labels[self.token], start, end, self.confidence)
 
 
 def greedy(logits: Tensor, lengths: Tensor) -> list[list[Emission]]:

@@ -32,7 +32,7 @@ from snn_asr.decoding.encoder_inputs import EncoderInputs
 from snn_asr.decoding.endpointing import DEFAULT, EndpointSettings
 from snn_asr.decoding.forced_alignment import align, hear, spell, warn_of_poor_fit
 from snn_asr.decoding.greedy import Emission, require_numbers
-from snn_asr.decoding.hypothesis import Alternative, Hypothesis, Segment, Token
+from snn_asr.decoding.hypothesis import Alternative, Hypothesis, Segment
 from snn_asr.decoding.levels import AUTO
 from snn_asr.decoding.segmenter import Found, Segmenter
 from snn_asr.decoding.spans import Spans
@@ -312,10 +312,7 @@ class Recognizer:
     def _segment(
         self, emissions: list[Emission], step: float, alternatives: tuple[Alternative, ...] = ()
     ) -> Segment:
-        tokens = tuple(
-            Token(self.tokens.labels[each.token], each.start_frame * step, each.end_frame * step, each.confidence)
-            for each in emissions
-        )
+        tokens = tuple(each.timed(self.tokens.labels, step) for each in emissions)
         return Segment(self.tokens.decode(each.token for each in emissions), tokens, alternatives)
 
 

@@ -182,8 +182,7 @@ class WordStream:
         return self._tokens.kind == "sentencepiece" and token.label.startswith(WORD_START)
 
     def _timed(self, each: Emission) -> Token:
-        start, end = each.start_frame * self._step_seconds, each.end_frame * self._step_seconds
-        return Token(self._tokens.labels[each.token], start, end, each.confidence)
+        return each.timed(self._tokens.labels, self._step_seconds)
 
 
 def use_one_core() -> None:

@@ -17,7 +17,7 @@ from snn_asr.decoding.beam import BeamDecoder, BeamSettings, search
 from snn_asr.decoding.greedy import merge_repeats
 from snn_asr.decoding.levels import AUTO
 from snn_asr.decoding.recognizer import Recognizer
-from snn_asr.errors import DataError, SnnAsrError, UsageError, as_user_error
+from snn_asr.errors import DataError, SnnAsrError, UsageError, as_user_error, together_or_alone
 from snn_asr.scoring.error_rates import count_errors
 
 log = logging.getLogger(__name__)
@@ -118,26 +118,12 @@ def log_posteriors(
                 batch.append((each.id, recognizer.samples(each.wav)))
             except Exception as error:
                 failed[each.id] = _described(error, each.wav)
-        for (name, _), result in zip(batch, _together_or_alone(recognizer, batch), strict=True):
+        for (name, _), result in zip(batch, together_or_alone(recognizer.log_posteriors, batch), strict=True):
             if isinstance(result, Exception):
                 failed[name] = _described(result, utterances[name].wav)
             else:
                 found[name] = result
     return found, failed
-
-
-def _together_or_alone(
-    recognizer: Recognizer, batch: Sequence[tuple[str, Tensor]]
-) -> list[np.ndarray] | list[Exception] | list[np.ndarray | Exception]:
-    """The posteriors of each (id, waveform), or its error: computed together or, where that fails, one by one."""
-    if not batch:
-        return []
-    try:
-        return recognizer.log_posteriors(batch)
-    except Exception as error:
-        if len(batch) == 1:
-            return [error]
-        return [result for each in batch for result in _together_or_alone(recognizer, [each])]
 
 
 def _described(error: Exception, path: Path) -> SnnAsrError:
