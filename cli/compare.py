@@ -54,27 +54,20 @@ def compare(
     on, and one that fails keeps no other from being trained and shown (exit code 3).
     """
     from snn_asr.errors import SnnAsrError, UsageError, unknown_name
-    from snn_asr.files import write_text
-    from snn_asr.reports import comparison, html, table
-    from snn_asr.reports.frontier import frontier_svg
     from snn_asr.training import recipe_files
 
     from .failures import raise_for, show_failed
 
     words = [each for each in targets if "=" not in each or Path(each).is_dir()]
     overrides, values = parse_overrides(each for each in targets if each not in words), parse_grid(grid)
-    runs = [each for each in words if (Path(each) / "run.json").is_file()]
     errors: list[SnnAsrError] = []
     _refuse_outputs(report, frontier)
     if not words:
         raise UsageError("nothing to compare", targets[0], "name a recipe, or folders of finished runs")
-    if runs == words:
+    folders = _finished_runs(words)
+    if folders:
         if overrides or values:
             raise UsageError("finished runs take no key=value", targets[-1], "name a recipe to train")
-        folders = [Path(each) for each in runs]
-    elif len(words) != 1:
-        other = next(each for each in words if each not in runs)
-        raise UsageError("not the folder of a run", other, "give one recipe, or only folders of finished runs")
     else:
         path = recipe_files.find(words[0], trust)
         if output_folder is None:
@@ -93,8 +86,37 @@ def compare(
         )
         if not folders:
             raise errors[0]
-        for each in folders:
-            html.leave_report(each)
+        _leave_reports(folders)
+    _show(folders, baseline, as_json, frontier, report)
+    raise_for(len(errors), len(folders) + len(errors), "the others are compared", "runs")
+
+
+def _finished_runs(words: list[str]) -> list[Path]:
+    """The words where they are the folders of runs; none where they are one recipe. Raises UsageError for a mixture."""
+    from snn_asr.errors import UsageError
+
+    runs = [each for each in words if (Path(each) / "run.json").is_file()]
+    if runs != words and len(words) != 1:
+        other = next(each for each in words if each not in runs)
+        raise UsageError("not the folder of a run", other, "give one recipe, or only folders of finished runs")
+    return [Path(each) for each in runs]
+
+
+def _leave_reports(folders: list[Path]) -> None:
+    from snn_asr.reports import html
+
+    for each in folders:
+        html.leave_report(each)
+
+
+def _show(
+    folders: list[Path], baseline: str | None, as_json: bool, frontier: Path | None, report: Path | None
+) -> None:
+    """Print the table of these runs, and write the files that are wanted of it."""
+    from snn_asr.files import write_text
+    from snn_asr.reports import comparison, html, table
+    from snn_asr.reports.frontier import frontier_svg
+
     groups = comparison.read_groups(folders)
     rows = comparison.compare_groups(groups, baseline)
     unit = next(iter(groups.values()))[0].metrics["unit"]
@@ -106,7 +128,6 @@ def compare(
         write_text(frontier, frontier_svg(rows, unit))
     if report is not None:
         html.write_report(groups, rows, report)
-    raise_for(len(errors), len(folders) + len(errors), "the others are compared", "runs")
 
 
 def _refuse_outputs(report: Path | None, frontier: Path | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +18,9 @@ from .options import (
     Model,
     parse_formats,
 )
+
+if TYPE_CHECKING:
+    from snn_asr.decoding.beam import BeamSettings
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # such as a line feed in a name, which would make two lines of one
 
@@ -65,20 +68,14 @@ def decode(
     write to one folder at the same time.
     """
     from snn_asr.decoding.named_files import find_files
-    from snn_asr.errors import UsageError
     from snn_asr.sharding import Shard
 
     part = None if shard is None else Shard.parse(shard)
     chosen = parse_formats(formats, output_folder)
-    for option, given in (
-        ("--lm-weight", lm_weight is not None), ("--insertion-bonus", insertion_bonus is not None),
-        ("--closed-vocabulary", closed_vocabulary),
-    ):
-        if given and lm is None:
-            raise UsageError("there is no language model", option, "give --lm")
+    if lm is None:
+        _refuse_without_model(lm_weight, insertion_bonus, closed_vocabulary)
     found = find_files(inputs, sys.stdin if "-" in inputs else ())  # what follows imports torch, which takes seconds
 
-    from snn_asr.decoding.beam import BeamSettings
     from snn_asr.decoding.endpointing import EndpointSettings
     from snn_asr.decoding.files import decode_files
     from snn_asr.decoding.hypothesis import Hypothesis
@@ -95,8 +92,10 @@ def decode(
     recognizer.use_engine(engine, precision)
     recognizer.endpointing = EndpointSettings.of_silence(endpoint_silence)
     if beam is not None or lm is not None:
-        weight = 0.5 if lm_weight is None else lm_weight
-        settings = BeamSettings(beam or 10, weight, insertion_bonus or 0.0, nbest, closed_vocabulary)
+        settings = _beam_settings(
+            width=beam, language_weight=lm_weight, insertion_bonus=insertion_bonus, alternatives=nbest,
+            closed_vocabulary=closed_vocabulary,
+        )
         recognizer.use_beam(settings, lm, lm_unit)
 
     def show(hypothesis: Hypothesis) -> None:
@@ -111,6 +110,25 @@ def decode(
     outcome = decode_files(recognizer, found, chosen, output_folder, show, failed, part)
     typer.echo(outcome.line() if part is None else f"shard {part}: {outcome.line()}", err=True)
     raise_for(len(outcome.errors), outcome.inputs, "the rest is written")
+
+
+def _refuse_without_model(lm_weight: float | None, insertion_bonus: float | None, closed_vocabulary: bool) -> None:
+    """Raise UsageError for an option that means nothing without a language model."""
+    from snn_asr.errors import UsageError
+
+    for option, given in (
+        ("--lm-weight", lm_weight is not None), ("--insertion-bonus", insertion_bonus is not None),
+        ("--closed-vocabulary", closed_vocabulary),
+    ):
+        if given:
+            raise UsageError("there is no language model", option, "give --lm")
+
+
+def _beam_settings(**options: Any) -> BeamSettings:
+    """The beam search of these options; those that were not given (None) have its own defaults."""
+    from snn_asr.decoding.beam import BeamSettings
+
+    return BeamSettings(**{name: value for name, value in options.items() if value is not None})
 
 
 def _escaped(control: re.Match[str]) -> str:

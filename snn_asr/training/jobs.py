@@ -41,17 +41,32 @@ def run_jobs(
             raise error
         failed(error)
 
-    results: dict[int, Any] = {}
     if jobs == 1 or len(calls) < 2:
-        for index, call in enumerate(calls):
-            try:
-                results[index] = function(**call)
-            except Exception as error:
-                described = as_user_error(error)
-                if described is None:
-                    raise
-                take(described)
-        return list(results.values())
+        return _one_by_one(function, calls, take)
+    return _together(function, calls, jobs, take)
+
+
+def _one_by_one(
+    function: Callable[..., Any], calls: Sequence[dict[str, Any]], take: Callable[[SnnAsrError], None]
+) -> list[Any]:
+    """The results of calls in this process; ``take`` is given what goes wrong with one."""
+    results = []
+    for call in calls:
+        try:
+            results.append(function(**call))
+        except Exception as error:
+            described = as_user_error(error)
+            if described is None:
+                raise
+            take(described)
+    return results
+
+
+def _together(
+    function: Callable[..., Any], calls: Sequence[dict[str, Any]], jobs: int, take: Callable[[SnnAsrError], None]
+) -> list[Any]:
+    """The same in ``jobs`` processes at a time."""
+    results: dict[int, Any] = {}
     threads = max(1, available_processors() // min(jobs, len(calls)))
     waiting, running = list(enumerate(calls)), dict[Connection, tuple[int, _Worker]]()
     try:
