@@ -31,12 +31,14 @@ def analyze(
         Path | None, typer.Option("--input", help="An utterance to look at a model with, instead of noise.")
     ] = None,
     output_folder: Annotated[Path, typer.Option(help="Where the figures and numbers go.")] = Path("analysis"),
-    file_format: Annotated[str, typer.Option("--format", help="Of the figures: png or svg.")] = "png",
+    file_format: Annotated[str, typer.Option("--format", help="Format of the figures: png or svg.")] = "png",
     encoders: Annotated[
         str | None,
-        typer.Option(help="Of a recipe, with commas; else lif, improved_v1, improved_v2, lstm where it has them."),
+        typer.Option(
+            help="Encoders of a recipe, with commas; else lif, improved_v1, improved_v2, lstm where it has them."
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of weights, noise and projections.", min=0, max=(1 << 63) - 1)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of weights, noise and projections.", min=0, max=(1 << 63) - 1)] = 0,
     trust: Trust = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
 ) -> None:

@@ -43,10 +43,10 @@ def decode(
         Path | None, typer.Option(help="A language model: an ARPA file, from 'snn-asr lm' or others.")
     ] = None,
     lm_weight: Annotated[
-        float | None, typer.Option(help="Of the language model, 0.5 by default; 'snn-asr tune' finds it.")
+        float | None, typer.Option(help="Weight of the language model, 0.5 by default; 'snn-asr tune' finds it.")
     ] = None,
     insertion_bonus: Annotated[
-        float | None, typer.Option(help="For every word (or token) of the language model, 0 by default.")
+        float | None, typer.Option(help="Added for every word (or token) of the language model, 0 by default.")
     ] = None,
     lm_unit: LanguageModelUnit = "auto",
     closed_vocabulary: ClosedVocabulary = False,

@@ -19,13 +19,16 @@ def export(
         str, typer.Option("--format", help="c: one C99 file, samples in, words out; onnx, nir: the network's graph.")
     ] = "c",
     precision: Annotated[
-        str | None, typer.Option(help="Of the weights: float32, int8 or int4; else as the model has them.")
+        str | None, typer.Option(help="Weights of c: float32, int8 or int4; else as the model has them.")
     ] = None,
     features: Annotated[
-        str, typer.Option(help="Of c: computed in 'float', or in 'fixed' point, for processors without a float unit.")
+        str,
+        typer.Option(
+            help="Features of c: computed in 'float', or in 'fixed' point, for processors without a float unit."
+        ),
     ] = "float",
     endpoint_silence: Annotated[
-        float, typer.Option(help="Of c: seconds of silence that end a segment, as in 'stream'; 0: one segment.", min=0)
+        float, typer.Option(help="Seconds of silence that end a segment of c, as in 'stream'; 0: one segment.", min=0)
     ] = 1.0,
 ) -> None:
     """Write a model as source code or as a graph for other programs.

@@ -11,7 +11,7 @@ models = typer.Typer(rich_markup_mode=None, help="List or describe the models th
 
 @models.command("list")
 def list_models() -> None:
-    """One line a model: its name, which goes wherever MODEL does, a tab, what it knows."""
+    """List the models that come along: of each its name, for wherever MODEL is asked for, a tab, and what it knows."""
     from snn_asr.network import shipped_models
 
     for name in shipped_models.discover():

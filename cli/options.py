@@ -31,7 +31,8 @@ Model = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 EventPrecision = Annotated[
-    str | None, typer.Option(help="Of the event engine's weights: float32, int8 or int4; else as the model has them.")
+    str | None,
+    typer.Option(help="Weights of the event engine: float32, int8 or int4; else as the model has them."),
 ]
 LanguageModelUnit = Annotated[str, typer.Option(help="What the language model predicts: word, token or auto.")]
 ClosedVocabulary = Annotated[

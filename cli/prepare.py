@@ -30,7 +30,7 @@ def prepare(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     options: Annotated[
-        list[str] | None, typer.Argument(help="Further options of this corpus.", metavar="[KEY=VALUE]...")
+        list[str] | None, typer.Argument(help="Further options of this corpus.", metavar="KEY=VALUE")
     ] = None,
 ) -> None:
     """Write the manifests of a corpus: train.json, dev.json, test.json.

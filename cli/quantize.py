@@ -13,7 +13,9 @@ from .options import Model
 def quantize(
     model: Model,
     output: Annotated[Path, typer.Argument(help="The model folder to write.", metavar="OUTPUT")],
-    precision: Annotated[str | None, typer.Option(help="Of the weights: int8, as when not given, or int4.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Weights of the copy: int8, as when not given, or int4.")
+    ] = None,
 ) -> None:
     """Write a copy of a model with int8 or int4 weights.
 

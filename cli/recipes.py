@@ -21,7 +21,7 @@ recipes = typer.Typer(rich_markup_mode=None, help="List, show or copy the recipe
 
 @recipes.command("list")
 def list_recipes() -> None:
-    """One line a recipe: its name, a tab, what it trains."""
+    """List the recipes that come along: of each its name, a tab, and what it trains."""
     from snn_asr.training import recipe_files
 
     for name, path in recipe_files.discover().items():
@@ -32,7 +32,10 @@ def list_recipes() -> None:
 def show(
     name: Recipe,
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="encoder=NAME for another encoder block.", metavar="[KEY=VALUE]...")
+        list[str] | None,
+        typer.Argument(
+            help="Keys, as for 'snn-asr train'; encoder=NAME for another encoder block.", metavar="KEY=VALUE"
+        ),
     ] = None,
     keys: Annotated[bool, typer.Option("--keys", help="All keys: default, what they take, what they are for.")] = False,
 ) -> None:

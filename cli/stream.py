@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .options import EndpointSilence, Model
+from .options import EndpointSilence, EventPrecision, Model
 
 _BLOCK_SECONDS = 0.5  # of a file at a time
 
@@ -14,13 +14,13 @@ _BLOCK_SECONDS = 0.5  # of a file at a time
 def stream(
     model: Model,
     source: Annotated[
-        str, typer.Argument(help="An audio file, or - for raw 16-bit mono samples on stdin.", metavar="[FILE | -]")
+        str, typer.Argument(help="An audio file, or - for raw 16-bit mono samples on stdin.", metavar="FILE | -")
     ] = "-",
-    sample_rate: Annotated[int, typer.Option(help="Of raw samples on stdin.", min=4000, max=384000)] = 16000,
+    sample_rate: Annotated[
+        int, typer.Option(help="Samples a second of the raw sound on stdin.", min=4000, max=384000)
+    ] = 16000,
     endpoint_silence: EndpointSilence = 1.0,
-    precision: Annotated[
-        str | None, typer.Option(help="Of the weights: float32, int8 or int4; else as the model has them.")
-    ] = None,
+    precision: EventPrecision = None,
     as_json: Annotated[
         bool | None, typer.Option("--json/--text", help="JSON lines with times (as when piped), or text.")
     ] = None,
@@ -41,6 +41,7 @@ def stream(
     from snn_asr.decoding.recognizer import Recognizer
     from snn_asr.decoding.stream import use_one_core
     from snn_asr.decoding.terminal import JsonLines, Screen, run_stream
+    from snn_asr.interruption import INTERRUPTED
 
     use_one_core()
     recognizer = Recognizer(model)
@@ -51,4 +52,4 @@ def stream(
     plain = sys.stdout.isatty() if as_json is None else not as_json
     show = Screen(sys.stdout) if plain else JsonLines(sys.stdout, partial)
     if run_stream(live, blocks, show):
-        raise typer.Exit(130)
+        raise typer.Exit(INTERRUPTED)

@@ -23,10 +23,11 @@ def train(
         Path | None, typer.Option(help="Manifests from 'snn-asr prepare', or the corpus as distributed.")
     ] = None,
     device: Device = "auto",
-    seed: Annotated[int | None, typer.Option(help="Instead of the recipe's seed.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed, instead of the recipe's.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on with an interrupted run, or begin anew.")] = True,
     precision: Annotated[
-        str | None, typer.Option(help="fp32, bf16 (mixed: products in bfloat16, states in float32) or fp64.")
+        str | None,
+        typer.Option(help="Precision of training: fp32, bf16 (products in bfloat16, states in float32) or fp64."),
     ] = None,
     trust: Trust = False,
     options: Annotated[
