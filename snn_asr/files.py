@@ -168,6 +168,7 @@ def remove_leftovers(folder: Path, name: str) -> None:
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write a file, whole or not at all. Raises DataError where it cannot be written."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
 
@@ -178,7 +179,7 @@ def encoded(text: str) -> bytes:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text as ``encoded`` gives it."""
+    """Write a text as ``encoded`` gives it, whole or not at all. Raises DataError where it cannot be written."""
     write_bytes(path, encoded(text))
 
 
@@ -188,6 +189,7 @@ def json_text(value: object) -> str:
 
 
 def write_json(path: str | Path, value: object) -> None:
+    """Write a value as indented JSON, whole or not at all. Raises DataError where it cannot be written."""
     write_text(path, json_text(value))
 
 

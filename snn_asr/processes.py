@@ -53,6 +53,7 @@ def check_environment() -> None:
 
 
 def rank() -> int:
+    """This process's number, from 0, among those that train together."""
     return dist.get_rank() if _joined() else 0
 
 

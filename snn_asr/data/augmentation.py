@@ -86,6 +86,7 @@ class FilterbankNoise(FrameAugmentation):
             raise UsageError(f"probability: {self.probability!r}", "FilterbankNoise", "must be from 0 to 1")
 
     def fit(self, features: FeatureSettings) -> FilterbankNoise:
+        """Raises UsageError for features that are no log energies of bands."""
         _require_log_energies(features, "filterbank_noise")
         return self
 
@@ -130,6 +131,7 @@ class FrequencyWarp(FrameAugmentation):
             raise UsageError(f"low: {self.low!r}", "FrequencyWarp", "must be at most high")
 
     def fit(self, features: FeatureSettings) -> FrequencyWarp:
+        """The same warp, which knows where the bands lie. Raises UsageError for features that are no log energies."""
         _require_log_energies(features, "frequency_warp")
         return replace(self, features=features)
 

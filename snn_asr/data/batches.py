@@ -44,6 +44,7 @@ class Batch:
         return replace(self, frames=change(self.frames), targets=change(self.targets))
 
     def to(self, device: torch.device | str) -> Batch:
+        """Frames and targets on the device, which need not be waited for."""
         return self._each(lambda each: each.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
@@ -124,6 +125,7 @@ class BucketedBatches:
         self.set_epoch(1)
 
     def set_epoch(self, epoch: int) -> None:
+        """Draw the batches of this epoch, counted from 1; each is iterated over by this process's share."""
         batches, limits = self._of_epoch(epoch), self._limits[epoch - 1 : epoch]
         self._dataset.most_frames = limits[0] if self._cut and limits else None
         self._batches = [self._share(batch) for batch in batches] if processes.world() > 1 else batches
@@ -176,6 +178,7 @@ class ResidentBatches(Dataset[int]):
         return index
 
     def collate(self, indices: list[int]) -> Batch:
+        """The batch of these utterances, its frames and targets on the device."""
         if not indices:
             return collate([], self.dataset.extractor.settings).to(self.device)
         frames, counts = self.frames.padded(indices)

@@ -55,6 +55,7 @@ class SpeechDataset(Dataset[tuple[Utterance, Tensor, Tensor]]):
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
+        """Draw the speed of each utterance anew; the same epoch gives the same speeds."""
         draw = random.Random(f"{self.seed} {epoch}")
         self._chosen = [draw.choice(self.speeds) for _ in self.utterances]
 

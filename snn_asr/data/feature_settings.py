@@ -75,10 +75,12 @@ class FeatureSettings:
 
     @property
     def window_samples(self) -> int:
+        """Samples of a frame."""
         return int(self.sample_rate * self.window_milliseconds / 1000)
 
     @property
     def hop_samples(self) -> int:
+        """Samples from one frame to the next."""
         return int(self.sample_rate * self.hop_milliseconds / 1000)
 
     @property

@@ -59,9 +59,11 @@ class Outcome:
 
     @property
     def inputs(self) -> int:
+        """Files that were asked for, without those that were passed over."""
         return self.decoded + self.skipped + len(self.errors)
 
     def line(self) -> str:
+        """One line for people."""
         speed = f", {self.audio_seconds / self.wall_seconds:.0f} times real time" if self.decoded else ""
         skipped = f", {self.skipped} already done" if self.skipped else ""
         passed_over = f", {self.passed_over} passed over" if self.passed_over else ""

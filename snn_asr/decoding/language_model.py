@@ -70,6 +70,7 @@ class NgramModel:
 
     @property
     def vocabulary(self) -> frozenset[str]:
+        """All words that have a probability, the marks of sentences and of the unknown word among them."""
         return frozenset(ngram[0] for ngram in self.probabilities if len(ngram) == 1)
 
     def __contains__(self, word: str) -> bool:

@@ -26,8 +26,8 @@ TAIL_SECONDS = 0.06
 class Spans:
     """The tokens of one recording, in their order, each from the beginning of its sound to the end of its peak.
 
-    ``labels`` are those of the tokens (``Tokens.labels``), ``kind`` is theirs. ``hear`` takes the frames; tokens may be
-    asked for when their frames have been heard. ``restart`` forgets what lies before a frame.
+    ``labels`` and ``kind`` are those of the model's tokens (``Tokens``); ``step_seconds`` is the time from one frame to
+    the next.
     """
 
     def __init__(self, kind: str, labels: Sequence[str], step_seconds: float) -> None:

@@ -21,6 +21,7 @@ class Products:
     acs: int = 0
 
     def add(self, dense: int, effective: int, additive: bool) -> None:
+        """Add products of which ``effective`` are to be done; ``additive`` ones are additions of weights (ACs)."""
         self.dense += dense
         if additive:
             self.acs += effective
@@ -49,14 +50,17 @@ class OperationCount:
 
     @property
     def macs(self) -> int:
+        """Multiply-accumulates, of input, core and head."""
         return sum(each.macs for each in self.products.values())
 
     @property
     def acs(self) -> int:
+        """Accumulates, of input, core and head."""
         return sum(each.acs for each in self.products.values())
 
     @property
     def dense(self) -> int:
+        """All products, zeros among them: what a network pays that does not look at its events."""
         return sum(each.dense for each in self.products.values())
 
     @property

@@ -24,7 +24,7 @@ from snn_asr.events.parts import shares_left
 
 
 @dataclass
-class Heard:
+class Measurements:
     """What was measured over all files.
 
     ``chunk_seconds`` is the wall time of each step's worth of samples; ``word_seconds`` how much later than its last
@@ -52,8 +52,8 @@ def profile_stream(recognizer: Recognizer, paths: Sequence[Path], precision: str
     network = recognizer.network(precision)
     waveforms = [recognizer.samples(path) for path in paths]
     seconds = sum(map(len, waveforms)) / settings.sample_rate
-    _listen(recognizer, waveforms[0], precision, Heard())
-    heard = Heard()
+    _listen(recognizer, waveforms[0], precision, Measurements())
+    heard = Measurements()
     for samples in waveforms:
         _listen(recognizer, samples, precision, heard)
     sent = [int(each) for each in np.broadcast_to(heard.sent, len(network.sources))]
@@ -82,7 +82,7 @@ def algorithmic_latency_seconds(settings: FeatureSettings) -> float:
 
 
 @torch.no_grad()
-def _listen(recognizer: Recognizer, samples: Tensor, precision: str, heard: Heard) -> None:
+def _listen(recognizer: Recognizer, samples: Tensor, precision: str, heard: Measurements) -> None:
     """Stream one waveform, then run the network alone over the same inputs."""
     settings, stream = recognizer.extractor.settings, recognizer.stream(None, precision)
     fed = 0

@@ -25,34 +25,45 @@ PRECISIONS = ("float32", INT8, INT4)
 
 
 class StreamState(Protocol):
-    """What a stream remembers between frames. ``sent`` (L + 1,) counts the events so far, of the features and of each
-    layer; ``reset`` goes back to the zero state, while the counts go on."""
+    """What one stream remembers between frames. ``sent`` (L + 1,) counts the events so far, of the features and of each
+    of L layers."""
 
     sent: np.ndarray
 
     @property
-    def nbytes(self) -> int: ...
+    def nbytes(self) -> int:
+        """Memory of this stream alone, in bytes."""
+        ...
 
-    def reset(self) -> None: ...
+    def reset(self) -> None:
+        """Go back to the zero state; the counts of events go on."""
+        ...
 
 
 class EventNetwork(Protocol):
-    """What all streams of a model share. ``precision``, float32, int8 or int4, is that of the weights, ``nbytes`` all
-    the memory; ``sources`` are the features and the layers, in their order."""
+    """What all streams of a model share: its weights, and how they are walked."""
 
     @property
-    def precision(self) -> str: ...
+    def precision(self) -> str:
+        """Of the weights: float32, int8 or int4."""
+        ...
 
     @property
-    def nbytes(self) -> int: ...
+    def nbytes(self) -> int:
+        """Memory of all weights, in bytes."""
+        ...
 
     @property
-    def sources(self) -> list[Source]: ...
+    def sources(self) -> list[Source]:
+        """What sends events: the features and the layers, in their order."""
+        ...
 
-    def initial_state(self) -> Any: ...
+    def initial_state(self) -> StreamState:
+        """The zero state of a new stream."""
+        ...
 
     def run(self, inputs: np.ndarray, state: Any) -> np.ndarray:
-        """inputs (T, D) float32, contiguous, to logits (T, N)."""
+        """inputs (T, D) float32, contiguous, to logits (T, N); the state of ``initial_state``, moves on by T frames."""
         ...
 
 

@@ -58,10 +58,12 @@ class ModelSettings:
         self.front_end.check(self.features)
 
     def to_dict(self) -> dict[str, Any]:
+        """JSON values, from which ``from_dict`` makes the same settings."""
         return {**vars(self), "features": self.features.to_dict(), "front_end": self.front_end.to_dict()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelSettings:
+        """Raises UsageError for a value that is not valid; KeyError or TypeError for keys that are not a model's."""
         features = FeatureSettings.from_dict(values["features"])
         front_end = FrontEndSettings.from_dict(values.get("front_end", {}))  # folders from before front ends have none
         return cls(**{**values, "features": features, "front_end": front_end})
@@ -174,6 +176,7 @@ class AcousticModel(nn.Module):
             nn.init.zeros_(self.head.bias)
 
     def parameter_count(self) -> int:
+        """Numbers that training finds: all parameters, without a bias of the head that does not learn."""
         biases = 0 if self.settings.head_bias else self.head.bias.numel()
         return sum(each.numel() for each in self.parameters()) - biases
 

@@ -50,6 +50,11 @@ _SMALL = ("I8", FOUR_BITS)
 
 @dataclass(frozen=True)
 class LoadedModel:
+    """What a model folder holds: the network in evaluation mode, its tokens, and what was measured as it was trained.
+
+    ``fingerprint`` is the same for folders of the same content.
+    """
+
     model: AcousticModel
     tokens: Tokens
     metrics: dict[str, Any]

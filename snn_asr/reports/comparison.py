@@ -246,4 +246,5 @@ def _ratio(baseline: float | None, value: float | None) -> float | None:
 
 
 def to_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The rows as ``compare --json`` prints them."""
     return [asdict(row) for row in rows]

@@ -46,6 +46,7 @@ class ErrorCounts:
 
     @property
     def edits(self) -> int:
+        """All errors: insertions, deletions and substitutions."""
         return self.insertions + self.deletions + self.substitutions
 
     @property
@@ -71,6 +72,7 @@ class Alignment:
 
     @cached_property
     def counts(self) -> ErrorCounts:
+        """How many edits of each kind there are."""
         found = Counter(edit.operation for edit in self.edits)
         reference_length = len(self.edits) - found[INSERTION]
         return ErrorCounts(found[INSERTION], found[DELETION], found[SUBSTITUTION], reference_length, found[MATCH])

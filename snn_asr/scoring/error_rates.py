@@ -47,10 +47,12 @@ class Score:
 
     @cached_property
     def utterances(self) -> dict[str, ErrorCounts]:
+        """The edits of each utterance, by id."""
         return {identifier: alignment.counts for identifier, alignment in self.alignments.items()}
 
     @cached_property
     def total(self) -> ErrorCounts:
+        """The edits of all utterances together; its ``error_rate`` is that of the set."""
         return sum(self.utterances.values(), ErrorCounts())
 
     @property

@@ -54,6 +54,7 @@ def to_json(result: Score, options: ReportOptions, speakers: Speakers | None = N
 
 
 def to_text(result: Score, options: ReportOptions, speakers: Speakers | None = None) -> str:
+    """The report for people, in lines."""
     lines = [*_summary(result, options, speakers)]
     if options.by_speaker and speakers is not None:
         lines += ["", *_speaker_table(result.by_speaker(speakers.by_utterance), result.unit)]

@@ -2,7 +2,8 @@
 
     average = d · average + (1 - d) · weights,   d = min(decay, (1 + step) / (10 + step))
 
-The decay rises with the steps, so that the average follows a young network closely. Running statistics of batch
+The decay rises with the steps, so that the average follows a young network closely (the rule of TensorFlow's
+ExponentialMovingAverage with ``num_updates``). Running statistics of batch
 normalisation are averaged like weights; ranges and counters of the coders, which are averages already, are copied.
 """
 

@@ -19,6 +19,8 @@ from snn_asr.scoring.error_rates import Score, fold_phones, score
 
 @dataclass(frozen=True)
 class Evaluation:
+    """What a model made of a data set; ``references`` and ``hypotheses`` are texts by utterance id."""
+
     utterances: dict[str, Utterance]
     references: dict[str, str]
     hypotheses: dict[str, str]
@@ -37,6 +39,7 @@ class Evaluation:
         }
 
     def transcripts(self) -> dict[str, dict[str, str]]:
+        """JSON values: by utterance id its speaker, reference and hypothesis."""
         return {
             name: {"speaker": self.utterances[name].speaker, "reference": text, "hypothesis": self.hypotheses[name]}
             for name, text in self.references.items()
