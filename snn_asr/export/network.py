@@ -85,8 +85,8 @@ def exportable_layers(
     """The parts of a model's layers.
 
     Raises UsageError, naming the reason, for a model that ``target`` cannot run: one that needs whole utterances, with
-    a front end, a random input coding, a cell that is not among ``cells``, or levels that are
-    powers of two, unless it has ``powers``.
+    a front end, a random input coding, a cell that is not among ``cells``, or levels that are powers of two, unless
+    ``target`` has shifts (``powers``).
     """
     if model.front_end is not None:
         raise UsageError(f"{target} export has no convolutional front end", "front_end", "train a model without it")
