@@ -111,9 +111,9 @@ def test_time_under_way_on_a_device_counts_once(timing):
 
 
 def test_generated_lengths_are_those_of_a_hundred_hours(timing):
-    import gpu_training
+    import _generated
 
-    data = gpu_training.HundredHours(0.01)
+    data = _generated.HundredHours(0.01)
     assert len(data) == 28_539 and max(data.counts) <= 2450 and min(data.counts) > 100
     assert sum(data.counts) / 360_000 == pytest.approx(100.6, abs=1)
 
