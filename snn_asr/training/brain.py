@@ -8,7 +8,6 @@ Several processes (processes.py) each take their share of every batch, and step 
 from __future__ import annotations
 
 import math
-import random
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -32,6 +31,7 @@ from snn_asr.network.lengths import Lengths
 from snn_asr.network.model import AcousticModel
 from snn_asr.scoring.alignments import ErrorCounts
 from snn_asr.scoring.error_rates import count_errors
+from snn_asr.training import random_states
 from snn_asr.training.averaging import AveragedWeights
 from snn_asr.training.config import Config
 from snn_asr.training.objectives import OBJECTIVES
@@ -60,7 +60,10 @@ class Predictions(NamedTuple):
 class RecognizerBrain(speechbrain.Brain):
     """Trains ``model`` on the objective of its task; keeps the averaged weights with the lowest development error.
 
-    With precision fp64 ``model`` is one of float64.
+    SpeechBrain's ``fit`` calls for each of ``epochs()`` first ``on_stage_start``, then for each batch ``fit_batch``
+    (with ``compute_forward`` and ``compute_objectives``), then ``on_stage_end``; then the same for the development set,
+    with ``evaluate_batch``: its end decides on the best epoch and saves the state. With precision fp64 ``model`` is one
+    of float64.
     """
 
     def __init__(
@@ -122,7 +125,7 @@ class RecognizerBrain(speechbrain.Brain):
             self._started = self._ready = time.monotonic()
             self._waiting_seconds = 0.0
             if processes.world() > 1:
-                _seed_share(self.config.training.seed, epoch)
+                random_states.seed_share(self.config.training.seed, epoch)
             self.train_set.set_epoch(epoch)
             self.batches.set_epoch(epoch)
             self.progress.start_epoch(epoch, len(self.batches))
@@ -313,11 +316,8 @@ class RecognizerBrain(speechbrain.Brain):
             "optimizer_step": self.optimizer_step, "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict(),
             "average": self.averaged.average, "pruning": self.pruning.state_dict(),
-            "rounded": self.rounded.state_dict(),
-            "torch_random": torch.get_rng_state(), "python_random": _packed(random.getstate()),
+            "rounded": self.rounded.state_dict(), **random_states.capture(self.device),
         }
-        if self.device != "cpu" and torch.cuda.is_available():
-            state["cuda_random"] = torch.cuda.get_rng_state(self.device)
         self.folder.save(state, self._rows)
 
     def _wrap_distributed(self) -> None:
@@ -337,10 +337,7 @@ class RecognizerBrain(speechbrain.Brain):
         self.averaged.average = {name: each.to(self.device) for name, each in state["average"].items()}
         self.pruning.load_state_dict(state["pruning"])
         self.rounded.load_state_dict(state["rounded"])
-        torch.set_rng_state(state["torch_random"])
-        random.setstate(_unpacked(state["python_random"]))
-        if "cuda_random" in state and torch.cuda.is_available():
-            torch.cuda.set_rng_state(state["cuda_random"], self.device)
+        random_states.restore(state, self.device)
 
 
 def _options(config: Config, device: str) -> dict[str, Any]:
@@ -352,20 +349,3 @@ def _options(config: Config, device: str) -> dict[str, Any]:
         "precision": "bf16" if config.training.precision == "bf16" else "fp32",
         "noprogressbar": True,
     }
-
-
-def _seed_share(seed: int, epoch: int) -> None:
-    """Dropout and augmentation of each process's own, whatever the number of processes that ran before."""
-    random.seed(f"{seed} {epoch} {processes.rank()}")
-    torch.manual_seed(random.getrandbits(63))
-
-
-def _packed(state: tuple) -> list:
-    """Python's generator state in types a weights-only checkpoint may hold."""
-    version, numbers, gauss = state
-    return [version, list(numbers), gauss]
-
-
-def _unpacked(state: list) -> tuple:
-    version, numbers, gauss = state
-    return version, tuple(numbers), gauss

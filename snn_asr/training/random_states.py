@@ -1,0 +1,34 @@
+"""The states of all random generators that a training draws from, as a checkpoint keeps them."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import torch
+
+from snn_asr import processes
+
+
+def capture(device: str) -> dict[str, Any]:
+    """The states by name, in types that a checkpoint may hold which is read without running code."""
+    version, numbers, gauss = random.getstate()
+    states = {"torch_random": torch.get_rng_state(), "python_random": [version, list(numbers), gauss]}
+    if device != "cpu" and torch.cuda.is_available():
+        states["cuda_random"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def restore(states: dict[str, Any], device: str) -> None:
+    """Go on drawing from the states that ``capture`` gave; others in the dictionary are passed over."""
+    torch.set_rng_state(states["torch_random"])
+    version, numbers, gauss = states["python_random"]
+    random.setstate((version, tuple(numbers), gauss))
+    if "cuda_random" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda_random"], device)
+
+
+def seed_share(seed: int, epoch: int) -> None:
+    """Give each of several processes dropout and augmentation of its own, whatever the number that ran before."""
+    random.seed(f"{seed} {epoch} {processes.rank()}")
+    torch.manual_seed(random.getrandbits(63))
