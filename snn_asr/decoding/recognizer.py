@@ -53,7 +53,13 @@ _BLOCK_SAMPLES = 160_000
 
 
 class Recognizer:
-    """Wraps a loaded model folder. Raises DataError where the folder is missing or damaged."""
+    """The model of a folder, or one that comes along by its name, ready for recordings, samples and live sound.
+
+    ``model``, ``tokens`` and ``metrics`` are what the folder holds, ``fingerprint`` stands for its content;
+    ``extractor`` makes frames as the training did. ``endpointing`` may be set; engine and beam search are chosen by
+    ``use_engine`` and ``use_beam``. Raises DataError where the folder is missing or damaged, UsageError for a device
+    that is not there.
+    """
 
     def __init__(self, folder: str | Path, device: str | torch.device = "cpu") -> None:
         self.device = choose_device(device)
@@ -101,8 +107,9 @@ class Recognizer:
         return settings
 
     def network(self, precision: str | None = None, every: bool = False) -> EventNetwork:
-        """The weights as the event engine has them, made once (events/engine.py): in float32, int8 or int4, as they
-        lie in the model folder where nothing is given."""
+        """The weights as the event engine has them (events/engine.py), made once for each ``precision``: float32, int8
+        or int4, or as they lie in the model folder where none is given. ``every``: all products are taken, with zeros
+        too, to compare with."""
         from snn_asr.events.engine import event_network  # its kernels are for this engine alone
 
         precision = precision or self.model.precision
@@ -129,7 +136,7 @@ class Recognizer:
     def use_beam(
         self, settings: BeamSettings, language_model: str | Path | None = None, level: str = AUTO
     ) -> None:
-        """Decode with beam search, and an ARPA model of words or tokens, from now on.
+        """Decode with beam search from now on, and with an ARPA model of words or tokens (``level``) if one is given.
 
         Raises UsageError for a model that classifies, DataError for a language model that cannot be used.
         """

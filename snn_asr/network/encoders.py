@@ -170,7 +170,8 @@ def build(
     input_bits: int | None = None, input_threshold: int | None = None, input_range: str | None = None,
     input_levels: str | None = None, input_delta_threshold: float = 0.1, **options: Any,
 ) -> Encoder:
-    """An encoder by name.
+    """An encoder by name: ``num_layers`` layers of ``hidden_size`` units (in each direction, if it is
+    ``bidirectional``), the first on ``input_size`` features.
 
     Every encoder knows ``smoothing`` and ``learn_smoothing`` (integrator.py) and ``input_coding`` (input_coding.py):
     for ``input_coding="coder"`` the coder's ``input_bits``, ``input_threshold``, ``input_range`` and ``input_levels``,
