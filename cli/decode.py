@@ -50,7 +50,9 @@ def decode(
     ] = None,
     lm_unit: LanguageModelUnit = "auto",
     closed_vocabulary: ClosedVocabulary = False,
-    nbest: Annotated[int, typer.Option(help="Texts in the n-best list that json has with a beam.", min=1)] = 10,
+    nbest: Annotated[
+        int | None, typer.Option(help="Texts in the n-best list that json has with a beam, 10 by default.", min=1)
+    ] = None,
     engine: Annotated[
         str, typer.Option(help="batch, or event: frame by frame on one CPU core, files of any length in little memory.")
     ] = "batch",
@@ -68,12 +70,15 @@ def decode(
     write to one folder at the same time.
     """
     from snn_asr.decoding.named_files import find_files
+    from snn_asr.errors import UsageError
     from snn_asr.sharding import Shard
 
     part = None if shard is None else Shard.parse(shard)
     chosen = parse_formats(formats, output_folder)
     if lm is None:
-        _refuse_without_model(lm_weight, insertion_bonus, closed_vocabulary)
+        _refuse_without_model(lm_weight, insertion_bonus, lm_unit, closed_vocabulary)
+    if nbest is not None and beam is None and lm is None:
+        raise UsageError("the best text alone is looked for", "--nbest", "give --beam or --lm")
     found = find_files(inputs, sys.stdin if "-" in inputs else ())  # what follows imports torch, which takes seconds
 
     from snn_asr.decoding.endpointing import EndpointSettings
@@ -112,13 +117,15 @@ def decode(
     raise_for(len(outcome.errors), outcome.inputs, "the rest is written")
 
 
-def _refuse_without_model(lm_weight: float | None, insertion_bonus: float | None, closed_vocabulary: bool) -> None:
+def _refuse_without_model(
+    lm_weight: float | None, insertion_bonus: float | None, lm_unit: str, closed_vocabulary: bool
+) -> None:
     """Raise UsageError for an option that means nothing without a language model."""
     from snn_asr.errors import UsageError
 
     for option, given in (
         ("--lm-weight", lm_weight is not None), ("--insertion-bonus", insertion_bonus is not None),
-        ("--closed-vocabulary", closed_vocabulary),
+        ("--lm-unit", lm_unit != "auto"), ("--closed-vocabulary", closed_vocabulary),
     ):
         if given:
             raise UsageError("there is no language model", option, "give --lm")

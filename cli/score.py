@@ -77,6 +77,8 @@ def score(
     )
     if unit == "phone" and phone_set is None and error_rates.would_fold(references):
         typer.echo("note: TIMIT's phones are usually scored on 39 (--phone-set 39)", err=True)
+    if error_rates.differ_in_case(references, hypotheses):
+        typer.echo("note: one side is in capitals, the other in small letters; write both in the same", err=True)
     if alignments is not None:
         write_text(alignments, kaldi_alignments(result.alignments))
     options = ReportOptions(bootstrap, by_speaker, confusions, errors)

@@ -77,10 +77,11 @@ class InterruptedRun(SnnAsrError):
     exit_code = 130
 
 
-def unknown_name(kind: str, name: str, valid: Iterable[str], where: object = None) -> UsageError:
-    """The error for a misspelt name, with the nearest valid one or, failing that, all of them."""
+def unknown_name(kind: str, name: object, valid: Iterable[str], where: object = None) -> UsageError:
+    """The error for a misspelt name, or for what is no name at all, with the nearest valid one or, failing that, all of
+    them."""
     choices = sorted(valid)
-    near = difflib.get_close_matches(name, choices, n=1)
+    near = difflib.get_close_matches(str(name), choices, n=1)
     todo = f"did you mean '{near[0]}'?" if near else f"choose from: {', '.join(choices)}"
     return UsageError(f"unknown {kind} '{name}'", where, todo)
 

@@ -197,7 +197,7 @@ def choose_device(requested: str | torch.device) -> str:
     """
     name = str(requested)
     kind, _, index = name.partition(":")
-    if kind not in DEVICES or (index and not (kind == "cuda" and index.isdecimal())):
+    if kind not in DEVICES or (index and not (index.isdecimal() and (kind == "cuda" or name == "cpu:0"))):
         raise unknown_name("device", name, DEVICES, "--device")
     gpus = torch.cuda.device_count() if kind != "cpu" and torch.cuda.is_available() else 0
     if kind == "auto":

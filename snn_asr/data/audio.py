@@ -155,13 +155,15 @@ def _channels_last(samples: Samples) -> np.ndarray:
     """(n, channels): of two dimensions the shorter one counts the channels, as no sound is shorter than that."""
     try:
         if isinstance(samples, Tensor):
-            samples = samples.detach().cpu()
+            samples = samples.detach().cpu().resolve_conj().resolve_neg()
             samples = (samples.float() if samples.dtype == torch.bfloat16 else samples).numpy()
         array = np.asarray(samples)
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError("samples must be numbers in one or two dimensions", type(samples).__name__) from error
     shape = f"{array.dtype} of shape {array.shape}"
-    if array.ndim == 2 and array.shape[0] < array.shape[1]:
+    if array.ndim == 2 and array.size == 0 and 1 <= max(array.shape) <= MOST_CHANNELS:  # channels without a sample
+        array = array.reshape(0, 1)
+    elif array.ndim == 2 and array.shape[0] < array.shape[1]:
         array = array.T
     if array.ndim not in (1, 2) or (array.ndim == 2 and not 1 <= array.shape[1] <= MOST_CHANNELS):
         todo = f"give (samples,), or (samples, channels) of at most {MOST_CHANNELS} channels"

@@ -9,10 +9,12 @@ from pathlib import Path
 
 AUDIO_SUFFIXES = frozenset({
     ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".sph", ".nist", ".aif", ".aiff", ".aifc", ".au", ".snd",
-    ".caf", ".w64", ".rf64", ".voc",
+    ".caf", ".w64", ".rf64", ".voc", ".wv1", ".wv2", ".mp1", ".mp2", ".mpga", ".sf", ".ircam", ".paf", ".fap", ".svx",
+    ".8svx", ".iff", ".pvf", ".avr", ".wve", ".sds", ".sd2", ".xi",
 })
 UNREAD_SUFFIXES = frozenset({
     ".m4a", ".mp4", ".aac", ".wma", ".amr", ".webm", ".mka", ".3gp", ".ac3", ".ape", ".wv", ".dts", ".ra", ".spx",
+    ".m4b", ".m4r", ".mpc", ".tta", ".shn", ".mkv", ".mov", ".avi", ".flv", ".qcp", ".gsm", ".vox", ".raw", ".pcm",
 })
 
 

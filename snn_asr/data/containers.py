@@ -2,7 +2,8 @@
 
 libsndfile silently takes what it finds of a file that was cut short, and nothing of one whose recorder was killed
 before it wrote the length. The length of the sound stands in the headers of the RIFF family (WAV, RF64), W64, AIFF,
-CAF, AU, VOC, NIST SPHERE and MP3; in OGG the last page tells how long it is. FLAC can be checked by decoding it alone.
+CAF, AU, VOC, NIST SPHERE and MP3; OGG is a chain of pages. FLAC can be checked by decoding it alone. Of W64, VOC and
+NIST SPHERE libsndfile takes whatever stands behind the sound for sound, too.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from snn_asr.data import mpeg_frames
+from snn_asr.data import mpeg_frames, ogg_pages
 
 _UNKNOWN_FROM = 0x7FFF0000  # programs that write into a pipe put something from here on for the length
 _W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
 _MOST_CHUNKS = 1000
 _NIST_COUNT = re.compile(rb"(sample_count|sample_n_bytes|channel_count) -i (\d+)")
 _NIST_COMPRESSED = re.compile(rb"sample_coding -s\d+ [^\n]*,")
-_OGG_TAIL_BYTES = 1 << 17  # a page has at most 65,307
+_LONGEST_PADDING = 7  # bytes to a multiple of 8
+_TAG_BEHIND_BYTES = 128  # ID3's first version, at the end of a file
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,12 @@ class Claim:
     ``samples`` is the number of a FLAC header, or that of the frames counted in MP3; 0 where it is not told.
     ``left_out`` counts bytes behind the sound that belong to nothing, ``several`` tells that other recordings
     follow in the same file, which libsndfile would not read, and ``unended`` that the last part of OGG is not there.
+    ``damaged_at`` is the place of a part that has another content than was written there, or that is missing.
+    ``filled`` bytes may be missing at the end, as some programs fill up an odd number.
 
-    So that libsndfile reads to the end, it is to be given the file without its first ``skipped`` bytes and with
-    ``beginning`` before them; ``patches`` are bytes to be read in place of those in the file, by their place in it.
+    So that libsndfile reads all of the sound and no more, it is to be given the file without its first ``skipped``
+    bytes and with ``beginning`` before them, up to ``end``; ``patches`` are bytes to be read in place of those in the
+    file, by their place in it.
     """
 
     claimed: int | None = None
@@ -43,14 +48,17 @@ class Claim:
     left_out: int = 0
     several: bool = False
     unended: bool = False
+    damaged_at: int | None = None
+    filled: int = 1
     skipped: int = 0
     beginning: bytes = b""
+    end: int | None = None
     patches: dict[int, bytes] = field(default_factory=dict)
 
     @property
     def cut_short(self) -> bool:
-        """Whether bytes are missing; one may be, with which some programs fill up an odd number."""
-        return self.claimed is not None and self.present + 1 < self.claimed
+        """Whether bytes of the sound are missing."""
+        return self.claimed is not None and self.present + self.filled < self.claimed
 
 
 def read_claim(file: BinaryIO) -> Claim:
@@ -78,7 +86,8 @@ def read_claim(file: BinaryIO) -> Claim:
         begin = _behind_tag(start)
         file.seek(begin)
         start = file.read(4096)
-        return _flac(start, begin) if start[:4] == b"fLaC" else _mp3(file, start, begin, size)
+        read = _flac if start[:4] == b"fLaC" else _mp3
+        return read(file, start, begin, size)
     except (struct.error, ValueError):  # a header that ends early, or no number: libsndfile says what is wrong with it
         return Claim()
 
@@ -92,6 +101,7 @@ class PatchedFile(io.RawIOBase):
     def __init__(self, file: BinaryIO, claim: Claim) -> None:
         self._file, self._patches, self._beginning = file, claim.patches, claim.beginning
         self._shift = claim.skipped - len(claim.beginning)  # from a place here to that in the file
+        self._end = claim.end
         self._place = 0
         self.error: Exception | None = None
 
@@ -104,7 +114,8 @@ class PatchedFile(io.RawIOBase):
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         try:
             if whence == os.SEEK_END:
-                offset += self._file.seek(0, os.SEEK_END) - self._shift
+                end = self._file.seek(0, os.SEEK_END)
+                offset += (end if self._end is None else min(end, self._end)) - self._shift
             place = offset + (self._place if whence == os.SEEK_CUR else 0)
             if place < 0:
                 raise ValueError("a place before the start")
@@ -123,7 +134,10 @@ class PatchedFile(io.RawIOBase):
             start = self._place + self._shift
             if len(content) < len(view):
                 self._file.seek(start + len(content))
-                content += self._file.read(len(view) - len(content))
+                wanted = len(view) - len(content)
+                if self._end is not None:
+                    wanted = max(0, min(wanted, self._end - start - len(content)))
+                content += self._file.read(wanted)
         except (OSError, ValueError) as error:
             self.error = error
             return 0
@@ -138,6 +152,7 @@ class PatchedFile(io.RawIOBase):
 
 def _riff(file: BinaryIO, order: str, size: int) -> Claim:
     """WAV: chunks of a name, a length and so many bytes; RF64 has the length of its samples in a chunk ds64."""
+    read_chunk = _riff_chunk if order == "<" else _aiff_chunk  # which differ in the order of bytes alone
     large, large_at = None, 0
     place = 12
     for _ in range(_MOST_CHUNKS):
@@ -147,29 +162,20 @@ def _riff(file: BinaryIO, order: str, size: int) -> Claim:
             large, large_at = struct.unpack("<QQ", file.read(16))[1], place + 16
         if name == b"data":
             present = size - place - 8
+            if length == 0xFFFFFFFF and large == 0:
+                return Claim(patches={large_at: struct.pack("<Q", present)})
             if length == 0xFFFFFFFF and large is not None:
-                return Claim(large, present) if large else Claim(patches={large_at: struct.pack("<Q", present)})
-            if length == 0 and present and not _are_chunks(file, order, place + 8, size):
+                behind = place + 8 + large + large % 2
+                return Claim(large, present, left_out=_left_out(file, behind, size, read_chunk))
+            if length == 0 and present and _left_out(file, place + 8, size, read_chunk):
                 patches = {4: min(size - 8, _UNKNOWN_FROM), place + 4: min(present, _UNKNOWN_FROM)}
                 return Claim(patches={at: struct.pack(f"{order}I", number) for at, number in patches.items()})
             if length >= _UNKNOWN_FROM:
                 return Claim()
             behind = place + 8 + length + length % 2
-            left_out = size - behind if behind < size and not _are_chunks(file, order, behind, size) else 0
-            return Claim(length, present, left_out=left_out)
+            return Claim(length, present, left_out=_left_out(file, behind, size, read_chunk))
         place += 8 + length + length % 2
     return Claim()
-
-
-def _are_chunks(file: BinaryIO, order: str, place: int, size: int) -> bool:
-    """Whether from ``place`` to the end of the file there are chunks: names of printable characters, with lengths."""
-    while place + 8 <= size:
-        file.seek(place)
-        name, length = struct.unpack(f"{order}4sI", file.read(8))
-        if not all(32 <= each < 127 for each in name):
-            return False
-        place += 8 + length + length % 2
-    return place <= size + 1
 
 
 def _chunks(file: BinaryIO, size: int, place: int, read_chunk: Callable[[bytes], _Chunk]) -> Claim:
@@ -178,14 +184,35 @@ def _chunks(file: BinaryIO, size: int, place: int, read_chunk: Callable[[bytes],
         file.seek(place)
         chunk = read_chunk(file.read(24))
         present = size - place - chunk.header
-        if chunk.is_sound and chunk.length <= chunk.fewest and present > chunk.fewest and chunk.form:
+        if chunk.is_sound and chunk.length <= chunk.fewest and present > chunk.fewest:
             following = place + chunk.header + max(0, chunk.length)
-            if chunk.length < 0 or not _are_chunks(file, ">", following, size):
-                return Claim(patches={place + 4: struct.pack(chunk.form, present)})
+            if chunk.length < 0 or _left_out(file, following, size, read_chunk):
+                return Claim(patches={place + 4: struct.pack(chunk.form, present)} if chunk.form else {})
+        if chunk.is_sound and chunk.length < 0:
+            return Claim()
         if chunk.is_sound:
-            return Claim(None if chunk.length < 0 else chunk.length, present)
+            end = place + chunk.header + chunk.length
+            left_out = _left_out(file, end + -end % chunk.even, size, read_chunk)
+            return Claim(chunk.length, present, left_out=left_out, end=end if left_out else None)
         place += chunk.header + max(0, chunk.length)
     return Claim()
+
+
+def _left_out(file: BinaryIO, begin: int, size: int, read_chunk: Callable[[bytes], _Chunk]) -> int:
+    """How many bytes there are from ``begin`` to the end of the file; 0 where these are chunks, whose names are
+    printable, or too few for one."""
+    place = begin
+    while place + 8 <= size:
+        file.seek(place)
+        head = file.read(24)
+        try:
+            chunk = read_chunk(head)
+        except struct.error:
+            return size - begin
+        if not all(32 <= each < 127 for each in head[:4]):
+            return size - begin
+        place += chunk.header + max(0, chunk.length)
+    return size - begin if place > size + _LONGEST_PADDING else 0
 
 
 @dataclass(frozen=True)
@@ -193,7 +220,7 @@ class _Chunk:
     """Whether it holds the samples, bytes of its header, and bytes behind that up to the next chunk (-1: to the end).
 
     ``fewest`` bytes are there without any sample. ``form`` is how struct writes the length, behind the chunk's name of
-    four bytes, where libsndfile needs a true one.
+    four bytes, where libsndfile needs a true one. The next chunk begins at a multiple of ``even`` bytes.
     """
 
     is_sound: bool
@@ -201,11 +228,17 @@ class _Chunk:
     length: int
     fewest: int = 0
     form: str = ""
+    even: int = 2
+
+
+def _riff_chunk(head: bytes) -> _Chunk:
+    name, length = struct.unpack("<4sI", head[:8])
+    return _Chunk(name == b"data", 8, length + length % 2)
 
 
 def _w64_chunk(head: bytes) -> _Chunk:
     length = max(0, struct.unpack("<Q", head[16:24])[0] - 24)
-    return _Chunk(head[:16] == _W64_DATA, 24, length if head[:16] == _W64_DATA else length + -length % 8)
+    return _Chunk(head[:16] == _W64_DATA, 24, length if head[:16] == _W64_DATA else length + -length % 8, even=8)
 
 
 def _aiff_chunk(head: bytes) -> _Chunk:
@@ -215,7 +248,7 @@ def _aiff_chunk(head: bytes) -> _Chunk:
 
 def _caf_chunk(head: bytes) -> _Chunk:
     name, length = struct.unpack(">4sq", head[:12])
-    return _Chunk(name == b"data", 12, length, 4, ">q")
+    return _Chunk(name == b"data", 12, length, 4, ">q", even=1)
 
 
 def _au(start: bytes, size: int) -> Claim:
@@ -225,7 +258,14 @@ def _au(start: bytes, size: int) -> Claim:
     present = max(0, size - offset)
     if length == 0 and present:
         return Claim(patches={8: struct.pack(f"{order}I", min(present, _UNKNOWN_FROM))})
-    return Claim(None if length >= _UNKNOWN_FROM else length, present)
+    return Claim() if length >= _UNKNOWN_FROM else _of_one_piece(offset, length, size)
+
+
+def _of_one_piece(begin: int, length: int, size: int) -> Claim:
+    """Of a format that has nothing behind its sound."""
+    present = max(0, size - begin)
+    end = begin + length
+    return Claim(length, present, left_out=max(0, size - end), end=end if end < size else None)
 
 
 def _voc(file: BinaryIO, start: bytes, size: int) -> Claim:
@@ -235,7 +275,9 @@ def _voc(file: BinaryIO, start: bytes, size: int) -> Claim:
         file.seek(place)
         kind, low, high = struct.unpack("<BHB", file.read(4))
         length = high << 16 | low
-        if kind == 0 or (kind in (1, 2, 9) and length == 0):
+        if kind == 0:  # the last block, of one byte
+            return Claim(left_out=size - place - 1, end=place + 1)
+        if kind in (1, 2, 9) and length == 0:
             break
         if place + 4 + length > size:
             return Claim(length, size - place - 4)
@@ -249,47 +291,33 @@ def _nist(start: bytes, size: int) -> Claim:
     if len(counts) < 3 or _NIST_COMPRESSED.search(start):
         return Claim()
     claimed = counts[b"sample_count"] * counts[b"sample_n_bytes"] * counts[b"channel_count"]
-    return Claim(claimed, max(0, size - int(start[8:16])))
+    return _of_one_piece(int(start[8:16]), claimed, size)
 
 
 def _ogg(file: BinaryIO, size: int) -> Claim:
-    file.seek(max(0, size - _OGG_TAIL_BYTES))
-    tail = file.read()
-    page = tail[tail.rfind(b"OggS") :]
-    if len(page) < 27 or len(page) < 27 + page[26]:
-        return Claim(size + 27, size)
-    end = size - len(page) + 27 + page[26] + sum(page[27 : 27 + page[26]])
-    return Claim(end, size, several=_is_chained(file, size), unended=not page[5] & 4)
-
-
-def _is_chained(file: BinaryIO, size: int) -> bool:
-    """Whether OGG begins anew behind its first pages: streams that were put one behind the other, as radio does."""
-    place, begun = 0, False
-    while place + 27 <= size:
-        file.seek(place)
-        head = file.read(27 + 255)
-        if head[:4] != b"OggS" or len(head) < 27 + head[26]:
-            return False
-        begins = bool(head[5] & 2)
-        if begins and begun:
-            return True
-        begun = begun or not begins
-        place += 27 + head[26] + sum(head[27 : 27 + head[26]])
-    return False
+    pages = ogg_pages.read_pages(file, size)
+    return Claim(
+        pages.end, size, left_out=max(0, size - pages.end), several=pages.several, unended=pages.unended,
+        damaged_at=pages.damaged_at, filled=0,
+    )
 
 
 def _behind_tag(start: bytes) -> int:
     """Where the sound begins: behind ID3 tags, which are put before MP3 and, by some programs, before FLAC."""
     if start[:3] != b"ID3" or len(start) < 10:
         return 0
-    return 10 + (start[6] << 21 | start[7] << 14 | start[8] << 7 | start[9])
+    footer = 10 if start[5] & 0x10 else 0
+    return 10 + (start[6] << 21 | start[7] << 14 | start[8] << 7 | start[9]) + footer
 
 
-def _flac(start: bytes, begin: int) -> Claim:
-    """The header has 36 bits for the number of samples: "unknown" in their place makes libsndfile read to the end."""
+def _flac(file: BinaryIO, start: bytes, begin: int, size: int) -> Claim:
+    """The header has 36 bits for the number of samples: "unknown" in their place makes libsndfile read to the end,
+    which is before a tag that some programs put behind the sound."""
     first, rest = struct.unpack(">BI", start[21:26])
     patches = {begin + 21: bytes([first & 0xF0]) + bytes(4)}
-    return Claim(samples=(first & 0x0F) << 32 | rest, skipped=begin, patches=patches)
+    file.seek(max(0, size - _TAG_BEHIND_BYTES))
+    end = size - _TAG_BEHIND_BYTES if file.read(3) == b"TAG" else None
+    return Claim(samples=(first & 0x0F) << 32 | rest, skipped=begin, patches=patches, end=end)
 
 
 def _mp3(file: BinaryIO, start: bytes, begin: int, size: int) -> Claim:
@@ -304,7 +332,7 @@ def _mp3(file: BinaryIO, start: bytes, begin: int, size: int) -> Claim:
         file.seek(begin + claimed)
         following = file.read(4)
         if not (frames and claimed and (following[:3] == b"ID3" or mpeg_frames.frame_bytes(following))):
-            return Claim(claimed or None, size - begin)
+            return Claim(claimed or None, size - begin, skipped=begin)
     skipped = begin + (length if mark is not None else 0)
     frames = mpeg_frames.count_frames(file, skipped, size)
     if not frames:

@@ -115,10 +115,12 @@ def open_sound(source: SoundSource, name: object) -> Iterator[SoundFile]:
             raise DataError(f"cut short: {claim.present} of {claim.claimed} bytes", name, _COPY_ANEW)
         if claim.several:
             raise DataError("several recordings in one file, of which only the first would be read", name, _CONVERT)
+        if claim.damaged_at is not None:
+            raise DataError(f"damaged: what belongs at byte {claim.damaged_at} is not there", name, _COPY_ANEW)
         if claim.unended:
             log.warning("%s: its last part is missing, as of a recorder that was killed; what is there is taken", name)
         if claim.left_out:
-            log.warning("%s: %d bytes behind its samples are no part of a WAV, and are left out", name, claim.left_out)
+            log.warning("%s: %d bytes behind its samples are no part of it, and are left out", name, claim.left_out)
         sound = SoundFile(content, claim, name)
         try:
             if not LOWEST_RATE_HZ <= sound.info.sample_rate <= HIGHEST_RATE_HZ:
@@ -158,8 +160,9 @@ def duration_seconds(path: str | os.PathLike[str]) -> float:
 def _last_sample(content: BinaryIO, name: object) -> Iterator[soundfile.SoundFile]:
     """A file to seek in; where that fails there is less of it than its header tells."""
     try:
-        tag = Claim(skipped=read_claim(content).skipped)
-        with soundfile.SoundFile(PatchedFile(content, tag)) as file:
+        claim = read_claim(content)
+        tags = Claim(skipped=claim.skipped, end=claim.end)
+        with soundfile.SoundFile(PatchedFile(content, tags)) as file:
             yield file
     except _CODEC_ERRORS as error:
         raise DataError(f"cut short or damaged ({reason(error)})", name, _COPY_ANEW) from error
@@ -176,10 +179,19 @@ def _binary(source: SoundSource, name: object) -> Iterator[BinaryIO]:
     elif not hasattr(source, "read"):
         what = f"{type(source).__name__} is neither a file nor samples"
         raise DataError(what, name, "give a path, an open file, its bytes, an array, a tensor or a list of numbers")
-    elif source.seekable():
-        yield source
     else:
-        yield io.BytesIO(source.read())
+        _require_bytes(source, name)
+        yield source if source.seekable() else io.BytesIO(source.read())
+
+
+def _require_bytes(file: BinaryIO, name: object) -> None:
+    """Raise DataError for an open file that gives text, or nothing at all."""
+    try:
+        found: object = file.read(0)
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read ({reason(error)})", name, "open it for reading, with mode 'rb'") from error
+    if not isinstance(found, bytes):
+        raise DataError("open as text, not as bytes", name, "open it with mode 'rb'")
 
 
 def _open_path(path: Path) -> BinaryIO:

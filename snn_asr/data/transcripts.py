@@ -17,6 +17,7 @@ FOLDER_SUFFIXES = (".txt", ".trn", ".json", ".ctm", ".stm", ".srt", ".vtt", ".cs
 MARKED_SUFFIXES = (".trn", ".stm")
 _ERRORS = re.compile(r"errors.*\.json")  # in which decode lists the inputs that failed
 _SHOWN = 3
+_TIMIT_TEXT = re.compile(r"0 \d{4,} [^\W\d]")  # as in "0 46797 She had your dark suit ..."
 
 
 class Transcripts(dict[str, str]):
@@ -85,15 +86,15 @@ def _read_folder(folder: Path, unit: str, side: str) -> Transcripts:
     found = sorted(_files(folder))
     failures = {path: count for path in found if (count := _failures(path)) is not None}
     files = [path for path in found if path not in failures]
-    suffix = next((each for each in FOLDER_SUFFIXES if any(path.suffix == each for path in files)), None)
+    suffix = next((each for each in FOLDER_SUFFIXES if any(path.suffix.lower() == each for path in files)), None)
     transcripts = Transcripts(suffix in MARKED_SUFFIXES)
     for path, count in failures.items():
         transcripts.notes.append(f"{path}: no transcript, but a list of {count} inputs that failed")
-    read = [path for path in files if path.suffix == suffix]
+    read = [path for path in files if path.suffix.lower() == suffix]
     for path in read:
         _add(transcripts, _read_one(path, folder, unit, side))
     whole = {path.with_suffix("") for path in read}
-    others = [each for each in files if each.suffix in FOLDER_SUFFIXES and each.suffix != suffix]
+    others = [each for each in files if each.suffix.lower() in FOLDER_SUFFIXES and each not in read]
     others = [each for each in others if each.with_suffix("") not in whole]
     if others:
         more = ", ..." if len(others) > _SHOWN else ""
@@ -107,11 +108,15 @@ def _read_one(path: Path, folder: Path, unit: str, side: str) -> Iterator[Uttera
     with describing(path):
         require_regular(path)
     own = path.relative_to(folder).with_suffix("").as_posix()
-    if path.suffix == ".txt" and not path.name.endswith(".trans.txt"):
-        yield own, " ".join(read_text(path).split()), str(path)
+    suffix = path.suffix.lower()
+    if suffix == ".txt" and not path.name.endswith(".trans.txt"):
+        text = " ".join(read_text(path).split())
+        if _TIMIT_TEXT.match(text):
+            raise DataError("begins with the samples that TIMIT's sentences last", path, "take the words alone")
+        yield own, text, str(path)
         return
     utterances = list(_read_file(path, unit, side)[0])
-    if path.suffix in (".srt", ".vtt") or (path.suffix == ".ctm" and not utterances):
+    if suffix in (".srt", ".vtt") or (suffix == ".ctm" and not utterances):
         yield own, utterances[0][1] if utterances else "", str(path)
     elif len(utterances) == 1 and utterances[0][0] == re.sub(r"[\s()]", "_", own):  # NIST's ids hold no white space
         yield own, *utterances[0][1:]

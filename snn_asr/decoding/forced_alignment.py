@@ -99,6 +99,8 @@ def spell(tokens: Tokens, text: str) -> list[int]:
 
     Raises DataError naming what no token can spell.
     """
+    if not isinstance(text, str):
+        raise DataError(f"a transcript of type {type(text).__name__}", todo="give it as one text")
     for variant in (text, text.lower(), text.upper()):
         try:
             return tokens.encode(variant)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -184,8 +185,8 @@ def build(
         if option not in option_names(name):
             raise unknown_name(f"option of encoder {name}", option, option_names(name))
     for label, size in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
-        if size < 1:
-            raise UsageError(f"{label}={size} must be at least 1", name)
+        if not isinstance(size, Integral) or size < 1:
+            raise UsageError(f"{label}={size!r} must be a whole number from 1", name)
     layers: list[Layer | Bidirectional] = []
     for _ in range(num_layers):
         size = layers[-1].output_size if layers else input_size

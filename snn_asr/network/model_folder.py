@@ -31,7 +31,7 @@ from torch.overrides import TorchFunctionMode
 from snn_asr import __version__
 from snn_asr.data.normalization import Normalization
 from snn_asr.data.tokens import Tokens
-from snn_asr.errors import DataError, SnnAsrError, describing
+from snn_asr.errors import DataError, SnnAsrError, UsageError, describing
 from snn_asr.files import read_json_object, sha256, write_bytes, write_json, write_text
 from snn_asr.network import shipped_models
 from snn_asr.network.integers import INT4, INT8, Grid
@@ -117,7 +117,9 @@ def _is_of_a_model(folder: Path) -> bool:
 
 def find_model(path: str | Path) -> Path:
     """The model folder at ``path``: itself, ``model`` within a run folder, or a model that comes along, by its name,
-    where there is nothing of that name. Raises DataError where there is none."""
+    where there is nothing of that name. Raises DataError where there is none, UsageError for what is no path."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise UsageError("not the name of a folder", repr(path), "give a text or a path")
     for folder in (Path(path), Path(path) / "model"):
         with describing(path):  # it may not be entered, or its name is too long for any
             if (folder / CHECKSUMS).is_file():

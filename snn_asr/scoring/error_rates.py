@@ -130,6 +130,12 @@ def would_fold(transcripts: Mapping[str, str]) -> bool:
     return labels <= folding.keys() and any(folding[label] != label for label in labels)
 
 
+def differ_in_case(references: Mapping[str, str], hypotheses: Mapping[str, str]) -> bool:
+    """Whether one side is all in capitals and the other in small letters, so that nearly every word is an error."""
+    one, other = ("".join(texts.values()) for texts in (references, hypotheses))
+    return (one.isupper() and other.islower()) or (one.islower() and other.isupper())
+
+
 def score(
     references: Mapping[str, str],
     hypotheses: Mapping[str, str],

@@ -137,6 +137,26 @@ def test_what_is_neither_a_file_nor_samples_is_one_line(source):
         read_audio(source)
 
 
+@pytest.mark.parametrize("shape", [(0,), (0, 2), (2, 0), (0, 1)])
+def test_channels_without_a_sample_are_an_empty_waveform(shape):
+    assert len(waveform(np.zeros(shape))) == len(read_audio(torch.zeros(shape))) == 0
+
+
+def test_a_tensor_that_torch_negates_when_it_is_read_is_a_waveform():
+    negated = torch.complex(torch.zeros(3), torch.ones(3)).conj().imag
+    assert waveform(negated).tolist() == [-1, -1, -1]
+
+
+def test_an_open_file_that_gives_no_bytes_is_one_line(tmp_path):
+    write_audio(tmp_path / "a.wav", torch.zeros(100), 8000)
+    closed = open(tmp_path / "a.wav", "rb")
+    closed.close()
+    with open(tmp_path / "a.wav", encoding="latin-1") as text, open(tmp_path / "b", "wb") as written:
+        for source in (text, io.StringIO("text"), written, closed):
+            with pytest.raises(DataError, match="mode 'rb'"):
+                read_audio(source)
+
+
 @pytest.mark.parametrize("rate", [0, -1, 999, 2**32, 16000.5, math.nan, math.inf, True, "16k"])
 def test_rates_that_cannot_be_are_refused(rate):
     with pytest.raises(UsageError, match="sample rate"):

@@ -124,6 +124,7 @@ def test_words_have_times_and_confidences(recognizer):
 
 def test_devices_have_names_or_are_torchs(tone_run):
     assert snn_asr.load_model(tone_run, device=torch.device("cpu")).device == "cpu"
+    assert snn_asr.load_model(tone_run, device=torch.device("cpu", 0)).device == "cpu"
     assert snn_asr.load_model(tone_run).device in ("cpu", "cuda")
     absent = "cuda:99" if torch.cuda.is_available() else "cuda"
     for device, problem in (("cupid", "unknown device 'cupid'"), (absent, "torch sees"), ("cpu:x", "unknown device")):

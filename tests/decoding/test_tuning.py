@@ -141,6 +141,8 @@ def test_lm_reads_the_training_transcripts_alone(run, tones, tone_recipe, tmp_pa
         (("tune", "nowhere", "--data-folder", "{data}", "--lm", "x", "--weights", "1;2"), 2, "--weights: '1;2'"),
         (("decode", "nowhere", "x.wav", "--lm-weight", "1"), 2, "--lm-weight: there is no language model"),
         (("decode", "nowhere", "x.wav", "--closed-vocabulary"), 2, "--closed-vocabulary: there is no language model"),
+        (("decode", "nowhere", "x.wav", "--lm-unit", "word"), 2, "--lm-unit: there is no language model"),
+        (("decode", "nowhere", "x.wav", "--nbest", "3"), 2, "--nbest: the best text alone"),
         (("decode", "nowhere", "x.wav", "--beam", "0"), 2, "--beam"),
     ],
 )

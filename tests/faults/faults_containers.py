@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import struct
 import sys
 from collections.abc import Callable
@@ -47,6 +48,22 @@ def _put(content: bytes, mark: bytes, offset: int, new: bytes) -> bytes:
     return content[:at] + new + content[at + len(new) :]
 
 
+def _zeroed(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes(500) + content[middle + 500 :]
+
+
+def _turned(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 16]) + content[middle + 1 :]
+
+
+def _without_page(content: bytes) -> bytes:
+    """OGG without the page before its last."""
+    *_, before, last = (each.start() for each in re.finditer(b"OggS", content))
+    return content[:before] + content[last:]
+
+
 def _mp3_without_length() -> bytes:
     whole = _encoded("MP3", "MPEG_LAYER_III")
     return whole[frame_bytes(whole[:4]) :]
@@ -78,6 +95,10 @@ HEARD: dict[str, tuple[str, Callable[[], bytes], float]] = {
     "that MP3 before a tag": ("mp3", lambda: _mp3_without_length() + b"TAG" + bytes(125), 1),
     "two MP3 in one file": ("mp3", lambda: _encoded("MP3", "MPEG_LAYER_III") * 2, 2),
     "two MP3 with tags in one file": ("mp3", lambda: (ID3 + _encoded("MP3", "MPEG_LAYER_III")) * 2, 2),
+    "MP3 behind a tag with a footer": (
+        "mp3", lambda: ID3[:5] + b"\x10" + ID3[6:] + b"3DI" + ID3[3:10] + _encoded("MP3", "MPEG_LAYER_III"), 1,
+    ),
+    "FLAC before a tag": ("flac", lambda: _encoded("FLAC") + b"TAG" + bytes(125), 1),
     "FLAC behind a tag": ("flac", lambda: ID3 + _encoded("FLAC"), 1),
     "FLAC of unknown length behind a tag": (
         "flac", lambda: ID3 + _put(_put(_encoded("FLAC"), b"fLaC", 21, b"\xf0"), b"fLaC", 22, bytes(4)), 1,
@@ -93,6 +114,11 @@ REFUSED: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "Vorbis and Opus in one file": (
         "ogg", lambda: _encoded("OGG", "VORBIS") + _encoded("OGG", "OPUS"), "several recordings",
     ),
+    "OGG without its last byte": ("ogg", lambda: _encoded("OGG", "VORBIS")[:-1], "cut short"),
+    "OGG with zeros in its middle": ("ogg", lambda: _zeroed(_encoded("OGG", "VORBIS")), "damaged"),
+    "OGG with a turned bit": ("ogg", lambda: _turned(_encoded("OGG", "VORBIS")), "damaged"),
+    "OGG without one of its pages": ("ogg", lambda: _without_page(_encoded("OGG", "VORBIS")), "damaged"),
+    "Opus with a turned bit": ("opus", lambda: _turned(_encoded("OGG", "OPUS")), "damaged"),
     "VOC that was cut in half": ("voc", lambda: _encoded("VOC")[: SAMPLES], "cut short"),
     "AU whose samples begin behind its end": (
         "au", lambda: _put(_encoded("AU"), b".snd", 4, struct.pack(">I", 1 << 30)), "cut short: 0 of",
@@ -125,6 +151,10 @@ for _name, (_suffix, _content, _said) in REFUSED.items():
 fault(CUT, "bytes behind the samples of a WAV are named", codes=0, says="12000 bytes behind its samples")(
     _decoded("wav", lambda: _wav(b"", told=0.5), 0.5)
 )
+for _form in ("RF64", "W64", "AIFF", "CAF", "AU", "NIST", "VOC"):
+    fault(CUT, f"bytes behind the samples of {_form} are named, and no sound", codes=0, says="bytes behind its sam")(
+        _decoded(_form.lower(), lambda form=_form: _encoded(form) + bytes(range(200)) * 20, 1)
+    )
 
 
 @fault(FORMS, "floats in the range of 16 bits are named", codes=0, says=r"a\.wav: floats up to .* not divided")

@@ -133,6 +133,14 @@ for _name, _make, _says in (
     fault(ENDS, f"among good recordings: {_name}", codes=(0, 3) if not _says else 3, says=_says)(
         _among_good(_make, "--format", "txt,json")
     )
+for _suffix in ("ircam", "paf", "mp2", "wv1"):
+    fault(PASSED, f"among good recordings: {_suffix} that is none", codes=3, says=rf"b\.{_suffix}")(
+        _among_good(_write(f"b.{_suffix}", b"none"))
+    )
+for _suffix in ("raw", "m4b"):
+    fault(PASSED, f"among good recordings: {_suffix}, which is not read", codes=0, says=rf"b\.{_suffix}")(
+        _among_good(_write(f"b.{_suffix}", b"sound"))
+    )
 fault(PASSED, "among good recordings: a format that is not read", codes=0, says=r"b\.m4a")(
     _among_good(_write("b.m4a", b"sound"))
 )

@@ -23,6 +23,7 @@ EQUAL: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {
         ("r", "h one two\n"), ("h.srt", "2\n" + CUES.format(2, 2, "two") + "\n1\n" + CUES.format(1, 1, "one")),
     ),
     "empty rows of a spreadsheet": (("r", "u1 one\nu2 two\n"), ("h.csv", "id,text\nu1,one\n,\n,\nu2,two\n,\n")),
+    "a folder of names in capitals": (("r", "a one two\n"), ("h/a.TXT", "one two\n")),
     "a line feed within quotes": (("r", "u1 one two\n"), ("h.csv", 'id,text\nu1,"one\ntwo"\n')),
     "quotes that are plain signs": (
         ("r", 'u1 "one two\nu2 "two" three\n'), ("h.tsv", 'path\tsentence\nu1.mp3\t"one two\nu2.mp3\t"two" three\n'),
@@ -37,6 +38,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     "subtitles without empty lines": (
         "h.srt", "1\n" + CUES.format(1, 1, "one") + "2\n" + CUES.format(2, 2, "two"), "no empty line",
     ),
+    "a sentence as TIMIT writes it": ("t/a.TXT", "0 46797 She had your dark suit\n", "samples that TIMIT"),
     "a quote without its end": ("h.csv", 'id,text\nu1,"one two\nu2,three\n', r"h\.csv:3: not a table"),
 }
 
@@ -56,13 +58,17 @@ def _score(files: Sequence[tuple[str, str]], *words: str) -> Callable[[World], O
 for _name, _sides in EQUAL.items():
 
     def _equal(world: World, sides: tuple[tuple[str, str], tuple[str, str]] = _sides) -> Outcome:
-        outcome = _score(sides, "score", sides[0][0], sides[1][0])(world)
+        outcome = _score(sides, "score", *(name.partition("/")[0] for name, _ in sides))(world)
         assert " 0.00 %" in outcome.output, outcome.output
         return outcome
 
     fault(TEXTS, f"score reads {_name}", codes=0)(_equal)
 for _name, (_file, _content, _said) in REFUSED.items():
-    fault(TEXTS, f"score refuses {_name}", codes=4, says=_said)(_score([(_file, _content)], "score", _file, _file))
+    _read = _file.partition("/")[0]
+    fault(TEXTS, f"score refuses {_name}", codes=4, says=_said)(_score([(_file, _content)], "score", _read, _read))
+fault(TEXTS, "score of capitals against small letters", codes=0, says="one side is in capitals")(
+    _score([("r", "u1 ONE TWO\nu2 THREE\n"), ("h", "u1 one two\nu2 three\n")], "score", "r", "h")
+)
 
 TEXT = "u1 one\nu2 two\n"
 SPEAKERS = "u1 a\nu2 b\n"

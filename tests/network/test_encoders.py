@@ -140,12 +140,19 @@ def test_first_batch_starts_from_a_range_of_its_own():
         ("improved_v2", {"treshold": 3}, "did you mean 'threshold'"),
         ("gru", {"bits": 3}, "unknown option of encoder gru 'bits'"),
         ("improved_v2", {"candidate": "clip"}, "candidate"),
+        ("improved_v2", {"candidate": 3}, "unknown candidate '3'"),
         ("lstm", {"dropout": 1.0}, "dropout"),
     ],
 )
 def test_mistakes_name_the_nearest_choice(name, options, message):
     with pytest.raises(UsageError, match=message):
         encoders.build(name, 4, 4, 1, **options)
+
+
+@pytest.mark.parametrize("size", [0, -1, 8.0, "8", None])
+def test_sizes_are_whole_numbers(size):
+    with pytest.raises(UsageError, match=r"hidden_size=.* must be a whole number from 1"):
+        encoders.build("gru", 4, size, 1)
 
 
 @pytest.mark.parametrize("lengths", [torch.tensor([3, 9]), torch.tensor([0.5, 1.0]), torch.tensor([3])])
