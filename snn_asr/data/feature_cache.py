@@ -28,7 +28,17 @@ import torch
 import torchaudio
 from torch import Tensor
 
-from snn_asr.data import audio, containers, features, mpeg_frames, resampling, sound_file, spectra
+from snn_asr.data import (
+    audio,
+    containers,
+    features,
+    mpeg_frames,
+    ogg_pages,
+    patched_file,
+    resampling,
+    sound_file,
+    spectra,
+)
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.errors import DataError, of_every
 from snn_asr.files import sha256, write_bytes
@@ -182,8 +192,8 @@ def _source(path: Path) -> list:
 def _folder_name(settings: FeatureSettings, speed: float) -> str:
     # Stacking and normalisation come after the frames that are kept.
     plain = {**settings.to_dict(), "stack": 1, "normalization": "global"}
-    modules = (audio, sound_file, containers, mpeg_frames, resampling, features, spectra)
-    code = [sha256(str(module.__file__)) for module in modules]
+    reading = (audio, sound_file, containers, mpeg_frames, ogg_pages, patched_file, resampling)
+    code = [sha256(str(module.__file__)) for module in (*reading, features, spectra)]
     kind = _digest([plain, speed, code, torch.__version__, torchaudio.__version__])
     return f"{settings.kind}{settings.size}-speed{speed:g}-{kind[:12]}"
 

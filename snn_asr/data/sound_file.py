@@ -21,7 +21,8 @@ from typing import BinaryIO, TypeAlias
 import numpy as np
 import soundfile
 
-from snn_asr.data.containers import Claim, PatchedFile, read_claim
+from snn_asr.data.containers import Claim, read_claim
+from snn_asr.data.patched_file import PatchedFile
 from snn_asr.errors import DataError
 
 SoundSource: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO"
