@@ -20,7 +20,6 @@ import stat
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -29,12 +28,12 @@ from typing import Any, BinaryIO
 
 from snn_asr.errors import DataError, SnnAsrError, as_user_error, describing
 from snn_asr.locks import is_at
+from snn_asr.strict_json import parse_json
 
 LEFT_BEHIND_SECONDS = 3600.0  # no writer of one file is at it for so long: an older half belongs to a killed one
 _PART = ".part"  # before the suffix of a temporary file
 _HALF = re.compile(r"\..*-[a-z0-9_]{8}\.part(\.[^.]*)?", re.DOTALL)  # a temporary file, its random part tempfile's
 _BLOCK = 1 << 20  # bytes read at a time
-_LONGEST_WHOLE_NUMBER = 20  # digits (and sign) of 64 bits
 
 
 @contextmanager
@@ -230,7 +229,7 @@ def _encoding(beginning: bytes) -> str:
 
 
 def read_json(path: str | Path, *, file_names: bool = False) -> object:
-    """The value of a JSON file, read strictly: see ``parse_json``.
+    """The value of a JSON file, read strictly: see ``parse_json`` (strict_json.py).
 
     Raises DataError, with the line of the fault where there is one, where the file is missing, cannot be read or is
     not such JSON; also for a pipe, since JSON lies in folders where none belongs.
@@ -244,44 +243,6 @@ def read_json_object(path: str | Path, *, file_names: bool = False) -> dict[str,
     if not isinstance(value, dict):
         raise DataError(f"expected a JSON object, found {_named(value)}", path, "write it anew")
     return value
-
-
-def parse_json(text: str, where: object, *, file_names: bool = False) -> object:
-    """The value of a JSON text. Raises DataError about ``where`` for what is not JSON, and for what would be lost or
-    do harm later: a key that an object has twice, whole numbers beyond 64 bits, nesting beyond what Python can follow,
-    and halves of surrogate pairs, which no file can hold.
-
-    ``file_names`` lets such halves pass: Python writes the bytes of a file's name so that are not UTF-8.
-    """
-    try:
-        value = json.loads(text, object_pairs_hook=_object, parse_int=_whole_number)
-        if not file_names and ("\\ud" in text or "\\uD" in text):
-            json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise DataError("holds half of a surrogate pair (\\ud800 to \\udfff)", where, "write it anew") from error
-    except RecursionError as error:
-        raise DataError("not valid JSON (nested too deeply)", where, "write it anew") from error
-    except MemoryError as error:
-        raise DataError("there is not enough memory for it", where, "make it smaller") from error
-    except ValueError as error:  # json.JSONDecodeError is one
-        raise DataError(f"not valid JSON ({error})", where, "write it anew") from error
-    return value
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object's keys and values as a dictionary. Raises ValueError for a key that is there twice."""
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
-        raise ValueError(f"'{twice}' is there twice")
-    return value
-
-
-def _whole_number(digits: str) -> int:
-    """Raises ValueError beyond 64 bits: no count, time or size is so large, and arithmetic with it fails far away."""
-    if len(digits) > _LONGEST_WHOLE_NUMBER:
-        raise ValueError(f"a number of {len(digits)} digits")
-    return int(digits)
 
 
 def _named(value: object) -> str:

@@ -14,7 +14,8 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parents[1]
 # A folder, or a file beside the folders, may import those of lower ranks; those of the base also each other.
 BASE = (
-    "errors", "files", "interruption", "journals", "kernel_cache", "locks", "logs", "processes", "sharding"
+    "errors", "files", "interruption", "journals", "kernel_cache", "locks", "logs", "processes", "sharding",
+    "strict_json",
 )
 ORDER = (
     BASE, ("data",), ("network",), ("events",), ("scoring",), ("decoding",), ("efficiency",), ("export",),
