@@ -8,7 +8,7 @@ import zlib
 import pytest
 import torch
 
-from snn_asr.errors import DataError, UsageError, as_user_error, describing, of_one_shape
+from snn_asr.errors import DataError, UsageError, as_user_error, describing, of_one_shape, together_or_alone
 
 
 def _raised(function) -> BaseException:
@@ -71,3 +71,17 @@ def test_a_line_stays_readable_whatever_a_file_calls_things() -> None:
     assert line.startswith("manifest.json: u1: no audio file 9") and line.endswith("9/a.wav; prepare the data")
     longest = "/" + "a" * 4095
     assert longest in str(DataError("no such file", longest))
+
+
+def test_one_bad_item_costs_the_others_their_speed_not_their_results() -> None:
+    calls = []
+
+    def inverse(items: list[int]) -> list[float]:
+        calls.append(list(items))
+        return [1 / each for each in items]
+
+    first, second, third = together_or_alone(inverse, [1, 0, 4])
+    assert (first, third) == (1, 0.25) and isinstance(second, ZeroDivisionError)
+    assert calls == [[1, 0, 4], [1], [0], [4]]
+    assert together_or_alone(inverse, [1, 2]) == [1, 0.5] and calls[4:] == [[1, 2]]
+    assert together_or_alone(inverse, []) == [] and len(calls) == 5

@@ -44,6 +44,9 @@ from snn_asr.errors import DataError, of_every
 from snn_asr.files import sha256, write_bytes
 from snn_asr.locks import locked
 
+CODE = (  # from the bytes of a recording to its frames: another code has frames of its own
+    audio, sound_file, containers, mpeg_frames, ogg_pages, patched_file, resampling, features, spectra,
+)
 CHECKSUMS = "checksums"
 SHARD_BYTES = 128 << 20  # 100 hours of 80 features are some 90 shards; writing one takes thrice its size of memory
 
@@ -192,8 +195,7 @@ def _source(path: Path) -> list:
 def _folder_name(settings: FeatureSettings, speed: float) -> str:
     # Stacking and normalisation come after the frames that are kept.
     plain = {**settings.to_dict(), "stack": 1, "normalization": "global"}
-    reading = (audio, sound_file, containers, mpeg_frames, ogg_pages, patched_file, resampling)
-    code = [sha256(str(module.__file__)) for module in (*reading, features, spectra)]
+    code = [sha256(str(module.__file__)) for module in CODE]
     kind = _digest([plain, speed, code, torch.__version__, torchaudio.__version__])
     return f"{settings.kind}{settings.size}-speed{speed:g}-{kind[:12]}"
 

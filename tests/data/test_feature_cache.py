@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from test_layering import graph
 from tones import RATE_HZ, speak
 
 from snn_asr.data import feature_cache
@@ -217,6 +218,14 @@ def test_other_speeds_and_other_code_have_frames_of_their_own(source, tmp_path, 
     monkeypatch.setattr(feature_cache.features, "__file__", str(other_code))
     source.open(cache)
     assert len(shards_of(tmp_path)) == 3
+
+
+def test_frames_are_known_by_all_the_code_that_makes_them():
+    code = {module.__name__ for module in feature_cache.CODE}
+    # Settings are in the folder's name by their values; normalisation comes after the frames that are kept.
+    others = {"snn_asr.data.feature_settings", "snn_asr.data.normalization"}
+    imported = {each for name in code for each in graph()[name] if each.startswith("snn_asr.data.")}
+    assert imported - others <= code
 
 
 def test_a_folder_that_cannot_be_written_costs_a_warning_not_the_run(source, tmp_path, caplog):

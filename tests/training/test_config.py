@@ -34,6 +34,13 @@ def test_every_key_has_a_default_that_it_takes_and_a_line_of_help():
         assert each.help and each.kind.words and "\n" not in each.help + each.kind.words, name
 
 
+def test_a_model_is_built_from_what_the_keys_say():
+    chosen = Config.read({"head_bias": False, "head_normalization": "output", "hidden_size": 7, "mels": 8, "stack": 2})
+    settings = chosen.model_settings
+    assert (settings.head_bias, settings.head_normalization, settings.hidden_size) == (False, "output", 7)
+    assert (settings.encoder, settings.task, settings.features.stacked_size) == ("improved_v2", "transcription", 16)
+
+
 @pytest.mark.parametrize("key", config.keys())
 def test_a_value_of_a_wrong_type_is_one_line_that_names_the_key(key):
     refused = 0
