@@ -37,7 +37,7 @@ def tune(
 ) -> None:
     """Find the weight of a language model and the insertion bonus.
 
-    A grid is decoded on the development data, and on nothing else. The last line are the best options for decode.
+    A grid is decoded on the development data, and on nothing else. The last line holds the best options for decode.
     Recordings that cannot be read are reported and left out (exit code 3).
     """
     from snn_asr.data.manifest import find_manifests, read_manifest
