@@ -168,13 +168,13 @@ class AugmentationConfig:
             {"frequency": {"lengths": [1, 5], "counts": [0, 2]}},  # bands
         ],
         list_of(augmentation.named_drops, "a list of drops such as time: {lengths: [1, 8], counts: [0, 2]}"),
-        "so many stretches of so many frames (time) or bands (frequency) are set to zero",
+        "stretches of frames (time) or bands (frequency), so many and so long, that are set to zero",
     )
     pauses: float = _key(
         0.0, number(0, below=1), "share of a batch's utterances that get a pause of silence, noise, hum or notes"
     )
     pause_seconds: tuple[float, float] = _key(
-        [0.5, 4.0], range_of_seconds(), "length of a pause, from the first to the second"
+        [0.5, 4.0], range_of_seconds(), "the shortest and the longest pause"
     )
 
     def check(self, features: FeatureSettings, task: str, where: object) -> None:
@@ -192,7 +192,7 @@ class BatchConfig:
 
     batch_frames: int = _key(2500, whole(1), "frames of a batch at most, of all processes together, padding included")
     batch_utterances: int = _key(0, whole(0), "utterances of a batch at most; 0 leaves it to the frames")
-    accumulation: int = _key(1, whole(1), "batches to a training step")
+    accumulation: int = _key(1, whole(1), "batches whose gradients make one training step")
     length_curriculum: tuple[tuple[int, int], ...] = _key(
         [], frames_by_epochs(), "for so many epochs only utterances of up to so many frames, pair by pair; then all"
     )
@@ -205,43 +205,51 @@ class BatchConfig:
 class TrainingConfig:
     """How the weights are found."""
 
-    seed: int = _key(1, whole(0, (1 << 63) - 1), "of the first weights, dropout, augmentation and the order of batches")
+    seed: int = _key(
+        1, whole(0, (1 << 63) - 1), "of the initial weights, dropout, augmentation and the order of batches"
+    )
     epochs: int = _key(10, whole(1, MOST_EPOCHS), "passes over the training data")
     patience: int = _key(0, whole(0), "epochs without a better development error that end training; 0 trains all")
     learning_rate: float = _key(0.003, number(0), "the highest of the schedule")
     schedule: str = _key(
-        "warm_cool", one_of(SCHEDULES), "warm_cool: up in a line, level, down in a line; halving: by development error"
+        "warm_cool", one_of(SCHEDULES), "warm_cool: linearly up, level, linearly down; halving: by development error"
     )
-    warmup_epochs: float = _key(1, number(0, MOST_EPOCHS), "of schedule=warm_cool: epochs on the way up")
+    warmup_epochs: float = _key(1, number(0, MOST_EPOCHS), "of schedule=warm_cool: epochs in which the rate rises")
     halving_factor: float = _key(
-        0.5, number(0, below=1), "of schedule=halving: the rate times this after more than one bad epoch in a row"
+        0.5, number(0, below=1), "of schedule=halving: multiplies the rate after more than one bad epoch in a row"
     )
     lowest_learning_rate: float = _key(1.25e-4, number(0), "of schedule=halving: it goes no lower")
     cooldown_epochs: float = _key(
-        7, number(0, MOST_EPOCHS), "of schedule=warm_cool: epochs on the way down to 0, at most all behind the way up"
+        7, number(0, MOST_EPOCHS),
+        "of schedule=warm_cool: epochs in which the rate falls to 0, at most all that are left",
     )
     optimizer: str | Callable[..., torch.optim.Optimizer] = _key("adamw", _optimizer(), "torch's optimizer")
     class_error: str = _key(
-        "last", one_of(CLASS_ERRORS), "of task=classification: at the last step, or added at every step of the way back"
+        "last", one_of(CLASS_ERRORS),
+        "of task=classification: the last step's error at that step alone, or at every step of the backward pass",
     )
     weight_decay: float = _key(0.01, number(0), "of the optimizer, where that is given by name")
     max_grad_norm: float = _key(1.0, number(0), "gradients are clipped to this norm; 0 is no clipping")
-    activity_penalty: float = _key(0.0, number(0), "weight of the encoder's activity in the loss; buys sparsity")
+    activity_penalty: float = _key(
+        0.0, number(0), "weight of the layers' mean activity in the loss; more makes them send less"
+    )
     average_decay: float = _key(
-        0.0, number(0, below=1), "of the moving average of weights that is evaluated and kept; 0 keeps the weights"
+        0.0, number(0, below=1),
+        "of the moving average of the weights, which is evaluated and kept; 0: the weights themselves",
     )
     batch_norm_epochs: int = _key(
-        0, whole(0), "batch normalisation keeps its statistics after so many, or those of initial_model; 0 never"
+        0, whole(0),
+        "epochs after which batch normalisation keeps its statistics (with initial_model at once); 0: never",
     )
     pruning: float = _key(0.0, number(0, below=1), "share of the encoder's weights that training makes zero")
-    pruning_epochs: tuple[float, float] = _key([0, 0], span_of_epochs(), "in which the share of zeros grows")
+    pruning_epochs: tuple[float, float] = _key([0, 0], span_of_epochs(), "from when to when the share of zeros grows")
     pruning_block: int = _key(1, whole(1, MOST_UNITS), "weights of neighbouring rows that are pruned together")
     initial_model: str = _key(
         "", model(), "a trained model of the same network whose weights training goes on with; what is zero stays zero"
     )
     quantize: str = _key(
         NOT_QUANTIZED, one_of(QUANTIZATIONS),
-        "int8 or int4: goes on with initial_model so that its weights, rounded to so many bits, give what it learns"
+        "int8 or int4: training goes on with initial_model, whose weights are rounded to so many bits at every step",
     )
     precision: str = _key(
         "fp32", one_of(PRECISIONS), "bf16: products in bfloat16, states in float32; fp64 is for checks"
@@ -280,11 +288,11 @@ FEATURE_KEYS = {
     "mels": ("mels", "bands of the filterbank"),
     "coefficients": ("coefficients", "cepstral coefficients of features=mfcc"),
     "deltas": ("deltas", "also the slopes over time, and the slopes of these"),
-    "window_milliseconds": ("window_milliseconds", "of a frame"),
+    "window_milliseconds": ("window_milliseconds", "length of a frame"),
     "hop_milliseconds": ("hop_milliseconds", "from one frame to the next"),
     "low_hz": ("low_hz", "lower edge of the lowest band"),
     "high_hz": ("high_hz", "upper edge of the highest band; null is half the sample rate"),
     "stack": ("stack", "frames side by side that make one step of the network"),
-    "segments": ("segments", "so many averages stand for an utterance of any length; 0 keeps its frames"),
+    "segments": ("segments", "number of averages that stand for an utterance of any length; 0: its frames"),
     "normalization": ("normalization", "by the statistics of all training frames (global), of a speaker or utterance"),
 }
