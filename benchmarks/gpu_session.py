@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -87,6 +88,8 @@ def main() -> None:
     parser.add_argument("--commit", help="what is measured, where this is no checkout")
     parser.add_argument("parts", nargs="*", help="names (all)")
     given = parser.parse_args()
+    if shutil.which("nvidia-smi") is None:
+        parser.error("there is no nvidia-smi on PATH: an NVIDIA GPU and its driver are needed")
     given.out.mkdir(parents=True, exist_ok=True)
     device = subprocess.run(
         ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"], capture_output=True, text=True
