@@ -115,10 +115,11 @@ def refuse_foreign(output: Path, own: re.Pattern[bytes], kind: str, option: str)
         raise UsageError(f"{output} is there already, and is no {kind}", option, "choose another file, or remove it")
 
 
-def parse_overrides(words: Iterable[str] | None) -> dict[str, object]:
+def parse_overrides(words: Iterable[str] | None, **options: object) -> dict[str, object]:
     """``["bits=4", "gru.dropout=1e-1"]`` as ``{"bits": 4, "gru.dropout": 0.1}``: values are YAML 1.2.
 
-    Raises UsageError for a word that is not ``key=value``, a key given twice, or a value that is not YAML.
+    ``options`` are the values of keys for which the command has options of their names; those not given (None) are
+    left out. Raises UsageError for a word that is not ``key=value``, a key given twice, or a value that is not YAML.
     """
     overrides: dict[str, object] = {}
     for word in words or ():
@@ -128,7 +129,10 @@ def parse_overrides(words: Iterable[str] | None) -> dict[str, object]:
         if key in overrides:
             raise UsageError(f"key '{key}' is given twice", f"'{word}'", "give it once")
         overrides[key] = _parse_value(value, word)
-    return overrides
+    given = {key: value for key, value in options.items() if value is not None}
+    for key in given.keys() & overrides.keys():
+        raise UsageError(f"key '{key}' is given twice", f"--{key}", "give it once")
+    return overrides | given
 
 
 def parse_grid(words: Iterable[str] | None) -> dict[str, list[object]]:

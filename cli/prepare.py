@@ -39,9 +39,7 @@ def prepare(
     """
     from snn_asr import corpora
 
-    chosen = parse_overrides(options)
-    flags = {"seed": seed, "partial": partial or None, "download": download or None}
-    chosen |= {key: value for key, value in flags.items() if value is not None}
+    chosen = parse_overrides(options, seed=seed, partial=partial or None, download=download or None)
     summary = corpora.prepare(corpus, data_folder, output_folder, shard, **chosen)
     if as_json:
         typer.echo(json.dumps(summary, indent=2, ensure_ascii=False, default=str))

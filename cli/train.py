@@ -47,9 +47,9 @@ def train(
     from snn_asr.reports.html import leave_report
     from snn_asr.training import recipe_files, run
 
-    overrides = parse_overrides(options) | ({} if precision is None else {"precision": precision})
+    overrides = parse_overrides(options, seed=seed, precision=precision)
     path = recipe_files.find(recipe, trust)
-    folder = run.train(path, data_folder, output_folder, device=device, seed=seed, resume=resume, overrides=overrides)
+    folder = run.train(path, data_folder, output_folder, device=device, resume=resume, overrides=overrides)
     if processes.is_main():
         leave_report(folder)
         typer.echo(folder / "model")

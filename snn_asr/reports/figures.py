@@ -36,7 +36,8 @@ STYLE = {
 
 
 def check(file_format: str) -> None:
-    """Raise UsageError for an unknown format, and where matplotlib is missing, with how to get it."""
+    """Raise UsageError for an unknown format, and where matplotlib is missing, with how to get it, or where its own
+    settings keep it from being loaded."""
     if file_format not in FORMATS:
         raise unknown_name("format", file_format, FORMATS, "--format")
     try:
@@ -44,6 +45,8 @@ def check(file_format: str) -> None:
     except ImportError as error:
         todo = "install the extra: pip install 'snn-asr[figures]'"
         raise UsageError("figures are drawn by matplotlib, which is not installed", todo=todo) from error
+    except ValueError as error:
+        raise UsageError(f"matplotlib cannot be loaded ({error})", "MPLBACKEND", "unset it") from error
 
 
 def draw(analysis: Analysis, folder: str | Path, file_format: str) -> dict[str, Path]:

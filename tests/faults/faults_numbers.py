@@ -126,6 +126,19 @@ def _no_compiler(world: World) -> Outcome:
     return world.process(*words, environment={"NUMBA_DISABLE_JIT": "1"})
 
 
+@fault(ENVIRONMENT, "numba is told to use a number of threads that is none", codes=0, says="NUM_THREADS", slow=True)
+def _no_number_of_threads(world: World) -> Outcome:
+    return world.process("decode", world.made / "run", world.recording(), environment={"NUMBA_NUM_THREADS": "two"})
+
+
+@fault(ENVIRONMENT, "matplotlib is told to draw with what it does not know", codes=2, says="MPLBACKEND", slow=True)
+def _no_backend(world: World) -> Outcome:
+    import pytest
+
+    pytest.importorskip("matplotlib")
+    return world.process("analyze", world.made / "run", environment={"MPLBACKEND": "bogus"})
+
+
 @fault(ENVIRONMENT, "numba is told to use no thread", codes=2, says="NUMBA_NUM_THREADS=0: must be 1 or more")
 def _no_threads(world: World) -> Outcome:
     world.monkeypatch.setenv("NUMBA_NUM_THREADS", "0")

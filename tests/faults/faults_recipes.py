@@ -48,6 +48,13 @@ for _name, (_lines, _code, _said) in ADDED.items():
     )
 
 
+for _given in (("--seed", "1", "seed=2"), ("--precision", "fp32", "precision=bf16")):
+
+    @fault("options that do not work together", f"train {' '.join(_given)}", codes=2, says="is given twice")
+    def _twice(world: World, given: tuple[str, ...] = _given) -> Outcome:
+        return world.train("run", *given, data=world.made / "data")
+
+
 @fault("unexpected error: environment", "the working folder is gone", codes=4, says="working folder is gone")
 def _no_working_folder(world: World) -> Outcome:
     gone = world.folder / "gone"
