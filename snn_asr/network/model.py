@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.features import stack_frames
 from snn_asr.data.normalization import Normalization
-from snn_asr.errors import DataError, unknown_name
+from snn_asr.errors import DataError, UsageError, unknown_name
 from snn_asr.network import encoders, kernels
 from snn_asr.network.batch_norm import BatchNorm
 from snn_asr.network.front_end import NONE, FrontEnd, FrontEndSettings
@@ -34,10 +34,12 @@ class ModelSettings:
 
     ``head_normalization`` puts batch normalisation before the linear head (``input``: its inputs are sparse and
     positive, and CTC leaves its plateau of blanks much sooner when they are centred), behind it (``output``, as
-    Ponghiran & Roy do) or nowhere (``none``). Either folds into the head's weights after training. Without
-    ``head_bias`` the head's bias is zero and does not learn, as behind it theirs has none. ``task`` says what
-    the logits mean (decoding/greedy.py): tokens in time, or with the last frame one class for the utterance.
-    ``front_end`` makes the encoder's inputs of the frames (front_end.py) where they are not just stacked.
+    Ponghiran & Roy do) or nowhere (``none``). Either folds into the head's weights after training. ``head_epsilon`` is
+    added to its variances: with torch's 1e-5, what a unit sends that had been silent for long is made 300 times as
+    large, and a network in which many fall silent early may not recover from that. Without ``head_bias`` the head's
+    bias is zero and does not learn, as behind it theirs has none. ``task`` says what the logits mean
+    (decoding/greedy.py): tokens in time, or with the last frame one class for the utterance. ``front_end`` makes the
+    encoder's inputs of the frames (front_end.py) where they are not just stacked.
     """
 
     features: FeatureSettings
@@ -49,12 +51,15 @@ class ModelSettings:
     task: str = TRANSCRIPTION
     front_end: FrontEndSettings = NONE
     head_bias: bool = True
+    head_epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
         if self.head_normalization not in HEAD_NORMALIZATIONS:
             raise unknown_name("head_normalization", str(self.head_normalization), HEAD_NORMALIZATIONS)
         if self.task not in TASKS:
             raise unknown_name("task", str(self.task), TASKS)
+        if not isinstance(self.head_epsilon, (int, float)) or not 0 < self.head_epsilon <= 1:
+            raise UsageError("must be a number above 0, and at most 1", f"head_epsilon={self.head_epsilon!r}")
         self.front_end.check(self.features)
 
     def to_dict(self) -> dict[str, Any]:
@@ -92,7 +97,7 @@ class AcousticModel(nn.Module):
         self.error_at_every_step = False
         sizes = {"input": self.encoder.output_size, "output": classes}
         size = sizes.get(settings.head_normalization)
-        self.head_normalization = BatchNorm(size) if size else None
+        self.head_normalization = BatchNorm(size, eps=settings.head_epsilon) if size else None
         self.backend = "auto"
         self.grids: dict[str, Grid] = {}
 

@@ -59,7 +59,7 @@ class Config:
         network = self.model
         return ModelSettings(
             self.features, network.encoder, network.hidden_size, network.num_layers, network.encoder_options,
-            network.head_normalization, self.data.task, network.front_end, network.head_bias,
+            network.head_normalization, self.data.task, network.front_end, network.head_bias, network.head_epsilon,
         )
 
     def values(self) -> dict[str, Any]:

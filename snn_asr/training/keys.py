@@ -140,6 +140,9 @@ class ModelConfig:
         "torch's, uniform within the root of 0.01 / (inputs + outputs) (small), or N(0, 2 / inputs) (normal)",
     )
     head_bias: bool = _key(True, flag(), "the head has a bias; with batch normalisation behind it, it needs none")
+    head_epsilon: float = _key(
+        1e-5, number(1e-12, 1), "added to the variances of that normalisation; 0.001 lets units be silent for long"
+    )
     front_end: FrontEndSettings = _key(
         "none", front_end(), "convolutions before the encoder: crdnn (with stack=2) or subsample4 (with stack=4)"
     )
