@@ -18,10 +18,12 @@ from snn_asr.data.features import FeatureExtractor, FeatureStream
 from snn_asr.data.normalization import Normalization
 from snn_asr.data.tokens import WordTokens
 from snn_asr.errors import DataError, UsageError
+from snn_asr.events.engine import event_network
 from snn_asr.files import sha256, write_json
 from snn_asr.network import encoders
 from snn_asr.network import model_folder as models
 from snn_asr.network.front_end import NONE, FrontEndSettings
+from snn_asr.network.lengths import Lengths
 from snn_asr.network.model import AcousticModel, ModelSettings
 
 # Encoders; two with integrators and a normalised head; two with a front end before that.
@@ -173,6 +175,8 @@ def config_with(folder: Path, **changes) -> None:
         ({"front_end": {"channels": [4], "time_strides": [2], "frequency_strides": [1]}}, "give stack=2"),
         ({"front_end": {"chanels": [4]}}, "did you mean 'channels'"),
         ({"front_end": 3}, "cannot be loaded"),
+        ({"head_epsilon": "much"}, "head_epsilon='much'"),
+        ({"head_epsilon": 0.0}, "head_epsilon=0.0"),
     ],
 )
 def test_files_that_do_not_fit_together_are_one_line(changes, words, tmp_path):
@@ -205,6 +209,26 @@ def test_loading_runs_no_yaml_and_no_pickle(tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)  # importing it fails from now on
     assert models.load(tmp_path).metrics == METRICS
     assert not (tmp_path / "ran").exists()
+
+
+@torch.no_grad()
+def test_a_unit_that_was_silent_for_long_is_made_no_larger_than_the_epsilon_says(tmp_path):
+    normalization = Normalization(torch.randn(12) - 8, torch.rand(12) + 2)
+    frames, lengths, greatest = torch.randn(2, 60, 12) * 3 - 8, torch.tensor([60, 45]), []
+    for epsilon in (1e-5, 1e-3):
+        torch.manual_seed(5)
+        settings = ModelSettings(FEATURES, "improved_v2", 40, 2, {}, "input", head_epsilon=epsilon)
+        model = AcousticModel(settings, normalization, TOKENS.size).eval()
+        model.head_normalization.running_var.zero_()
+        expected, _, _ = model(frames, lengths)
+        greatest.append(float((expected - model.head.bias).abs().max()))
+        models.save_model(tmp_path / str(epsilon), model, TOKENS, METRICS, "# a recipe\n")
+        assert torch.equal(models.load(tmp_path / str(epsilon)).model(frames, lengths)[0], expected)
+        inputs, _, _ = model.encoder_input(normalization.apply(frames[:1]), Lengths.of(lengths[:1], frames[:1]), None)
+        engine = event_network(model)
+        by_events = torch.from_numpy(engine.run(inputs[0].numpy(), engine.initial_state()))
+        assert torch.allclose(by_events, expected[0], rtol=1e-4, atol=1e-3)
+    assert greatest[0] == pytest.approx(10 * greatest[1], rel=1e-3)
 
 
 def test_unknown_choices_are_refused():
