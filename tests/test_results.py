@@ -10,12 +10,13 @@ from fnmatch import fnmatch
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from snn_asr.cli.options import parse_grid, parse_overrides
 from snn_asr.errors import DataError, UsageError
-from snn_asr.files import read_json, read_json_object, read_text, write_json
+from snn_asr.files import read_json, read_json_object, read_text, sha256, write_json
 from snn_asr.reports.comparison import group_runs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -204,23 +205,30 @@ def test_finished_runs_become_a_stored_table_with_their_own_commit_and_machine(f
     assert {row["label"] for row in stored.stored_rows("demo", folder)} == {"improved_v2", "gru", "another"}
 
 
+def write_metrics(run: Path, metrics: dict[str, Any]) -> None:
+    """The metrics of a run's model, with their checksum: as training would have written them."""
+    write_json(run / "model" / "metrics.json", metrics)
+    checksums = read_json_object(run / "model" / "checksums.json")
+    write_json(run / "model" / "checksums.json", checksums | {"metrics.json": sha256(run / "model" / "metrics.json")})
+
+
 def test_runs_of_different_programs_can_be_seeds_of_one_row(of_a_commit, gru_run, tmp_path):
     old = shutil.copytree(gru_run, tmp_path / "old")
     mark, metrics = read_json_object(old / "run.json"), read_json_object(old / "model" / "metrics.json")
     write_json(old / "run.json", mark | {"settings": {**mark["settings"], "seed": 0, "of_old": 1}})
-    write_json(old / "model" / "metrics.json", metrics | {"seed": 0})
+    write_metrics(old, metrics | {"seed": 0})
     assert len(collect.rows_of_runs([gru_run, old])) == 2
     (row,) = collect.rows_of_runs([gru_run, old], one_row="gru of two programs")
     assert (row["label"], row["seeds"]) == ("gru of two programs", [0, 1])
     with pytest.raises(UsageError, match="two runs have one seed"):
-        write_json(old / "model" / "metrics.json", metrics)
+        write_metrics(old, metrics)
         collect.rows_of_runs([gru_run, old], one_row="gru")
 
 
 def test_runs_that_do_not_say_their_commit_need_it_given(folder, gru_run, tmp_path, capsys):
     old = shutil.copytree(gru_run, tmp_path / "old")
     metrics = read_json_object(old / "model" / "metrics.json")
-    write_json(old / "model" / "metrics.json", {key: value for key, value in metrics.items() if key != "environment"})
+    write_metrics(old, {key: value for key, value in metrics.items() if key != "environment"})
     assert results.main(["store", "demo", str(old)]) == 2
     assert "does not say its commit; give --commit" in capsys.readouterr().err
     assert results.main(["store", "demo", str(old), "--commit", "abc", "--machine", "one core"]) == 0

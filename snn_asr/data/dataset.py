@@ -42,8 +42,7 @@ class SpeechDataset(Dataset[tuple[Utterance, Tensor, Tensor]]):
         feature_cache: FeatureCache | None = None,
     ) -> None:
         self.utterances, self.tokens, self.extractor = list(utterances), tokens, extractor
-        indices = (tokens.encode(tokens.transcript(each)) for each in self.utterances)
-        self.targets = [torch.tensor(each, dtype=torch.long) for each in indices]
+        self.targets = [self._whole_target(each) for each in self.utterances]
         self.speeds, self.seed = list(speeds), seed
         self._memory: dict[tuple[int, float], Tensor] = {}
         self._free_bytes = cache_bytes
@@ -53,6 +52,13 @@ class SpeechDataset(Dataset[tuple[Utterance, Tensor, Tensor]]):
         self._foretold: dict[float, list[int]] = {}
         self.most_frames: int | None = None  # what is longer is given cut to so many, with its target
         self.set_epoch(0)
+
+    def _whole_target(self, utterance: Utterance) -> Tensor:
+        """The token ids (L,) of an utterance's transcript. Raises DataError that names the utterance."""
+        try:
+            return torch.tensor(self.tokens.encode(self.tokens.transcript(utterance)), dtype=torch.long)
+        except DataError as error:
+            raise DataError(error.what, f"utterance '{utterance.id}', {error.where}", error.todo) from error
 
     def set_epoch(self, epoch: int) -> None:
         """Draw the speed of each utterance anew; the same epoch gives the same speeds."""

@@ -268,6 +268,9 @@ def _collect(split: Callable[[str], list[str]], texts: Iterable[str]) -> list[st
     labels = sorted({piece for text in texts for piece in split(" ".join(text.split()))})
     if not labels:
         raise DataError("no text to make tokens from", todo="check the texts of the training manifest")
+    if BLANK in labels:
+        what = f"'{BLANK}' is in a text, and is what the network says where it says nothing"
+        raise DataError(what, todo="take it out of the texts of the training manifest")
     return labels
 
 

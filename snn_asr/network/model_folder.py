@@ -133,11 +133,11 @@ def find_model(path: str | Path) -> Path:
     raise DataError("no finished model here", path, todo)
 
 
-def damage(folder: Path) -> DataError | None:
-    """What is wrong with the files of a model folder by its checksums; None where all are as they were written."""
+def damage(folder: Path, names: Sequence[str] = CHECKED) -> DataError | None:
+    """What is wrong with these files of a model folder by its checksums; None where all are as they were written."""
     try:
         checksums = read_json_object(folder / CHECKSUMS)
-        for name in CHECKED:
+        for name in names:
             if checksums.get(name) != sha256(folder / name):
                 return DataError("not as training wrote it", folder / name, "copy the model folder again")
     except DataError as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 from snn_asr.errors import DataError, UsageError, of_one_shape, unknown_name
 from snn_asr.files import read_json_object
-from snn_asr.network.model_folder import find_model
+from snn_asr.network.model_folder import METRICS, damage, find_model
 from snn_asr.scoring.alignments import ErrorCounts
 from snn_asr.scoring.error_rates import Score, check_unit, score
 from snn_asr.scoring.significance import compare, mean_rate
@@ -76,12 +76,16 @@ class Row:
 
 
 def read_run(folder: str | Path) -> FinishedRun:
-    """Read a run folder. Raises DataError where training has not finished there."""
+    """Read a run folder. Raises DataError where training has not finished there, or what it found is damaged."""
     folder = Path(folder)
     if not (folder / "test.json").is_file():
         raise DataError("not a finished run", folder, "finish it with 'snn-asr train' first")
     test, run = read_json_object(folder / "test.json"), read_json_object(folder / "run.json")
-    metrics = _metrics(find_model(folder) / "metrics.json")
+    model = find_model(folder)
+    damaged = damage(model, (METRICS,))
+    if damaged is not None:
+        raise damaged
+    metrics = _metrics(model / METRICS)
     with of_one_shape(folder / "test.json"):
         references = {name: str(each["reference"]) for name, each in test.items()}
         hypotheses = {name: str(each["hypothesis"]) for name, each in test.items()}
@@ -166,7 +170,8 @@ def read_groups(folders: Sequence[str | Path]) -> dict[str, list[FinishedRun]]:
     same seed.
     """
     runs = [read_run(folder) for folder in folders]
-    if any(_references(run) != _references(runs[0]) for run in runs):
+    first = _references(runs[0])
+    if any(_references(run) != first for run in runs[1:]):
         raise DataError("the runs were not tested on the same utterances", todo="compare runs on one test set")
     groups = group_runs(runs)
     for label, group in groups.items():
@@ -198,8 +203,12 @@ def _clusters(run: FinishedRun) -> dict[str, str] | None:
     return run.speakers if known and len(set(run.speakers.values())) >= FEWEST_SPEAKERS else None
 
 
-def _references(run: FinishedRun) -> dict[str, int]:
-    return {name: counts.reference_length for name, counts in run.counts.items()}
+def _references(run: FinishedRun) -> dict[str, list[str]]:
+    """The reference tokens of every test utterance."""
+    return {
+        name: [edit.reference for edit in alignment.edits if edit.reference is not None]
+        for name, alignment in run.score.alignments.items()
+    }
 
 
 def _row(label: str, runs: list[FinishedRun]) -> Row:

@@ -36,6 +36,24 @@ for _key, _value in (
     fault(CLAIMS, f"config.json says {_key} {_value}", codes=4, says="run/model")(_claim(_key, _value))
 
 
+@fault(DAMAGED, "compare where a digit of the model's metrics has changed", codes=4, says=r"metrics\.json: not")
+def _other_metrics(world: World) -> Outcome:
+    run = world.model_run()
+    metrics = run / "model" / "metrics.json"
+    metrics.write_text(metrics.read_text().replace('"parameters": ', '"parameters": 1'))
+    return world.run("compare", run)
+
+
+@fault("comparison", "runs whose references of the same utterances are others", codes=4, says="not tested on the same")
+def _other_references(world: World) -> Outcome:
+    first, second = world.model_run(), world.model_run("other")
+    world.edit_json(second / "run.json", lambda run: run["overrides"].update(patience=3) or run.pop("settings", None))
+
+    content = (second / "test.json").read_text()
+    (second / "test.json").write_text(content.replace('"reference": "high', '"reference": "deep'))
+    return world.run("compare", first, second)
+
+
 @fault(CLAIMS, "config.json says that levels lie within an infinite range", codes=4, says="fixed_range")
 def _(world: World) -> Outcome:
     model = world.model_run() / "model"

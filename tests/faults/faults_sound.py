@@ -177,6 +177,17 @@ def _empty(world: World, entry: dict[str, Any], path: Path) -> None:
     entry["wav"] = f"{Path(entry['wav']).parent}/empty.wav"
 
 
+for _split, _text, _said in (
+    ("dev", "mid zebra", "utterance 'dev-.*no .* token for"), ("train", "mid <blank>", "'<blank>' is in a text"),
+):
+
+    @fault(CLAIMS, f"a text of {_split} with what the network cannot say", codes=4, says=_said)
+    def _unspelled(world: World, split: str = _split, text: str = _text) -> Outcome:
+        manifest = world.data() / f"{split}.json"
+        world.edit_json(manifest, lambda entries: next(iter(entries.values())).update(text=text))
+        return world.train("run", "tokens=words")
+
+
 @fault(CLAIMS, "an id that stands twice in a manifest", codes=4, says=r"train\.json.*twice")
 def _twice(world: World) -> Outcome:
     data = world.data()

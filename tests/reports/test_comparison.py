@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from snn_asr.errors import DataError, UsageError
-from snn_asr.files import read_json, write_json
-from snn_asr.network.model_folder import CHECKSUMS
+from snn_asr.files import read_json, sha256, write_json
+from snn_asr.network.model_folder import CHECKSUMS, METRICS
 from snn_asr.reports import comparison
 from snn_asr.reports.comparison import compare_runs, group_runs, read_run, to_json
 from snn_asr.reports.table import comparison_table, print_table
@@ -43,7 +43,7 @@ def make_run(tmp_path):
             "seed": seed, "unit": "word", "parameters": 1000, "core_parameters": 900, "training_seconds": 60 * seed,
             "test": {"error_rate": 10.0 * wrong, "operations": operations},
         })
-        write_json(folder / "model" / CHECKSUMS, {})
+        write_json(folder / "model" / CHECKSUMS, {METRICS: sha256(folder / "model" / METRICS)})
         return folder
 
     return make

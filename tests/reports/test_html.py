@@ -16,7 +16,7 @@ import pytest
 from pages import loaded, parse
 
 from snn_asr.cli.options import parse_overrides
-from snn_asr.files import read_json, write_json
+from snn_asr.files import read_json, sha256, write_json
 from snn_asr.reports import html, table
 from snn_asr.reports.comparison import compare_groups, compare_runs, read_groups, read_run
 from snn_asr.reports.html import SECTIONS, leave_report
@@ -152,6 +152,7 @@ def test_a_run_without_log_model_and_recordings_says_what_is_missing(gru_run, tm
     metrics = read_json(folder / "model" / "metrics.json")
     del metrics["environment"], metrics["test"]["operations"]["element_wise_per_second"]
     write_json(folder / "model" / "metrics.json", metrics)
+    write_json(folder / "model" / "checksums.json", {"metrics.json": sha256(folder / "model" / "metrics.json")})
     run = read_json(folder / "run.json")
     write_json(folder / "run.json", {"encoder": "gru", "overrides": run["overrides"]})
     write_report([folder], tmp_path / "report.html")
