@@ -54,7 +54,7 @@ def refused(folder: Path, words: str) -> None:
         ("num_layers", 3, "size mismatch: .* is absent in the file"),
         ("num_layers", 1, "size mismatch: .* absent by config.json"),
         ("num_layers", 1.5, "num_layers 1.5 is not a whole number"),
-        ("num_layers", -1, "at least 1"),
+        ("num_layers", -1, "num_layers=-1 must be a whole number from 1"),
         ("hidden_size", 10**9, "size mismatch"),
         ("hidden_size", 10**19, "cannot be loaded|size mismatch"),
         ("hidden_size", "8", "hidden_size '8' is not a whole number"),
