@@ -17,7 +17,7 @@ from snn_asr.corpora.prepared_folder import PreparedFolder
 from snn_asr.data.manifest import Utterance
 from snn_asr.errors import DataError, UsageError, unusable
 from snn_asr.files import read_json_object
-from snn_asr.journals import append_json_line, mend_journal, read_journal
+from snn_asr.files.journals import append_json_line, mend_journal, read_journal
 from snn_asr.sharding import Shard
 
 Item = TypeVar("Item")

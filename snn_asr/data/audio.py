@@ -105,7 +105,7 @@ def write_audio(path: str | Path, samples: Tensor, sample_rate: int) -> None:
         raise UsageError(f"cannot write audio as '{path.suffix}'", path, "use .wav or .flac")
     if file_format == "FLAC" and len(samples) == 0:
         raise DataError("FLAC cannot hold a waveform without samples", path, "use .wav")
-    write_bytes(path, audio_bytes(samples, sample_rate, file_format))  # files.py tells a full disk from other faults
+    write_bytes(path, audio_bytes(samples, sample_rate, file_format))  # files/ tells a full disk from other faults
 
 
 def audio_bytes(samples: Tensor, sample_rate: int, file_format: str) -> bytes:

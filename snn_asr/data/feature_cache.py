@@ -42,7 +42,7 @@ from snn_asr.data import (
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.errors import DataError, of_every
 from snn_asr.files import sha256, write_bytes
-from snn_asr.locks import locked
+from snn_asr.files.locks import locked
 
 CODE = (  # from the bytes of a recording to its frames: another code has frames of its own
     audio, sound_file, containers, mpeg_frames, ogg_pages, patched_file, resampling, features, spectra,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from snn_asr.errors import DataError
 from snn_asr.files import read_json, read_text
-from snn_asr.strict_json import parse_json
+from snn_asr.files.strict_json import parse_json
 
 Utterance = tuple[str, str, str]  # id, text, and where it stands ("file:line", or the file)
 Line = tuple[str, str]  # where it stands, and the line without white space around it

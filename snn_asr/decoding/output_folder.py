@@ -18,7 +18,7 @@ from typing import Any
 from snn_asr.decoding.writers import FORMATS
 from snn_asr.errors import DataError, SnnAsrError
 from snn_asr.files import encoded, read_json_object, sha256, write_bytes, write_json
-from snn_asr.journals import append_json_line, mend_journal, read_journal
+from snn_asr.files.journals import append_json_line, mend_journal, read_journal
 from snn_asr.sharding import Shard, shard_files
 
 JOURNAL, ERRORS = "decoded.jsonl", "errors.json"

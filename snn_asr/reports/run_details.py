@@ -16,8 +16,8 @@ import yaml
 from snn_asr.data.manifest import Utterance, find_manifests, fingerprint, read_manifest
 from snn_asr.errors import DataError
 from snn_asr.files import read_text
+from snn_asr.files.strict_json import parse_json
 from snn_asr.reports.comparison import FinishedRun
-from snn_asr.strict_json import parse_json
 from snn_asr.training.run_folder import LOG
 
 log = logging.getLogger(__name__)

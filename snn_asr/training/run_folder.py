@@ -20,8 +20,8 @@ from typing import Any
 from snn_asr import processes
 from snn_asr.errors import DataError, UsageError, describing
 from snn_asr.files import read_json, read_json_object, require_regular, write_json, write_text
-from snn_asr.journals import append_json_line
-from snn_asr.locks import holder, locked
+from snn_asr.files.journals import append_json_line
+from snn_asr.files.locks import holder, locked
 from snn_asr.network.model_folder import CHECKSUMS, damage
 from snn_asr.training import checkpoint
 from snn_asr.training.checkpoint import Checkpoints

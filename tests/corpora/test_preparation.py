@@ -17,7 +17,7 @@ from snn_asr.data.audio import write_audio
 from snn_asr.data.manifest import Utterance
 from snn_asr.errors import UsageError
 from snn_asr.files import read_json, write_bytes, write_json
-from snn_asr.journals import append_json_line
+from snn_asr.files.journals import append_json_line
 from snn_asr.sharding import Shard
 
 SIZES = {"train": 11, "dev": 1, "test": 3}

@@ -22,7 +22,7 @@ from snn_asr.data.transcripts import read_transcripts
 from snn_asr.decoding.language_model import read_arpa
 from snn_asr.events.quantization import quantize_folder
 from snn_asr.files import read_json, sha256, write_json
-from snn_asr.journals import read_journal
+from snn_asr.files.journals import read_journal
 from snn_asr.network import model_folder
 from snn_asr.network.model import AcousticModel, ModelSettings
 from snn_asr.network.model_folder import CHECKED, CHECKSUMS, save_model

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from snn_asr.errors import DataError
 from snn_asr.files import read_json, read_json_object, read_text
-from snn_asr.strict_json import parse_json
+from snn_asr.files.strict_json import parse_json
 
 DAMAGED = {
     "nothing": (b"", "not valid JSON"),

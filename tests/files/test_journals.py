@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from snn_asr.errors import DataError
-from snn_asr.journals import mend_journal, read_journal
+from snn_asr.files.journals import mend_journal, read_journal
 
 
 def test_a_line_that_was_cut_short_is_not_read_and_is_taken_out_by_its_writer_alone(tmp_path):

@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from snn_asr.errors import DataError, SnnAsrError, as_user_error, describing
-from snn_asr.locks import is_at
-from snn_asr.strict_json import parse_json
+from snn_asr.files.locks import is_at
+from snn_asr.files.strict_json import parse_json
 
 LEFT_BEHIND_SECONDS = 3600.0  # no writer of one file is at it for so long: an older half belongs to a killed one
 _PART = ".part"  # before the suffix of a temporary file

@@ -14,7 +14,7 @@ from typing import Any
 
 from snn_asr.errors import DataError
 from snn_asr.files import cannot_write, encoded, require_regular, write_bytes
-from snn_asr.strict_json import parse_json
+from snn_asr.files.strict_json import parse_json
 
 
 def append_json_line(path: str | Path, value: object) -> None:

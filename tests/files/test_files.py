@@ -11,8 +11,8 @@ import pytest
 from snn_asr import files
 from snn_asr.errors import DataError
 from snn_asr.files import atomic_path, read_json, sha256, write_json, write_text
-from snn_asr.journals import append_json_line
-from snn_asr.locks import holder, locked
+from snn_asr.files.journals import append_json_line
+from snn_asr.files.locks import holder, locked
 
 
 @pytest.fixture(autouse=True)
