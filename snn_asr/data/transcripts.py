@@ -94,7 +94,7 @@ def _read_folder(folder: Path, unit: str, side: str) -> Transcripts:
     for path in read:
         _add(transcripts, _read_one(path, folder, unit, side))
     whole = {path.with_suffix("") for path in read}
-    others = [each for each in files if each.suffix.lower() in FOLDER_SUFFIXES and each not in read]
+    others = [each for each in files if each.suffix.lower() in FOLDER_SUFFIXES and each.suffix.lower() != suffix]
     others = [each for each in others if each.with_suffix("") not in whole]
     if others:
         more = ", ..." if len(others) > _SHOWN else ""
