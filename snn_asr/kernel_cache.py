@@ -24,7 +24,7 @@ from snn_asr.errors import UsageError
 VARIABLE = "NUMBA_CACHE_DIR"
 
 # What compiled functions have in them: each other, and constants of the cells.
-_SOURCES = ("network/kernels/cpu/*.py", "network/cells/*.py", "network/coder.py", "events/kernels/*.py")
+_SOURCES = ("network/kernels/cpu/*.py", "network/cells/*.py", "network/coder*.py", "events/kernels/*.py")
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from snn_asr.network.cells import conventional, delta_gru, gated, leaky_integrate_and_fire, spiking_lstm
-from snn_asr.network.coder import Coder, CoderSettings
+from snn_asr.network.coder import Coder
+from snn_asr.network.coder_settings import CoderSettings
 from snn_asr.network.kernels import run_sequence
 from snn_asr.network.surrogates import SURROGATES, choose
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from snn_asr.errors import DataError
-from snn_asr.files import cannot_write, encoded, require_regular, write_bytes
+from snn_asr.files.reading import require_regular
 from snn_asr.files.strict_json import parse_json
+from snn_asr.files.writing import cannot_write, encoded, write_bytes
 
 
 def append_json_line(path: str | Path, value: object) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from snn_asr.errors import UsageError
-from snn_asr.network.coder import straight_through
+from snn_asr.network.coder import with_straight_gradient
 
 
 def check_threshold(threshold: float, name: str) -> None:
@@ -24,7 +24,7 @@ def check_threshold(threshold: float, name: str) -> None:
 
 def hold(values: Tensor, held: Tensor, threshold: float) -> Tensor:
     """ŷ of one frame: ``values`` and what was sent before, ``held``, of one shape."""
-    return straight_through(values, torch.where((values - held).abs() > threshold, values, held))
+    return with_straight_gradient(values, torch.where((values - held).abs() > threshold, values, held))
 
 
 def hold_all(values: Tensor, held: Tensor, threshold: float) -> Tensor:
@@ -35,7 +35,7 @@ def hold_all(values: Tensor, held: Tensor, threshold: float) -> Tensor:
             held = torch.where((frame - held).abs() > threshold, frame, held)
             sent.append(held)
         together = torch.stack(sent, dim=1)
-    return straight_through(values, together)
+    return with_straight_gradient(values, together)
 
 
 def changes(held: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from snn_asr.errors import UsageError, unknown_name
 from snn_asr.network import input_coding as coding
 from snn_asr.network.cells import bn_gru, bn_lstm, hard_reset
-from snn_asr.network.coder import CoderSettings, RangeTracker, read_together
+from snn_asr.network.coder_settings import FIXED, CoderSettings
 from snn_asr.network.integrator import LeakyIntegrator
 from snn_asr.network.layers.base import Layer
 from snn_asr.network.layers.conventional import ConventionalLayer
@@ -33,6 +33,7 @@ from snn_asr.network.layers.gru_lstm import GruLstmLayer
 from snn_asr.network.layers.leaky_integrate_and_fire import LeakyIntegrateAndFireLayer
 from snn_asr.network.layers.spiking_lstm import SpikingLstmLayer
 from snn_asr.network.lengths import Lengths
+from snn_asr.network.ranges import RangeTracker, read_together
 
 # One line a name: a factory called with (input_size, hidden_size, **options).
 ENCODERS: dict[str, Callable[..., Layer]] = {
@@ -106,7 +107,7 @@ class Encoder(nn.Module):
         """Know the ranges of all layers that follow their membranes, with one question to the device at most."""
         trackers: list[RangeTracker | None] = [each.tracker for layer in self.layers for each in directions(layer)]
         trackers.append(getattr(self.input_coder, "tracker", None))
-        read_together(each for each in trackers if each is not None and each.settings.range != "fixed")
+        read_together(each for each in trackers if each is not None and each.settings.follows_membranes)
 
     def use_backend(self, name: str) -> None:
         """Run all layers, and what stands before and between them, on the backend of that name."""
@@ -210,7 +211,7 @@ def build(
 def _input_settings(name: str, layers: dict[str, Any], **given: Any) -> CoderSettings:
     """Of the coder on features: as given, else as the layers' options (but no fixed range), else the usual ones."""
     coded = "bits" in option_names(name)  # others may have a threshold of another kind
-    inherited = {key: layers[key] for key in given if coded and key in layers and layers[key] != "fixed"}
+    inherited = {key: layers[key] for key in given if coded and key in layers and layers[key] != FIXED}
     return CoderSettings(**inherited | {key: value for key, value in given.items() if value is not None})
 
 

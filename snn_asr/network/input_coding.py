@@ -25,9 +25,11 @@ from torch import Tensor, nn
 from snn_asr.errors import unknown_name
 from snn_asr.network.cells import conventional
 from snn_asr.network.changes import check_threshold, hold_all
-from snn_asr.network.coder import AnyCoder, Coder, CoderSettings, FrameCoder, RangeTracker
+from snn_asr.network.coder import AnyCoder, Coder, FrameCoder
+from snn_asr.network.coder_settings import CoderSettings
 from snn_asr.network.kernels import choose_backend, run_sequence
 from snn_asr.network.lengths import Lengths
+from snn_asr.network.ranges import RangeTracker
 from snn_asr.processes import send
 
 CODINGS = ("none", "coder", "bernoulli", "noise", "delta")
@@ -72,8 +74,8 @@ class FeatureCoder(nn.Module):
         self, x: Tensor, lengths: Tensor | Lengths, state: CoderState | None
     ) -> tuple[Tensor, CoderState]:
         lengths, tracker = Lengths.of(lengths, x), self.tracker
-        following = self.training and tracker.settings.range != "fixed"
-        if following and tracker.settings.range == "moving_average_per_frame":
+        following = self.training and tracker.settings.follows_membranes
+        if following and tracker.settings.follows_every_frame:
             return self._walk(x, lengths, state, FrameCoder(tracker, lengths))[:2]
         if following and not tracker.calibrated:
             tracker.observe(lengths.pack(x))

@@ -28,8 +28,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from snn_asr.network.coder import Coder, CoderSettings, RangeTracker
+from snn_asr.network.coder import Coder
+from snn_asr.network.coder_settings import FIXED, CoderSettings
 from snn_asr.network.layers.coded import CodedLayer
+from snn_asr.network.ranges import RangeTracker
 
 SEQUENCES, FRAMES = 16, 100  # of noise; of one utterance, so many ends or as many frames in all
 BITS = tuple(range(2, 11))
@@ -158,7 +160,7 @@ def _random_head(y: Tensor, seed: int) -> tuple[Tensor, Tensor]:
 def _coder_of(layer: CodedLayer, bits: int, threshold: int) -> Iterator[None]:
     """Within the block the layer codes with so many bits, and its range stands still."""
     own = _tracker(layer)
-    layer.tracker = RangeTracker(CoderSettings(bits, threshold, "fixed", own.value()))
+    layer.tracker = RangeTracker(CoderSettings(bits, threshold, FIXED, own.value()))
     try:
         yield
     finally:

@@ -21,7 +21,7 @@ from snn_asr.data.cutting import LONGER
 from snn_asr.data.feature_settings import GLOBAL, FeatureSettings
 from snn_asr.errors import UsageError
 from snn_asr.network import input_coding
-from snn_asr.network.coder import LEVELS
+from snn_asr.network.coder_settings import LEVELS, RANGES
 from snn_asr.network.front_end import FrontEndSettings
 from snn_asr.network.integers import LARGEST
 from snn_asr.network.kernels import BACKENDS
@@ -123,7 +123,7 @@ class ModelConfig:
         None, optional(whole(0)), "threshold of input_coding=coder; null: that of the layers"
     )
     input_range: str | None = _key(
-        None, optional(one_of(("moving_average", "moving_average_per_frame", "fixed"))),
+        None, optional(one_of(RANGES)),
         "range of input_coding=coder; null: that of the layers",
     )
     input_levels: str | None = _key(

@@ -26,9 +26,9 @@ from snn_asr.data.features import FeatureExtractor
 from snn_asr.data.manifest import REQUIRED_SPLITS, check_disjoint, find_manifests, fingerprint, read_manifest
 from snn_asr.data.tokens import build_tokens
 from snn_asr.errors import DataError, InterruptedRun, UsageError, describing
-from snn_asr.network.coder import RangeTracker
 from snn_asr.network.model import AcousticModel
 from snn_asr.network.model_folder import save_model
+from snn_asr.network.ranges import RangeTracker
 from snn_asr.network.tasks import CLASSIFICATION
 from snn_asr.processes import choose_device, own_device
 from snn_asr.training import recipe
@@ -123,7 +123,7 @@ def _model(config: Config, train_set: SpeechDataset) -> AcousticModel:
 
 def _refuse_ranges_by_frame(model: AcousticModel) -> None:
     for each in model.modules():
-        if isinstance(each, RangeTracker) and each.settings.range == "moving_average_per_frame":
+        if isinstance(each, RangeTracker) and each.settings.follows_every_frame:
             raise UsageError(
                 "cannot be followed by several processes", "range=moving_average_per_frame",
                 "use range=moving_average, or train in one process",

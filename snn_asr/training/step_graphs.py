@@ -58,7 +58,7 @@ def _can_be_captured(layer: Layer, device: torch.device) -> bool:
     if not isinstance(layer, (CodedLayer, LeakyIntegrateAndFireLayer)):
         return False
     settings = None if layer.tracker is None else layer.tracker.settings
-    if settings is not None and (settings.range != "fixed" or settings.powers):
+    if settings is not None and (settings.follows_membranes or settings.powers):
         return False
     if isinstance(layer, GatedLayer) and layer.shifting:
         return False

@@ -19,8 +19,7 @@ from typing import Any
 
 import pytest
 
-from snn_asr import files
-from snn_asr.files import read_json_object, sha256, write_json
+from snn_asr.files import read_json_object, sha256, write_json, writing
 
 PROGRAM = (sys.executable, "-c", "from snn_asr.cli.main import main; main()")
 INJECT = Path(__file__).parent / "inject"
@@ -92,7 +91,7 @@ class World:
 
     def run(self, *words: object) -> Outcome:
         """A command in this process."""
-        files._sweep.cache_clear()  # as a new process would
+        writing.sweep.cache_clear()  # as a new process would
         code, output, errors = self.in_process(*words)
         return Outcome(code, output, "\n".join(errors))
 

@@ -8,16 +8,15 @@ import stat
 
 import pytest
 
-from snn_asr import files
 from snn_asr.errors import DataError
-from snn_asr.files import atomic_path, read_json, sha256, write_json, write_text
+from snn_asr.files import atomic_path, read_json, sha256, write_json, write_text, writing
 from snn_asr.files.journals import append_json_line
 from snn_asr.files.locks import holder, locked
 
 
 @pytest.fixture(autouse=True)
 def as_in_a_new_process():
-    files._sweep.cache_clear()
+    writing.sweep.cache_clear()
 
 
 def hidden(folder) -> list[str]:
@@ -55,7 +54,7 @@ def test_halves_of_killed_writers_are_swept_and_those_of_living_ones_are_not(tmp
         each.write_text("half")
     with atomic_path(tmp_path / "b.txt") as living:
         assert not dead.exists() and own.exists()
-        files._sweep.cache_clear()
+        writing.sweep.cache_clear()
         write_text(tmp_path / "c.txt", "another process")
         assert living.exists()
     assert hidden(tmp_path) == [own.name]

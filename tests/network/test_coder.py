@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from snn_asr.errors import UsageError
-from snn_asr.network.coder import LEVELS, Coder, CoderSettings, RangeTracker, encode, power_below
+from snn_asr.network.coder import Coder, encode, power_below
+from snn_asr.network.coder_settings import LEVELS, CoderSettings
+from snn_asr.network.ranges import RangeTracker
 
 
 def levels(bits: int, threshold: int) -> set[int]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from snn_asr.errors import UsageError
-from snn_asr.network.coder import CoderSettings
+from snn_asr.network.coder_settings import CoderSettings
 from snn_asr.network.input_coding import build
 
 

@@ -11,10 +11,12 @@ from kernel_cases import CASES, Problem, problem, run
 from snn_asr.errors import UsageError
 from snn_asr.network import kernels
 from snn_asr.network.cells import delta_gru, gated
-from snn_asr.network.coder import Coder, CoderSettings, FrameCoder, RangeTracker
+from snn_asr.network.coder import Coder, FrameCoder
+from snn_asr.network.coder_settings import CoderSettings
 from snn_asr.network.kernels import cpu
 from snn_asr.network.kernels.reference import walk
 from snn_asr.network.lengths import Lengths
+from snn_asr.network.ranges import RangeTracker
 
 BACKENDS = ["reference", "cpu"]
 SIZES = [(1, 1, 1), (3, 7, 5), pytest.param((2, 33, 17), marks=pytest.mark.slow)]

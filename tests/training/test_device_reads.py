@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from snn_asr.network import encoders
-from snn_asr.network.coder import CoderSettings, RangeTracker, read_together
+from snn_asr.network.coder_settings import CoderSettings
 from snn_asr.network.layers import driven
+from snn_asr.network.ranges import RangeTracker, read_together
 from snn_asr.training import brain as training
 from snn_asr.training.averaging import AveragedWeights
 from snn_asr.training.brain import TRAIN, RecognizerBrain

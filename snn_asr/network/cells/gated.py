@@ -25,7 +25,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from snn_asr.network.coder import POWERS_OF_TWO, AnyCoder, power_below, send, straight_through
+from snn_asr.network.coder import AnyCoder, power_below, send, with_straight_gradient
+from snn_asr.network.coder_settings import POWERS_OF_TWO
 
 GATES = 2  # blocks of H rows in W and U: forget, candidate
 CANDIDATES = ("relu", "clamp")
@@ -75,7 +76,7 @@ def step(drive: Tensor, state: State, parameters: Parameters) -> tuple[Tensor, S
     forget, candidate = drive.chunk(GATES, dim=-1)
     forget = torch.sigmoid(forget)
     if parameters.shifting:
-        forget = straight_through(forget, to_shifts(forget))
+        forget = with_straight_gradient(forget, to_shifts(forget))
     candidate = functional.hardtanh(candidate, 0.0, 1.0) if parameters.candidate == "clamp" else torch.relu(candidate)
     if parameters.mask is not None:
         candidate = candidate * parameters.mask

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from snn_asr.network.coder import RangeTracker
+from snn_asr.network.ranges import RangeTracker
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,10 +9,12 @@ from types import ModuleType
 from torch import Tensor
 
 from snn_asr.network.cells import CellParameters, CellState
-from snn_asr.network.coder import AnyCoder, Coder, CoderSettings, FrameCoder, RangeTracker
+from snn_asr.network.coder import AnyCoder, Coder, FrameCoder
+from snn_asr.network.coder_settings import CoderSettings
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.layers.driven import DrivenLayer, mean_outputs
 from snn_asr.network.lengths import Lengths
+from snn_asr.network.ranges import RangeTracker
 
 
 class CodedLayer(DrivenLayer):
@@ -62,7 +64,7 @@ class CodedLayer(DrivenLayer):
         parameters = self.parameters_for(self.mask(drive), None)
         if self.tracker is None:
             return self.run(drive, lengths, state, parameters)[:2]
-        if self.training and self.tracker.settings.range == "moving_average_per_frame":
+        if self.training and self.tracker.settings.follows_every_frame:
             parameters = parameters._replace(coder=FrameCoder(self.tracker, lengths))
             return self.run(drive, lengths, state, parameters, frame_by_frame=True)[:2]
         if self.training and not self.tracker.calibrated:
@@ -70,6 +72,6 @@ class CodedLayer(DrivenLayer):
             self.tracker.observe(lengths.pack(self.run(drive, lengths, state, parameters)[2].membrane))
         parameters = parameters._replace(coder=Coder.at(self.tracker.settings, self.tracker.value()))
         outputs, state, states = self.run(drive, lengths, state, parameters)
-        if self.training and self.tracker.settings.range != "fixed":
+        if self.training and self.tracker.settings.follows_membranes:
             self.tracker.observe(lengths.pack(states.membrane))
         return outputs, state

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from snn_asr.network.cells import conventional
-from snn_asr.network.coder import AnyCoder, CoderSettings
+from snn_asr.network.coder import AnyCoder
+from snn_asr.network.coder_settings import CoderSettings
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.layers.coded import CodedLayer
 

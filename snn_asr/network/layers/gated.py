@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from snn_asr.errors import UsageError, unknown_name
 from snn_asr.network.cells import gated
-from snn_asr.network.coder import POWERS_OF_TWO, AnyCoder, CoderSettings
+from snn_asr.network.coder import AnyCoder
+from snn_asr.network.coder_settings import POWERS_OF_TWO, CoderSettings
 from snn_asr.network.integrator import multiplies
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.layers.coded import CodedLayer
