@@ -40,7 +40,8 @@ def lm(
     Interpolated modified Kneser-Ney, as KenLM's lmplz: an ARPA file for decode --lm. Of prepared data only the
     training transcripts are read.
     """
-    from snn_asr.decoding import ngrams
+    from snn_asr.decoding.arpa import write_arpa
+    from snn_asr.decoding.ngram_estimation import estimate
     from snn_asr.errors import DataError, UsageError, unknown_name
 
     if unit not in UNITS:
@@ -60,8 +61,8 @@ def lm(
         sentences = [[labels[index] for index in tokens.encode(text)] for text in texts]
     else:
         sentences = [text.split() for text in texts]
-    estimated = ngrams.estimate(sentences, order)
-    ngrams.write_arpa(output, estimated)
+    estimated = estimate(sentences, order)
+    write_arpa(output, estimated)
     sizes = Counter(map(len, estimated.probabilities))
     counts = ", ".join(f"{sizes[length]} of order {length}" for length in sorted(sizes))
     typer.echo(f"{len(sentences)} sentences, {sum(map(len, sentences))} {unit}s; n-grams: {counts}", err=True)

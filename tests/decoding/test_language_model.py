@@ -10,7 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from snn_asr.decoding import language_model
-from snn_asr.decoding.language_model import UNKNOWN_LOG10, KenlmModel, NgramModel, load_language_model, read_arpa
+from snn_asr.decoding.arpa import read_arpa, read_vocabulary
+from snn_asr.decoding.language_model import KenlmModel, load_language_model
+from snn_asr.decoding.ngram_model import UNKNOWN_LOG10, NgramModel
 from snn_asr.errors import DataError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "lmplz.arpa"
@@ -106,7 +108,7 @@ def test_marks_of_byte_order_and_ends_of_lines_are_understood(arpa, encoding, ne
     arpa.write_bytes(ARPA.replace("a remark\n\n", "").replace("\n", newline).encode(encoding))
     model = load_language_model(arpa)
     assert model.score("a", ())[0] == plain.score("a", ())[0]
-    assert language_model.read_vocabulary(arpa) == plain.vocabulary == {"<s>", "</s>", "a", "b", "<unk>"}
+    assert read_vocabulary(arpa) == plain.vocabulary == {"<s>", "</s>", "a", "b", "<unk>"}
 
 
 def test_impossible_words_are_as_unlikely_as_unknown_ones(arpa):
@@ -144,7 +146,7 @@ def test_what_is_no_arpa_file_is_one_line_with_its_place(old, new, problem, arpa
 
 
 def test_bytes_and_absent_files_are_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(language_model, "_kenlm", lambda: None)
+    monkeypatch.setattr(language_model, "installed_kenlm", lambda: None)
     (tmp_path / "lm.arpa").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="not UTF-8"):
         load_language_model(tmp_path / "lm.arpa")
@@ -158,7 +160,7 @@ def test_bytes_and_absent_files_are_one_line(tmp_path, monkeypatch):
 def test_kenlm_gives_the_same_scores_where_it_is_installed(monkeypatch):
     pytest.importorskip("kenlm")
     theirs = load_language_model(GOLDEN)
-    monkeypatch.setattr(language_model, "_kenlm", lambda: None)
+    monkeypatch.setattr(language_model, "installed_kenlm", lambda: None)
     ours = load_language_model(GOLDEN)
     assert isinstance(theirs, KenlmModel) and isinstance(ours, NgramModel) and theirs.order == ours.order
     words = [ngram[0] for ngram in ours.probabilities if len(ngram) == 1 and ngram[0] != "<s>"] + ["zebra"]
@@ -194,7 +196,7 @@ def test_what_kenlm_refuses_is_read_in_python(arpa, monkeypatch, caplog):
 
     complaints = SimpleNamespace(NONE=0)
     fake = SimpleNamespace(Config=SimpleNamespace, ARPALoadComplain=complaints, Model=refuse)
-    monkeypatch.setattr(language_model, "_kenlm", lambda: fake)
+    monkeypatch.setattr(language_model, "installed_kenlm", lambda: fake)
     caplog.set_level("INFO", "snn_asr")
     assert isinstance(load_language_model(arpa), NgramModel)
     assert "read in Python, as KenLM cannot read it (FormatLoadException)" in caplog.text

@@ -19,7 +19,7 @@ from snn_asr.data.manifest import read_manifest
 from snn_asr.data.normalization import Normalization
 from snn_asr.data.tokens import WordTokens
 from snn_asr.data.transcripts import read_transcripts
-from snn_asr.decoding.language_model import read_arpa
+from snn_asr.decoding.arpa import read_arpa
 from snn_asr.events.quantization import quantize_folder
 from snn_asr.files import read_json, sha256, write_json
 from snn_asr.files.journals import read_journal

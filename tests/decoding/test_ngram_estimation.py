@@ -14,8 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snn_asr.decoding.language_model import END, START, UNKNOWN, NgramModel, load_language_model, read_arpa
-from snn_asr.decoding.ngrams import adjusted_counts, estimate, write_arpa
+from snn_asr.decoding.arpa import read_arpa, write_arpa
+from snn_asr.decoding.language_model import load_language_model
+from snn_asr.decoding.ngram_estimation import adjusted_counts, estimate
+from snn_asr.decoding.ngram_model import END, START, UNKNOWN, NgramModel
 from snn_asr.errors import DataError, UsageError
 
 GOLDEN = Path(__file__).parents[1] / "golden"  # lmplz -o 3 --discount_fallback < lmplz.txt

@@ -13,16 +13,13 @@ a = k: D(k) = k - (k + 1) Y t_(k+1) / t_k, Y = t_1 / (t_1 + 2 t_2).
 
 from __future__ import annotations
 
-import gzip
 import logging
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
-from snn_asr.decoding.language_model import END, START, UNKNOWN, Ngram, NgramModel
+from snn_asr.decoding.ngram_model import END, START, UNKNOWN, Ngram, NgramModel
 from snn_asr.errors import DataError, UsageError
-from snn_asr.files import write_bytes
 
 log = logging.getLogger(__name__)
 
@@ -76,27 +73,6 @@ def adjusted_counts(sentences: Iterable[Sequence[str]], order: int) -> list[Coun
     if counts[0].keys() <= {(END,)}:
         raise DataError("no words to estimate a language model from", todo="check the sentences")
     return counts
-
-
-def write_arpa(path: str | Path, model: NgramModel) -> None:
-    """Write the model as an ARPA file, n-grams in the order of their words; in gzip where the name ends in .gz.
-
-    Raises UsageError for the suffix of another compression, which would not be what the name says.
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix in (".bz2", ".xz", ".zst", ".zip"):
-        raise UsageError(f"language models are not written as {suffix}", path, "end the name in .arpa or .arpa.gz")
-    by_length: list[list[Ngram]] = [[] for _ in range(model.order)]
-    for ngram in sorted(model.probabilities):
-        by_length[len(ngram) - 1].append(ngram)
-    lines = ["\\data\\", *(f"ngram {length}={len(each)}" for length, each in enumerate(by_length, start=1))]
-    for length, ngrams in enumerate(by_length, start=1):
-        lines += ["", f"\\{length}-grams:"]
-        for ngram in ngrams:
-            backoff = f"\t{model.backoffs.get(ngram, 0.0):.7g}" if length < model.order else ""
-            lines.append(f"{model.probabilities[ngram]:.7g}\t{' '.join(ngram)}{backoff}")
-    content = "\n".join([*lines, "", "\\end\\", ""]).encode("utf-8")
-    write_bytes(path, gzip.compress(content, mtime=0) if suffix == ".gz" else content)
 
 
 def _contexts(
