@@ -10,17 +10,20 @@ from snn_asr.network.lengths import Lengths, LengthsOnDevice
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """torch's for rows (N, C), valid frames all; with several processes over the rows of all (N may be 0 in some).
+    """torch's batch normalisation of rows (N, C), all of them valid frames.
 
         mean = Σ x / N,   variance = Σ (x - mean)² / N,   y = (x - mean) / √(variance + ε) · w + b
 
-    torch's own SyncBatchNorm runs on GPUs alone. Raises ValueError for fewer than two rows in training.
+    With several processes the sums go over the rows of all (N may be 0 in some). torch's own SyncBatchNorm runs only on
+    GPUs. Raises ValueError for fewer than two rows in training.
     """
 
     def forward(self, x: Tensor, lengths: Lengths | None = None, rows_of_a_frame: int = 1) -> Tensor:
-        """``lengths`` are those whose valid frames give ``rows_of_a_frame`` rows each: with them the rows of all
-        processes are counted once a batch, and not by every normalisation. Of lengths that the device alone knows all
-        frames are given, and those beyond the lengths are left out."""
+        """Normalise rows (N, C), of which each valid frame of ``lengths`` gives ``rows_of_a_frame``.
+
+        With ``lengths`` the rows of all processes are counted once a batch, and not by every normalisation. If only the
+        device knows the lengths, x holds all frames, and those beyond the lengths are left out here.
+        """
         if self.training and isinstance(lengths, LengthsOnDevice):
             valid = lengths.mask.flatten().repeat_interleave(rows_of_a_frame).unsqueeze(1)
             return self._by_sums(torch.where(valid, x, 0), lengths.tensor.sum() * rows_of_a_frame, valid)
@@ -33,7 +36,7 @@ class BatchNorm(nn.BatchNorm1d):
         return super().forward(x)
 
     def _by_sums(self, x: Tensor, count: int | Tensor, valid: Tensor | None = None) -> Tensor:
-        """``valid`` (N, 1) marks the rows that count, where others lie among them, which are zero in x."""
+        """Normalise by sums over ``count`` rows; ``valid`` (N, 1) marks them if x holds others, which are zero."""
         mean = processes.differentiable_total(x.sum(0)) / count
         centred = x - mean if valid is None else torch.where(valid, x - mean, 0)
         variance = processes.differentiable_total(centred.square().sum(0)) / count
@@ -42,14 +45,15 @@ class BatchNorm(nn.BatchNorm1d):
 
 
 def require_rows(count: int) -> None:
-    """Raise ValueError where there are too few rows for statistics of a training batch."""
+    """Raise ValueError if a training batch has too few rows for statistics."""
     if count < 2:
         raise ValueError("batch normalisation needs at least two valid frames in a training batch")
 
 
 @torch.no_grad()
 def follow(normalization: nn.BatchNorm1d, mean: Tensor, variance: Tensor, count: int | Tensor) -> None:
-    """Move its running statistics towards those (C,) of a batch of ``count`` rows, as torch does in its forward."""
+    """Move the running statistics towards the ``mean`` and ``variance`` (C,) of ``count`` rows, as torch's forward
+    does."""
     mean_so_far, variance_so_far, momentum = (
         normalization.running_mean, normalization.running_var, normalization.momentum
     )
@@ -62,7 +66,7 @@ def follow(normalization: nn.BatchNorm1d, mean: Tensor, variance: Tensor, count:
 
 
 def folded(normalization: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
-    """Batch normalisation with its frozen statistics, as a scale and an offset (C,) for each of its channels."""
+    """Batch normalisation in evaluation, as a scale and an offset (C,), one for each channel."""
     assert normalization.running_mean is not None and normalization.running_var is not None
     scale = normalization.weight / (normalization.running_var + normalization.eps).sqrt()
     return scale, normalization.bias - normalization.running_mean * scale

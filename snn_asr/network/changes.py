@@ -2,9 +2,9 @@
 
     ŷ[n] = y[n]  where |y[n] - ŷ[n-1]| > Θ,  else ŷ[n-1];        ŷ before the first frame is 0
 
-A receiver that adds up the products of the changes ŷ[n] - ŷ[n-1] has those of ŷ[n] itself: a product costs only what
-has changed, and the error of a value never exceeds the threshold Θ. The gradient is straight-through: dŷ[n]/dy[n] = 1,
-and none runs into what was sent before.
+A receiver that adds up the products of the changes ŷ[n] - ŷ[n-1] has the product of ŷ[n] itself. So only changed values
+cost a product, and no value is off by more than the threshold Θ. The gradient is straight-through: dŷ[n]/dy[n] = 1, and
+nothing flows into earlier values.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from snn_asr.network.coder import with_straight_gradient
 
 
 def check_threshold(threshold: float, name: str) -> None:
-    """Raise UsageError, which calls the threshold ``name``, for one that is negative."""
+    """Raise UsageError for a negative threshold, which the error calls ``name``."""
     if not threshold >= 0:
         raise UsageError(f"{name}={threshold} must not be negative", name, "0 sends every change")
 
 
 def hold(values: Tensor, held: Tensor, threshold: float) -> Tensor:
-    """ŷ of one frame: ``values`` and what was sent before, ``held``, of one shape."""
+    """ŷ[n] of one frame, from y[n], ``values``, and ŷ[n-1], ``held``, which have the same shape."""
     return with_straight_gradient(values, torch.where((values - held).abs() > threshold, values, held))
 
 
 def hold_all(values: Tensor, held: Tensor, threshold: float) -> Tensor:
-    """ŷ (B, T, D) of all frames of ``values``, from what was sent before the first, ``held`` (B, D)."""
+    """ŷ (B, T, D) of all frames of ``values`` (B, T, D); ``held`` (B, D) was sent before the first."""
     sent = []
     with torch.no_grad():
         for frame in values.unbind(1):

@@ -1,11 +1,11 @@
-"""Stacks of recurrent layers behind one contract, and the registry of their names.
+"""Encoders: stacks of recurrent layers with one interface, and the registry of their names.
 
     encoder = build("improved_v2", input_size=120, hidden_size=256, num_layers=2, candidate="clamp")
     y, state = encoder(x, lengths, state)
 
-x (B, T, D) float, lengths (B,) frames as integers, y (B, T, H) and zero beyond the lengths. Padding never changes a
-result. The state starts at zero (None) and is returned: feeding chunks with the state gives what the whole gives
-(one direction). In evaluation nothing is random.
+x is (B, T, D) float, lengths (B,) counts frames, and y is (B, T, H), zero beyond the lengths. Padding never changes a
+result. The state starts at zero (None) and is returned: chunks, each fed with the state after the one before, give what
+the whole gives (in one direction). In evaluation nothing is random.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from snn_asr.network.layers.spiking_lstm import SpikingLstmLayer
 from snn_asr.network.lengths import Lengths
 from snn_asr.network.ranges import RangeTracker, read_together
 
-# One line a name: a factory called with (input_size, hidden_size, **options).
+# For each name the factory of its layers, called with (input_size, hidden_size, **options).
 ENCODERS: dict[str, Callable[..., Layer]] = {
     "lif": ConventionalLayer,
     "improved_v1": partial(GatedLayer, recurrent=False),
@@ -56,9 +56,9 @@ ENCODERS: dict[str, Callable[..., Layer]] = {
 
 
 class Encoder(nn.Module):
-    """Layers run one after another; ``layers[i]`` maps (x, lengths, state) to (y, state).
+    """Layers that run one after another; ``layers[i]`` maps (x, lengths, state) to (y, state).
 
-    ``input_coder`` turns the features into events (input_coding.py), or is None; ``integrators[i]`` is the leaky
+    ``input_coder`` turns the features into events (input_coding.py), or is None. ``integrators[i]`` is the leaky
     integrator behind layer i (integrator.py).
     """
 
@@ -76,16 +76,16 @@ class Encoder(nn.Module):
 
     @property
     def integration_multiplies(self) -> bool:
-        """The leaky integrators behind the layers take multiplications."""
+        """Whether the leaky integrators behind the layers need multiplications."""
         return any(each.multiplies for each in self.integrators)
 
     @property
     def smoothed(self) -> bool:
-        """Leaky integrators stand behind the layers."""
+        """Whether there are leaky integrators behind the layers."""
         return bool(self.options["smoothing"])
 
     def forward(self, x: Tensor, lengths: Tensor | Lengths, state: list | None = None) -> tuple[Tensor, list]:
-        """Encode a batch. Raises ValueError where lengths exceed the frames or have the wrong shape."""
+        """Encode a batch (see the module). Raises ValueError for lengths of the wrong shape or beyond the frames."""
         if isinstance(lengths, Tensor) and lengths.dtype.is_floating_point or len(lengths) != len(x):
             raise ValueError("lengths must be one integer frame count for each row")
         lengths = Lengths.of(lengths, x)
@@ -104,25 +104,25 @@ class Encoder(nn.Module):
         return x, [coded, *after]
 
     def read_ranges(self) -> None:
-        """Know the ranges of all layers that follow their membranes, with one question to the device at most."""
+        """Read the ranges of all layers that follow their membranes, waiting for the device once at most."""
         trackers: list[RangeTracker | None] = [each.tracker for layer in self.layers for each in directions(layer)]
         trackers.append(getattr(self.input_coder, "tracker", None))
         read_together(each for each in trackers if each is not None and each.settings.follows_membranes)
 
     def use_backend(self, name: str) -> None:
-        """Run all layers, and what stands before and between them, on the backend of that name."""
+        """Run the layers, the input coder and the integrators on the backend of that name."""
         layers = [each for layer in self.layers for each in directions(layer)]
         coder = [self.input_coder] if isinstance(self.input_coder, coding.FeatureCoder) else []
         for each in (*layers, *self.integrators, *coder):
             each.backend = name
 
     def core_parameters(self) -> int:
-        """Input, recurrent and inter-layer weights: without head, biases and normalisation."""
+        """The number of input, recurrent and inter-layer weights, without head, biases and normalisation."""
         return sum(weight.numel() for layer in self.layers for weight in layer.core_weights())
 
 
 class Bidirectional(nn.Module):
-    """Two layers with their own weights, one over the reversed valid frames, outputs side by side."""
+    """Two layers side by side, with weights of their own; the second one goes through the valid frames backwards."""
 
     directions: Any  # nn.ModuleList of two Layers
 
@@ -172,14 +172,14 @@ def build(
     input_bits: int | None = None, input_threshold: int | None = None, input_range: str | None = None,
     input_levels: str | None = None, input_delta_threshold: float = 0.1, **options: Any,
 ) -> Encoder:
-    """An encoder by name: ``num_layers`` layers of ``hidden_size`` units (in each direction, if it is
-    ``bidirectional``), the first on ``input_size`` features.
+    """An encoder by name: ``num_layers`` layers of ``hidden_size`` units, the first on ``input_size`` features.
 
-    Every encoder knows ``smoothing`` and ``learn_smoothing`` (integrator.py) and ``input_coding`` (input_coding.py):
-    for ``input_coding="coder"`` the coder's ``input_bits``, ``input_threshold``, ``input_range`` and ``input_levels``,
-    where not given those of the layers (a fixed range excepted: features have their own), for ``input_coding="delta"``
-    its ``input_delta_threshold``. ``options`` are those of its layers.
-    Raises UsageError for an unknown name, option or impossible size.
+    If it is ``bidirectional``, it has as many units in each direction. Every encoder has ``smoothing`` and
+    ``learn_smoothing`` (integrator.py), and ``input_coding`` (input_coding.py) with the options of a coding:
+    ``input_bits``, ``input_threshold``, ``input_range`` and ``input_levels`` of "coder", each by default that of the
+    layers (except a fixed range, because features have a range of their own), and ``input_delta_threshold`` of "delta".
+    ``options`` are the options of the layers.
+    Raises UsageError for an unknown name or option, and for an impossible size.
     """
     factory = find(name)
     for option in options:
@@ -209,7 +209,8 @@ def build(
 
 
 def _input_settings(name: str, layers: dict[str, Any], **given: Any) -> CoderSettings:
-    """Of the coder on features: as given, else as the layers' options (but no fixed range), else the usual ones."""
+    """The settings of the coder on features: as given, else as the layers have them (but no fixed range), else
+    defaults."""
     coded = "bits" in option_names(name)  # others may have a threshold of another kind
     inherited = {key: layers[key] for key in given if coded and key in layers and layers[key] != FIXED}
     return CoderSettings(**inherited | {key: value for key, value in given.items() if value is not None})

@@ -1,15 +1,15 @@
-"""Features as events: what stands between the features and the first layer, where an encoder asks for it.
+"""Input codings: optional modules before the first layer that turn features into events.
 
     coder      the multi-level coder of coder.py, as in Ponghiran & Roy (2022): V[n] = V[n-1] - Y[n-1] + x[n],
                Y[n] = Q(V[n]); features have signs, so events have too
-    bernoulli  1 with probability σ(x): the rate coding of Lotfi Rezaabad & Vishwanath (2020), whose pixels are
-               probabilities; of normalised features the logistic function is
-    delta      each feature as it was when it last had changed by more than a threshold (changes.py); what is sent, and
-               multiplied, are the changes
+    bernoulli  1 with probability σ(x): the rate coding of Lotfi Rezaabad & Vishwanath (2020). Their pixels are
+               probabilities themselves; normalised features need the logistic function
+    delta      each feature keeps its value until it has changed by more than a threshold (changes.py); the changes are
+               sent and multiplied
     noise      1[|x| < |N(0, 1)|]: the same authors' coding of speech features
 
-Training draws anew from torch's generator. Evaluation draws each number from the seed, the frame since the start and
-the feature alone: the same audio gives the same events, whole, padded, batched or in chunks.
+Training draws random numbers from torch's generator. In evaluation a number depends only on SEED, the index of the
+frame and the feature, so that the same audio gives the same events, whole, padded, batched or in chunks.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ _BLOCK_FRAMES = 256
 def build(coding: str, settings: CoderSettings, delta_threshold: float = 0.1) -> nn.Module | None:
     """The module for ``coding``, which maps (x (B, T, D), lengths, state) to (y, state); None for ``none``.
 
-    ``settings`` are those of ``coder``, ``delta_threshold`` is that of ``delta``. Raises UsageError for an unknown name
-    and for a negative threshold.
+    ``settings`` are for ``coder`` and ``delta_threshold`` is for ``delta``. Raises UsageError for an unknown name and
+    for a negative threshold.
     """
     check_threshold(delta_threshold, "input_delta_threshold")
     if coding not in CODINGS:
@@ -61,7 +61,7 @@ class CoderState(NamedTuple):
 
 
 class FeatureCoder(nn.Module):
-    """The multi-level coder on features, its range shared by all of them."""
+    """``coder``: the multi-level coder on features, with one range for all of them."""
 
     sends_changes = False
 
@@ -89,7 +89,7 @@ class FeatureCoder(nn.Module):
     ) -> tuple[Tensor, CoderState, Tensor]:
         """Events (B, T, D), zero in the padding; the state after each row's end; membranes (B, T, D).
 
-        The coder is the conventional neuron whose current is forgotten at once, τ = 0, and has its kernels.
+        This coder is a conventional neuron that forgets its current at once (τ = 0), so that cell's kernels run it.
         """
         zeros = torch.zeros_like(x[:, 0])
         start = conventional.State(zeros, *(state or (zeros, zeros)))
@@ -101,7 +101,7 @@ class FeatureCoder(nn.Module):
 
 
 class HeldFeatures(nn.Module):
-    """``delta``: features (B, T, D) as they were last sent; the state is what was, (B, D)."""
+    """``delta``: features (B, T, D) as they were last sent; the state is the last such frame (B, D)."""
 
     additive, sends_changes = False, True
     unit_products = 0
@@ -118,7 +118,7 @@ class HeldFeatures(nn.Module):
 
 
 class RandomCoding(nn.Module):
-    """``bernoulli`` or ``noise``; the state is the number of frames each row has had, (B,)."""
+    """``bernoulli`` or ``noise``; the state (B,) is the number of frames that each row has had."""
 
     additive, sends_changes = True, False
     unit_products = 0
@@ -139,7 +139,7 @@ class RandomCoding(nn.Module):
 
 
 def draws(coding: str, starts: Sequence[int], like: Tensor) -> Tensor:
-    """The numbers (B, T, D) of evaluation for frames starts[row] .. starts[row] + T - 1."""
+    """Random numbers (B, T, D) of evaluation, for the frames starts[row] .. starts[row] + T - 1 of each row."""
     rows = []
     for first in starts:
         blocks = range(first // _BLOCK_FRAMES, (first + like.shape[1] - 1) // _BLOCK_FRAMES + 1)

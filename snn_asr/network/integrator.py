@@ -1,10 +1,10 @@
-"""A leaky integrator behind a spiking layer: what the next layer and the head see is a running mean of the events.
+"""A leaky integrator behind a spiking layer: the next layer and the head see a running mean of its events.
 
     z[n] = a z[n-1] + (1 - a) y[n]
 
-A linear product commutes with it, W z[n] = a W z[n-1] + (1 - a) W y[n], so an event-driven implementation multiplies
-by the sparse y alone and integrates the drive; operations are counted that way. It smooths the coder's rounding noise.
-The layer's own recurrent product keeps the events as they are.
+The integrator smooths the coder's rounding noise. It commutes with a linear product, W z[n] = a W z[n-1] + (1 - a) W
+y[n], so an event-driven implementation multiplies the sparse y alone and integrates the product; operations are counted
+that way. The layer's own recurrent product takes the events as they are.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from snn_asr.network.lengths import Lengths
 
 
 class LeakyIntegrator(nn.Module):
-    """The coefficient a of one layer: fixed, or ``learned`` through its logit from where ``coefficient`` starts it.
+    """The integrator of one layer, whose coefficient a is fixed, or ``learned`` (through its logit).
 
-    ``backend`` is that of the layer. Raises UsageError for a coefficient outside [0, 1), and for one of 0 that is to
-    be learned.
+    ``coefficient`` is a, or where learning starts; ``backend`` runs the layer. Raises UsageError for a coefficient
+    outside [0, 1), and for one of 0 that is to be learned.
     """
 
     def __init__(self, coefficient: float, learned: bool = False, backend: str = "auto") -> None:
@@ -37,19 +37,20 @@ class LeakyIntegrator(nn.Module):
 
     @property
     def coefficient(self) -> Tensor | float:
+        """The coefficient a as it is now."""
         return self.fixed if self.logit is None else torch.sigmoid(self.logit)
 
     @property
     def multiplies(self) -> bool:
-        """Whether it takes a multiplication for each value and frame."""
+        """Whether the integration needs a multiplication for each value and frame."""
         return self.logit is not None or multiplies(self.fixed)
 
     def forward(
         self, y: Tensor, lengths: Tensor | Lengths, state: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """y (B, T, H) to z (B, T, H), zero beyond the lengths; ``state`` (B, H) is z before the first frame (None: 0).
+        """z (B, T, H) of y (B, T, H), zero beyond the lengths, and each row's state after its last valid frame.
 
-        Returns z and each row's state after its last valid frame, which passes no gradient on.
+        ``state`` (B, H) is z before the first frame, or None for zero. No gradient passes through the states.
         """
         if self.logit is None and self.fixed == 0:
             return y, state
@@ -57,15 +58,17 @@ class LeakyIntegrator(nn.Module):
 
 
 def multiplies(coefficient: float) -> bool:
-    """Whether an integrator with this coefficient multiplies: with 0 there is none, and with 1 - 2^-k it moves towards
-    what it is given by a shift."""
+    """Whether an integrator with this coefficient needs multiplications.
+
+    With 0 there is no integrator, and with 1 - 2^-k a shift takes the place of the multiplication.
+    """
     return coefficient != 0 and math.frexp(1 - coefficient)[0] != 0.5
 
 
 def low_pass(
     y: Tensor, lengths: Tensor | Lengths, coefficient: Tensor | float, state: Tensor | None, backend: str = "auto"
 ) -> tuple[Tensor, Tensor]:
-    """The integration itself, differentiable in y and in a coefficient that is a tensor."""
+    """``LeakyIntegrator.forward`` for any coefficient; differentiable in y and in a coefficient that is a tensor."""
     lengths = Lengths.of(lengths, y)
     start = torch.zeros_like(y[:, 0]) if state is None else state
     kernel = load(choose_backend(backend, y.device))

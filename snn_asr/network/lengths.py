@@ -1,8 +1,8 @@
-"""How many frames of each row of a padded batch count, known on the host and on the device at once.
+"""The lengths of the rows of a padded batch, known on the host and on the device.
 
-A GPU works behind the program that feeds it. To ask it how long the rows are means to wait for all that it still has
-to do, so whoever has to know takes the numbers on the host, and kernels take the same numbers on the device. Masks and
-positions are made once a batch, when the first layer asks for them, and shared by all layers.
+A GPU works behind the program that feeds it, and asking it for a number means waiting for everything that it still has
+to do. Code on the host therefore takes the lengths from the host, and kernels take the same numbers from the device.
+Masks and positions are made once a batch, when the first layer asks for them, and shared by all layers.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Lengths:
 
     @classmethod
     def of(cls, lengths: Tensor | Lengths, batch: Tensor) -> Lengths:
-        """The lengths of a ``batch`` (B, T, ...), given as such or as a tensor (B,) of integers on any device.
+        """The lengths of a ``batch`` (B, T, ...), from a tensor (B,) of integers on any device, or ``lengths`` itself.
 
-        A tensor on a GPU is read from it, which waits for the GPU: a training step gives lengths from the host.
+        Reading a tensor from a GPU waits for the GPU; a training step gives lengths from the host.
         """
         if isinstance(lengths, Lengths):
             return lengths
@@ -45,18 +45,18 @@ class Lengths:
         return len(self.counts)
 
     def check(self) -> None:
-        """Raise ValueError where they cannot be lengths of the batch."""
+        """Raise ValueError if these cannot be the lengths of the batch."""
         if not all(0 <= each <= self.frames for each in self.counts):
             raise ValueError(f"lengths must lie between 0 and the {self.frames} frames given")
 
     def divided(self, by: int) -> Lengths:
-        """Lengths of the batch whose frames are groups of so many of these; incomplete groups are dropped."""
+        """The lengths of a batch whose frames are groups of ``by`` frames; incomplete groups are dropped."""
         if by == 1:
             return self
         return Lengths([each // by for each in self.counts], self.frames // by, self.device, self.tensor // by)
 
     def multiplied(self, by: int) -> Lengths:
-        """Lengths of the batch whose groups of so many frames are these."""
+        """The inverse of ``divided``: the lengths of a batch that has ``by`` frames for each of these."""
         if by == 1:
             return self
         return Lengths([each * by for each in self.counts], self.frames * by, self.device, self.tensor * by)
@@ -67,54 +67,55 @@ class Lengths:
 
     @cached_property
     def whole(self) -> bool:
-        """Whether there is no padding at all."""
+        """Whether the batch has no padding."""
         return all(each == self.frames for each in self.counts)
 
     @cached_property
     def total(self) -> int:
-        """Valid frames of all rows, N."""
+        """The number of valid frames, N."""
         return sum(self.counts)
 
     @cached_property
     def total_of_all(self) -> int:
-        """Valid frames of all processes' shares of the batch. All have to ask, and they are asked once."""
+        """The number of valid frames in the shares of all processes. Every process has to ask for it."""
         return count(self.total, self.device)
 
     @cached_property
     def longest(self) -> int:
+        """The length of the longest row."""
         return max(self.counts, default=0)
 
     @cached_property
     def mask(self) -> Tensor:
-        """(B, T), True where a frame is valid; on the device."""
+        """A mask (B, T) on the device, True where a frame is valid."""
         return torch.arange(self.frames, device=self.device) < self.tensor.unsqueeze(1)
 
     @cached_property
     def positions(self) -> Tensor:
-        """(N,) int64: where the valid frames lie among all B · T, row by row; on the device."""
+        """The places (N,) int64 of the valid frames among all B · T, row by row; on the device."""
         padding_before = torch.arange(len(self), device=self.device) * self.frames
         padding_before = padding_before - (self.tensor.cumsum(0) - self.tensor)
         shift = torch.repeat_interleave(padding_before, self.tensor, output_size=self.total)
         return torch.arange(self.total, device=self.device) + shift
 
     def pack(self, batch: Tensor) -> Tensor:
-        """The valid frames (N, ...) of a batch (B, T, ...), row by row; a view of it where all are valid."""
+        """The valid frames (N, ...) of a batch (B, T, ...), row by row; a view of it if all are valid."""
         frames = batch.flatten(0, 1)
         return frames if self.whole else frames.index_select(0, self.positions)
 
     def unpack(self, frames: Tensor) -> Tensor:
-        """The batch (B, T, ...) whose valid frames are these (N, ...); zero in the padding."""
+        """The inverse of ``pack``: a batch (B, T, ...) with these valid frames (N, ...), zero in the padding."""
         if not self.whole:
             batch = frames.new_zeros(len(self) * self.frames, *frames.shape[1:])
             frames = batch.index_copy(0, self.positions, frames)
         return frames.unflatten(0, (len(self), self.frames))
 
     def without_padding(self, batch: Tensor) -> Tensor:
-        """The batch (B, T, H), zero in the padding; itself where there is none."""
+        """The batch (B, T, H) with zeros in the padding; the batch itself if it has no padding."""
         return batch if self.whole else batch * self.mask.unsqueeze(-1)
 
     def reversed(self, batch: Tensor) -> Tensor:
-        """Each row's valid frames (B, T, H) in reverse; padding stays at the end."""
+        """The batch (B, T, H) with the valid frames of each row in reverse order; padding stays at the end."""
         if self.whole:
             return batch.flip(1)
         index = torch.arange(self.frames, device=self.device).expand(len(self), self.frames)
@@ -122,7 +123,8 @@ class Lengths:
         return batch.gather(1, index.unsqueeze(-1).expand_as(batch))
 
     def last(self, batch: Tensor, before: Tensor) -> Tensor:
-        """(B, H) of a batch (B, T, H): each row's last valid frame, ``before`` (B, H) for a row without one."""
+        """The last valid frame (B, H) of each row of a batch (B, T, H); a row without one has that of ``before`` (B,
+        H)."""
         if self.whole and self.frames:
             return batch[:, -1].clone()  # a view would keep the whole batch in memory
         rows, positions = self.last_positions
@@ -136,16 +138,16 @@ class Lengths:
 
     @cached_property
     def last_positions(self) -> tuple[Tensor, Tensor]:
-        """Rows (B,) and their last valid frames (B,), the first for a row without one; on the device."""
+        """The indices (B,) of the rows and of their last valid frames, 0 for a row without one; on the device."""
         return torch.arange(len(self), device=self.device), (self.tensor - 1).clamp(min=0)
 
 
 class LengthsOnDevice(Lengths):
-    """Frame counts that the device alone knows, so that what is done with them can be recorded once and done again for
-    other counts (training/step_graphs.py). ``tensor`` (B,) int64 lies there; ``frames`` is T.
+    """Lengths that only the device knows, so that work with them can be recorded once and replayed for other lengths
+    (training/step_graphs.py).
 
-    Nothing is packed: what has to leave padding out does so by ``mask``. What needs the counts on the host raises
-    ValueError.
+    ``tensor`` (B,) int64 is on the device, and ``frames`` is T. Nothing is packed: padding is left out by ``mask``.
+    Raises ValueError where the counts are needed on the host.
     """
 
     whole = False
@@ -158,7 +160,7 @@ class LengthsOnDevice(Lengths):
         return len(self.tensor)
 
     def check(self) -> None:
-        """Nothing: whoever fills ``tensor`` answers for it."""
+        """Nothing to check here: whoever fills ``tensor`` answers for it."""
 
     def divided(self, by: int) -> LengthsOnDevice:
         return LengthsOnDevice(self.tensor // by, self.frames // by)

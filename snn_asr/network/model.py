@@ -1,6 +1,6 @@
-"""The acoustic model: normalised frames, stacked or convolved, encoded, and one linear head.
+"""The acoustic model: frames are normalised, stacked or convolved, and encoded; one linear head gives the logits.
 
-Model folders on disk are written and read in model_folder.py.
+model_folder.py writes it to disk and reads it back.
 """
 
 from __future__ import annotations
@@ -30,16 +30,18 @@ HEAD_INITIALIZATIONS = ("default", "small", "normal")
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """All that is needed to build the network again.
+    """Everything that is needed to build the network again.
 
-    ``head_normalization`` puts batch normalisation before the linear head (``input``: its inputs are sparse and
-    positive, and CTC leaves its plateau of blanks much sooner when they are centred), behind it (``output``, as
-    Ponghiran & Roy do) or nowhere (``none``). Either folds into the head's weights after training. ``head_epsilon`` is
-    added to its variances: with torch's 1e-5, what a unit sends that had been silent for long is made 300 times as
-    large, and a network in which many fall silent early may not recover from that. Without ``head_bias`` the head's
-    bias is zero and does not learn, as behind it theirs has none. ``task`` says what the logits mean
-    (decoding/greedy.py): tokens in time, or with the last frame one class for the utterance. ``front_end`` makes the
-    encoder's inputs of the frames (front_end.py) where they are not just stacked.
+    ``head_normalization`` puts batch normalisation before the linear head (``input``), behind it (``output``, as
+    Ponghiran & Roy do) or nowhere (``none``). The head's inputs are sparse and positive, and CTC leaves its plateau of
+    blanks much sooner if they are centred. After training the normalisation is folded into the head's weights.
+    ``head_epsilon`` is added to its variances. With torch's 1e-5 the output of a unit that has long been silent is made
+    300 times as large, and a network in which many units fall silent early may not recover from that.
+
+    Without ``head_bias`` the head's bias is zero and is not learned, as in Ponghiran & Roy's network, whose
+    normalisation behind the head has a bias. ``task`` says what the logits mean (tasks.py): tokens in time, or one
+    class for the utterance. ``front_end`` turns the frames into the encoder's inputs (front_end.py); without it they
+    are stacked.
     """
 
     features: FeatureSettings
@@ -68,17 +70,18 @@ class ModelSettings:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelSettings:
-        """Raises UsageError for a value that is not valid; KeyError or TypeError for keys that are not a model's."""
+        """The settings that ``to_dict`` gave. Raises UsageError for a wrong value, KeyError or TypeError for wrong
+        keys."""
         features = FeatureSettings.from_dict(values["features"])
         front_end = FrontEndSettings.from_dict(values.get("front_end", {}))  # folders from before front ends have none
         return cls(**{**values, "features": features, "front_end": front_end})
 
 
 class AcousticModel(nn.Module):
-    """Frames to logits. ``classes`` counts the CTC blank, class 0.
+    """The network from frames to logits. ``classes`` counts the CTC blank, which is class 0.
 
-    ``grids`` are those of the matrices that lie in int8 or int4 on disk (model_folder.py), by name; none: all is
-    float32.
+    ``grids`` has a grid (integers.py), by name, for each matrix that a model folder holds in int8 or int4; it is empty
+    for a float32 model.
     """
 
     def __init__(self, settings: ModelSettings, normalization: Normalization, classes: int) -> None:
@@ -103,18 +106,17 @@ class AcousticModel(nn.Module):
 
     @property
     def precision(self) -> str:
-        """Of the weights on disk: float32, int8, or int4 where any matrix is."""
+        """The type of the weights on disk: float32, int8, or int4 if any matrix is int4."""
         kinds = {each.kind for each in self.grids.values()}
         return INT4 if INT4 in kinds else INT8 if kinds else "float32"
 
     def forward(
         self, frames: Tensor, lengths: Tensor | Lengths, state: Any = None, normalized: bool = False
     ) -> tuple[Tensor, Tensor, tuple]:
-        """Frames (B, T, F) as the extractor gives them, or ``normalized`` (and perhaps augmented) already; lengths
-        (B,) frames.
+        """Logits (B, T // stack, classes), their lengths (B,), and the state to continue from.
 
-        Returns logits (B, T // stack, classes), their lengths (B,), and the state to go on from. Chunks are cut at
-        multiples of ``stack`` frames.
+        ``frames`` (B, T, F) with ``lengths`` (B,) are as the extractor gives them, or already ``normalized`` (and
+        perhaps augmented). Chunks of an utterance have to be cut at multiples of ``stack`` frames.
         """
         lengths = Lengths.of(lengths, frames)
         if not normalized:
@@ -125,8 +127,10 @@ class AcousticModel(nn.Module):
         return logits, lengths.tensor, (convolved, state)
 
     def encode(self, x: Tensor, lengths: Tensor | Lengths, state: list | None = None) -> tuple[Tensor, list]:
-        """The encoder's inputs (B, T, D), as ``encoder_input`` gives them, to logits (B, T, classes) and the encoder's
-        state to go on from."""
+        """Logits (B, T, classes) of the encoder's inputs (B, T, D), and the encoder's state to continue from.
+
+        ``encoder_input`` makes such inputs from frames.
+        """
         lengths = Lengths.of(lengths, x)
         encoded, state = self.encoder(x, lengths, state)
         if self.error_at_every_step and encoded.requires_grad:
@@ -138,7 +142,7 @@ class AcousticModel(nn.Module):
     def encoder_input(
         self, frames: Tensor, lengths: Tensor | Lengths, state: list | None = None
     ) -> tuple[Tensor, Lengths, list | None]:
-        """Normalised frames, stacked or convolved (B, T // stack, D), their lengths, and the front end's state."""
+        """The encoder's inputs (B, T // stack, D), their lengths, and the front end's state, from normalised frames."""
         lengths, stack = Lengths.of(lengths, frames), self.settings.features.stack
         if self.front_end is None:
             return stack_frames(frames, stack), lengths.divided(stack), None
@@ -146,15 +150,16 @@ class AcousticModel(nn.Module):
         return x, lengths.divided(stack), state
 
     def _normalized(self, x: Tensor, lengths: Lengths) -> Tensor:
-        """Batch normalisation of x (B, T, C), its statistics over valid frames only."""
+        """Batch normalisation of x (B, T, C), with statistics over the valid frames only."""
         if self.head_normalization is None:
             return x
         return lengths.unpack(self.head_normalization(lengths.pack(x), lengths))
 
     def logits(self, encoded: Tensor) -> Tensor:
-        """The head over (B, T, H). In evaluation on the CPU each frame's sums run in one fixed order.
+        """The head's outputs for ``encoded`` (B, T, H). In evaluation on the CPU each frame is summed in a fixed order.
 
-        A matrix product rounds differently with the number of its rows: the frames of a chunk, or of a batch.
+        A matrix product rounds differently with the number of its rows, so that a frame would depend on the chunk or
+        the batch that it comes in.
         """
         if torch.is_grad_enabled() or encoded.device.type != "cpu":
             return self.head(encoded)
@@ -163,15 +168,18 @@ class AcousticModel(nn.Module):
         return product.unflatten(0, encoded.shape[:2]) + self.head.bias
 
     def use_backend(self, name: str) -> None:
-        """Run everything that has kernels on the backend of that name; it is no part of what a model folder keeps."""
+        """Run everything that has kernels on the backend of that name. A model folder does not keep this choice."""
         self.backend = name
         self.encoder.use_backend(name)
         if self.front_end is not None:
             self.front_end.use_backend(name)
 
     def initialize_head(self, how: str) -> None:
-        """Draw the head's weights anew: ``small``, uniform within ±√(0.01 / (inputs + outputs)) (Ponghiran & Roy), or
-        ``normal``, N(0, 2 / inputs) with a bias of 0 (Lotfi Rezaabad & Vishwanath); ``default`` leaves torch's."""
+        """Draw the head's weights anew.
+
+        ``small`` is uniform within ±√(0.01 / (inputs + outputs)) (Ponghiran & Roy), ``normal`` is N(0, 2 / inputs) with
+        a bias of 0 (Lotfi Rezaabad & Vishwanath), and ``default`` leaves torch's initialisation.
+        """
         outputs, inputs = self.head.weight.shape
         if how == "small":
             bound = math.sqrt(0.01 / (inputs + outputs))
@@ -181,14 +189,17 @@ class AcousticModel(nn.Module):
             nn.init.zeros_(self.head.bias)
 
     def parameter_count(self) -> int:
-        """Numbers that training finds: all parameters, without a bias of the head that does not learn."""
+        """The number of all parameters that training changes, so without a head's bias that is fixed at zero."""
         biases = 0 if self.settings.head_bias else self.head.bias.numel()
         return sum(each.numel() for each in self.parameters()) - biases
 
 
 def _at_every_step(gradient: Tensor, lengths: Lengths) -> Tensor:
-    """The error of each row's last valid frame at all of its valid frames, (B, T, H) both: as if each step had the loss
-    of the last (the scripts of Lotfi Rezaabad & Vishwanath 2020). It is another gradient than that of the loss."""
+    """A gradient (B, T, H) that has, at all valid frames of a row, the gradient of the row's last valid frame.
+
+    This is what the scripts of Lotfi Rezaabad & Vishwanath (2020) train with, as if each step had the loss of the last
+    one. It is not the gradient of the loss.
+    """
     last = (lengths.tensor - 1).clamp(min=0).to(gradient.device)
     rows = torch.arange(len(gradient), device=gradient.device)
     return lengths.without_padding(gradient[rows, last].unsqueeze(1).expand_as(gradient))

@@ -1,7 +1,7 @@
-"""The state of a batch, row by row: which rows go on, which begin anew, and rows of several batches in one.
+"""The state of a batch, row by row: rows can be kept, set back to the start, and joined from several batches.
 
-Layers return what they remember as tensors in tuples, lists and named tuples. A row of the batch is a row of every
-tensor's first dimension, and starts at zero.
+Layers return their states as tensors in tuples, lists and named tuples. The first dimension of every tensor is that of
+the batch, and a row starts at zero.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from torch import Tensor
 
 
 def keep_rows(state: Any, rows: Sequence[int], batch: int) -> Any:
-    """The state of these rows of a batch of so many, in this order."""
+    """The state of some ``rows`` of a batch of ``batch`` rows, in this order."""
     if list(rows) == list(range(batch)):
         return state
     return change_tensors(state, lambda tensor: tensor.index_select(0, torch.tensor(rows, device=tensor.device)))
 
 
 def restart_rows(state: Any, rows: Sequence[int], batch: int) -> Any:
-    """The state with these rows at zero, where they start; the tensors given are left as they are."""
+    """The state with these rows set to zero; the given tensors are not changed."""
     if len(rows) == batch:
         return None
     if not rows:
@@ -30,7 +30,7 @@ def restart_rows(state: Any, rows: Sequence[int], batch: int) -> Any:
 
 
 def join_rows(states: Sequence[Any]) -> Any:
-    """The state of a batch that has the rows of these one behind the other."""
+    """The state of a batch that has the rows of several batches, one after the other."""
     first = states[0]
     if len(states) == 1:
         return first
@@ -42,7 +42,7 @@ def join_rows(states: Sequence[Any]) -> Any:
 
 
 def change_tensors(state: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """The state with every tensor of it changed."""
+    """The state with ``change`` applied to each of its tensors."""
     if isinstance(state, Tensor):
         return change(state)
     if isinstance(state, (tuple, list)):
@@ -51,5 +51,5 @@ def change_tensors(state: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def _like(sequence: Any, parts: list[Any]) -> Any:
-    """The parts in a tuple, list or named tuple as this one."""
+    """The parts in a tuple, list or named tuple of the same type as ``sequence``."""
     return type(sequence)(*parts) if hasattr(sequence, "_fields") else type(sequence)(parts)

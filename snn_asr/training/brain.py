@@ -1,8 +1,8 @@
-"""Training of an acoustic model: SpeechBrain's Brain, with a state after each epoch that holds everything.
+"""The training loop of an acoustic model: SpeechBrain's Brain, with a complete state after each epoch.
 
-The run folder keeps it (run_folder.py, checkpoint.py), so that a run killed and resumed gives the same weights.
-
-Several processes (processes.py) each take their share of every batch, and step together; the first one writes.
+The run folder keeps that state (run_folder.py, checkpoint.py), so that a run that was killed and resumed ends in the
+same weights. Several processes (processes.py) each take their share of every batch and step together; the first one
+writes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from torch.nn.parallel import DistributedDataParallel
 from snn_asr import processes
 from snn_asr.data.batches import Batch, BucketedBatches
 from snn_asr.data.dataset import SpeechDataset
-from snn_asr.data.pauses import Pauses
 from snn_asr.data.tokens import Tokens
 from snn_asr.decoding.greedy import decode
 from snn_asr.efficiency.operation_count import OperationCount
@@ -33,22 +32,28 @@ from snn_asr.scoring.alignments import ErrorCounts
 from snn_asr.scoring.error_rates import count_errors
 from snn_asr.training import random_states
 from snn_asr.training.averaging import AveragedWeights
+from snn_asr.training.best_epoch import BestEpoch
 from snn_asr.training.config import Config
 from snn_asr.training.objectives import OBJECTIVES
 from snn_asr.training.progress import TrainingProgress
 from snn_asr.training.pruning import GradualPruning
-from snn_asr.training.rounded_weights import RoundedWeights, packed, unpacked
+from snn_asr.training.rounded_weights import RoundedWeights
 from snn_asr.training.run_folder import RunFolder
 from snn_asr.training.running_loss import RunningLoss
 from snn_asr.training.schedules import SCHEDULES, pruning_span, steps_within
 from snn_asr.training.step_graphs import step_graphs
+from snn_asr.training.training_frames import TrainingFrames
 
 TRAIN, VALID = speechbrain.Stage.TRAIN, speechbrain.Stage.VALID
 
 
 class Predictions(NamedTuple):
-    """Of a batch: ``logits`` (B, T, N) with their ``lengths``; in training the layers' ``activity`` () where there is a
-    penalty on it, in evaluation the ``records`` of what they did; and the batch on its device."""
+    """What the network makes of a batch.
+
+    ``logits`` (B, T, N) with their ``lengths``, and the ``batch`` as it is on the device. In training ``activity`` is
+    how much the layers send, a scalar, or None without a penalty on it; in evaluation ``records`` tell what each layer
+    did.
+    """
 
     logits: Tensor
     lengths: Lengths
@@ -76,17 +81,11 @@ class RecognizerBrain(speechbrain.Brain):
         self.model, self.tokens, self.config, self.folder = model, tokens, config, folder
         self.train_set, self.batches = train_set, batches
         self.penalty = config.training.activity_penalty
-        augmentation = config.augmentation
-        self.frame_augmentations = [each.fit(model.settings.features) for each in augmentation.frame_augmentations]
-        self.pauses = Pauses(
-            augmentation.pauses, augmentation.pause_seconds, train_set.extractor, tokens
-        ) if augmentation.pauses else None
+        self.training_frames = TrainingFrames(config.augmentation, model, train_set.extractor, tokens)
         epochs, error = config.training.epochs, f"{tokens.unit} error"
         self.progress = TrainingProgress(folder.path.name, epochs, error, processes.is_main())
         self.epoch = 0
-        self.best: dict[str, Any] = {
-            "epoch": 0, "error_rate": math.inf, "loss": math.inf, "weights": None, "grids": {},
-        }
+        self.best = BestEpoch()
         self.training_seconds = 0.0
         self._rows: list[dict[str, Any]] = []  # of the log
         training, steps = config.training, batches.steps(config.training.epochs)
@@ -108,7 +107,7 @@ class RecognizerBrain(speechbrain.Brain):
         pruned = pruning_span(training)[1] if training.pruning else 0
         while (
             self.epoch < training.epochs
-            and self.epoch - max(self.best["epoch"], pruned) < training.most_idle_epochs
+            and self.epoch - max(self.best.epoch, pruned) < training.most_idle_epochs
         ):
             yield self.epoch + 1
 
@@ -136,10 +135,13 @@ class RecognizerBrain(speechbrain.Brain):
 
     def compute_forward(self, batch: Batch, stage: speechbrain.Stage) -> Predictions:
         batch = batch.to(self.device)
-        if stage == TRAIN and self.pauses is not None and batch.utterances:
-            batch = self.pauses(batch)
+        if stage == TRAIN:
+            batch = self.training_frames.with_pauses(batch)
         lengths = Lengths.of(batch.lengths, batch.frames)
-        frames = self._augmented(batch, lengths) if stage == TRAIN else self.model.normalization.apply(batch.frames)
+        if stage == TRAIN:
+            frames = self.training_frames.normalized(batch, lengths)
+        else:
+            frames = self.model.normalization.apply(batch.frames)
         frames = frames.to(self.model.head.weight.dtype)
         records, activity = [], None
         if stage == TRAIN:
@@ -151,7 +153,7 @@ class RecognizerBrain(speechbrain.Brain):
         return Predictions(logits.to(frames.dtype), steps, activity, list(records), batch)
 
     def _network(self, frames: Tensor, lengths: Lengths) -> tuple[Tensor, Tensor | None]:
-        """In training: logits (B, T', N), and how much the layers send, a scalar where there is a penalty on it."""
+        """In training: logits (B, T', N), and how much the layers send, or None without a penalty on it."""
         model = self.modules["model"]  # which may be wrapped for several processes
         if not self.penalty:
             return model(frames, lengths, normalized=True)[0], None
@@ -161,18 +163,6 @@ class RecognizerBrain(speechbrain.Brain):
         found = (each.layer.activity(each.y, each.lengths) for each in records if isinstance(each, Record))
         active = [each for each in found if each is not None]
         return logits, sum(active[1:], active[0]) if active else None
-
-    def _augmented(self, batch: Batch, lengths: Lengths) -> Tensor:
-        """(B, T, F), normalised."""
-        frames = batch.frames
-        if not batch.utterances:
-            return frames
-        for augment in self.frame_augmentations:
-            frames = augment(frames, lengths.tensor)
-        frames = self.model.normalization.apply(frames)
-        for drop in self.config.augmentation.spectrogram_drops:
-            frames = drop(frames)
-        return frames
 
     def compute_objectives(self, predictions: Predictions, batch: Batch, stage: speechbrain.Stage) -> Tensor:
         logits, lengths, activity, records, batch = predictions
@@ -188,14 +178,17 @@ class RecognizerBrain(speechbrain.Brain):
         return loss
 
     def _of_share(self, loss: Tensor, batch: Batch) -> Tensor:
-        """The loss weighted so that the mean of all processes' gradients is that of the mean loss over all utterances
-        of a batch."""
+        """The loss of this process's share of a batch, weighted by its utterances.
+
+        The mean of all processes' gradients is then the gradient of the mean loss over all utterances of the batch.
+        """
         if processes.world() == 1:
             return loss
         mine = torch.full((), len(batch.utterances), dtype=torch.float64, device=self.device)
         return loss * (mine * processes.world() / processes.total(mine)).to(loss)
 
     def _score(self, batch: Batch, decoded: list) -> None:
+        """Add the errors of a batch, decoded to emissions, to those of the epoch."""
         references = {each.id: self.tokens.transcript(each) for each in batch.utterances}
         texts = (self.tokens.decode(each.token for each in emissions) for emissions in decoded)
         hypotheses = dict(zip(references, texts, strict=True))
@@ -209,17 +202,18 @@ class RecognizerBrain(speechbrain.Brain):
 
     @property
     def _batch_norm_is_frozen(self) -> bool:
-        """A training that goes on with a model has had the epochs of the model's own."""
+        """Whether batch normalisation has had its epochs; a training that starts from a model has had them there."""
         training = self.config.training
         return training.batch_norm_epochs > 0 and (
             self.epoch >= training.batch_norm_epochs or bool(training.initial_model)
         )
 
     def _freeze_batch_norm(self) -> None:
-        """Normalise by the running statistics and leave them (SpeechBrain sets every module to training).
+        """Normalise by the running statistics without changing them. SpeechBrain sets every module to training, so this
+        is done before each batch.
 
-        With some ten utterances a batch, statistics of a batch are far from those of evaluation; what is trained on
-        the latter at the end knows them.
+        The statistics of a batch of some ten utterances are far from those of evaluation. A network that is trained on
+        the latter at the end has adapted to them.
         """
         for each in self._normalizations:
             each.eval()
@@ -232,7 +226,7 @@ class RecognizerBrain(speechbrain.Brain):
         self.progress.advance(lambda: self._loss.mean, self.optimizer.param_groups[0]["lr"])
 
     def fit_batch(self, batch: Batch) -> None:
-        """SpeechBrain's, without its reading of the loss from the device at every batch."""
+        """One batch, as SpeechBrain's method does it, but without reading the loss from the device each time."""
         should_step = self.step % self.grad_accumulation_factor == 0
         self.on_fit_batch_start(batch, should_step)
         with self.no_sync(not should_step), self.rounded.of_step(self.optimizer_step + 1):
@@ -249,16 +243,16 @@ class RecognizerBrain(speechbrain.Brain):
 
     @torch.no_grad()
     def evaluate_batch(self, batch: Batch, stage: speechbrain.Stage) -> None:
-        """SpeechBrain's, which reads the loss, too."""
+        """One batch of development data; like SpeechBrain's method, but it does not read the loss either."""
         with self.evaluation_ctx:
             self.compute_objectives(self.compute_forward(batch, stage), batch, stage)
 
     def update_average(self, loss: None, avg_loss: float) -> float:
-        """SpeechBrain's mean of the losses, which nobody asks for: ``RunningLoss`` has them."""
+        """Nothing to do: ``RunningLoss`` holds what SpeechBrain would average here."""
         return avg_loss
 
     def _require_finite(self, loss: float) -> None:
-        """Raise DivergenceError where a loss, or a sum of losses, is no number."""
+        """Raise DivergenceError if a loss, or a sum of losses, is not finite."""
         if not math.isfinite(loss):
             raise DivergenceError(
                 f"training diverged in epoch {self.epoch + 1}: the loss is {loss}", self.folder.path,
@@ -268,31 +262,37 @@ class RecognizerBrain(speechbrain.Brain):
     def on_stage_end(self, stage: speechbrain.Stage, stage_loss: float, epoch: int | None = None) -> None:
         if stage == TRAIN:
             self._require_finite(self._loss.minimised)  # before anything of this epoch is evaluated or saved
-        sums, counts = zip(*processes.gather((self._loss.total, self._loss.utterances)), strict=True)
-        loss = sum(sums) / max(sum(counts), 1)
+        loss = self._mean_loss()
         if stage == TRAIN:
             self._train_loss = loss
             return
         self._require_finite(loss)
+        assert epoch is not None
+        self.epoch = epoch
+        self._end_epoch(loss)
+
+    def _mean_loss(self) -> float:
+        """The mean loss of a stage over the utterances of all processes."""
+        sums, counts = zip(*processes.gather((self._loss.total, self._loss.utterances)), strict=True)
+        return sum(sums) / max(sum(counts), 1)
+
+    def _end_epoch(self, dev_loss: float) -> None:
+        """Decide whether the epoch is the best so far, go back to the weights in training, save and report."""
         counts, operations = zip(*processes.gather((self._counts, self._operations)), strict=True)
         self._counts, self._operations = sum(counts, ErrorCounts()), sum(operations, OperationCount())
         self.training_seconds += time.monotonic() - self._started
         error_rate = self._counts.error_rate
-        assert epoch is not None
-        self.epoch = epoch
-        better = (error_rate, loss) < (self.best["error_rate"], self.best["loss"])
-        if better and self.pruning.complete(self.optimizer_step):
-            weights = {name: each.detach().cpu().clone() for name, each in self.model.state_dict().items()}
-            self.best = {"epoch": epoch, "error_rate": error_rate, "loss": loss, "weights": weights}
-            self.best["grids"] = packed(self._grids)
+        assert error_rate is not None  # development data without transcripts are refused before training
+        if self.best.is_beaten_by(error_rate, dev_loss) and self.pruning.complete(self.optimizer_step):
+            self.best = BestEpoch.of(self.epoch, error_rate, dev_loss, self.model, self._grids)
         ranges, rate = self._ranges(), self.optimizer.param_groups[0]["lr"]
         self.rounded.swap_out()
         self.averaged.swap_out()
-        self.schedule.on_epoch(self.optimizer, math.inf if error_rate is None else error_rate)
+        self.schedule.on_epoch(self.optimizer, error_rate)
         row = {
-            "epoch": epoch, "train_loss": self._train_loss, "dev_loss": loss, "dev_error_rate": error_rate,
+            "epoch": self.epoch, "train_loss": self._train_loss, "dev_loss": dev_loss, "dev_error_rate": error_rate,
             "learning_rate": rate, "density": self._operations.density,
-            "ranges": ranges, "best_epoch": self.best["epoch"],
+            "ranges": ranges, "best_epoch": self.best.epoch,
             "seconds": round(time.monotonic() - self._started, 3),
             "waiting_seconds": round(self._waiting_seconds, 3),  # for data
         }
@@ -300,19 +300,16 @@ class RecognizerBrain(speechbrain.Brain):
             self._save(row)
         self.progress.end_epoch(row)
 
-    def restore_best(self) -> None:
-        """Give the model the weights of the best epoch, and the grids that they lie on."""
-        self.model.load_state_dict(self.best["weights"])
-        self.model.grids = unpacked(self.best["grids"])
-
     def _ranges(self) -> list[float]:
+        """The range of each layer with a coder, for the log."""
         leaves = (each for layer in self.model.encoder.layers for each in directions(layer))
         return [each.tracker.value() for each in leaves if each.tracker is not None]
 
     def _save(self, row: dict[str, Any]) -> None:
+        """Write the state after an epoch, whose row of the log is ``row``."""
         self._rows.append(row)
         state = {
-            "epoch": self.epoch, "best": self.best, "training_seconds": self.training_seconds,
+            "epoch": self.epoch, "best": self.best.state_dict(), "training_seconds": self.training_seconds,
             "optimizer_step": self.optimizer_step, "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict(),
             "average": self.averaged.average, "pruning": self.pruning.state_dict(),
@@ -321,15 +318,19 @@ class RecognizerBrain(speechbrain.Brain):
         self.folder.save(state, self._rows)
 
     def _wrap_distributed(self) -> None:
-        """SpeechBrain's, but for its batch normalisation (batch_norm.py works on the CPU too) and without copying the
-        buffers of the first process at each step: they are equal."""
+        """Wrap the model for several processes.
+
+        Unlike SpeechBrain's method this keeps our batch normalisation (batch_norm.py works on the CPU too) and does not
+        copy the buffers of the first process at each step, because they are equal in all processes.
+        """
         if processes.world() > 1:
             self.modules["model"] = DistributedDataParallel(self.model, broadcast_buffers=False)
 
     def _restore(self, state: dict[str, Any]) -> None:
         """Go on from the state after an epoch."""
         self._rows = state["log"]
-        self.epoch, self.best, self.training_seconds = state["epoch"], state["best"], state["training_seconds"]
+        self.epoch, self.training_seconds = state["epoch"], state["training_seconds"]
+        self.best = BestEpoch(**state["best"])
         self.optimizer_step = state["optimizer_step"]
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -341,7 +342,7 @@ class RecognizerBrain(speechbrain.Brain):
 
 
 def _options(config: Config, device: str) -> dict[str, Any]:
-    """SpeechBrain's options of a run."""
+    """The options of SpeechBrain's Brain for a run."""
     return {
         "device": device,
         "max_grad_norm": config.training.max_grad_norm or math.inf,  # it clips to whatever it is given

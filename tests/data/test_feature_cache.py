@@ -265,13 +265,17 @@ def test_training_gives_the_same_bits_with_and_without_kept_frames(speechbrain, 
 
 
 def test_frames_are_kept_beside_the_manifests_unless_a_recipe_says_otherwise(tone_recipe, tmp_path):
-    from snn_asr.training import recipe, run
+    from snn_asr.training import data_sets, recipe
     from snn_asr.training.config import Config
 
     assert recipe.load(tone_recipe, {"encoder": "gru"}).data.feature_cache == "auto"
-    cache = run._feature_cache(Config.read({"feature_cache": "auto"}), tmp_path)
+    caches = {
+        value: data_sets.feature_cache_of(Config.read({"feature_cache": value}), tmp_path)
+        for value in ("auto", None, "none")
+    }
+    cache = caches["auto"]
     assert cache is not None and cache.folder == tmp_path / "features"
-    assert all(run._feature_cache(Config.read({"feature_cache": off}), tmp_path) is None for off in (None, "none"))
+    assert caches[None] is caches["none"] is None
     for wrong in (3, "", True):
         with pytest.raises(UsageError, match="feature_cache: .* must be auto, none or a folder"):
             recipe.load(_with_cache_key(tone_recipe, tmp_path), {"encoder": "gru", "feature_cache": wrong})

@@ -135,7 +135,7 @@ def test_another_network_is_refused_before_features_are_computed(pruned_run, ton
     def looked_at(*_: object) -> None:
         raise AssertionError("the data were looked at")
 
-    monkeypatch.setattr("snn_asr.training.run._datasets", looked_at)
+    monkeypatch.setattr("snn_asr.training.run.data_sets", looked_at)
     with pytest.raises(UsageError, match="is another network"):
         words = {**GOING_ON, "hidden_size": 9}
         trained(tone_recipe, tones, tmp_path / "run", **words, initial_model=str(pruned_run))

@@ -17,6 +17,7 @@ import torch
 from marks import graded
 from short_runs import SHORT, assert_same_run, content, interrupt_at, log_of, weights
 
+from snn_asr import corpora
 from snn_asr.cli import main as program
 from snn_asr.errors import DataError, DivergenceError, InterruptedRun, UsageError
 from snn_asr.files import read_json
@@ -238,7 +239,7 @@ def test_a_corpus_is_prepared_where_there_are_no_manifests(tone_recipe, tones, t
         calls.append((name, data_folder, output_folder))
         shutil.copytree(tones, output_folder)
 
-    monkeypatch.setattr(training.corpora, "prepare", prepare)
+    monkeypatch.setattr(corpora, "prepare", prepare)
     monkeypatch.setattr(training, "_fit", lambda *_: (_ for _ in ()).throw(InterruptedRun("far enough")))
     with pytest.raises(InterruptedRun, match="far enough"):
         train(tone_recipe, None, tmp_path / "run", device="cpu")

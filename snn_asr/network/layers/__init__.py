@@ -1,5 +1,5 @@
-"""One layer of an encoder a file: an input product for all frames, its normalisation, and the neurons of a cell.
+"""The layers of encoders: an input product for all frames, its normalisation, and the neurons of a cell.
 
-``base.py`` says what every layer offers, ``driven.py`` is common to the spiking ones, ``declared.py`` makes a layer
-of a cell that has none of its own.
+Each cell has its layer in a file of the same name. ``base.py`` says what every layer offers, ``driven.py`` has what the
+spiking layers share, and ``declared.py`` makes a layer for a cell that has no file here.
 """

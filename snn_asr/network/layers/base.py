@@ -1,4 +1,4 @@
-"""The interface of a layer: what the encoder, training, the counting of operations and the event engine ask of it."""
+"""The interface of a layer, as the encoder, training, the counting of operations and the event engine use it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from snn_asr.network.ranges import RangeTracker
 class LayerParts:
     """A trained layer as tensors and numbers, for engines that run it without its module.
 
-    With G gates, H units and D inputs the drive of a frame is ``scale`` · W x + ``offset`` (G H,), to which the
-    recurrent product U y is added; W is ``weight`` (G H, D), U is ``back`` (G H, H), or None.
+    With G gates, H units and D inputs, the drive of a frame is ``scale`` · W x + ``offset`` (G H,), to which the
+    recurrent product U y is added. W is ``weight`` (G H, D), and U is ``back`` (G H, H) or None.
 
-    ``cell`` names the neuron behind the drive, and ``flag`` is the one choice that its compiled forms know (a candidate
-    that is clamped, a neuron that adapts, a cell that is kept). ``neurons`` are what each unit has for itself, (H,)
-    each, and ``numbers`` what all units share. ``smoothing`` is the coefficient of a leaky integrator on the recurrent
-    product. All values sent are multiples of ``unit``; 0 means that they are not multiples of anything. ``change`` is
-    the threshold of a layer that sends changes of its outputs, None for one that sends the outputs. ``powers``: the
-    levels of the coder are powers of two; ``shifting``: so is what a gate lets in.
+    ``cell`` names the neuron behind the drive. ``flag`` is the one option that its compiled forms know: whether a
+    candidate is clamped, a neuron adapts, or a cell is kept. ``neurons`` are the values that each unit has for itself,
+    (H,) each, and ``numbers`` those that all units share. ``smoothing`` is the coefficient of a leaky integrator on the
+    recurrent product.
+
+    All values that are sent are multiples of ``unit``; 0 means that they can be any numbers. ``change`` is the
+    threshold of a layer that sends the changes of its outputs, and None for one that sends the outputs. ``powers`` says
+    whether the levels of the coder are powers of two, and ``shifting`` whether the input gate is one.
     """
 
     cell: str
@@ -44,8 +46,8 @@ class LayerParts:
 class Layer(nn.Module, ABC):
     """One layer in one direction: ``layer(x (B, T, D), lengths (B,), state) -> (y (B, T, output_size), state)``.
 
-    ``tracker`` holds the range of the layer's coder, and is None in a layer without one; ``backend`` names the kernels
-    that run it, where it has any.
+    ``tracker`` holds the range of the layer's coder, and is None in a layer without one. ``backend`` names the kernels
+    that run the layer, if it has any.
     """
 
     tracker: RangeTracker | None
@@ -62,34 +64,34 @@ class Layer(nn.Module, ABC):
 
     @property
     def additive(self) -> bool:
-        """Whether a product with an output is an addition: outputs are binary, or powers of two, whose products are
-        shifts."""
+        """Whether a product with an output needs no multiplication, because outputs are binary or powers of two (which
+        shift what they are multiplied by)."""
         return self.binary
 
     @property
     @abstractmethod
     def unit_products(self) -> int:
-        """Multiplications that a unit does by itself at each frame."""
+        """The number of multiplications inside each unit at each frame."""
 
     @abstractmethod
     def core_weights(self) -> list[Tensor]:
-        """The matrices that inputs and outputs are multiplied by: W (G H, D), then U (G H, H) where there is one."""
+        """The matrices of the input and recurrent products: W (G H, D), and then U (G H, H) if there is one."""
 
     @abstractmethod
     def parts(self) -> LayerParts:
-        """The layer in evaluation as tensors and numbers, normalisation folded into scale and offset."""
+        """The layer in evaluation as tensors and numbers, with its normalisation folded into scale and offset."""
 
     @property
     def sends_events(self) -> bool:
-        """Whether the outputs are events, mostly zero, and not the values of a dense layer."""
+        """Whether the outputs are events, which are mostly zero, and not the values of a dense layer."""
         return False
 
     @property
     def sends_changes(self) -> bool:
-        """Whether the outputs are held, and what is sent are their changes from frame to frame (changes.py)."""
+        """Whether the layer holds its outputs and sends their changes from frame to frame (changes.py)."""
         return False
 
     def activity(self, outputs: Tensor, lengths: Any) -> Tensor | None:
-        """How much the layer sends, a scalar with gradient that training may keep low; None where it cannot be asked
-        to send less. ``outputs`` (B, T, H) are zero in the padding, ``lengths`` (B,) count valid frames."""
+        """How much the layer sends: a scalar with gradient that training can penalise, or None for a layer that always
+        sends everything. ``outputs`` (B, T, H) are zero in the padding, and ``lengths`` (B,) count valid frames."""
         return None

@@ -18,7 +18,7 @@ from snn_asr.network.ranges import RangeTracker
 
 
 class CodedLayer(DrivenLayer):
-    """A layer with a coder behind its membranes; ``coder=False`` sends the currents themselves."""
+    """A layer whose coder turns membranes into spikes; with ``coder=False`` it sends the currents themselves."""
 
     def __init__(
         self, cell: ModuleType, input_size: int, hidden_size: int, *, coder: bool, settings: CoderSettings,
@@ -54,7 +54,7 @@ class CodedLayer(DrivenLayer):
 
     @abstractmethod
     def parameters_for(self, mask: Tensor | None, coder: AnyCoder | None) -> CellParameters:
-        """The cell's Parameters with this dropout mask and coder."""
+        """The Parameters of the cell with this dropout mask and coder."""
 
     def forward(
         self, x: Tensor, lengths: Tensor | Lengths, state: CellState | None = None
@@ -68,7 +68,7 @@ class CodedLayer(DrivenLayer):
             parameters = parameters._replace(coder=FrameCoder(self.tracker, lengths))
             return self.run(drive, lengths, state, parameters, frame_by_frame=True)[:2]
         if self.training and not self.tracker.calibrated:
-            # Without a coder V = I: one look at the currents gives the first batch a range to start from.
+            # Without a coder V = I, so that a run without one gives the first batch a range to start from.
             self.tracker.observe(lengths.pack(self.run(drive, lengths, state, parameters)[2].membrane))
         parameters = parameters._replace(coder=Coder.at(self.tracker.settings, self.tracker.value()))
         outputs, state, states = self.run(drive, lengths, state, parameters)

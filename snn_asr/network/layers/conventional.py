@@ -1,4 +1,4 @@
-"""Layer of conventional spiking neurons, which have neither gates nor recurrent weights (cells/conventional.py)."""
+"""The layer of conventional spiking neurons, which have neither gates nor recurrent weights (cells/conventional.py)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ from snn_asr.network.layers.coded import CodedLayer
 
 
 class ConventionalLayer(CodedLayer):
-    """Conventional spiking layer of cells/conventional.py: one decay a neuron, no gates, no recurrent weights.
-
-    ``decay`` is where the learned decays start (1 in the paper).
-    """
+    """Neurons of cells/conventional.py. ``decay`` is where their learned decays start (1 in the paper)."""
 
     def __init__(
         self, input_size: int, hidden_size: int, *, coder: bool = True, bits: int = 6, threshold: int = 3,
@@ -33,7 +30,7 @@ class ConventionalLayer(CodedLayer):
 
     @property
     def unit_products(self) -> int:
-        """τ·I, and those of a coder."""
+        """τ·I, and the multiplications of a coder."""
         return 1 + (0 if self.tracker is None else self.tracker.settings.unit_products)
 
     def parameters_for(self, mask: Tensor | None, coder: AnyCoder | None) -> conventional.Parameters:

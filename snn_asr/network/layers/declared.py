@@ -1,19 +1,19 @@
-"""A layer made of a cell alone: for a neuron that stands in one file of cells/ and needs no layer of its own.
+"""The layer of a cell that is described completely by its own file in cells/.
 
-Besides ``GATES``, ``TRAINED``, ``State``, ``Parameters``, ``initial_state`` and ``step``, which every cell has, its
+Besides ``GATES``, ``TRAINED``, ``State``, ``Parameters``, ``initial_state`` and ``step``, which every cell has, such a
 file declares what a layer has to know:
 
     Options                 frozen dataclass: what a recipe may set, with defaults; wrong values raise UsageError
-    BINARY                  outputs are 0 or one magnitude
-    UNIT_PRODUCTS           multiplications that a unit does by itself at each frame
+    BINARY                  whether outputs are 0 or of a single magnitude
+    UNIT_PRODUCTS           the number of multiplications inside each unit at each frame
     starting_values(units, options) -> dict[str, Tensor]        what learns, by name; ``recurrent`` is U (G H, H)
     parameters(learned, options) -> Parameters                  what ``step`` takes, from what has been learned
 
-and, where outputs are no events, ``SENDS_EVENTS = False``. Parameters with a field ``mask`` are given the dropout mask
-(B, H), or None, and the outputs are then left as they are.
+A cell whose outputs are not events also has ``SENDS_EVENTS = False``. If Parameters have a field ``mask``, the cell is
+given the dropout mask (B, H), or None, there; otherwise the layer drops outputs.
 
-For engines that have a form of their own of the cell, ``NEURONS`` names the fields of Parameters, (H,) each, that every
-unit has for itself; a field ``gain`` is a number that the cell multiplies its drive by.
+For engines with a compiled form of the cell, ``NEURONS`` names the fields of Parameters, (H,) each, that every unit has
+for itself. A field ``gain`` is a number that the cell multiplies its drive by.
 """
 
 from __future__ import annotations
@@ -31,13 +31,16 @@ from snn_asr.network.cells import CellState
 from snn_asr.network.layers.base import Layer, LayerParts
 from snn_asr.network.layers.driven import DrivenLayer, drop_units, mean_outputs
 
-RECURRENT, MASK = "recurrent", "mask"  # the name of U among what learns, and of a dropout mask among Parameters
-GAIN = "gain"  # the name of a factor of the drive among Parameters
+RECURRENT, MASK = "recurrent", "mask"  # names of U among the starting values, and of the dropout mask in Parameters
+GAIN = "gain"  # the name of a factor of the drive in Parameters
 
 
 class DeclaredLayer(DrivenLayer):
-    """W x, normalised, into the cell's units. Dropout is one mask a sequence on what the layer sends up, outside of the
-    recurrence, unless the cell takes it; ``options`` are those that the cell declares."""
+    """Normalised W x drives the units of the cell; ``options`` are those that the cell declares.
+
+    Dropout is one mask for a sequence, on the outputs to the next layer and not on the recurrent ones, unless the cell
+    takes the mask itself.
+    """
 
     def __init__(
         self, cell: ModuleType, input_size: int, hidden_size: int, *, dropout: float = 0.2, backend: str = "auto",
@@ -63,7 +66,7 @@ class DeclaredLayer(DrivenLayer):
         return bool(getattr(self.cell, "SENDS_EVENTS", True))
 
     def given(self) -> Any:
-        """The cell's Parameters as they are now."""
+        """The cell's Parameters with the values learned so far."""
         own = {} if self.recurrent_weight is None else {RECURRENT: self.recurrent_weight}
         return self.cell.parameters({**self.learned, **own}, self.options)
 
@@ -77,7 +80,8 @@ class DeclaredLayer(DrivenLayer):
         )
 
     def activity(self, outputs: Tensor, lengths: Any) -> Tensor | None:
-        """Mean magnitude of the outputs over valid frames (a scalar with gradient), where they are events."""
+        """The mean magnitude of events over valid frames, a scalar with gradient; None if the outputs are not
+        events."""
         return mean_outputs(outputs.abs(), lengths).mean() if self.sends_events else None
 
     def forward(self, x: Tensor, lengths: Any, state: CellState | None = None) -> tuple[Tensor, CellState]:
@@ -89,7 +93,7 @@ class DeclaredLayer(DrivenLayer):
 
 
 def layer_of(cell: ModuleType) -> Callable[..., Layer]:
-    """The factory of a cell's layers for the registry of encoders; its signature names the cell's options."""
+    """A factory of layers of this cell, for the registry of encoders. Its signature has the cell's options."""
     make = partial(DeclaredLayer, cell)
     plain = inspect.signature(make)
     kept = [each for each in plain.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]

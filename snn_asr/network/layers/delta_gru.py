@@ -1,4 +1,4 @@
-"""Layer of gated recurrent units that send changes alone (cells/delta_gru.py)."""
+"""The layer of gated recurrent units that send only changes (cells/delta_gru.py)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from snn_asr.network.lengths import Lengths
 class DeltaGruLayer(DrivenLayer):
     """A GRU whose units send their changes above ``delta_threshold``; 0 sends every change.
 
-    What a frame costs are its changes: the output (B, T, H) is what the units hold. U starts uniformly within ±1/√H, as
-    that of torch's GRU. ``normalize`` is batch normalisation of W x, which folds away; without it, as in the paper, W
-    and the bias start as U does, and few units move enough to be heard. Dropout is one mask a sequence on what the
-    layer sends up, outside of the recurrence.
+    The output (B, T, H) is the value that each unit holds; only its changes cost products. U starts uniformly within
+    ±1/√H, as in torch's GRU. ``normalize`` is batch normalisation of W x, which is folded away in evaluation. Without
+    it, as in the paper, W and the bias start as U does, and few units change by more than the threshold. Dropout is one
+    mask for a sequence, on the outputs to the next layer and not on the recurrent ones.
     """
 
     def __init__(
@@ -44,11 +44,11 @@ class DeltaGruLayer(DrivenLayer):
 
     @property
     def unit_products(self) -> int:
-        """r·M, (1 - z)·c and z·h. To find a change takes no product."""
+        """r·M, (1 - z)·c and z·h. Finding a change takes no product."""
         return 3
 
     def activity(self, outputs: Tensor, lengths: Tensor | Lengths) -> Tensor:
-        """Mean magnitude of the changes over valid frames (a scalar with gradient): the cost of the paper."""
+        """The mean magnitude of the changes over valid frames, a scalar with gradient, which the paper penalises."""
         lengths = Lengths.of(lengths, outputs)
         return mean_outputs(lengths.without_padding(changes(outputs)).abs(), lengths).mean()
 

@@ -19,34 +19,35 @@ from snn_asr.network.lengths import Lengths
 
 
 def check_dropout(dropout: float) -> None:
+    """Raise UsageError for a share that is not in [0, 1)."""
     if not 0 <= dropout < 1:
         raise UsageError(f"dropout={dropout} must lie in [0, 1)", "dropout")
 
 
 def sequence_mask(batch: int, size: int, dropout: float, training: bool, like: Tensor) -> Tensor | None:
-    """Dropout mask (B, H), the same at all frames, scaled to keep the mean; None where nothing is dropped."""
+    """A dropout mask (B, H) for all frames, scaled to keep the mean; None if nothing is dropped."""
     if not training or dropout == 0:
         return None
     return torch.bernoulli(like.new_full((batch, size), 1 - dropout)) / (1 - dropout)
 
 
 def mean_outputs(outputs: Tensor, lengths: Tensor | Lengths) -> Tensor:
-    """Mean (H,) of outputs (B, T, H), zero in the padding, over valid frames: those of all processes' shares."""
+    """The mean (H,) over the valid frames of all processes of ``outputs`` (B, T, H), which are zero in the padding."""
     frames = processes.total(Lengths.of(lengths, outputs).tensor.sum()).clamp(min=1)
     return processes.differentiable_total(outputs.sum((0, 1))) / frames
 
 
 def drop_units(outputs: Tensor, dropout: float, training: bool) -> Tensor:
-    """Outputs (B, T, H) under a ``sequence_mask`` of their own."""
+    """The outputs (B, T, H) multiplied by a new ``sequence_mask``."""
     mask = sequence_mask(len(outputs), outputs.shape[-1], dropout, training, outputs)
     return outputs if mask is None else outputs * mask.unsqueeze(1)
 
 
 class DrivenLayer(Layer):
-    """Base of the spiking layers: W x for all frames, normalised (or with a bias), walked by ``cell``.
+    """The base of the spiking layers: W x of all frames, normalised or with a bias, drives the units of ``cell``.
 
-    ``cell`` is a module of cells/. Initialisation: Kaiming-uniform with gain 1 for W (Ponghiran & Roy).
-    ``recurrent_weight`` is for those to set that have some.
+    ``cell`` is a module of cells/. W starts Kaiming-uniform with gain 1 (Ponghiran & Roy). A layer with recurrent
+    weights sets ``recurrent_weight``.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class DrivenLayer(Layer):
         nn.init.kaiming_uniform_(self.input_weight, nonlinearity="linear")
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy names its cell, for modules cannot be copied themselves."""
+        """The state of a copy, which has the name of the cell: modules cannot be copied."""
         return {**self.__dict__, "cell": self.cell.__name__}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -79,7 +80,7 @@ class DrivenLayer(Layer):
         return True
 
     def parts(self) -> LayerParts:
-        """W, U, and the normalisation or the bias behind W x; what the cell has besides, its layer adds."""
+        """W, U, and the normalisation or the bias of W x. The layer of a cell adds what that cell has besides."""
         if self.normalization is not None:
             scale, offset = folded(self.normalization)
         else:
@@ -89,11 +90,11 @@ class DrivenLayer(Layer):
         return LayerParts(name, self.input_weight, self.recurrent_weight, scale, offset)
 
     def mask(self, like: Tensor) -> Tensor | None:
-        """This batch's dropout mask for drives ``like`` (B, T, ...)."""
+        """The dropout mask of a batch whose drives are ``like`` (B, T, ...)."""
         return sequence_mask(len(like), self.output_size, self.dropout, self.training, like)
 
     def drive(self, x: Tensor, lengths: Tensor | Lengths) -> Tensor:
-        """BN(W x), or W x + b (B, T, gates · H): product and statistics over valid frames only."""
+        """BN(W x), or W x + b, as (B, T, gates · H); product and statistics take valid frames only."""
         lengths = Lengths.of(lengths, x)
         packed = lengths.pack(x)
         if torch.is_grad_enabled() and x.device.type == "cpu":
@@ -111,7 +112,7 @@ class DrivenLayer(Layer):
         self, drive: Tensor, lengths: Lengths, state: CellState | None, parameters: CellParameters,
         frame_by_frame: bool = False,
     ) -> tuple[Tensor, CellState, CellState]:
-        """The cell over all frames, as ``kernels.run_sequence``; a missing state is zero."""
+        """Run the cell over all frames, as ``kernels.run_sequence`` does; a missing state is zero."""
         if state is None:
             state = self.cell.initial_state(len(drive), self.output_size, parameters, drive)
         backend = choose_backend(self.backend, drive.device, frame_by_frame)

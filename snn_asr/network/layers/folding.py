@@ -1,10 +1,10 @@
-"""Batch normalisation in training of a product W x, folded into the weights of that product:
+"""Batch normalisation of a product W x, folded into the weights of that product during training:
 
     BN(W x) = γ (W x - W μ) / √(v + ε) + β = W' x + b',    v = diag(W C Wᵀ)
 
-with mean μ (D,) and covariance C (D, D) of the x of all valid frames. Neither W x nor its normalised copy has to be
-kept, and the gradient of W' x + b' stays as sparse as it is: what normalisation adds passes through μ and C, which
-are small.
+where μ (D,) is the mean and C (D, D) the covariance of x over all valid frames. Neither W x nor its normalised copy has
+to be kept. The gradient with respect to W' x + b' stays sparse, because the normalisation's part of the gradient passes
+through μ and C, which are small.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from snn_asr.network.lengths import Lengths
 
 
 class _Moments(torch.autograd.Function):
-    """Mean and variance (M,) of W x over the valid frames of x (B, T, D); W is (M, D)."""
+    """The mean and the variance (M,) of W x over the valid frames of x (B, T, D), where W is (M, D)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, lengths: Lengths, weight: Tensor) -> tuple[Tensor, Tensor]:
         frames = lengths.pack(x)
         mean = frames.mean(0)
-        # Centred before it is squared: what all frames share would take the digits that tell them apart.
+        # Centred before squaring: a large common part would leave too few digits for the differences between frames.
         centred = frames - mean
         half = weight @ (centred.T @ centred / len(frames))
         ctx.save_for_backward(x, weight, mean, half)
@@ -47,7 +47,7 @@ class _Moments(torch.autograd.Function):
 def fold(
     x: Tensor, lengths: Tensor | Lengths, weight: Tensor, normalization: nn.BatchNorm1d
 ) -> tuple[Tensor, Tensor]:
-    """W' (M, D) and b' (M,), differentiable; the running statistics of ``normalization`` follow as in its own forward.
+    """W' (M, D) and b' (M,), differentiable. The running statistics of ``normalization`` move as in its own forward.
 
     Raises ValueError for fewer than two valid frames in x (B, T, D).
     """

@@ -1,4 +1,4 @@
-"""Layer of gated spiking neurons, and of the Li-GRU (cells/gated.py)."""
+"""The layer of gated spiking neurons, and of the Li-GRU (cells/gated.py)."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ RECURRENT_INITS = ("gates", "stacked")
 
 
 class GatedLayer(CodedLayer):
-    """Gated layer of cells/gated.py: v2, without ``recurrent`` weights v1, with ``coder=False`` a Li-GRU.
+    """Neurons of cells/gated.py: v2, or v1 without ``recurrent`` weights, or a Li-GRU with ``coder=False``.
 
-    ``recurrent_gain`` scales the orthogonal initialisation of the recurrent weights: of each gate's (``recurrent_init``
-    gates), or of both gates' as one matrix (stacked, in the authors' code with a gain of √2). ``forget_bias`` and
-    ``candidate_bias`` are where the normalised drives of the two gates start (0 in the paper): a candidate below 0
-    begins sparse, a forget signal above 0 with a longer memory. ``recurrent_smoothing`` is the coefficient of a
-    leaky integrator on the recurrent product (0: none, as in the paper). With ``gate_levels="powers_of_two"`` 1 - F is
-    one: the current moves towards the candidate by a shift.
+    ``recurrent_gain`` scales the orthogonal matrices that the recurrent weights start from: one for each gate
+    (``recurrent_init="gates"``), or one for both gates together ("stacked"; the authors' code does so with a gain of
+    √2). ``forget_bias`` and ``candidate_bias`` are where the biases of the two normalised drives start (0 in the
+    paper): below 0 the candidates start sparse, above 0 the forget signals start with a longer memory.
+    ``recurrent_smoothing`` is the coefficient of a leaky integrator on the recurrent product (0, as in the paper, is
+    none). With ``gate_levels="powers_of_two"`` 1 - F is a power of two, so that the current moves by a shift.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class GatedLayer(CodedLayer):
 
     @property
     def unit_products(self) -> int:
-        """F·I and (1 - F)·C, unless a gate is a shift; those of a coder; 2 for a smoothed product."""
+        """F·I and (1 - F)·C unless the gate is a shift, those of a coder, and one for each smoothed product."""
         gates = 0 if self.shifting else 2
         coder = 0 if self.tracker is None else self.tracker.settings.unit_products
         return gates + coder + (gated.GATES if multiplies(self.recurrent_smoothing) else 0)

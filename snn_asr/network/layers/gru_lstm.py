@@ -1,4 +1,4 @@
-"""torch's own recurrent layers, the baselines."""
+"""The layers of torch's own GRU and LSTM, with which the spiking encoders are compared."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ GRU, LSTM = "gru", "lstm"  # names of the cells in ``parts``
 
 
 class GruLstmLayer(Layer):
-    """torch.nn.GRU or LSTM, one layer, with a sequence-wise dropout mask on its output.
+    """One layer of torch.nn.GRU or LSTM, with one dropout mask for a sequence on its outputs.
 
-    The state is that of torch, without its dimension of one layer: (B, H), or for the LSTM a pair of it. In training
-    from the zero state the state after is not worked out (None): padding stands behind every row's frames
-    and cannot reach them, and torch walks a plain batch two to three times as fast as a packed one.
+    The state is torch's without the dimension of layers: (B, H), or a pair of these for the LSTM. In training from the
+    zero state no state is returned (None): padding comes after a row's frames and cannot change their outputs, and
+    torch is two to three times as fast on a plain batch as on a packed one, which the state would need.
     """
 
     recurrence: nn.GRU | nn.LSTM
@@ -46,13 +46,14 @@ class GruLstmLayer(Layer):
         return list(self._own_tensors()[:2])
 
     def _own_tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """W, U, and the biases behind both."""
+        """W, U, and the biases of both."""
         names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
         weight, back, bias, back_bias = (self.recurrence.get_parameter(each) for each in names)
         return weight, back, bias, back_bias
 
     def parts(self) -> LayerParts:
-        """Both biases are in the offset, but for that of the GRU's new gate: its recurrent product is gated with it."""
+        """Both biases are in the offset, except the recurrent one of the GRU's new gate: the reset gate multiplies
+        it."""
         weight, back, bias, back_bias = self._own_tensors()
         ones = torch.ones_like(bias)
         if isinstance(self.recurrence, nn.LSTM):
@@ -72,7 +73,7 @@ class GruLstmLayer(Layer):
         return drop_units(y, self.dropout, self.training), after
 
     def _packed(self, x: Tensor, lengths: Lengths, state: CellState) -> tuple[Tensor, CellState]:
-        # A packed sequence has no empty rows: those are computed over one frame and put back afterwards.
+        # A packed sequence cannot have empty rows: these are computed over one frame and reset afterwards.
         counts = [max(each, 1) for each in lengths.counts]
         packed = pack_padded_sequence(x, counts, batch_first=True, enforce_sorted=False)
         y, after = self.recurrence(packed, change_tensors(state, lambda each: each.unsqueeze(0)))
@@ -86,7 +87,7 @@ class GruLstmLayer(Layer):
 
 
 def _keep(after: CellState, before: CellState, rows: Tensor) -> CellState:
-    """States (B, H), or a tuple of them, with ``rows`` as they were before (None: zero)."""
+    """States (B, H), or a tuple of them, in which ``rows`` are as they were before (None: zero)."""
     if isinstance(after, tuple):
         befores = before if before is not None else [None] * len(after)
         return tuple(_keep(*pair, rows) for pair in zip(after, befores, strict=True))

@@ -1,4 +1,4 @@
-"""Layer of leaky integrate-and-fire neurons, with or without adaptation and recurrence."""
+"""The layer of leaky integrate-and-fire neurons, with or without adaptation and recurrence."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ RATES = (0.01, 0.5)  # spikes a frame that a neuron may send unpenalised
 
 
 class LeakyIntegrateAndFireLayer(DrivenLayer):
-    """LIF; with ``adaptive`` adLIF, with ``recurrent`` RLIF, with both RadLIF.
+    """LIF neurons, with ``adaptive`` adLIF, with ``recurrent`` RLIF, with both RadLIF (cells has the equations).
 
-    α, β, a and b start uniformly within their intervals and are clamped to them in every forward: outside, they get
-    no gradient. V starts orthogonal; its diagonal is stored and counted as a parameter, and always zero.
-    Dropout is one mask a sequence on what the layer sends up, outside of the recurrence, whose spikes stay 0 or 1.
+    α, β, a and b start uniformly within their intervals and are clamped to them in every forward pass; outside they get
+    no gradient. V starts orthogonal. Its diagonal is stored and counted as parameters, but is always zero. Dropout is
+    one mask for a sequence, on the outputs to the next layer and not on the recurrent ones, which stay 0 or 1.
 
-    ``surrogate`` and ``surrogate_width`` choose the derivative of the spike (surrogates.py). Two departures from the
-    paper: ``stable`` raises the lower bound of a from -1 to -(1 - β), below which a neuron runs away exponentially
-    (see the cell's docstring), is silent or fires at every frame from then on, and overflows after some hundred frames.
-    ``drive_gain`` is where the scale of the normalised drives starts: with the paper's 1 the network, which begins in
-    the zero state where the authors' begins in a random one, hardly spikes.
+    ``surrogate`` and ``surrogate_width`` choose the derivative of the spike (surrogates.py). Two defaults differ from
+    the paper. ``stable`` raises the lower bound of a from -1 to -(1 - β): below it the potential of a neuron grows
+    exponentially (see the cell), so that the neuron is silent or fires at every frame from then on, and overflows after
+    some hundred frames. ``drive_gain`` is where the scale of the normalised drives starts: with the paper's 1 the
+    network hardly spikes, because it starts in the zero state where the authors' starts in a random one.
     """
 
     def __init__(
@@ -68,17 +68,17 @@ class LeakyIntegrateAndFireLayer(DrivenLayer):
         return 2 if self.coupling is None else 4
 
     def activity(self, outputs: Tensor, lengths: Tensor | Lengths) -> Tensor:
-        """The paper's regulariser of firing rates, 0.5 (relu(0.01 - rate) + relu(rate - 0.5)), a mean over neurons
-        (the authors' classifiers sum).
+        """The paper's regulariser of firing rates, 0.5 (relu(0.01 - rate) + relu(rate - 0.5)), as a mean over neurons
+        (the authors' classifiers take the sum).
 
-        A rate is the mean output of a neuron over valid frames. Dropout leaves its expectation alone, for it scales
-        what it leaves: no correction is due. Unlike other layers' activity it also keeps neurons from falling silent.
+        The rate is the mean output of a neuron over valid frames; dropout does not change its expectation. Unlike the
+        activity of other layers, this also penalises neurons that fall silent.
         """
         rates = mean_outputs(outputs, lengths)
         return 0.5 * (relu(RATES[0] - rates) + relu(rates - RATES[1])).mean()
 
     def clamped(self) -> Parameters:
-        """The cell's Parameters: within their intervals, V without its diagonal."""
+        """The cell's Parameters, clamped to their intervals, with a zero diagonal of V."""
         adaptation_decay = coupling = jump = recurrent = None
         if self.coupling is not None:
             assert self.adaptation_decay is not None and self.jump is not None
@@ -90,7 +90,7 @@ class LeakyIntegrateAndFireLayer(DrivenLayer):
         return Parameters(self.decay.clamp(*DECAYS), adaptation_decay, coupling, jump, recurrent, self.derivative)
 
     def _lowest_coupling(self) -> Tensor:
-        """Lower bound of a for each neuron (H,), without gradient."""
+        """The lower bound of a for each neuron (H,), without gradient."""
         assert self.adaptation_decay is not None
         if self.stable:
             return self.adaptation_decay.detach().clamp(*ADAPTATION_DECAYS) - 1

@@ -1,4 +1,4 @@
-"""Layer of the spiking LSTM (cells/spiking_lstm.py, Lotfi Rezaabad & Vishwanath 2020)."""
+"""The layer of the spiking LSTM (cells/spiking_lstm.py, Lotfi Rezaabad & Vishwanath 2020)."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ PRESETS = {
 
 
 class SpikingLstmLayer(DrivenLayer):
-    """``surrogates`` names a preset of Gaussians, ``cell`` and ``cell_gradient`` are those of the cell's file.
+    """Cells of cells/spiking_lstm.py, which explains ``cell`` and ``cell_gradient``; ``surrogates`` is one of PRESETS.
 
-    ``normalize`` is batch normalisation of W x in place of a bias; the authors have a bias. W and U start at
-    N(0, 2/(D + H)), the fan-in of a gate, U ``recurrent_gain`` times as wide; biases start at 0.
-    Dropout is one mask a sequence on what the layer sends up, outside of the recurrence, whose outputs stay 0 or 1.
+    ``normalize`` is batch normalisation of W x instead of a bias; the authors have a bias. W starts at N(0, 2/(D + H)),
+    by the fan-in of a gate, U ``recurrent_gain`` times as wide, and biases at 0. Dropout is one mask for a sequence, on
+    the outputs to the next layer and not on the recurrent ones, which stay 0 or 1.
     """
 
     def __init__(
@@ -62,12 +62,12 @@ class SpikingLstmLayer(DrivenLayer):
 
     @property
     def unit_products(self) -> int:
-        """f ⊙ c, i ⊙ g and o ⊙ c select by gates that are 0 or 1; a kept cell also adds, and neither multiplies."""
+        """None: f ⊙ c, i ⊙ g and o ⊙ c select by gates that are 0 or 1, and a kept cell adds."""
         return 0
 
     def activity(self, outputs: Tensor, lengths: Tensor | Lengths) -> Tensor:
-        """Mean output over valid frames (a scalar with gradient): the share of spikes, or for a kept cell the mean
-        count. Dropout leaves its expectation alone, for it scales what it leaves."""
+        """The mean output over valid frames, a scalar with gradient: the share of spikes, or the mean count of kept
+        cells. Dropout does not change its expectation."""
         return mean_outputs(outputs, lengths).mean()
 
     def parts(self) -> LayerParts:
@@ -86,8 +86,8 @@ class SpikingLstmLayer(DrivenLayer):
         return drop_units(outputs, self.dropout, self.training), state
 
     def _fusible(self, x: Tensor) -> bool:
-        """Whether ``_train`` can take the batch: on the CPU, all of it in this process, in one precision, normalised by
-        its own statistics."""
+        """Whether ``_train`` can take the batch: on the CPU, as a whole in this process, in a single precision, and
+        normalised by its own statistics."""
         if choose_backend(self.backend, x.device) != "cpu" or torch.compiler.is_compiling():
             return False
         own_statistics = self.normalization is None or self.normalization.training
@@ -96,7 +96,7 @@ class SpikingLstmLayer(DrivenLayer):
     def _train(
         self, x: Tensor, lengths: Lengths, state: spiking_lstm.State | None, parameters: spiking_lstm.Parameters
     ) -> tuple[Tensor, spiking_lstm.State]:
-        """``drive`` and ``run`` as one, in less memory and time."""
+        """``drive`` and ``run`` in one kernel, which takes less memory and time."""
         if state is None:
             state = spiking_lstm.initial_state(len(x), self.output_size, parameters, x)
         weight: Tensor = self.input_weight
@@ -107,7 +107,7 @@ class SpikingLstmLayer(DrivenLayer):
 
 
 def _check(cell: str, cell_gradient: str, surrogates: str, threshold: float, recurrent_gain: float) -> None:
-    """Raises UsageError for an option that is not there or cannot work."""
+    """Raise UsageError for an unknown option or a value that cannot work."""
     chosen = (
         ("cell", cell, spiking_lstm.CELLS), ("cell_gradient", cell_gradient, spiking_lstm.CELL_GRADIENTS),
         ("surrogates", surrogates, PRESETS),
