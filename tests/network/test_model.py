@@ -234,7 +234,7 @@ def test_a_unit_that_was_silent_for_long_is_made_no_larger_than_the_epsilon_says
 @pytest.mark.parametrize("place", ["none", "input", "output"])
 def test_a_preferred_blank_is_likelier_by_its_bias_and_nothing_else_changes(place):
     settings = ModelSettings(FEATURES, "improved_v2", 16, 1, {}, place)
-    model = AcousticModel(settings, Normalization(torch.zeros(12), torch.ones(12)), 5)
+    model = AcousticModel(settings, Normalization(torch.zeros(12), torch.ones(12)), 5).eval()
     frames, lengths = torch.randn(3, 30, 12), torch.tensor([30, 21, 9])
     before = model(frames, lengths)[0].detach()
     model.prefer_blank(2.5)
