@@ -16,11 +16,15 @@ from .options import (
     parse_grid,
     parse_overrides,
     refuse_foreign,
+    refuse_given,
     split_commas,
 )
 
+_OF_TRAINING = ("encoders", "seeds", "data_folder", "output_folder", "jobs", "device", "trust")
+
 
 def compare(
+    context: typer.Context,
     targets: Annotated[
         list[str],
         typer.Argument(
@@ -68,6 +72,7 @@ def compare(
     if folders:
         if overrides or values:
             raise UsageError("finished runs take no key=value", targets[-1], "name a recipe to train")
+        refuse_given(context, _OF_TRAINING, "finished runs are not trained", "leave it out, or name a recipe")
     else:
         path = recipe_files.find(words[0], trust)
         if output_folder is None:

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from .options import Model
+from .options import Model, refuse_given
 
 FORMATS = ("c", "onnx", "nir")
 
 
 def export(
+    context: typer.Context,
     model: Model,
     output_folder: Annotated[Path, typer.Option(help="Where the files go.")],
     form: Annotated[
@@ -47,6 +48,8 @@ def export(
         raise UsageError(f"{form} has weights in float32 alone", "--precision", "leave it out, or use --format c")
     if form != "c" and features != "float":
         raise UsageError(f"{form} computes no features", "--features", "leave it out, or use --format c")
+    if form != "c":
+        refuse_given(context, ["endpoint_silence"], f"{form} divides no sound", "leave it out, or use --format c")
     if form == "c":
         from snn_asr.export.c import export_c
 

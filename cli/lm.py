@@ -73,10 +73,13 @@ def _texts(source: str, data_folder: Path | None, tokens: Tokens | None) -> Iter
     """The sentences, as the tokens of a model read them where there is one."""
     from snn_asr.data.manifest import find_manifests, read_manifest
     from snn_asr.data.transcripts import read_transcripts
+    from snn_asr.errors import UsageError
     from snn_asr.files import read_text
     from snn_asr.scoring.alternatives import choose_readings
 
     path, prefix = Path(source), ""
+    if data_folder is not None and path.is_file() and path.suffix not in (".yaml", ".yml"):
+        raise UsageError(f"{source} is no recipe, and holds the text itself", "--data-folder", "leave it out")
     if data_folder is not None or path.suffix in (".yaml", ".yml") or not (path.exists() or path.suffix):
         path, prefix = _recipe_data(source, data_folder, tokens)
     if path.is_dir():

@@ -70,6 +70,15 @@ def split_commas(words: str) -> list[str]:
     return [each.strip() for each in words.split(",") if each.strip()]
 
 
+def refuse_given(context: typer.Context, parameters: Iterable[str], why: str, todo: str = "leave it out") -> None:
+    """Raise UsageError where one of these options, by the names of their parameters, stands on the command line: it
+    would have no effect, and ``why`` tells for what reason."""
+    for each in context.command.params:
+        source = context.get_parameter_source(each.name or "")
+        if each.name in parameters and source is not None and source.name == "COMMANDLINE":
+            raise UsageError(why, each.opts[0], todo)
+
+
 def parse_formats(words: str, output_folder: Path | None) -> list[str]:
     """The output formats of ``--format``, which are one where there is no folder to write to.
 

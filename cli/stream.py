@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
-from .options import EndpointSilence, EventPrecision, Model
+from .options import EndpointSilence, EventPrecision, Model, refuse_given
 
 _BLOCK_SECONDS = 0.5  # of a file at a time
 
 
 def stream(
+    context: typer.Context,
     model: Model,
     source: Annotated[
         str, typer.Argument(help="An audio file, or - for raw 16-bit mono samples on stdin.", metavar="FILE | -")
@@ -43,11 +44,15 @@ def stream(
     from snn_asr.decoding.terminal import JsonLines, Screen, run_stream
     from snn_asr.interruption import INTERRUPTED
 
+    piped = source == "-"
+    if not piped:
+        refuse_given(context, ["sample_rate"], "a file tells its own rate")
+    if as_json is False:
+        refuse_given(context, ["partial"], "text shows them on a terminal alone", "give --json, or leave it out")
     use_one_core()
     recognizer = Recognizer(model)
     live = recognizer.stream(EndpointSettings.of_silence(endpoint_silence), precision)
     rate = recognizer.extractor.settings.sample_rate
-    piped = source == "-"
     blocks = raw_blocks(sys.stdin.buffer, sample_rate, rate) if piped else read_blocks(source, rate, _BLOCK_SECONDS)
     plain = sys.stdout.isatty() if as_json is None else not as_json
     show = Screen(sys.stdout) if plain else JsonLines(sys.stdout, partial)

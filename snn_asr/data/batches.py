@@ -5,7 +5,6 @@ A batch is limited by its frames, padding included, and not by the number of its
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,10 +20,9 @@ from snn_asr.data.cutting import CUT, LEFT_OUT
 from snn_asr.data.dataset import SpeechDataset
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.manifest import Utterance
+from snn_asr.data.reading_ahead import ReadAhead, WholeBatches, possible_workers
 from snn_asr.data.resident import ResidentFrames, fits
 from snn_asr.processes import send
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -188,17 +186,14 @@ class ResidentBatches(Dataset[int]):
 
 
 def training_loader(dataset: SpeechDataset, batches: BucketedBatches, workers: int, device: str) -> DataLoader[Any]:
-    """``workers`` processes read ahead, but no more than there are processors; 0 reads each batch when it is its turn,
-    and a GPU keeps the frames of a small corpus."""
+    """``workers`` processes read ahead, as many of them as are possible; 0 reads each batch when it is its turn, and a
+    GPU keeps the frames of a small corpus."""
     if device.startswith("cuda") and not workers and fits(dataset):
         return _resident_loader(dataset, batches, device)
-    if workers > (most := processes.available_processors()):
-        log.warning("loader_workers=%d: more than there are processors; %d read ahead", workers, most)
-        workers = most
-    make = partial(collate, settings=dataset.extractor.settings)
-    return DataLoader(
-        dataset, batch_sampler=batches, collate_fn=make, num_workers=workers, pin_memory=device.startswith("cuda")
-    )
+    make, pin = partial(collate, settings=dataset.extractor.settings), device.startswith("cuda")
+    if workers and (possible := possible_workers(workers)):
+        return ReadAhead(WholeBatches(dataset, make), batches, possible, pin)
+    return DataLoader(dataset, batch_sampler=batches, collate_fn=make, pin_memory=pin)
 
 
 def evaluation_loader(

@@ -3,7 +3,8 @@
     {"fsdd-train-0001": {"wav": "audio/train/0001.flac", "duration": 2.31, "speaker": "theo", "text": "three one four",
                          "phones": [["th", 0.12], ["r", 0.2]]}}
 
-Relative paths start at the manifest's folder. ``phones`` holds (label, end in seconds), in order.
+Relative paths start at the manifest's folder. ``phones`` holds (label, end in seconds), in order. An utterance is the
+whole of its recording, all channels averaged: manifests of other toolkits that name a part of one are refused.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ REQUIRED_SPLITS = ("train", "dev", "test")
 _SHOWN_PROBLEMS = 20
 _LONGEST_SECONDS = 86400  # of an utterance; what is longer is no utterance but a slip
 _TEXT_KEYS = ("wav", "speaker", "text")
+_BEGIN_KEYS, _END_KEYS, _CHANNEL_KEYS = ("start", "begin", "offset"), ("end", "stop"), ("channel",)  # of other toolkits
 _PREPARE = "prepare the data with `snn-asr prepare`"
 
 
@@ -40,8 +42,9 @@ def read_manifest(path: str | Path, audio_needed: bool = True) -> dict[str, Utte
     """Utterances by id, in the order of the file.
 
     Raises one DataError that lists everything wrong: keys missing or of a wrong type, durations that are not positive
-    or longer than a day, phones not in order, audio files that do not exist (unless they are not ``audio_needed``, or
-    the caller tells of them one by one), or no utterance at all.
+    or longer than a day, phones not in order, keys that say that an utterance is a part of its recording, audio files
+    that do not exist (unless they are not ``audio_needed``, or the caller tells of them one by one), or no utterance at
+    all.
     """
     path = Path(path)
     entries = read_json(path)
@@ -124,8 +127,18 @@ def _problems(entry: object, audio_folder: Path | None) -> Iterator[str]:
         yield f"duration must be a positive number of seconds, at most a day, found {found}"
     if audio_folder and isinstance(entry.get("wav"), str) and not os.path.isfile(audio_folder / entry["wav"]):
         yield f"no audio file {audio_folder / entry['wav']}"
+    yield from _part_problems(entry)
     if entry.get("phones") is not None:
         yield from _phone_problems(entry["phones"])
+
+
+def _part_problems(entry: dict[str, Any]) -> Iterator[str]:
+    """What says that an utterance is a part of its recording, but not a beginning of 0 or the end of the whole."""
+    whole = {key: (None, 0) for key in _BEGIN_KEYS} | {key: (None, entry.get("duration")) for key in _END_KEYS}
+    for key in (*whole, *_CHANNEL_KEYS):
+        if key in entry and entry[key] not in whole.get(key, (None,)):
+            value = shortened(repr(entry[key]))
+            yield f"{key} is {value}, but recordings are read whole: write each part, or channel, to a file of its own"
 
 
 def _phone_problems(phones: object) -> Iterator[str]:

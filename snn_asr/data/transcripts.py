@@ -11,7 +11,7 @@ from pathlib import Path
 from snn_asr.data import transcript_formats as formats
 from snn_asr.data.transcript_formats import Utterance
 from snn_asr.errors import DataError, describing
-from snn_asr.files import read_json, read_text, require_regular
+from snn_asr.files import is_half, read_json, read_text, require_regular
 
 FOLDER_SUFFIXES = (".txt", ".trn", ".json", ".ctm", ".stm", ".srt", ".vtt", ".csv", ".tsv")
 MARKED_SUFFIXES = (".trn", ".stm")
@@ -156,16 +156,18 @@ def _failures(path: Path) -> int | None:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """The visible files below a folder, through links. Raises DataError for a folder that cannot be read."""
+    """The files below a folder, through links, but for halves of files and what macOS leaves beside them ("._a.txt").
+
+    Raises DataError for a folder that cannot be read.
+    """
 
     def refuse(error: OSError) -> None:
         raise DataError(f"cannot be read ({error.strerror})", error.filename, "change its permissions") from error
 
     seen = set()
     for parent, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
-        folders[:] = [each for each in folders if not each.startswith(".")]
         if os.path.realpath(parent) in seen:  # a link back
             folders.clear()
             continue
         seen.add(os.path.realpath(parent))
-        yield from (Path(parent) / name for name in names if not name.startswith("."))
+        yield from (Path(parent) / name for name in names if not (name.startswith("._") or is_half(name)))

@@ -72,6 +72,9 @@ def _expand(word: str, found: NamedFiles) -> list[tuple[Path, Path]]:
         return [(path, Path(path.name))]
     if glob.has_magic(word):
         matches = [Path(each) for each in sorted(glob.glob(word, recursive=True))]
+        if "**" not in word:  # which enters the folders that it matches
+            folders = (path for path in matches if path.is_dir())
+            found.passed_over |= {path: "a folder that the pattern matches: name it, or write **" for path in folders}
         pairs = [(file, file.relative_to(_fixed_part(word))) for file in matches if _is_named(file)]
         if pairs:
             return pairs

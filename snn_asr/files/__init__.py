@@ -10,6 +10,7 @@ from snn_asr.files.writing import (
     atomic_path,
     cannot_write,
     encoded,
+    is_half,
     json_text,
     remove_leftovers,
     write_bytes,
@@ -18,6 +19,6 @@ from snn_asr.files.writing import (
 )
 
 __all__ = [
-    "atomic_path", "cannot_write", "encoded", "is_device", "json_text", "read_json", "read_json_object", "read_text",
-    "remove_leftovers", "require_regular", "sha256", "write_bytes", "write_json", "write_text",
+    "atomic_path", "cannot_write", "encoded", "is_device", "is_half", "json_text", "read_json", "read_json_object",
+    "read_text", "remove_leftovers", "require_regular", "sha256", "write_bytes", "write_json", "write_text",
 ]

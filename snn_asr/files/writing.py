@@ -124,8 +124,13 @@ def sweep(folder: Path) -> None:
     Each folder is swept once in the life of a process, which removes its own halves itself.
     """
     for name in os.listdir(folder):
-        if _HALF.fullmatch(name):
+        if is_half(name):
             _remove_if_dead(folder / name)
+
+
+def is_half(name: str) -> bool:
+    """Whether a file of this name is one that is being written, or that a killed process left."""
+    return _HALF.fullmatch(name) is not None
 
 
 def _remove_if_dead(half: Path) -> None:

@@ -102,6 +102,10 @@ def test_equal_ids_are_refused(folder):
         ({"phones": [["a", 0.5], ["b", 0.4], ["c", 0.45]]}, "phone 2 ends at 0.45 s"),
         ({"phones": [["a"]]}, "phone 0 must be"),
         ({"phones": [["a", 0]]}, "phone 0 must be"),
+        ({"start": 0.5}, "start is 0.5, but recordings are read whole"),
+        ({"offset": "1"}, "offset is '1', but recordings are read whole"),
+        ({"start": 0, "stop": 0.1}, "stop is 0.1, but recordings are read whole"),
+        ({"channel": 0}, "channel is 0, but recordings are read whole"),
     ],
 )
 def test_each_problem_is_named(folder, change, expected):
@@ -109,6 +113,12 @@ def test_each_problem_is_named(folder, change, expected):
         change = {"phones": [["a", 0.3], ["b", 0.5], ["c", 0.45]]}
     what = problems_of(folder, {"u1": GOOD, "u2": GOOD | change})
     assert what.startswith("1 problem(s): u2: ") and expected in what
+
+
+def test_keys_that_say_that_an_utterance_is_the_whole_recording_are_taken(folder):
+    whole = GOOD | {"start": 0.0, "end": GOOD["duration"], "channel": None, "accent": "none"}
+    (folder / "whole.json").write_text(json.dumps({"u1": whole}))
+    assert read_manifest(folder / "whole.json")["u1"].duration == GOOD["duration"]
 
 
 @pytest.mark.parametrize("key", GOOD)

@@ -304,6 +304,26 @@ def _not_utf_8(world: World) -> Outcome:
     return world.run("score", out, out)
 
 
+@fault("what one command writes another cannot read", "score of recordings whose names begin with a dot", codes=0)
+def _with_dots(world: World) -> Outcome:
+    for each in ("in/.a.wav", "in/.hidden/b.wav", "in/c.wav"):
+        world.recording(each)
+    out = world.folder / "out"
+    assert world.run("decode", world.made / "run", world.folder / "in", "--output-folder", out).code == 0
+    (out / "._c.txt").write_text("what macOS leaves")
+    (out / ".c-12345678.part.txt").write_text("the half of a fi")
+    outcome = world.run("score", out, out, "--json")
+    assert '"utterances": 3' in outcome.output, outcome.output
+    return outcome
+
+
+@fault(PASSED, "a pattern that matches a folder, too", codes=0, says="in/more: a folder that the pattern matches")
+def _pattern(world: World) -> Outcome:
+    for each in ("in/a.wav", "in/more/b.wav"):
+        world.recording(each)
+    return world.run("decode", world.made / "run", f"{world.folder}/in/*")
+
+
 for _name in ("all.json", "all.jsonl", "all.ctm", "all.trn", "all"):
 
     @fault("what one command writes another cannot read", f"score of what decode prints as {_name}", codes=0)

@@ -75,6 +75,17 @@ for _precision, _said in (("int8", "--engine event"), ("int4", "--engine event")
     fault(IGNORED, f"decode --precision {_precision} with the batch engine", codes=2, says=_said)(
         _with_run("decode", "RUN", "AUDIO", "--precision", _precision)
     )
+for _words, _said in (
+    (("compare", "RUN", "--encoders", "gru"), "--encoders: finished runs are not trained"),
+    (("compare", "RUN", "--seeds", "3"), "--seeds: finished runs are not trained"),
+    (("compare", "RUN", "--output-folder", "all"), "--output-folder: finished runs are not trained"),
+    (("compare", "RUN", "--device", "cuda"), "--device: finished runs are not trained"),
+    (("stream", "RUN", "AUDIO", "--sample-rate", "8000"), "--sample-rate: a file tells its own rate"),
+    (("stream", "RUN", "AUDIO", "--text", "--partial"), "--partial: text shows"),
+    (("export", "RUN", "--format", "onnx", "--output-folder", "o", "--endpoint-silence", "2"), "--endpoint-silence: "),
+    (("lm", "lm.arpa", "--output", "new.arpa", "--data-folder", "DATA"), "--data-folder: lm.arpa is no recipe"),
+):
+    fault(IGNORED, " ".join(_words), codes=2, says=_said)(_with_run(*_words))
 
 
 @fault(PASSED, "OGG without its last part", codes=0, says=r"a\.ogg: its last part is missing")

@@ -177,6 +177,13 @@ def _empty(world: World, entry: dict[str, Any], path: Path) -> None:
     entry["wav"] = f"{Path(entry['wav']).parent}/empty.wav"
 
 
+for _part in ({"start": 0.1}, {"offset": 0.1}, {"start": 0, "end": 0.2}, {"channel": 1}):
+    _named = ", ".join(f"{key} {value}" for key, value in _part.items())
+    fault(CLAIMS, f"training where the manifest gives {_named}", codes=4, says=f"{list(_part)[-1]} is .* read whole")(
+        _train(lambda world, entry, path, part=_part: entry.update(part))
+    )
+
+
 for _split, _text, _said in (
     ("dev", "mid zebra", "utterance 'dev-.*no .* token for"), ("train", "mid <blank>", "'<blank>' is in a text"),
 ):
