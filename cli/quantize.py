@@ -26,7 +26,7 @@ def quantize(
     from snn_asr.errors import UsageError
     from snn_asr.events import quantization
     from snn_asr.network.integers import INT4, INT8
-    from snn_asr.network.model_folder import WEIGHTS
+    from snn_asr.network.weights_file import WEIGHTS
 
     if precision is None and str(output) == INT4:
         raise UsageError("is the folder to write, which would have int8 weights", output, "give --precision int4, too")

@@ -1,1 +1,1 @@
-"""From a trained model and sound to transcripts: search, segments between pauses, times of words, files, streams."""
+"""Recognition: from a trained model and sound to transcripts of files and live streams, with the times of words."""

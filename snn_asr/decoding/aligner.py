@@ -1,4 +1,4 @@
-"""A recognizer for ``snn-asr align``: of a recording it returns the known transcript, with the times of its words."""
+"""What ``snn-asr align`` runs in the place of a recognizer: it finds the times of the words of known transcripts."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from snn_asr.files import read_text
 
 
 class Aligner:
-    """Aligns recordings with their transcripts; decode_files works with it as with a Recognizer.
+    """Aligns recordings with their transcripts. ``decode_files`` uses it like a Recognizer.
 
-    ``transcripts`` is text by id: the path of a recording in its folder without the suffix, or its name alone.
+    ``transcripts`` are texts by id, which is the path of a recording below its folder without the suffix, or only the
+    last part of that path.
     """
 
     batch_files = 1
@@ -28,15 +29,15 @@ class Aligner:
         self._by_name = {_last(each): text for each, text in transcripts.items() if names[_last(each)] == 1}
 
     def settings_of(self, name: str) -> dict[str, Any]:
-        """All that determines a result, besides the recording. Raises DataError for one without a transcript."""
+        """Everything that a result depends on besides the recording. Raises DataError if there is no transcript."""
         return self._recognizer.settings_of(name) | {"transcript": self.transcript(name)}
 
     def waveform(self, source: Path) -> Waveform:
-        """A file in blocks, which raise their errors as they are read."""
+        """A file in blocks, which raise their errors when they are read."""
         return self._recognizer.waveform(source)
 
     def recognize(self, utterances: Sequence[tuple[str, Waveform]]) -> list[Hypothesis | Exception]:
-        """The transcript of each (id, waveform) with its times, or what went wrong."""
+        """The transcript of each (id, waveform) with its times, or the error of that recording."""
         results: list[Hypothesis | Exception] = []
         for name, waveform in utterances:
             try:
@@ -46,7 +47,7 @@ class Aligner:
         return results
 
     def transcript(self, name: str) -> str:
-        """The text of a recording. Raises DataError where there is none."""
+        """The text of a recording. Raises DataError if there is none."""
         for found, key in ((self._transcripts, name), (self._by_name, _last(name))):
             if key in found:
                 return found[key]
@@ -55,10 +56,10 @@ class Aligner:
 
 
 def transcripts_for(audio: str, path: Path, unit: str) -> dict[str, str]:
-    """The transcripts of a file or folder of audio.
+    """The transcripts, by id, for the file or folder ``audio``.
 
-    Of one recording a ``.txt`` file is the text; all else is read as ``score`` reads references (data/transcripts.py),
-    and ``unit`` is that of the model's tokens. Raises DataError for what is missing or malformed.
+    For one recording, a ``.txt`` file is its text. Anything else is read as ``score`` reads references
+    (data/transcripts.py), with the ``unit`` of the model's tokens. Raises DataError for a missing or malformed file.
     """
     if Path(audio).is_file() and path.suffix == ".txt" and path.is_file() and not path.name.endswith(".trans.txt"):
         return {Path(audio).stem: " ".join(read_text(path).split())}

@@ -1,9 +1,9 @@
-"""Several recordings through a network at once, block by block, so that memory does not grow with their length.
+"""The batch engine: several recordings at once, block by block, so that memory does not grow with their length.
 
 Each round takes the next frames of every recording, at most BLOCK_SECONDS, and runs the network over them in padded
-batches of similar length (data/batches.py); states are carried from round to round. A recording that has come to its
-end leaves, so that a long one among short ones costs what it costs alone. Where a segment ends within its block, the
-frames behind it are run again, from the zero state, in a shorter block that doubles from round to round.
+batches of similar length (data/batches.py). States are carried from round to round. A recording that has ended leaves,
+so that a long one among short ones costs what it costs alone. If a segment ends within a block, the frames after its
+end are computed again from the zero state, in a shorter block, which doubles from round to round.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from snn_asr.network.model import AcousticModel
 from snn_asr.network.states import join_rows, keep_rows, restart_rows
 
 BLOCK_SECONDS = 20.0
-BATCH_BLOCKS = 8  # so many blocks are in one batch at most, padding included
+BATCH_BLOCKS = 8  # in one batch at most, padding included
 
 
 class Recording:
-    """One recording of a batch: blocks of its samples on the way in, tokens of its segments on the way out.
+    """One recording of a batch: blocks of samples go in, and the tokens of its segments come out.
 
-    ``segments`` are the tokens of each segment; ``with_logits``, ``ends`` is what the segmenter said at its end, and
-    ``segment_logits`` are its logits (t, N). ``error`` is what went wrong while the samples were read: the recording
-    is then at its end, and the others go on.
+    ``segments`` has the tokens of each segment. With ``with_logits``, ``ends`` has what the segmenter found at the end
+    of each segment, and ``segment_logits`` its logits (t, N). ``error`` is an error in reading the samples: the
+    recording then ends there, and the others go on.
     """
 
     def __init__(
@@ -47,11 +47,11 @@ class Recording:
 
     @property
     def anew(self) -> bool:
-        """The next frames begin a segment."""
+        """Whether the next frames begin a segment."""
         return self._segmenter.anew
 
     def frames(self) -> Tensor:
-        """The next frames (t, D); none at the end."""
+        """The next frames (t, D), or none at the end of the recording."""
         while True:
             frames = self._segmenter.waiting(self._limit)
             self._collect()
@@ -61,7 +61,7 @@ class Recording:
             self._read()
 
     def hear(self, logits: Tensor) -> None:
-        """Take the logits (t, N) of these frames."""
+        """Take the logits (t, N) of the frames that ``frames`` returned."""
         heard = self._segmenter.hear(logits)
         if self._with_logits:
             self._logits.append(logits[:heard].clone())
@@ -96,7 +96,7 @@ class Recording:
 
 @torch.no_grad()
 def recognize(model: AcousticModel, recordings: Sequence[Recording], block_frames: int, device: str) -> None:
-    """Take the recordings, whose blocks have at most so many frames, through the network to their ends."""
+    """Run the network over the recordings to their ends, in blocks of at most ``block_frames`` frames."""
     alive, state = list(recordings), None
     bidirectional = bool(model.settings.encoder_options.get("bidirectional"))
     while True:

@@ -1,12 +1,12 @@
-"""CTC prefix beam search over log posteriors, with an n-gram model by words or by tokens.
+"""CTC prefix beam search over log posteriors, with an n-gram model of words or tokens.
 
-A prefix y is scored by the sum over all its alignments with the frames so far, those that end in a blank and those
-that end in its last token apart (Graves 2012; Hannun et al. 2014), and by what the language model says of it:
+The score of a prefix y is the sum over all its alignments with the frames so far (kept apart by whether they end in a
+blank or in the last token; Graves 2012; Hannun et al. 2014), combined with a language model:
 
     score(y) = ln P_ctc(y) + weight · ln P_lm(y) + bonus · units(y)
 
-units are words (level word, scored where a word ends) or tokens; the end of the sentence is scored, but is no unit.
-Nothing is approximated but the beam: one wide enough for all prefixes gives exact scores.
+Units are words (at the level of words, scored at the end of each word) or tokens. The end of the sentence is scored,
+but is not a unit. Only the width of the beam is an approximation: one wide enough for all prefixes gives exact scores.
 """
 
 from __future__ import annotations
@@ -30,15 +30,16 @@ from snn_asr.files import sha256
 from snn_asr.network.tasks import BLANK
 
 LN_10 = math.log(10)
-WIDEST = 10_000  # prefixes: they are held against one another in pairs
+WIDEST = 10_000  # prefixes, which are compared in pairs
 LARGEST_WEIGHT = 1e6
 
 
 @dataclass(frozen=True)
 class BeamSettings:
-    """``width`` prefixes are kept at every frame, ``alternatives`` reported; the others weigh the language model.
+    """The options of a beam search. Raises UsageError for values that cannot work.
 
-    ``closed_vocabulary``: nothing is found but words (at level token: tokens) that the language model knows.
+    ``width`` prefixes are kept at every frame, and ``alternatives`` are reported. With ``closed_vocabulary`` only words
+    (or tokens, with a model of tokens) that the language model knows are found.
     """
 
     width: int = 10
@@ -61,7 +62,7 @@ class BeamSettings:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A whole token sequence: its score, of which ``acoustic`` is ln P_ctc."""
+    """A complete token sequence with its score, of which ``acoustic`` is the part ln P_ctc."""
 
     tokens: tuple[int, ...]
     score: float
@@ -69,7 +70,10 @@ class Candidate:
 
 
 class BeamDecoder:
-    """Beam search for one set of tokens, with a language model or without."""
+    """Beam search for one set of tokens, with or without a language model.
+
+    ``identity`` holds everything that its results depend on.
+    """
 
     def __init__(
         self, tokens: Tokens, settings: BeamSettings, model_path: str | Path | None = None, level: str = AUTO
@@ -90,11 +94,11 @@ class BeamDecoder:
 
 
 def search(log_posteriors: np.ndarray, settings: BeamSettings, level: Level | None = None) -> list[Candidate]:
-    """The ``width`` best token sequences for log posteriors (T, N), best first; without a frame the empty one.
+    """The ``width`` best token sequences for log posteriors (T, N), best first; without frames the empty one.
 
-    Of a closed vocabulary those are left out that end within a word; where all do, they end before it.
+    With a closed vocabulary, sequences that end within a word are left out; if all do, they are cut before that word.
 
-    Raises DataError for posteriors that are no numbers.
+    Raises DataError for posteriors that are not numbers.
     """
     frames = log_posteriors.astype(np.float64)
     require_numbers([frames.sum()])
@@ -105,22 +109,23 @@ def search(log_posteriors: np.ndarray, settings: BeamSettings, level: Level | No
 
 
 def _acoustic_score(frames: np.ndarray, tokens: Sequence[int]) -> float:
-    """ln P_ctc of a token sequence given log posteriors (T, N)."""
+    """ln P_ctc of a token sequence, from log posteriors (T, N)."""
     targets = torch.tensor([tokens], dtype=torch.long)
     lengths = torch.tensor([len(frames)]), torch.tensor([len(tokens)])
     return -functional.ctc_loss(torch.from_numpy(frames)[:, None], targets, *lengths, BLANK, "sum").item()
 
 
 class _Beam:
-    """The prefixes alive, as arrays over them, and the tree of all prefixes that ever were.
+    """The prefixes in the beam, as arrays over them, and the tree of all prefixes that have been in it.
 
-    ``blank`` and ``label``: ln of the summed alignments that end in a blank or in the last token; ``extra``: what the
-    language model and the bonus add; ``gains`` (K, N): what they would add for each next token.
+    ``blank`` and ``label`` are the logarithms of the summed alignments that end in a blank and in the last token.
+    ``extra`` is what the language model and the bonus have added, and ``gains`` (K, N) what they would add for each
+    next token.
     """
 
     def __init__(self, settings: BeamSettings, level: Level | None, size: int) -> None:
         self.settings, self.level, self.size = settings, level, size
-        self.tree = [(-1, BLANK)]  # of every node: the node before it and its last token
+        self.tree = [(-1, BLANK)]  # for every node its parent and its last token
         self.children: dict[tuple[int, int], int] = {}
         self.states: list[Hashable] = [level.start if level else None]
         self.nodes, self.parents, self.last = np.array([0]), np.array([-1]), np.array([BLANK])
@@ -128,13 +133,13 @@ class _Beam:
         self.gains = self._gains([0])
 
     def advance(self, frame: np.ndarray) -> None:
-        """Go on by one frame of log posteriors (N,)."""
+        """Extend the prefixes by one frame of log posteriors (N,)."""
         total = np.logaddexp(self.blank, self.label)
         blank, label = total + frame[BLANK], self.label + frame[self.last]
         grown = total[:, None] + frame
-        grown[np.arange(len(total)), self.last] = self.blank + frame[self.last]  # twice the same needs a blank between
+        grown[np.arange(len(total)), self.last] = self.blank + frame[self.last]  # repeating it needs a blank between
         grown[:, BLANK] = -np.inf
-        # A prefix grown into one that is alive itself joins it.
+        # A prefix that grows into another one of the beam is added to it.
         before, alive = np.nonzero(self.nodes[:, None] == self.parents)
         label[alive] = np.logaddexp(label[alive], grown[before, self.last[alive]])
         grown[before, self.last[alive]] = -np.inf
@@ -148,7 +153,7 @@ class _Beam:
         self._select(kept, sources, tokens)
 
     def _select(self, kept: np.ndarray, sources: np.ndarray, tokens: np.ndarray) -> None:
-        """Let the prefixes ``kept`` live on, and add those at ``sources`` grown by ``tokens``."""
+        """Keep the prefixes ``kept``, and add those at ``sources`` extended by ``tokens``."""
         added = [self._node(*pair) for pair in zip(self.nodes[sources].tolist(), tokens.tolist(), strict=True)]
         gained = 0.0 if self.gains is None else self.gains[sources, tokens]
         self.extra = np.concatenate([self.extra[kept], self.extra[sources] + gained])
@@ -159,7 +164,7 @@ class _Beam:
             self.gains = np.concatenate([self.gains[kept], self._gains(added)])
 
     def _node(self, parent: int, token: int) -> int:
-        """The node of a prefix and a token: the old one where it was alive before."""
+        """The node of a prefix extended by a token: the existing one if the prefix has been in the beam before."""
         node = self.children.setdefault((parent, token), len(self.tree))
         if node == len(self.tree):
             self.tree.append((parent, token))
@@ -175,7 +180,7 @@ class _Beam:
         return rows
 
     def _weighed(self, log10: Any, units: Any) -> Any:
-        """Gains in the score, of numbers or of arrays: log10 p and units, each by its weight; NEVER stays so."""
+        """The gain in score of log10 p and units, numbers or arrays, each times its weight; NEVER stays NEVER."""
         possible = np.isfinite(log10)
         gained = self.settings.language_weight * LN_10 * np.where(possible, log10, 0.0)
         return np.where(possible, gained + self.settings.insertion_bonus * units, NEVER)
@@ -188,8 +193,8 @@ class _Beam:
         return _ranked(found)
 
     def candidates_cut_short(self, frames: np.ndarray) -> list[Candidate]:
-        """What is left of the prefixes without the words that they end within, for the frames (T, N) gone through."""
-        assert self.level is not None  # nothing else makes prefixes impossible at their end
+        """The prefixes cut before the word that they end within, scored over all ``frames`` (T, N)."""
+        assert self.level is not None  # without a language model every prefix may end anywhere
         found: dict[int, Candidate] = {}
         for node, extra in zip(self.nodes.tolist(), self.extra.tolist(), strict=True):
             while (finished := self._finished(node)) == NEVER:
@@ -202,7 +207,7 @@ class _Beam:
         return _ranked(found.values())
 
     def _finished(self, node: int) -> float:
-        """What the end of the sentence adds to the score of a prefix."""
+        """The gain in score of a prefix from the end of the sentence."""
         return float(self._weighed(*self.level.finish(self.states[node]))) if self.level else 0.0
 
     def _tokens(self, node: int) -> tuple[int, ...]:
@@ -214,12 +219,12 @@ class _Beam:
 
 
 def _ranked(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Those that are possible at all, best first."""
+    """The possible candidates, best first."""
     possible = [each for each in candidates if each.score > NEVER]
     return sorted(possible, key=lambda each: (-each.score, each.tokens))
 
 
 def _highest(scores: np.ndarray, count: int) -> np.ndarray:
-    """Indices of the ``count`` highest scores that are possible at all, in no order."""
+    """The indices of the ``count`` highest possible scores, in no particular order."""
     best = np.argpartition(scores, -count)[-count:] if len(scores) > count else np.arange(len(scores))
     return best[scores[best] > NEVER]

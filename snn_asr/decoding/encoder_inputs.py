@@ -1,4 +1,4 @@
-"""Samples to the encoder's inputs, as they arrive: features, normalisation, and stacking or convolutions."""
+"""The encoder's inputs from samples as they arrive: features, normalisation, and stacking or convolutions."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from snn_asr.network.model import AcousticModel
 
 
 class EncoderInputs:
-    """One waveform at a time: ``accept`` takes samples, ``finish`` what is left of them; the next one may follow.
+    """Takes one waveform at a time: ``accept`` its samples, and ``finish`` at its end; the next one may follow.
 
-    Both return frames (t, D) of the encoder's input and the plain features that they were made of, (t, stack, F),
-    which are not normalised. Features that need whole utterances come when the waveform has ended.
+    Both return the encoder's inputs (t, D) and the features (t, stack, F) behind them, which are not normalised.
+    Features that need whole utterances come when the waveform has ended.
     """
 
     def __init__(self, model: AcousticModel, extractor: FeatureExtractor) -> None:
@@ -58,7 +58,7 @@ class EncoderInputs:
 
 
 class _WholeFeatures:
-    """As a FeatureStream, for features that exist for whole utterances only: all of them come at the end."""
+    """Like a FeatureStream, for features that exist only for whole utterances: all of them come at the end."""
 
     def __init__(self, extractor: FeatureExtractor) -> None:
         self._extractor = extractor

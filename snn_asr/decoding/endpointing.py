@@ -1,7 +1,7 @@
-"""Where one stretch of speech ends and the next begins: by rest, as the gate tells it, or by a long lack of tokens.
+"""Where a segment of speech ends: after a rest, which the noise gate finds, or after a long time without tokens.
 
-Rest is silence, hum or steady noise (noise_gate.py). Sound that goes on may be speech which the network did not
-understand, so blanks, the frames on which no token was best, end a segment only after much longer.
+A rest is silence, hum or steady noise (noise_gate.py). Sound that goes on may be speech that the network did not
+understand. So blanks, the frames on which no token is best, end a segment only after much longer.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from dataclasses import dataclass
 
 from snn_asr.errors import UsageError
 
-LONGEST_SILENCE_SECONDS = 60.0  # the gate remembers as much, and an exported recogniser holds as many frames
+LONGEST_SILENCE_SECONDS = 60.0  # the gate, also that of an exported recogniser, holds the frames of this time
 
 
 @dataclass(frozen=True)
 class EndpointSettings:
-    """A segment ends after ``silence_seconds`` of rest, after ``wordless_seconds`` of sound without a token, and after
-    ``longest_seconds`` at the first pause between tokens of a quarter of ``silence_seconds``. Raises UsageError for
-    values that cannot work.
+    """When a segment ends. Raises UsageError for values that cannot work.
+
+    It ends after ``silence_seconds`` of rest, after ``wordless_seconds`` of sound without a token, and after
+    ``longest_seconds`` at the first pause between tokens that is a quarter of ``silence_seconds`` long.
     """
 
     silence_seconds: float = 1.0
@@ -38,8 +39,8 @@ class EndpointSettings:
 
     @classmethod
     def of_silence(cls, seconds: float) -> EndpointSettings | None:
-        """Those that end a segment after so much rest, the others where they are unless they would be less; None,
-        which leaves a recording whole, for 0."""
+        """The default settings with a rest of ``seconds``, and no other limit below that; None, which leaves a
+        recording whole, for 0 seconds."""
         if seconds == 0:
             return None
         return cls(seconds, max(DEFAULT.longest_seconds, seconds), max(DEFAULT.wordless_seconds, seconds))
@@ -49,7 +50,8 @@ DEFAULT = EndpointSettings()
 
 
 class Endpointer:
-    """Counts frames and blanks. Frames come in chunks that are short enough (``room``) to end with the segment."""
+    """Counts frames and blanks. Frames have to come in chunks of at most ``room``, so that a segment ends with a
+    chunk."""
 
     def __init__(self, settings: EndpointSettings, step_seconds: float) -> None:
         self.wordless = max(1, round(settings.wordless_seconds / step_seconds))
@@ -59,12 +61,13 @@ class Endpointer:
 
     @property
     def room(self) -> int:
-        """So many frames, at least 1, are sure not to hold an end before the last of them."""
+        """A number of frames, at least 1, in which a segment cannot end before the last of them."""
         in_pause = max(self.pause - self._blanks, self.longest - self._frames, 1)
         return min(self.wordless - self._blanks, in_pause)
 
     def accept(self, frames: int, trailing_blanks: int) -> bool:
-        """Count ``frames`` more; ``trailing_blanks`` are those since the last token or end. True at an end."""
+        """Count ``frames`` more, and return True at an end. ``trailing_blanks`` are those since the last token or
+        end."""
         self._frames += frames
         self._blanks = trailing_blanks
         long = self._frames >= self.longest and self._blanks >= self.pause

@@ -1,7 +1,7 @@
-"""Decode many files: errors collected while the others finish, outputs mirrored, finished files skipped by content.
+"""Decoding many files: the output mirrors the input tree, finished files are skipped, and one bad file ends no other.
 
-What happens to one file while it is read, recognised or written is that file's error; only a disk that is full, on
-which no other transcript could be written either, ends the whole.
+A fault of one file while it is read, recognised or written is an error of that file alone. Only a full disk, on which
+no other transcript could be written either, ends the whole.
 """
 
 from __future__ import annotations
@@ -29,25 +29,30 @@ _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class Worker(Protocol):
-    """What makes hypotheses of recordings: a Recognizer, or an Aligner (aligner.py)."""
+    """The interface of a Recognizer and an Aligner (aligner.py), which make hypotheses of recordings."""
 
     @property
     def batch_files(self) -> int:
-        """How many files are best taken together."""
+        """How many files to take at a time."""
 
     def settings_of(self, name: str) -> dict[str, Any]:
-        """All that determines a result, besides the recording of this name."""
+        """Everything that the result for the recording of this name depends on, besides the recording itself."""
 
     def waveform(self, source: Path) -> Waveform:
         """A file's samples, whole or in blocks."""
 
     def recognize(self, utterances: Sequence[tuple[str, Waveform]]) -> list[Hypothesis | Exception]:
-        """Of each (id, waveform) the hypothesis, or what went wrong."""
+        """The hypothesis of each (id, waveform), or its error."""
 
 
 @dataclass
 class Outcome:
-    """``skipped`` were decoded by an earlier call with the same content, model, beam search and formats."""
+    """What ``decode_files`` has done.
+
+    ``skipped`` files were decoded by an earlier call with the same content, model, beam search and formats.
+    ``passed_over`` files were sound in formats that are not read. ``done`` is the word for the work, and ``errors`` has
+    the failed files.
+    """
 
     decoded: int = 0
     skipped: int = 0
@@ -59,11 +64,11 @@ class Outcome:
 
     @property
     def inputs(self) -> int:
-        """Files that were asked for, without those that were passed over."""
+        """The number of files that were asked for, without those that were passed over."""
         return self.decoded + self.skipped + len(self.errors)
 
     def line(self) -> str:
-        """One line for people."""
+        """One line for the user."""
         speed = f", {self.audio_seconds / self.wall_seconds:.0f} times real time" if self.decoded else ""
         skipped = f", {self.skipped} already done" if self.skipped else ""
         passed_over = f", {self.passed_over} passed over" if self.passed_over else ""
@@ -74,12 +79,12 @@ def decode_files(
     worker: Worker, found: NamedFiles, formats: Sequence[str], output_folder: Path | None,
     show: Callable[[Hypothesis], None], failed: Callable[[str], None], shard: Shard | None = None,
 ) -> Outcome:
-    """Transcribe the files ``found``, or the ``shard`` of them; with an output folder write each in every format,
-    otherwise ``show`` each.
+    """Recognise the files ``found``, or a ``shard`` of them. With an output folder each is written in every format,
+    otherwise ``show`` is called with it.
 
-    What could not be read, recognised or written is reported to ``failed`` in a line and, with an output folder, listed
-    in errors.json, by shards when all have ended. Shards may run at the same time, into one folder. Raises DataError
-    where the output folder cannot be written at all.
+    The error of a file is given to ``failed`` as one line and, with an output folder, listed in errors.json (which
+    shards write when all have ended). Shards may run at the same time, into one folder. Raises DataError if the output
+    folder cannot be written at all.
     """
     started = time.monotonic()
     output = None if output_folder is None else OutputFolder(output_folder, shard)
@@ -100,7 +105,7 @@ def decode_files(
 
 @dataclass
 class _Decoding:
-    """One call of ``decode_files``; ``outcome`` is counted on the way."""
+    """One call of ``decode_files``, which counts its ``outcome``."""
 
     worker: Worker
     formats: Sequence[str]
@@ -110,7 +115,7 @@ class _Decoding:
     outcome: Outcome
 
     def decode(self, group: Sequence[NamedFile]) -> None:
-        """Recognise and write, or show, those files of the group that are not done."""
+        """Recognise the files of the group that are not done yet, and write or show the results."""
         todo = [(each, state) for each in group if (state := self._state_to_reach(each)) is not None]
         results = together_or_alone(self._recognize, [each for each, _ in todo])
         for (each, state), result in zip(todo, results, strict=True):
@@ -124,7 +129,7 @@ class _Decoding:
         return self.worker.recognize([(each.name, self.worker.waveform(each.path)) for each in files])
 
     def fail(self, path: Path, error: Exception) -> None:
-        """Report what went wrong with a file, and list it."""
+        """Report and list the error of a file."""
         described = as_user_error(error, path)
         if described is None:
             log.debug("%s", path, exc_info=error)
@@ -135,7 +140,8 @@ class _Decoding:
         self.failed(" ".join(str(described).split()))
 
     def _state_to_reach(self, each: NamedFile) -> dict[str, Any] | None:
-        """All that determines the transcripts of a file; None where they are written already, or it cannot be read."""
+        """Everything that the transcripts of a file depend on; None if they are written already, or it cannot be
+        read."""
         try:
             state = {"audio": sha256(each.path), "formats": sorted(self.formats)} | self.worker.settings_of(each.name)
             if self.output is None or not self.output.is_done(each.name, state):
@@ -146,7 +152,7 @@ class _Decoding:
         return None
 
     def _written(self, each: NamedFile, state: dict[str, Any], result: Hypothesis) -> bool:
-        """Whether the result could be written; without an output folder it is shown."""
+        """Write or show a result, and tell whether that was possible."""
         if self.output is None:
             self.show(result)
             return True
@@ -160,7 +166,7 @@ class _Decoding:
 
 
 def _check_disk(error: BaseException) -> None:
-    """Raise the error if it is one of the disk, which the next file would meet too."""
+    """Raise the error if it comes from the disk, so that the next file would fail too."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in _DISK and isinstance(error, SnnAsrError):

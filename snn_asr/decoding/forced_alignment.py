@@ -1,8 +1,8 @@
-"""When the tokens of a known transcript are said: the best alignment that CTC has for them.
+"""Forced alignment: when the tokens of a known transcript are spoken, by the best CTC alignment of them.
 
-``hear`` takes a recording of any length through the network as decoding does, divided at its pauses, and ``align``
-finds the best way of the tokens through all its frames (as in Kürzinger et al. 2020, CTC-Segmentation, with the whole
-table in place of their window). In frames that the gate keeps from the network the blank is all but certain.
+``hear`` runs the network over a recording of any length, divided at its pauses as in decoding, and ``align`` finds the
+best alignment of the tokens with all of its frames (as in Kürzinger et al. 2020, CTC-Segmentation, but with the whole
+table instead of their window). In frames that the noise gate keeps from the network, the blank is almost certain.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from snn_asr.network.tasks import BLANK
 
 log = logging.getLogger(__name__)
 
-UNHEARD = -30.0  # ln of the posterior of every token where the network was given nothing
-POOR = 0.1  # mean posterior of the tokens: below it the transcript is hardly that of the recording
+UNHEARD = -30.0  # ln of the posterior of every token in frames that the network was not given
+POOR = 0.1  # mean posterior of the tokens, below which a transcript hardly belongs to its recording
 MOST_CELLS = 1 << 31  # frames times states, as torchaudio's indices have 32 bits
 
 
 def align(log_posteriors: np.ndarray, tokens: Sequence[int]) -> list[Emission]:
-    """Times of a token sequence in log posteriors (T, N): those of its best single alignment (Viterbi).
+    """The times of a token sequence in log posteriors (T, N), from its best single alignment (Viterbi).
 
-    The states are blank, token 1, blank, ..., token L, blank; each follows itself, the one before, or the token before
-    a blank that may be left out, which it may not between equal tokens. Raises DataError where the frames are too few
-    for the tokens, or both are too many.
+    The states are blank, token 1, blank, ..., token L, blank. Each state follows itself, the one before, or the token
+    before a blank that is skipped; a blank between equal tokens cannot be skipped. Raises DataError if there are too
+    few frames for the tokens, or too many of both.
     """
     if not tokens:
         return []
@@ -59,7 +59,8 @@ def align(log_posteriors: np.ndarray, tokens: Sequence[int]) -> list[Emission]:
 
 @dataclass(frozen=True, eq=False)
 class Heard:
-    """A whole recording: log posteriors (T, N), which of its frames rise above the noise, its samples."""
+    """A whole recording as the network hears it: log posteriors (T, N), which frames rise above the noise, and the
+    number of samples."""
 
     log_posteriors: np.ndarray
     loud: list[bool]
@@ -68,7 +69,7 @@ class Heard:
 
 @torch.no_grad()
 def hear(model: AcousticModel, segmenter: Segmenter, blocks: Iterable[Tensor], device: str, most_frames: int) -> Heard:
-    """Take the blocks (samples,) of a recording through the network, at most so many frames at a time."""
+    """Run the network over the blocks (samples,) of a recording, at most ``most_frames`` frames at a time."""
     bidirectional = bool(model.settings.encoder_options.get("bidirectional"))
     state, samples = None, 0
     parts: list[tuple[int, Tensor]] = []
@@ -95,9 +96,9 @@ def hear(model: AcousticModel, segmenter: Segmenter, blocks: Iterable[Tensor], d
 
 
 def spell(tokens: Tokens, text: str) -> list[int]:
-    """Token indices of a transcript, in capitals or small letters where these are what the tokens spell.
+    """The token indices of a transcript, in capital or small letters if the tokens spell only those.
 
-    Raises DataError naming what no token can spell.
+    Raises DataError that names what no token can spell.
     """
     if not isinstance(text, str):
         raise DataError(f"a transcript of type {type(text).__name__}", todo="give it as one text")
@@ -110,7 +111,7 @@ def spell(tokens: Tokens, text: str) -> list[int]:
 
 
 def warn_of_poor_fit(name: str, emissions: Sequence[Emission]) -> None:
-    """Say so where a transcript is hardly that of its recording."""
+    """Warn if a transcript hardly belongs to its recording."""
     mean = sum(each.confidence for each in emissions) / max(len(emissions), 1)
     if emissions and mean < POOR:
         log.warning("%s: the transcript hardly fits (mean confidence %.2f): is it that of the recording?", name, mean)

@@ -1,4 +1,4 @@
-"""From logits to tokens with times and confidences: greedy CTC, or one class for the whole utterance."""
+"""Decoding without a search, from logits to tokens with times and confidences: greedy CTC, or one class."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from snn_asr.network.tasks import BLANK, CLASSIFICATION, TRANSCRIPTION, class_lo
 class Emission:
     """A decoded token: its id, the frames [start, end) on which it was best, and its mean posterior there.
 
-    ``spans.py`` moves the start to where the sound of the token begins.
+    spans.py moves the start to where the sound of the token begins.
     """
 
     token: int
@@ -27,26 +27,26 @@ class Emission:
     confidence: float
 
     def later(self, frames: int) -> Emission:
-        """The same token so many frames later."""
+        """The same token, moved later by ``frames``."""
         return Emission(self.token, self.start_frame + frames, self.end_frame + frames, self.confidence)
 
     def timed(self, labels: Sequence[str], step_seconds: float) -> Token:
-        """The token by its label, its times in seconds; ``step_seconds`` from one frame to the next."""
+        """The token with its label and times in seconds; ``step_seconds`` is the time from one frame to the next."""
         start, end = self.start_frame * step_seconds, self.end_frame * step_seconds
         return Token(labels[self.token], start, end, self.confidence)
 
 
 def greedy(logits: Tensor, lengths: Tensor) -> list[list[Emission]]:
-    """Best class of every frame, repeats merged, blanks dropped. logits (B, T, N), lengths (B,) frames."""
+    """The best class of every frame with repeats merged and blanks dropped, from logits (B, T, N) and lengths (B,)."""
     posteriors, best = logits.softmax(dim=-1).max(dim=-1)
     rows = zip(best.tolist(), posteriors.tolist(), lengths.tolist(), strict=True)
     return [merge_repeats(classes[:length], scores[:length]) for classes, scores, length in rows]
 
 
 def classify(logits: Tensor, lengths: Tensor) -> list[list[Emission]]:
-    """Best class at the last frame, as one token over all frames; none for an utterance without a frame.
+    """The best class at the last frame, as one token over all frames, from logits (B, T, N) and lengths (B,).
 
-    logits (B, T, N), lengths (B,) frames.
+    An utterance without frames has no token.
     """
     posteriors, best = class_logits(logits, lengths).softmax(dim=-1).max(dim=-1)
     rows = zip((best + BLANK + 1).tolist(), posteriors.tolist(), lengths.tolist(), strict=True)
@@ -60,7 +60,7 @@ DECODERS: dict[str, Callable[[Tensor, Tensor], list[list[Emission]]]] = {
 
 
 def decode(task: str, logits: Tensor, lengths: Tensor) -> list[list[Emission]]:
-    """The tokens of every utterance, as the model's task reads its logits (B, T, N), lengths (B,) frames."""
+    """The tokens of every utterance for a model of this task, from logits (B, T, N) and lengths (B,)."""
     return DECODERS[task](logits, lengths)
 
 
@@ -71,7 +71,7 @@ def merge_repeats(classes: list[int], scores: list[float]) -> list[Emission]:
 
 
 class GreedyStream:
-    """Greedy CTC of frames that arrive in chunks: a token is given when the frames on which it was best have ended."""
+    """Greedy CTC of frames that arrive in chunks: a token is returned once it is no longer the best."""
 
     def __init__(self) -> None:
         self._frames, self.trailing_blanks = 0, 0
@@ -80,21 +80,22 @@ class GreedyStream:
 
     @property
     def open(self) -> Emission | None:
-        """The token of the last frame as far as it has come: its end and confidence may change yet, nothing else."""
+        """The unfinished token of the last frame, whose end and confidence may still change, or None."""
         if self._token == BLANK:
             return None
         confidence = sum(self._scores) / len(self._scores)
         return Emission(self._token, self._frames - len(self._scores), self._frames, confidence)
 
     def accept(self, logits: Tensor) -> list[Emission]:
-        """Take logits (T, N), return the tokens that ended. Raises DataError for logits that are no numbers."""
+        """Take logits (T, N) and return the tokens that have ended. Raises DataError for logits that are not
+        numbers."""
         posteriors, best = logits.softmax(dim=-1).max(dim=-1)
         scores = posteriors.tolist()
         require_numbers(scores)
         return self.merge(best.tolist(), scores)
 
     def merge(self, classes: list[int], scores: list[float]) -> list[Emission]:
-        """As ``accept``, from the best class of each frame and its posterior."""
+        """Like ``accept``, from the best class of each frame and its posterior."""
         ended = []
         for token, score in zip(classes, scores, strict=True):
             if token != self._token:
@@ -108,18 +109,19 @@ class GreedyStream:
         return ended
 
     def skip(self, frames: int) -> None:
-        """Count frames that no network was given; for between ``finish`` and the next frames that are accepted."""
+        """Count frames that the network was not given, between ``finish`` and the next ``accept``."""
         self._frames += frames
 
     def finish(self) -> list[Emission]:
-        """The open token, if there is one; frames go on being counted, trailing blanks anew."""
+        """End the open token, if there is one, and return it. Trailing blanks are counted from 0 again, frames are
+        not."""
         token = self.open
         self._token, self._scores, self.trailing_blanks = BLANK, [], 0
         return [] if token is None else [token]
 
 
 class ClassStream:
-    """``classify`` of frames that arrive in chunks: nothing but the last one counts."""
+    """``classify`` for frames that arrive in chunks: only the last frame counts."""
 
     open, trailing_blanks = None, 0
 
@@ -132,10 +134,10 @@ class ClassStream:
         return []
 
     def skip(self, frames: int) -> None:
-        """Leave frames out: they are of no segment."""
+        """Nothing to do: frames outside a segment do not count."""
 
     def finish(self) -> list[Emission]:
-        """The class, if there was a frame. Raises DataError for logits that are no numbers."""
+        """The class, if there was a frame. Raises DataError for logits that are not numbers."""
         if self._last is None:
             return []
         (token,) = classify(self._last.unsqueeze(0), torch.ones(1, dtype=torch.int64))[0]
@@ -145,7 +147,8 @@ class ClassStream:
 
 
 def require_numbers(posteriors: Iterable[float]) -> None:
-    """Raise DataError for NaN, which is what logits give that are NaN or infinite: weights were far too large."""
+    """Raise DataError for NaN, which results from logits that are NaN or infinite, because weights are far too
+    large."""
     if any(map(math.isnan, posteriors)):
         raise DataError("what the model computes from it overflows: these are no numbers", todo="train the model again")
 

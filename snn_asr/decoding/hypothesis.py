@@ -1,4 +1,4 @@
-"""What was recognised: tokens with times and confidences, the words they spell, the segments between pauses."""
+"""The result of recognition: tokens with times and confidences, their words, and the segments between pauses."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from snn_asr.errors import unknown_name
 
-KINDS = ("characters", "sentencepiece", "words", "phones")  # of tokens.Tokens.kind
+KINDS = ("characters", "sentencepiece", "words", "phones")  # values of tokens.Tokens.kind
 WORD_START = "\N{LOWER ONE EIGHTH BLOCK}"  # SentencePiece's mark of a word's first piece
 
 
 @dataclass(frozen=True)
 class Token:
-    """One token of the decoder; ``confidence`` in 0..1, times in seconds from the beginning of the audio."""
+    """One decoded token, with times in seconds from the beginning of the audio and a ``confidence`` from 0 to 1."""
 
     label: str
     start_seconds: float
@@ -23,7 +23,7 @@ class Token:
 
 @dataclass(frozen=True)
 class Word:
-    """One word: ``start`` and ``end`` in seconds from the beginning of the audio, ``confidence`` in 0..1."""
+    """One word: ``start`` and ``end`` in seconds from the beginning of the audio, ``confidence`` from 0 to 1."""
 
     text: str
     start: float
@@ -33,7 +33,8 @@ class Word:
 
 @dataclass(frozen=True)
 class Alternative:
-    """One text of an n-best list, with the score of its best token sequence, and what of it is acoustic (ln P_ctc)."""
+    """One text of an n-best list, with the score of its best token sequence and the acoustic part of that (ln
+    P_ctc)."""
 
     text: str
     score: float
@@ -42,9 +43,9 @@ class Alternative:
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of speech between two pauses, recognised by itself; it has at least one token.
+    """A stretch of speech between two pauses, recognised on its own. It has at least one token.
 
-    ``alternatives``, of beam search alone, are its different texts, best first: the first is ``text``.
+    ``alternatives``, from beam search only, are its different texts, best first: the first is ``text``.
     """
 
     text: str
@@ -64,11 +65,11 @@ class Segment:
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """All that was recognised in one recording; times count from its beginning.
+    """Everything that was recognised in one recording; times count from its beginning.
 
     ``kind`` is the kind of the tokens, from which the words follow. ``segments`` are the stretches of speech between
-    pauses; where none are given, all tokens are one. ``alternatives``, of beam search alone, are different texts of the
-    whole recording, best first: the first is ``text``.
+    pauses; if none are given, all tokens are one segment. ``alternatives``, from beam search only, are different texts
+    of the whole recording, best first: the first is ``text``.
     """
 
     id: str
@@ -87,7 +88,7 @@ class Hypothesis:
     def joined(
         cls, identifier: str, segments: Iterable[Segment], duration_seconds: float, kind: str, alternatives: int = 0
     ) -> Hypothesis:
-        """The hypothesis of a recording from those of its segments, with so many alternatives at most."""
+        """The hypothesis of a recording made of these segments, with at most ``alternatives`` texts."""
         parts = tuple(segments)
         tokens = tuple(token for each in parts for token in each.tokens)
         best = _joined_alternatives([each.alternatives for each in parts], alternatives)
@@ -95,16 +96,16 @@ class Hypothesis:
 
     @property
     def words(self) -> tuple[Word, ...]:
-        """The words with their times; no word reaches from one segment into the next."""
+        """The words with their times. No word extends over two segments."""
         return tuple(word for each in self.segments for word in words(each.tokens, self.kind))
 
 
 def words(tokens: Sequence[Token], kind: str) -> tuple[Word, ...]:
     """The words that the tokens of one segment spell, with their times.
 
-    characters: runs between tokens that are white space; sentencepiece: a word begins at a piece with "▁";
-    words and phones: every token is one. A word lasts from its first token to its last and is as confident as its
-    least confident one. Raises UsageError for an unknown kind.
+    Characters make words between tokens of white space; with sentencepiece a word begins at a piece with "▁"; of words
+    and phones every token is a word. A word lasts from its first token to its last, and is as confident as the least
+    confident of them. Raises UsageError for an unknown kind.
     """
     if kind not in KINDS:
         raise unknown_name("kind of token", kind, KINDS)
@@ -132,7 +133,7 @@ def _joined_text(texts: Iterable[str]) -> str:
 
 
 def _joined_alternatives(lists: Sequence[tuple[Alternative, ...]], limit: int) -> tuple[Alternative, ...]:
-    """The ``limit`` best ways to take one alternative of each segment: scores are sums of those of the parts."""
+    """The ``limit`` best combinations of one alternative from each segment; a score is the sum of its parts' scores."""
     if not lists:
         return ()
     best = lists[0]

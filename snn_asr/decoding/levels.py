@@ -1,8 +1,8 @@
-"""How a language model follows the prefixes of a beam search: by words or by tokens, all or those it knows alone.
+"""How a language model scores the prefixes of a beam search: by words or by tokens, all of them or only known ones.
 
-Of a closed vocabulary a beginning that no known word has is never grown. What the best word with a beginning has by
-itself is counted as soon as the beginning is there, and taken back where the word ends (unigram look-ahead, Ortmanns &
-Ney 2000): the score of whole words is the same, but prefixes are held against one another while they are spelt.
+With a closed vocabulary, a prefix is never extended to letters that no known word begins with. The probability of the
+likeliest word with these letters is counted as soon as they are there, and taken back at the end of the word (unigram
+look-ahead, Ortmanns & Ney 2000). The score of whole words is the same, but unfinished words can be compared.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from snn_asr.network.tasks import BLANK
 log = logging.getLogger(__name__)
 
 LEVELS = AUTO, WORD, TOKEN = "auto", "word", "token"
-FEW_KNOWN = 0.5  # of what model and language model could have in common: below it one is warned
+FEW_KNOWN = 0.5  # of the words or tokens that both models could share, below which a warning is due
 CACHED_SCORES = 1 << 20
 CACHED_ROWS = 1 << 14
-LONGEST_WORD = 1000  # letters, of a closed vocabulary: nobody says longer ones, and all their beginnings are kept
+LONGEST_WORD = 1000  # letters, in a closed vocabulary, all of whose beginnings are kept in memory
 NEVER = -np.inf
 
 
 class Level(Protocol):
-    """How a language model follows a growing prefix. Gains are (log10 p, units), rows of them one entry a token."""
+    """How a language model scores a growing prefix. Gains are (log10 p, units); rows have an entry for each token."""
 
     start: Any
 
@@ -40,16 +40,16 @@ class Level(Protocol):
         """The state after a token."""
 
     def gains(self, state: Any) -> tuple[np.ndarray, np.ndarray]:
-        """What each next token would add."""
+        """The gains of each possible next token."""
 
     def finish(self, state: Any) -> tuple[float, int]:
-        """What the end adds."""
+        """The gains of the end of the sentence."""
 
 
 class TokenLevel:
-    """Every token is a word of the model; one that is white space is written ``<space>``.
+    """For a model whose words are the tokens; a token of white space is written ``<space>``.
 
-    With a closed vocabulary a token that the model does not know never comes.
+    With a closed vocabulary, tokens that the model does not know are impossible.
     """
 
     def __init__(self, model: LanguageModel, tokens: Tokens, closed_vocabulary: bool = False) -> None:
@@ -71,14 +71,14 @@ class TokenLevel:
         return self._score(END, state)[0], 0
 
     def _scores(self, state: Hashable) -> np.ndarray:
-        """The blank, which never extends a prefix, is left at 0."""
+        """The scores of all tokens; that of the blank, which never extends a prefix, is 0."""
         return self._never + [0.0, *(self._score(word, state)[0] for word in self._words[BLANK + 1 :])]
 
 
 class WordLevel:
-    """Words of characters, apart by white space, or of SentencePiece's pieces, of which the first begins with its mark.
+    """For a model of words, which are spelled by characters between white space, or by SentencePiece's pieces.
 
-    The state is the model's before the word that is being spelt, and its letters so far.
+    The state is that of the model before the word that is being spelled, and the letters of that word so far.
     """
 
     def __init__(self, model: LanguageModel, tokens: Tokens) -> None:
@@ -110,7 +110,7 @@ class WordLevel:
 
 
 class KnownWordLevel(WordLevel):
-    """``WordLevel`` with a closed vocabulary: every word is one that the model knows.
+    """``WordLevel`` with a closed vocabulary: only words that the model knows are possible.
 
     Raises UsageError for a model that does not tell its words.
     """
@@ -121,7 +121,7 @@ class KnownWordLevel(WordLevel):
             what = "a binary file, which does not tell the words of a closed vocabulary"
             raise UsageError(what, where, "give the ARPA file")
         self._known = frozenset(word for word in spoken(model.vocabulary) if len(word) <= LONGEST_WORD)
-        self._ahead = {"": 0.0}  # of every beginning of a word: log10 p of the likeliest such word, without context
+        self._ahead = {"": 0.0}  # for every beginning of a word, log10 p of the likeliest word with it, without context
         for word in self._known:
             log10 = model.score(word, model.contextless)[0]
             for end in range(1, len(word) + 1):
@@ -130,7 +130,7 @@ class KnownWordLevel(WordLevel):
 
     def gains(self, state: tuple[Hashable, str]) -> tuple[np.ndarray, np.ndarray]:
         word = state[1]
-        if word and word not in self._known:  # it cannot end here: what the model says of it is not asked
+        if word and word not in self._known:  # it cannot end here, so the model is not asked about it
             return self._row(word), self._bounds
         log10, units = super().gains(state)
         return log10 + self._row(word), units
@@ -143,7 +143,7 @@ class KnownWordLevel(WordLevel):
         return log10 - self._ahead[word], units
 
     def _looked_ahead(self, word: str) -> np.ndarray:
-        """What each next token changes in what is looked ahead; NEVER where no known word goes on so."""
+        """The change of the look-ahead by each next token; NEVER for one that continues no known word."""
         before, ended = self._ahead[word], not word or word in self._known
         row = np.full(len(self._letters), NEVER)
         for token, (letters, bound) in enumerate(zip(self._letters, self._bounds, strict=True)):
@@ -157,16 +157,16 @@ class KnownWordLevel(WordLevel):
 def follower(
     model: LanguageModel, tokens: Tokens, level: str, closed_vocabulary: bool, where: object = None
 ) -> Level:
-    """What follows prefixes at a level that ``choose_level`` gave. Raises what ``KnownWordLevel`` raises."""
+    """The ``Level`` for a level that ``choose_level`` gave. Raises what ``KnownWordLevel`` raises."""
     if level == TOKEN:
         return TokenLevel(model, tokens, closed_vocabulary)
     return KnownWordLevel(model, tokens, where) if closed_vocabulary else WordLevel(model, tokens)
 
 
 def choose_level(model: LanguageModel, tokens: Tokens, level: str, where: object) -> str:
-    """The level a model is used at; ``auto`` finds out from the words that it knows.
+    """Whether a model is used at the level of words or of tokens; ``auto`` decides by the words that it knows.
 
-    Raises UsageError for an unknown level, DataError where model and tokens have nothing in common.
+    Raises UsageError for an unknown level, and DataError if model and tokens have nothing in common.
     """
     if level not in LEVELS:
         raise unknown_name("level of a language model", level, LEVELS)
@@ -188,7 +188,7 @@ def choose_level(model: LanguageModel, tokens: Tokens, level: str, where: object
 
 
 def _check_known(known: int, of: int, what: str, where: object) -> None:
-    """Raise DataError where a language model knows nothing of what the network writes; warn where it knows little."""
+    """Raise DataError if a language model knows nothing that the network writes, and warn if it knows little of it."""
     if not known:
         raise DataError(f"knows none of the {what}", where, "check upper and lower case")
     if known < of * FEW_KNOWN:
@@ -196,10 +196,10 @@ def _check_known(known: int, of: int, what: str, where: object) -> None:
 
 
 def spelled(tokens: Tokens) -> list[str]:
-    """Every label as a language model of tokens has it, the blank first."""
+    """Every label, the blank first, as a language model of tokens writes it."""
     return [SPACE if label.isspace() else label for label in tokens.labels]
 
 
 def spoken(vocabulary: frozenset[str]) -> frozenset[str]:
-    """The words of a language model that somebody can say."""
+    """The words of a language model that can be spoken."""
     return vocabulary - {START, END, *(each for each in vocabulary if each.lower() == UNKNOWN)}

@@ -4,9 +4,10 @@
     print(model.transcribe("digits.wav").text)
     stream = model.stream()                       # stream.py: live sound
 
-Two engines do the work. ``batch`` takes several recordings together, block by block, on any device (batch_engine.py);
-``event`` goes frame by frame on one CPU core and touches only the weights of what has fired (events/engine.py). Both
-divide a recording at its pauses in the same way (segmenter.py): ``endpointing`` says how, None leaves it whole.
+There are two engines. ``batch`` takes several recordings together, block by block, on any device (batch_engine.py).
+``event`` goes frame by frame on one CPU core and reads only the weights of units that have fired (events/engine.py).
+Both divide a recording at its pauses in the same way (segmenter.py); ``endpointing`` says how, and None leaves it
+whole.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ from snn_asr.decoding.beam import BeamDecoder, BeamSettings
 from snn_asr.decoding.encoder_inputs import EncoderInputs
 from snn_asr.decoding.endpointing import DEFAULT, EndpointSettings
 from snn_asr.decoding.forced_alignment import align, hear, spell, warn_of_poor_fit
-from snn_asr.decoding.greedy import Emission, require_numbers
-from snn_asr.decoding.hypothesis import Alternative, Hypothesis, Segment
+from snn_asr.decoding.greedy import require_numbers
+from snn_asr.decoding.hypothesis import Hypothesis, Segment
 from snn_asr.decoding.levels import AUTO
 from snn_asr.decoding.segmenter import Found, Segmenter
-from snn_asr.decoding.spans import Spans
 from snn_asr.decoding.stream import SEGMENT, Stream
+from snn_asr.decoding.timed_segments import aligned_segment, searched_segment, timed_segment
 from snn_asr.errors import DataError, UsageError, as_user_error, unknown_name
 from snn_asr.network import model_folder as models
 from snn_asr.network.model import AcousticModel
@@ -53,12 +54,12 @@ _BLOCK_SAMPLES = 160_000
 
 
 class Recognizer:
-    """The model of a folder, or one that comes along by its name, ready for recordings, samples and live sound.
+    """The model of a folder, or a shipped one by its name, ready for recordings, samples and live sound.
 
-    ``model``, ``tokens`` and ``metrics`` are what the folder holds, ``fingerprint`` stands for its content;
-    ``extractor`` makes frames as the training did. ``endpointing`` may be set; engine and beam search are chosen by
-    ``use_engine`` and ``use_beam``. Raises DataError where the folder is missing or damaged, UsageError for a device
-    that is not there.
+    ``model``, ``tokens`` and ``metrics`` are the content of the folder, and ``fingerprint`` stands for it.
+    ``extractor`` makes frames as in training. ``endpointing`` may be set; ``use_engine`` and ``use_beam`` choose the
+    engine and the beam search. Raises DataError if the folder is missing or damaged, and UsageError for a device that
+    does not exist.
     """
 
     def __init__(self, folder: str | Path, device: str | torch.device = "cpu") -> None:
@@ -74,9 +75,9 @@ class Recognizer:
         self._building = threading.Lock()
 
     def use_engine(self, engine: str, precision: str | None = None) -> None:
-        """``batch`` or ``event`` from now on; ``precision`` as for ``network``.
+        """Use the engine ``batch`` or ``event`` from now on, with weights of a ``precision`` as for ``network``.
 
-        Raises UsageError for an unknown name, and where the event engine cannot do what is asked.
+        Raises UsageError for an unknown name, and if the event engine cannot run this model in this way.
         """
         if engine not in ENGINES:
             raise unknown_name("engine", engine, ENGINES)
@@ -93,11 +94,11 @@ class Recognizer:
 
     @property
     def batch_files(self) -> int:
-        """How many files are best recognised together."""
+        """How many files to recognise at a time."""
         return BATCH_FILES if self.engine == BATCH else 1
 
     def settings_of(self, name: str) -> dict[str, Any]:
-        """All that determines what is recognised, besides the recording of this name."""
+        """Everything that the result for the recording of this name depends on, besides the recording itself."""
         settings: dict[str, Any] = {"model": self.fingerprint}
         settings["endpointing"] = asdict(self.endpointing) if self.endpointing else None
         if self.engine != BATCH:
@@ -107,9 +108,11 @@ class Recognizer:
         return settings
 
     def network(self, precision: str | None = None, every: bool = False) -> EventNetwork:
-        """The weights as the event engine has them (events/engine.py), made once for each ``precision``: float32, int8
-        or int4, or as they lie in the model folder where none is given. ``every``: all products are taken, with zeros
-        too, to compare with."""
+        """The network of the event engine (events/engine.py), made once for each ``precision`` of its weights.
+
+        The precision is float32, int8 or int4, by default that of the model folder. With ``every`` all products are
+        taken, also those with zeros, for comparison.
+        """
         from snn_asr.events.engine import event_network  # its kernels are for this engine alone
 
         precision = precision or self.model.precision
@@ -120,23 +123,23 @@ class Recognizer:
 
     @cached_property
     def _on_the_cpu(self) -> AcousticModel:
-        """The model where the event engine needs it: itself, or a copy of one that lies on a GPU."""
+        """The model on the CPU, as the event engine needs it: itself, or a copy if it is on a GPU."""
         return self.model if self.device == "cpu" else copy.deepcopy(self.model).cpu()
 
     def stream(
         self, endpointing: EndpointSettings | None = DEFAULT, precision: str | None = None, every: bool = False
     ) -> Stream:
-        """A live stream (decoding/stream.py), one of as many as wanted: their weights are shared, also between threads.
+        """A new live stream (decoding/stream.py). All streams share their weights, also between threads.
 
-        Without ``endpointing`` it is one segment from start to end. ``precision`` is as for ``network``; ``every``:
-        multiply zeros too, to compare with. Raises UsageError for a model that needs whole utterances.
+        Without ``endpointing`` the sound is one segment from start to end. ``precision`` and ``every`` are as for
+        ``network``. Raises UsageError for a model that needs whole utterances.
         """
         return Stream(self._on_the_cpu, self.tokens, self.extractor, self.network(precision, every), endpointing)
 
     def use_beam(
         self, settings: BeamSettings, language_model: str | Path | None = None, level: str = AUTO
     ) -> None:
-        """Decode with beam search from now on, and with an ARPA model of words or tokens (``level``) if one is given.
+        """Decode with beam search from now on, and with an ARPA model of words or tokens (``level``), if one is given.
 
         Raises UsageError for a model that classifies, DataError for a language model that cannot be used.
         """
@@ -156,10 +159,10 @@ class Recognizer:
     def transcribe(
         self, source: AudioSource | Sequence[AudioSource], sample_rate: int | None = None
     ) -> Hypothesis | list[Hypothesis]:
-        """Recognise a file or samples in memory (data/audio.py says which); a list of them gives a list.
+        """Recognise a file or samples in memory (data/audio.py says which types); a list of these gives a list.
 
-        ``sample_rate`` is that of the samples, in hertz, where it is not the model's; files tell theirs themselves.
-        Silence gives an empty text; a model that classifies always answers, unless there is less than a window.
+        ``sample_rate`` in hertz is needed for samples that are not at the model's rate; files tell their own. Silence
+        gives an empty text. A model that classifies always gives a class, unless the sound is shorter than a window.
 
         Raises DataError for audio that cannot be read or holds samples that are not finite.
         """
@@ -170,18 +173,19 @@ class Recognizer:
         return self.transcribe_batch([(name, waveform)])[0]
 
     def align(self, source: AudioSource, text: str, sample_rate: int | None = None) -> Hypothesis:
-        """Words and tokens of a known transcript with their times in a file or in samples, as ``transcribe`` takes
-        them; of a model of phones the text is phones.
+        """The words and tokens of a known transcript with their times in a file or in samples.
 
-        The result is the transcript as the model's tokens spell it; its confidences tell how well it fits. Raises
-        DataError for audio that cannot be read, for text that the model cannot spell, and for more tokens than frames;
-        UsageError for a model that classifies.
+        ``source`` and ``sample_rate`` are as for ``transcribe``; for a model of phones the text is phones. The result
+        is the transcript as the model's tokens spell it, and its confidences tell how well it fits.
+
+        Raises DataError for audio that cannot be read, for text that the model cannot spell, and for more tokens than
+        frames; UsageError for a model that classifies.
         """
         name = Path(source).stem if isinstance(source, (str, Path)) else "waveform"
         return self.aligned(name, self.waveform(source, sample_rate), text)
 
     def aligned(self, name: str, waveform: Waveform, text: str) -> Hypothesis:
-        """As ``align``, of a waveform; ``name`` is the hypothesis' id."""
+        """The result of ``align`` for a waveform; ``name`` becomes the hypothesis' id."""
         self.require_alignment()
         settings = self.extractor.settings
         frames = max(1, round(BLOCK_SECONDS / settings.stacked_seconds))
@@ -194,7 +198,7 @@ class Recognizer:
         warn_of_poor_fit(name, emissions)
         whole = Found(emissions, True, 0, tuple(heard.loud))
         duration = heard.samples / settings.sample_rate
-        segment = self._segment(self._spanned(emissions, whole, settings.stacked_seconds), settings.stacked_seconds)
+        segment = aligned_segment(self.tokens, emissions, whole, settings.stacked_seconds)
         return Hypothesis(name, segment.text, segment.tokens, duration, kind=self.tokens.kind)
 
     def require_alignment(self) -> None:
@@ -202,19 +206,21 @@ class Recognizer:
         self.require_transcription("forced alignment", "take a model of tokens in time")
 
     def waveform(self, source: AudioSource, sample_rate: int | None = None) -> Waveform:
-        """A file in blocks, which raise their errors as they are read; samples as ``samples`` gives them."""
+        """A file as blocks, which raise their errors when they are read; samples in memory as ``samples`` gives
+        them."""
         if not is_samples(source):
             return read_blocks(source, self.extractor.settings.sample_rate)
         return self.samples(source, sample_rate)
 
     def samples(self, source: AudioSource, sample_rate: int | None = None) -> Tensor:
-        """The waveform (samples,) of a file or, checked, of a waveform, at the model's sample rate."""
+        """The whole waveform (samples,) of a file or of samples in memory, checked, at the model's sample rate."""
         return read_audio(source, self.extractor.settings.sample_rate, sample_rate)
 
     def transcribe_batch(self, utterances: Sequence[tuple[str, Waveform]]) -> list[Hypothesis]:
         """Recognise (id, waveform) pairs together; each result is what it would be alone.
 
-        Raises the first error of a waveform that cannot be read, one for the user where it is a fault of the machine.
+        Raises the first error of a waveform that cannot be read, as an error for the user if it is a fault of the
+        machine.
         """
         hypotheses = []
         for (name, _), each in zip(utterances, self.recognize(utterances), strict=True):
@@ -224,7 +230,8 @@ class Recognizer:
         return hypotheses
 
     def recognize(self, utterances: Sequence[tuple[str, Waveform]]) -> list[Hypothesis | Exception]:
-        """As ``transcribe_batch``; what goes wrong while one of the waveforms is read stands in its place."""
+        """Like ``transcribe_batch``, but the error of a waveform that cannot be read stands in the place of its
+        result."""
         if self.engine == EVENT:
             return [self._streamed(*each) for each in utterances]
         settings = self.extractor.settings
@@ -252,16 +259,16 @@ class Recognizer:
         step = self.extractor.settings.step_seconds(duration)
         beam, limit = self.beam, 0
         if beam is None:
-            segments = [self._segment(emissions, step) for emissions in recording.segments]
+            segments = [timed_segment(self.tokens, emissions, step) for emissions in recording.segments]
         else:
             limit = beam.settings.alternatives
             parts = zip(recording.segment_logits, recording.ends, strict=True)
-            segments = [self._searched(beam, logits, end, step) for logits, end in parts]
+            segments = [searched_segment(self.tokens, beam, logits, end, step) for logits, end in parts]
         found = (each for each in segments if each.tokens)
         return Hypothesis.joined(name, found, duration, self.tokens.kind, limit)
 
     def _streamed(self, name: str, waveform: Waveform) -> Hypothesis | Exception:
-        """The event engine's answer."""
+        """The result of the event engine, or the error of a waveform that cannot be read."""
         stream, samples, events = self.stream(self.endpointing, self._precision), 0, []
         try:
             for block in _blocks(waveform):
@@ -275,9 +282,9 @@ class Recognizer:
 
     @torch.no_grad()
     def log_posteriors(self, utterances: Sequence[tuple[str, Tensor]]) -> list[np.ndarray]:
-        """(T, N) of each (id, waveform): natural logarithms.
+        """The natural logarithms of the posteriors, (T, N) for each (id, waveform).
 
-        Raises UsageError for a model that classifies, DataError where one of them makes it overflow.
+        Raises UsageError for a model that classifies, and DataError if the network overflows on a waveform.
         """
         self.require_transcription("posteriors in time", "take 'logits'")
         logits, lengths = self.logits([samples for _, samples in utterances])
@@ -288,43 +295,19 @@ class Recognizer:
 
     @torch.no_grad()
     def logits(self, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Logits (B, T, N) of whole waveforms, each one segment from start to end, and their lengths (B,) frames."""
+        """The logits (B, T, N) of whole waveforms, each as a single segment, and their lengths (B,) in frames."""
         frames, lengths = pad([self.extractor(samples) for samples in waveforms])
         logits, lengths, _ = self.model(frames.to(self.device), lengths.to(self.device))
         return logits, lengths
 
     def require_transcription(self, what: str, todo: str) -> None:
-        """Raise UsageError for a model that classifies, naming what it has none of."""
+        """Raise UsageError, about ``what`` it cannot do, for a model that classifies."""
         if self.model.settings.task != TRANSCRIPTION:
             raise UsageError("this model classifies", what, todo)
 
-    def _searched(self, beam: BeamDecoder, logits: Tensor, end: Found, step: float) -> Segment:
-        """The best token sequence of one segment with its times, and the n-best list of different texts."""
-        log_posteriors = logits.log_softmax(dim=-1).numpy()
-        candidates = beam(log_posteriors)
-        texts: dict[str, Alternative] = {}
-        for each in candidates:
-            text = self.tokens.decode(each.tokens)
-            texts.setdefault(text, Alternative(text, each.score, each.acoustic))
-        alternatives = tuple(texts.values())[: beam.settings.alternatives]
-        aligned = [each.later(end.first_frame) for each in align(log_posteriors, candidates[0].tokens)]
-        return self._segment(self._spanned(aligned, end, step), step, alternatives)
-
-    def _spanned(self, emissions: list[Emission], segment: Found, step: float) -> list[Emission]:
-        """The tokens of one segment with the times of their sound."""
-        spans = Spans(self.tokens.kind, self.tokens.labels, step)
-        spans.restart(segment.first_frame)
-        return spans.accept(emissions, segment.loud, segment.first_frame)
-
-    def _segment(
-        self, emissions: list[Emission], step: float, alternatives: tuple[Alternative, ...] = ()
-    ) -> Segment:
-        tokens = tuple(each.timed(self.tokens.labels, step) for each in emissions)
-        return Segment(self.tokens.decode(each.token for each in emissions), tokens, alternatives)
-
 
 def _refuse_precision(precision: str) -> None:
-    """Raise UsageError for a precision of weights that the batch engine does not compute with."""
+    """Raise UsageError for a precision of weights that the batch engine cannot use."""
     from snn_asr.events.engine import PRECISIONS
 
     if precision not in PRECISIONS:
@@ -334,5 +317,5 @@ def _refuse_precision(precision: str) -> None:
 
 
 def _blocks(waveform: Waveform) -> Iterable[Tensor]:
-    """A waveform in blocks: what is there as a whole is cut into views of a few seconds."""
+    """The blocks of a waveform; one that is a single tensor is cut into views of a few seconds."""
     return waveform.split(_BLOCK_SAMPLES) if isinstance(waveform, Tensor) else waveform

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from snn_asr.network.model import AcousticModel
-from snn_asr.network.model_folder import pack
+from snn_asr.network.weights_file import pack
 
 
 def footprint(model: AcousticModel) -> dict[str, Any]:

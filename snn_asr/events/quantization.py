@@ -19,7 +19,8 @@ from snn_asr.errors import DataError, UsageError, unknown_name
 from snn_asr.events.parts import head_parts, source_matrices
 from snn_asr.network.integers import INT8, LARGEST, Grid
 from snn_asr.network.model import AcousticModel
-from snn_asr.network.model_folder import WEIGHTS, find_model, load, save_model
+from snn_asr.network.model_folder import find_model, load, save_model
+from snn_asr.network.weights_file import WEIGHTS
 
 
 def quantize_folder(source: str | Path, output: str | Path, precision: str = INT8) -> tuple[int, int]:

@@ -1,10 +1,10 @@
-"""A moving average of a model's weights, which is what gets evaluated and kept (Polyak & Juditsky 1992).
+"""A moving average of a model's weights, which is evaluated and kept instead of them (Polyak & Juditsky 1992).
 
     average = d · average + (1 - d) · weights,   d = min(decay, (1 + step) / (10 + step))
 
 The decay rises with the steps, so that the average follows a young network closely (the rule of TensorFlow's
-ExponentialMovingAverage with ``num_updates``). Running statistics of batch
-normalisation are averaged like weights; ranges and counters of the coders, which are averages already, are copied.
+ExponentialMovingAverage with ``num_updates``). Running statistics of batch normalisation are averaged like weights. The
+ranges and counters of coders, which are averages already, are copied.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 
 class AveragedWeights:
-    """``decay`` 0 makes the average the weights themselves. The model must be on its device already."""
+    """The average of the weights of ``model``, which is on its device already; with ``decay`` 0 the weights
+    themselves."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.model, self.decay = model, decay
@@ -30,7 +31,7 @@ class AveragedWeights:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """After training step ``step``, counted from 1."""
+        """Move the average after training step ``step``, counted from 1."""
         if self.decay == 0:
             return
         decay = min(self.decay, (1 + step) / (10 + step))
@@ -40,7 +41,7 @@ class AveragedWeights:
             torch._foreach_copy_(*self._pairs(self._copied))
 
     def _pairs(self, names: list[str]) -> tuple[list[Tensor], list[Tensor]]:
-        """Averages and weights of these names: each kind goes to the device in one call."""
+        """The averages and the weights of these names, so that one call can update all of them."""
         return [self.average[name] for name in names], [self._current[name] for name in names]
 
     def swap_in(self) -> None:

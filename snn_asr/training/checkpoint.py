@@ -1,5 +1,5 @@
-"""Checkpoints of a run: the last two. Each holds a checksum and the identity of its run, by which a damaged one, or
-one of another run, is found out.
+"""The last two checkpoints of a run. Each holds a checksum and the identity of its run, so that a damaged checkpoint or
+one of another run is recognised.
 
     checkpoint.pt              after the last epoch
     checkpoint-previous.pt     after the one before, until the run is finished
@@ -36,17 +36,18 @@ class Checkpoints:
 
     def __init__(self, folder: Path, identity: str) -> None:
         self.path, self.previous, self.identity = folder / NAME, folder / PREVIOUS, identity
-        self._whole = False  # what is at ``path`` has been read or written here
+        self._whole = False  # whether the checkpoint at ``path`` has been read or written by this object
 
     @property
     def present(self) -> bool:
+        """Whether there is any checkpoint."""
         return any(os.path.lexists(each) for each in (self.path, self.previous))
 
     def save(self, state: Mapping[str, Any], before: Callable[[], None] = lambda: None) -> None:
-        """Write ``state``, of tensors and plain values; what was the last checkpoint becomes the previous one.
+        """Write ``state``, which holds tensors and plain values. The last checkpoint becomes the previous one.
 
-        ``before`` is called when the new one is on the disk and about to take its place. Raises DataError where it
-        cannot be written; the earlier ones are then as they were.
+        ``before`` is called when the new checkpoint is on the disk and about to take its place. Raises DataError if it
+        cannot be written; the earlier ones then stay as they are.
         """
         state = {**state, _IDENTITY: self.identity}
         content = io.BytesIO()
@@ -62,10 +63,10 @@ class Checkpoints:
         self._whole = True
 
     def load(self) -> dict[str, Any] | None:
-        """The state of the last checkpoint that is whole and this run's; None where there is none at all.
+        """The state of the last checkpoint that is intact and belongs to this run; None if there are no checkpoints.
 
-        One that is damaged or of another run is named in a warning, put aside, and the previous one taken. Raises
-        DataError where that is no better, or absent; nothing is then put aside.
+        If the last one is damaged or belongs to another run, a warning names it, it is renamed, and the previous one is
+        taken. Raises DataError, and renames nothing, if that is no better or absent.
         """
         refused: DataError | None = None
         for path in (self.path, self.previous):
@@ -85,7 +86,7 @@ class Checkpoints:
         return None
 
     def remove_previous(self) -> None:
-        """For a finished run, which goes on from nowhere."""
+        """Remove the previous checkpoint of a finished run, which needs it no longer."""
         with describing(self.previous):
             self.previous.unlink(missing_ok=True)
 
@@ -109,7 +110,7 @@ class Checkpoints:
             raise DataError(error.what, path, todo) from error
         except OSError as error:
             raise DataError(f"cannot be read ({error.strerror or error})", path, todo) from error
-        except Exception as error:  # torch's readers raise whatever comes of the bytes
+        except Exception as error:  # torch's readers raise anything, depending on the bytes
             raise DataError(f"damaged, or no checkpoint ({type(error).__name__})", path, todo) from error
         if not isinstance(state, dict) or _CHECKSUM not in state:
             raise DataError("not a checkpoint of this version of snn-asr", path, todo)
@@ -127,7 +128,7 @@ def _checksum(state: Mapping[str, Any]) -> str:
 
 
 def _feed(update: Callable[[Any], None], value: object) -> None:
-    """Give the bytes of a value to ``update``, with types and sizes, so that no two values give the same bytes."""
+    """Give a value to ``update`` as bytes, with types and sizes, so that different values never give the same bytes."""
     if isinstance(value, Tensor):
         tensor = value.detach().cpu().contiguous()
         update(f"tensor {tensor.dtype} {tuple(tensor.shape)} ".encode())

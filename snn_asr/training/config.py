@@ -1,6 +1,6 @@
-"""The configuration of a training: a recipe's values, checked and typed before anything is touched.
+"""The configuration of a training: the values of a recipe, checked and typed before anything is written.
 
-keys.py has every key, with its default, the values that it takes and its help; here they are read.
+keys.py has every key with its default, the values that it takes and its help; this module reads a recipe's values.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from snn_asr.training.value_kinds import Kind, flag, number, optional, text, who
 
 @dataclass(frozen=True)
 class Config:
-    """All that a recipe says, checked and typed."""
+    """Everything that a recipe says, checked and typed."""
 
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -40,7 +40,7 @@ class Config:
 
     @classmethod
     def read(cls, values: Mapping[str, Any], where: object = None) -> Config:
-        """The configuration that a recipe's values give; keys that they lack have their defaults.
+        """The configuration for the values of a recipe; keys that it lacks have their defaults.
 
         ``where`` names the recipe in errors. Raises UsageError for a value that cannot work.
         """
@@ -56,7 +56,7 @@ class Config:
 
     @property
     def model_settings(self) -> ModelSettings:
-        """What a model of this configuration is built from."""
+        """The settings of a model with this configuration."""
         network = self.model
         return ModelSettings(
             self.features, network.encoder, network.hidden_size, network.num_layers, network.encoder_options,
@@ -81,7 +81,7 @@ def _names(part: type) -> list[str]:
 
 @dataclass(frozen=True)
 class Key:
-    """A key of every recipe: the part of the configuration that it belongs to, its default, what it takes, its help."""
+    """A key of every recipe: its part of the configuration, its default, the values that it takes, and its help."""
 
     name: str
     part: str
@@ -91,7 +91,7 @@ class Key:
 
 
 def keys() -> dict[str, Key]:
-    """Every key of every recipe, by name; those of one encoder's block alone are not among them."""
+    """The keys that every recipe has, by name, without the keys of single encoders."""
     found = [
         Key(each.name, part, each.metadata["default"], each.metadata["kind"], each.metadata["help"])
         for part, group in _PARTS.items() for each in fields(group)
@@ -104,7 +104,7 @@ def keys() -> dict[str, Key]:
 
 
 _ANY_WHOLE, _ANY_NAME = Kind("a whole number", whole(-(1 << 31), 1 << 31).convert), text(r"(?s).*", "a name")
-_TYPE_KINDS = {  # by annotation: what a parameter takes whose limits are known to its owner alone
+_TYPE_KINDS = {  # by annotation: the kinds of parameters whose limits only the class that has them checks
     "int": _ANY_WHOLE, "float": number(), "bool": flag(), "str": _ANY_NAME, "int | None": optional(_ANY_WHOLE),
     "float | None": optional(number()), "str | None": optional(_ANY_NAME),
 }
@@ -120,7 +120,7 @@ def _read_field(each: Field[Any], values: Mapping[str, Any], where: object) -> A
 
 
 def _read_features(values: Mapping[str, Any], where: object) -> FeatureSettings:
-    """The feature settings that the plain keys give, or those that the key ``features`` is an object of."""
+    """The feature settings from plain keys, or the object that the key ``features`` holds."""
     given = {name: values[name] for name in FEATURE_KEYS if name in values}
     whole_settings = given.get("features")
     if not isinstance(whole_settings, FeatureSettings):
@@ -133,7 +133,7 @@ def _read_features(values: Mapping[str, Any], where: object) -> FeatureSettings:
 
 
 def _read_encoder_options(encoder: str, options: Mapping[str, Any], where: object) -> dict[str, Any]:
-    """The options in their types. An encoder of one unit is built with them, which checks what they may be."""
+    """The options of an encoder in their types. Building an encoder of one unit with them checks their values."""
     parameters = {
         **inspect.signature(encoders.build).parameters, **inspect.signature(encoders.find(encoder)).parameters
     }

@@ -1,4 +1,4 @@
-"""What a training ran on, so that its figures can be repeated: machine, versions, and the commit of the program."""
+"""The machine, versions and commit of a training, which are needed to repeat its figures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import snn_asr
 from snn_asr import processes
 
 _PROGRAM = ("snn_asr", "cli", "recipes")  # folders of the checkout
-_GIT_SECONDS = 5  # that git may take to answer; without an answer a run says nothing of its commit
+_GIT_SECONDS = 5  # that git may take; without an answer a run has no commit
 
 
 def environment(device: str) -> dict[str, str | None]:
@@ -28,10 +28,11 @@ def environment(device: str) -> dict[str, str | None]:
 
 @cache
 def commit() -> str | None:
-    """The last commit of the checkout that changed the program, twelve digits, with ``+`` behind where its files differ
-    from that; None where the program was installed without a checkout, or where git does not answer.
+    """The last commit of the checkout that changed the program, in twelve digits, with ``+`` if the files differ from
+    it.
 
-    Commits of documentation and tests do not count: runs before and after them are runs of one program.
+    None if the program was installed without a checkout, or if git does not answer. Commits that change only
+    documentation and tests do not count, because the program is the same before and after them.
     """
     root = Path(snn_asr.__file__).resolve().parents[1]
     if not (root / ".git").exists() or not (root / "pyproject.toml").is_file():
@@ -58,7 +59,7 @@ def processor() -> str:
 
 
 def _processor_name() -> str:
-    """As Linux tells it, else as Python does."""
+    """The processor's name, from Linux or else from Python."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

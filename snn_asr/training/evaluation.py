@@ -1,4 +1,4 @@
-"""A model on a data set: transcripts, error rate with its interval, and the operations it took."""
+"""The evaluation of a model on a data set: transcripts, error rate with its interval, and operations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from snn_asr.scoring.error_rates import Score, fold_phones, score
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model made of a data set; ``references`` and ``hypotheses`` are texts by utterance id."""
+    """The results of a model on a data set; ``references`` and ``hypotheses`` are texts by utterance id."""
 
     utterances: dict[str, Utterance]
     references: dict[str, str]

@@ -1,5 +1,5 @@
-"""Several trainings on one GPU at a time: NVIDIA's Multi-Process Service lets kernels of several processes run beside
-each other, where they would otherwise take turns.
+"""Several trainings on one GPU: NVIDIA's Multi-Process Service lets the kernels of several processes run side by side
+instead of taking turns.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CONTROL = "nvidia-cuda-mps-control"
 PIPES, LOGS = "CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY"
 USUAL_PIPES = Path("/tmp/nvidia-mps")  # of a service that the machine's owner has started
 SECONDS_TO_ANSWER = 20
-# A program that asks the driver for a context, as torch does: it says what the driver answers.
+# A program that asks the driver for a context, as torch does, and exits with its answer.
 PROBE = """
 import ctypes, sys
 driver, context = ctypes.CDLL("libcuda.so.1"), ctypes.c_void_p()
@@ -32,10 +32,10 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def shared_gpu(device: str, jobs: int) -> Iterator[None]:
-    """Processes that are started within the block share a GPU by a service of their own, which ends with the block.
+    """A block in which the processes that it starts share a GPU by a service, which ends with the block.
 
-    Nothing happens for one job, on a CPU, where the service is not installed, and where one runs already. One that
-    does not start, or lets nobody in (in some containers), is said, and done without.
+    Nothing happens for one job, on a CPU, if the service is not installed, and if one is running already. If it does
+    not start, or accepts no process (as in some containers), a warning says so, and the processes run without it.
     """
     control = shutil.which(CONTROL)
     running = PIPES in os.environ or (USUAL_PIPES / "control").exists()
@@ -62,7 +62,7 @@ def shared_gpu(device: str, jobs: int) -> Iterator[None]:
 
 
 def _answers(command: Sequence[str], environment: Mapping[str, str], said: str = "") -> bool:
-    """Whether a program ends well, and soon."""
+    """Whether a program, given the text ``said``, exits with 0 within SECONDS_TO_ANSWER."""
     try:
         result = subprocess.run(
             command, env=environment, input=said.encode(), capture_output=True, timeout=SECONDS_TO_ANSWER

@@ -1,7 +1,7 @@
-"""What decides the result of a training run, in values that can be compared: the same identity, the same result.
+"""The identity of a training run: everything that its result depends on, in values that can be compared.
 
-The order of ``key=value`` words, comments in a recipe and the names of its files do not count: two runs are one and the
-same where all keys have the same values and the manifests the same content.
+Two runs are the same if all keys have the same values and the manifests the same content. The order of ``key=value``
+words, the comments in a recipe and the names of its files do not count.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ SHOWN = 8  # differences that a message lists
 
 @dataclass(frozen=True)
 class Identity:
-    """``settings`` are all keys of the recipe with JSON values, ``data`` the fingerprint of the manifest of each split.
+    """The identity of one run.
 
-    ``recipe`` is the recipe's name, for people: what it says is in the settings.
+    ``settings`` are all keys of the recipe with JSON values, and ``data`` has the fingerprint of each split's manifest.
+    ``recipe`` is the recipe's name, for people; its content is in the settings.
     """
 
     recipe: str
@@ -32,12 +33,12 @@ class Identity:
     version: str = __version__
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values for the run folder, with the digest of what counts."""
+        """JSON values for the run folder, with the digest."""
         return {**asdict(self), "identity": self.digest}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Identity | None:
-        """The identity in a run folder's ``run.json``, or None where an earlier program wrote it without."""
+        """The identity in a run folder's ``run.json``, or None if an earlier version wrote the file without one."""
         kinds = {"recipe": str, "settings": dict, "data": dict, "device": str, "version": str}
         if any(not isinstance(values.get(name), kind) for name, kind in kinds.items()):
             return None
@@ -50,15 +51,16 @@ class Identity:
 
     @property
     def group(self) -> str:
-        """A digest of the recipe, the settings but the seed, and the data: runs that are seeds of one thing share it.
+        """A digest of the recipe, the data, and all settings except the seed: runs that differ only in the seed share
+        it.
 
-        The recipe counts by its name too, because the objects that it builds are known by what is written alone.
+        The name of the recipe counts too, because the objects that a recipe builds are known only by their text.
         """
         settings = {key: value for key, value in self.settings.items() if key != "seed"}
         return fingerprint_of([self.recipe, settings, self.data])
 
     def differences(self, new: Identity) -> str:
-        """Which values another run has, as ``dropout 0.1 → 0.2``, a comma between them."""
+        """The differences of another run, such as ``dropout 0.1 → 0.2``, separated by commas."""
         return listed(list(self._differences(new)), SHOWN)
 
     def _differences(self, new: Identity) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""What a training starts from where the recipe names a trained model: its weights, statistics and normalisation.
+"""Starting a training from a trained model: its weights, statistics and normalisation.
 
-The recipe says what the network is, as always, and must say the same as the model: the words of the first training and
-``initial_model=RUN_FOLDER`` besides. What acts in training alone may differ.
+The recipe describes the network, as always, and must describe the same one as the model: give the words of the first
+training and ``initial_model=RUN_FOLDER``. Settings that matter only in training may differ.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ ONLY_IN_TRAINING = frozenset(("dropout", "backend"))
 
 
 def fingerprint(path: str, output_folder: Path) -> str:
-    """Hexadecimal SHA-256 that stands for the content of a model folder.
+    """A hexadecimal SHA-256 that stands for the content of a model folder.
 
-    Raises DataError where there is none, UsageError where it is that of ``output_folder``, the training's run folder: a
-    training that begins anew there would remove what it began with.
+    Raises DataError if there is no model, and UsageError if it is the model in the training's own ``output_folder``,
+    which the training would replace.
     """
     folder = find_model(path)
     if folder.resolve() == (output_folder / MODEL).resolve():
@@ -37,10 +37,10 @@ def fingerprint(path: str, output_folder: Path) -> str:
 
 
 def load_fitting(training: TrainingConfig, settings: ModelSettings) -> LoadedModel:
-    """The trained model that the recipe names, which is one of the network of ``settings``.
+    """The trained model that the recipe names, which has the network of ``settings``.
 
-    Raises DataError for a model that cannot be read; UsageError for one of another network, for one that is quantised
-    already, and where it is to be quantised for a network that has no engine in whole numbers.
+    Raises DataError for a model that cannot be read. Raises UsageError for another network, for a model that is
+    quantised already, and for one that is to be quantised although the event engine cannot run its network.
     """
     where = f"initial_model: {training.initial_model}"
     loaded = load(training.initial_model)
@@ -58,7 +58,7 @@ def load_fitting(training: TrainingConfig, settings: ModelSettings) -> LoadedMod
 def initial_model(training: TrainingConfig, settings: ModelSettings, tokens: Tokens) -> AcousticModel:
     """The network of ``settings`` with the weights of the trained model that the recipe names.
 
-    Where it is to be quantised, normalisation before the head is folded into the head, which is rounded with it.
+    If it is to be quantised, normalisation before the head is folded into the head, so that both are rounded together.
 
     Raises what ``load_fitting`` raises, and UsageError for a model of other tokens.
     """
@@ -76,7 +76,8 @@ def initial_model(training: TrainingConfig, settings: ModelSettings, tokens: Tok
 
 
 def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
-    """Which settings differ, as ``hidden_size 256, not 128``; those that one of the two does not know are left out."""
+    """The settings that differ, such as ``hidden_size 256, not 128``. Settings that only one of them has are
+    ignored."""
     for name in found.keys() & wanted.keys() - ONLY_IN_TRAINING:
         before, now = found[name], wanted[name]
         if isinstance(before, Mapping) and isinstance(now, Mapping):

@@ -1,7 +1,7 @@
 """Several independent calls at once, each in a process of its own, sharing the machine's processors and its GPU.
 
-Every call has a process to itself, which nothing but its call is waiting for: one that dies, say of too little memory,
-takes no other with it, and when the whole is told to end no call begins that was only waiting.
+A process serves one call only. If it dies, for example of too little memory, the other calls are not affected, and
+after an interruption no further call starts.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def run_jobs(
     function: Callable[..., Any], calls: Sequence[dict[str, Any]], jobs: int,
     failed: Callable[[SnnAsrError], None] | None = None,
 ) -> list[Any]:
-    """``function(**call)`` for every call, at most ``jobs`` at a time; results in the order of the calls.
+    """The results of ``function(**call)`` for every call, in the order of the calls, at most ``jobs`` at a time.
 
-    With one job everything runs in this process. What goes wrong with one call is told to ``failed``, and the others
-    go on; the results are then those of the others. A mistake of the user's (UsageError), an interruption and, without
-    ``failed``, any error is raised: running calls are told to end, which saves what they have done, and waited for.
+    With one job everything runs in this process. The error of a call is given to ``failed``, the other calls go on, and
+    the results are theirs alone. A UsageError, an interruption and, without ``failed``, any error is raised instead:
+    running calls are then told to end, which saves their work, and waited for.
     """
 
     def take(error: SnnAsrError) -> None:
@@ -49,7 +49,7 @@ def run_jobs(
 def _one_by_one(
     function: Callable[..., Any], calls: Sequence[dict[str, Any]], take: Callable[[SnnAsrError], None]
 ) -> list[Any]:
-    """The results of calls in this process; ``take`` is given what goes wrong with one."""
+    """The results of calls in this process; ``take`` is given the error of a call that fails."""
     results = []
     for call in calls:
         try:
@@ -65,7 +65,7 @@ def _one_by_one(
 def _together(
     function: Callable[..., Any], calls: Sequence[dict[str, Any]], jobs: int, take: Callable[[SnnAsrError], None]
 ) -> list[Any]:
-    """The same in ``jobs`` processes at a time."""
+    """The results of calls in up to ``jobs`` processes at a time; ``take`` is given the error of a call that fails."""
     results: dict[int, Any] = {}
     threads = max(1, available_processors() // min(jobs, len(calls)))
     waiting, running = list(enumerate(calls)), dict[Connection, tuple[int, _Worker]]()
@@ -91,21 +91,21 @@ def _together(
 
 
 class _Worker:
-    """A call in a process of its own. ``connection`` becomes ready when it has ended."""
+    """A call in a process of its own. ``connection`` becomes ready when the call has ended."""
 
     def __init__(self, function: Callable[..., Any], call: dict[str, Any], threads: int) -> None:
         context = multiprocessing.get_context("spawn")  # a forked torch may hang on the locks of its threads
         self._name = call.get("output_folder", function.__name__)
         self.connection, theirs = context.Pipe(duplex=False)
         level = logging.getLogger("snn_asr").level
-        resource_tracker.ensure_running()  # its start, at the first process, lets signals in again
+        resource_tracker.ensure_running()  # otherwise the first process starts it, which unblocks the signals again
         self.process = context.Process(target=_work, args=(theirs, function, call, threads, level))
-        with held_back():  # the process begins so, and is interrupted when it can answer
+        with held_back():  # the process inherits this, and unblocks signals when it is ready for them
             self.process.start()
         theirs.close()
 
     def result(self) -> Any:
-        """What the call gave. Raises what it raised, and DataError where its process died."""
+        """The result of the call. Raises its error, and DataError if its process died."""
         try:
             good, value = self.connection.recv()
         except EOFError:
@@ -129,7 +129,7 @@ def _death(name: object, code: int | None) -> SnnAsrError:
 def _work(
     connection: Connection, function: Callable[..., Any], call: dict[str, Any], threads: int, level: int
 ) -> None:
-    """One call, in its process."""
+    """Run one call in its process, and send its result or its error."""
     import torch
 
     torch.set_num_threads(threads)
@@ -141,13 +141,13 @@ def _work(
         raise SystemExit(INTERRUPTED) from None
     except Exception as error:
         log.debug("%s", call, exc_info=error)
-        described = as_user_error(error)  # these keep their parts on the way to the other process, as not all do
+        described = as_user_error(error)  # our errors survive pickling, which others may not
         outcome = False, described or RuntimeError(f"{type(error).__name__}: {error}")
     connection.send(outcome)
 
 
 def _end_with_parent() -> None:
-    """A process whose parent was killed is told to end: its call would be in the way of the next one."""
+    """End this process when its parent is killed: its call would be in the way when the command is run again."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,4 +1,4 @@
-"""All keys of a recipe in a table: what ``recipes show --keys`` prints, and the documentation repeats."""
+"""All keys of a recipe in a table, as ``recipes show --keys`` prints it and the documentation has it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from snn_asr.training import config
 from snn_asr.training.recipe import Merged
 from snn_asr.training.recipe_files import Entry
 
-WIDEST = 30  # characters of a column; longer cells push the rest of their line to the right
+WIDEST = 30  # characters of a column; a longer cell moves the rest of its line to the right
 HEADINGS = ("key", "default", "takes", "what it is for")
 
 
 def of_recipe(merged: Merged) -> str:
-    """The keys of every recipe, then those of the chosen encoder's block: a line a key, by part, columns aligned."""
+    """A line for each key, in aligned columns: the keys of every recipe by part, then those of the encoder's block."""
     rows = [*_rows(), *_block_rows(merged)]
     widths = [min(WIDEST, max(len(row[column]) for _, row in rows)) for column in range(len(HEADINGS) - 1)]
     lines: list[str] = []
@@ -30,7 +30,7 @@ def of_recipe(merged: Merged) -> str:
 
 
 def markdown() -> str:
-    """The keys of every recipe as a table of the documentation."""
+    """The keys of every recipe as a Markdown table for the documentation."""
     lines = ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
     for _, (name, default, takes, about) in _rows():
         lines.append(f"| `{name}` | `{default}` | {takes} | {about} |")
@@ -56,6 +56,6 @@ def _source(entry: Entry) -> str:
 
 
 def _takes(entry: Entry) -> str:
-    """What a key of a block takes, by the type of its default; the encoder itself knows the limits."""
+    """The values that a key of a block takes, by the type of its default. The encoder itself checks their limits."""
     kinds = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "a name"}
     return kinds.get(entry.node.tag.rpartition(":")[2], "a value")

@@ -1,9 +1,8 @@
-"""Every key that a training recipe can give: default, what values it takes, and what it is for.
+"""Every key that a training recipe can set: its default, the values that it takes, and what it is for.
 
-A key is a field of one of the frozen dataclasses below, one for each question: what data, what model, how frames are
-augmented, which batches, how the weights are found. Users write keys without these parts (``epochs=3``), so that their
-names are unique. The keys of features are fields of ``FeatureSettings`` (data/feature_settings.py); FEATURE_KEYS says
-which. config.py reads a recipe's values into all of them.
+A key is a field of one of the frozen dataclasses below: data, model, augmentation, batches, training. Users write keys
+without these parts (``epochs=3``), so all names are unique. The keys of features are fields of ``FeatureSettings``
+(data/feature_settings.py), and FEATURE_KEYS lists them. config.py reads a recipe's values into all of these.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ QUANTIZATIONS = (NOT_QUANTIZED, *LARGEST)
 
 
 def _key(default: Any, kind: Kind, about: str) -> Any:
-    """A field that is a key: its default as a recipe would write it, what it takes, and one line of help."""
+    """A dataclass field for a key: its default as a recipe would write it, the values it takes, and a line of help."""
     return field(default=kind.convert(default), metadata={"default": default, "kind": kind, "help": about})
 
 
@@ -73,7 +72,7 @@ def _optimizer() -> Kind:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What is trained on, and how it is read."""
+    """The data that training uses, and how it is read."""
 
     corpus: str = _key(
         "none", one_of(("none", *corpora.discover())), "prepared where --data-folder holds no manifests yet"
@@ -108,7 +107,7 @@ ENCODER_KEYS = (
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The network. ``encoder_options`` hold those of ENCODER_KEYS too, as ``encoders.build`` wants them."""
+    """The network. ``encoder_options`` include those of ENCODER_KEYS and are given to ``encoders.build``."""
 
     encoder: str = _key("improved_v2", text(r".+", "the name of an encoder"), "the block of recipes/encoders to take")
     hidden_size: int = _key(256, whole(1, MOST_UNITS), "units of a layer, in each direction")
@@ -165,7 +164,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class AugmentationConfig:
-    """What training does to the sound and its frames, drawn anew in every epoch."""
+    """Random changes of the sound and its frames in training, drawn anew in every epoch."""
 
     speeds: tuple[float, ...] = _key(
         [1.0], list_of(number(0.1, 10).convert, "a list of numbers from 0.1 to 10", least=1),
@@ -191,7 +190,7 @@ class AugmentationConfig:
     )
 
     def check(self, features: FeatureSettings, task: str, where: object) -> None:
-        """Raise UsageError for augmentations that do not go with the features or the task."""
+        """Raise UsageError for augmentations that do not suit the features or the task."""
         for each in self.frame_augmentations:
             each.fit(features)
         if self.pauses and (features.segments or features.normalization != GLOBAL or task != TRANSCRIPTION):
@@ -201,7 +200,7 @@ class AugmentationConfig:
 
 @dataclass(frozen=True)
 class BatchConfig:
-    """What a training step sees at a time. Frames are those of the features, before stacking."""
+    """The batches of a training step. Frames are counted before stacking."""
 
     batch_frames: int = _key(2500, whole(1), "frames of a batch at most, of all processes together, padding included")
     batch_utterances: int = _key(0, whole(0), "utterances of a batch at most; 0 leaves it to the frames")
@@ -216,7 +215,7 @@ class BatchConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How the weights are found."""
+    """How the weights are trained."""
 
     seed: int = _key(
         1, whole(0, (1 << 63) - 1), "of the initial weights, dropout, augmentation and the order of batches"
@@ -269,7 +268,7 @@ class TrainingConfig:
     )
 
     def check(self, where: object) -> None:
-        """Raise UsageError for keys that do not go together."""
+        """Raise UsageError for keys that contradict each other."""
         first, last = self.pruning_epochs
         if self.pruning and not first < last <= self.epochs:
             todo = f"give pruning_epochs=[first, last], first below last, last at most epochs ({self.epochs})"
@@ -280,12 +279,14 @@ class TrainingConfig:
 
     @property
     def most_idle_epochs(self) -> int:
-        """Epochs without a better development error that end training."""
+        """The number of epochs without a better development error after which training ends."""
         return self.patience or self.epochs
 
     def make_optimizer(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
-        """The optimizer of a model's parameters, at the highest learning rate; on a GPU in one kernel for all of
-        them."""
+        """The optimizer of a model's parameters, at the highest learning rate.
+
+        If all of them are on a GPU, one kernel updates them together.
+        """
         parameters = list(parameters)
         if isinstance(self.optimizer, str):
             fused = True if all(each.is_cuda for each in parameters) else None
@@ -294,7 +295,7 @@ class TrainingConfig:
         return self.optimizer(parameters, lr=self.learning_rate)
 
 
-# Which keys of a recipe are fields of FeatureSettings, under which name, and their help; FeatureSettings has the rest.
+# The keys of a recipe that are fields of FeatureSettings: the field's name, and the help. Its defaults are there.
 FEATURE_KEYS = {
     "features": ("kind", "fbank or mfcc, or settings of your own (!new:)"),
     "sample_rate": ("sample_rate", "samples a second that the features are made of; recordings are resampled"),

@@ -1,4 +1,4 @@
-"""What training minimises, one function a task: (logits (B, T, N), their lengths, batch) to a mean loss."""
+"""The losses that training minimises, one for each task: from logits (B, T, N), lengths and a batch to a mean loss."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from snn_asr.network.tasks import BLANK, CLASSIFICATION, TRANSCRIPTION, class_lo
 
 
 def ctc(logits: Tensor, lengths: Lengths, batch: Batch) -> Tensor:
-    """-log of the summed probability of all alignments, for each token of the target, averaged over utterances.
+    """The CTC loss: -log of the summed probability of all alignments, divided by the target's length, as a mean.
 
-    An utterance too short for its target is infinite in training, where targets were checked, so that it cannot go
-    unnoticed; it counts as 0 without gradient, on development data, where it may stay.
+    For an utterance that is too short for its target the loss is infinite in training, where such targets are refused
+    beforehand, so that none goes unnoticed. On development data, where they are allowed, it counts as 0.
     """
-    frames = logits if logits.shape[1] else functional.pad(logits, (0, 0, 0, 1))  # torch wants one at least
+    frames = logits if logits.shape[1] else functional.pad(logits, (0, 0, 0, 1))  # torch needs at least one
     return functional.ctc_loss(
         frames.log_softmax(dim=-1).transpose(0, 1), batch.targets, torch.tensor(lengths.counts),
         batch.target_lengths, blank=BLANK, zero_infinity=not logits.requires_grad,
@@ -27,7 +27,8 @@ def ctc(logits: Tensor, lengths: Lengths, batch: Batch) -> Tensor:
 
 
 def last_frame_cross_entropy(logits: Tensor, lengths: Lengths, batch: Batch) -> Tensor:
-    """Cross-entropy of the one token at the last valid frame. The blank is no class: its output is not trained.
+    """The cross-entropy of the one token at the last valid frame. The blank is not a class, and its output is not
+    trained.
 
     An utterance without a frame counts as a guess among all classes.
     """

@@ -1,4 +1,4 @@
-"""Progress on stderr: a rich bar on a terminal, one line an epoch everywhere."""
+"""Progress on standard error: a bar on a terminal, and one line for each epoch everywhere."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-SECONDS_BETWEEN_LOOKS = 1.0  # at the loss, which lies on the device: it is waited for
-WORTH_MENTIONING = 0.05  # of an epoch's time, spent waiting for data
+SECONDS_BETWEEN_LOOKS = 1.0  # at the loss: reading it waits for the device
+WORTH_MENTIONING = 0.05  # share of an epoch's time that training waited for data
 
 
 class TrainingProgress:
     """Shows the running loss and learning rate of an epoch, then its result and the density of each layer.
 
-    ``name`` begins every line: several runs may share a terminal.
+    Every line begins with ``name``, because several runs may share a terminal. Nothing appears unless ``shown``.
     """
 
     def __init__(self, name: str, epochs: int, measure: str, shown: bool = True) -> None:
@@ -35,7 +35,7 @@ class TrainingProgress:
         self._task = self._bar.add_task(f"{self.name} epoch {epoch}/{self.epochs}", total=batches, state="")
 
     def advance(self, loss: Callable[[], float], learning_rate: float) -> None:
-        """One more batch. ``loss`` is asked for only where it is shown, and not at every batch."""
+        """Count one more batch. ``loss`` is called only if it is shown, and not for every batch."""
         if self._bar is None:
             return
         self._bar.advance(self._task)

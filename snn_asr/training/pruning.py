@@ -1,18 +1,16 @@
-"""Gradual pruning by magnitude: weights that matter least become zero while the network trains, and stay zero.
+"""Gradual pruning by magnitude: the smallest weights become zero while the network trains, and stay zero.
 
-The share of pruned weights follows the cubic schedule of Zhu & Gupta (2017, arXiv 1710.01878) over a span of epochs,
-from that of the network's zeros at the start, s, which is 0 but for a training that goes on with a pruned network:
+The share of pruned weights follows the cubic schedule of Zhu & Gupta (2017, arXiv 1710.01878) over a span of epochs. It
+starts from the share of zeros s in the network, which is 0 unless training starts from a pruned model:
 
     share(t) = S - (S - s) (1 - t)³,    t from 0 to 1 over the span,
 
-fast while many weights are small, slow towards the end. Every matrix of a layer (its W and, where it has one, its U) is
-pruned by itself to the same share: the smallest of each are masked, and the mask is drawn anew every REFRESH_STEPS
-training steps, so that a weight whose neighbours shrink meanwhile may come back while the share still grows. What was
-zero at the start stays zero.
+It grows fast while many weights are small, and slowly towards the end. Every matrix of a layer (W and, if there is one,
+U) is pruned to the same share on its own. The mask of its smallest weights is drawn anew every REFRESH_STEPS training
+steps, so that a weight may come back while the share still grows. A weight that was zero at the start stays zero.
 
-A zero weight costs nothing (efficiency/operations.py). With ``block`` above 1 the weights of so many neighbouring rows
-of one column live and die together: these are the weights that one event adds to neighbouring sums, which is how the
-event engine reads them.
+A zero weight costs nothing (efficiency/operations.py). With ``block`` above 1, the weights of so many neighbouring rows
+of one column are pruned together: one event adds them to neighbouring sums, and the event engine reads them together.
 """
 
 from __future__ import annotations
@@ -30,11 +28,10 @@ REFRESH_STEPS = 16
 class GradualPruning:
     """Masks of an encoder's matrices that follow the training step; ``target`` 0 prunes nothing more.
 
-    With ``keep_zeros`` weights that are zero now stay so.
-
-    ``first`` and ``last`` are the training steps between which the share grows to ``target``, counted from 1. After
-    each step ``apply`` sets the masked weights to zero: in the encoder, and in whatever other copies of its weights are
-    given (moving averages), which hold them under the encoder's names behind ``prefix``.
+    ``first`` and ``last`` are the training steps, counted from 1, between which the share grows to ``target``. With
+    ``keep_zeros`` weights that are zero now stay zero. After each step ``apply`` sets the masked weights to zero, in
+    the encoder and in given copies of its weights (moving averages), whose names have the ``prefix`` before the
+    encoder's.
     """
 
     def __init__(
@@ -55,14 +52,14 @@ class GradualPruning:
         return self.target - (self.target - self._initial_share) * (1.0 - progress) ** 3
 
     def complete(self, step: int) -> bool:
-        """Whether the share has reached its target: networks of earlier steps are denser than what was asked for."""
+        """Whether the share has reached its target. Networks of earlier steps are denser than asked for."""
         return not self._grows or step >= self.last
 
     @torch.no_grad()
     def apply(self, step: int, copies: Iterable[Mapping[str, Tensor]] = ()) -> None:
-        """After training step ``step``: refresh the masks where that is due, and set masked weights to zero.
+        """After training step ``step``, refresh the masks if that is due, and set masked weights to zero.
 
-        A copy that lacks a matrix is left alone there.
+        A copy may lack some of the matrices.
         """
         if self._grows and step >= self.first and self._due(step):
             drawn = {name: keep_largest(each, self.share(step), self.block) for name, each in self._weights.items()}
@@ -86,7 +83,7 @@ class GradualPruning:
 
 
 def matrices(encoder: Encoder, prefix: str = "") -> dict[str, nn.Parameter]:
-    """The matrices that are pruned, input and recurrent weights of all layers, by name in the encoder's state."""
+    """The input and recurrent weights of all layers, which are pruned, by ``prefix`` and their name in the encoder."""
     chosen = {id(weight) for layer in encoder.layers for each in directions(layer) for weight in each.core_weights()}
     return {prefix + name: each for name, each in encoder.named_parameters() if id(each) in chosen}
 
@@ -94,7 +91,7 @@ def matrices(encoder: Encoder, prefix: str = "") -> dict[str, nn.Parameter]:
 def keep_largest(weight: Tensor, share: float, block: int = 1) -> Tensor:
     """A mask (M, D) of ones and zeros that prunes ``share`` of the weights (M, D), the smallest, in whole blocks.
 
-    A block is ``block`` neighbouring rows of one column (fewer at the end), and as large as the mean magnitude of its
+    A block is ``block`` neighbouring rows of one column (fewer at the end), and its size is the mean magnitude of its
     weights. Of equal blocks the first are kept.
     """
     rows, columns = weight.shape

@@ -1,4 +1,4 @@
-"""The states of all random generators that a training draws from, as a checkpoint keeps them."""
+"""The states of all random generators that a training uses, for its checkpoints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from snn_asr import processes
 
 
 def capture(device: str) -> dict[str, Any]:
-    """The states by name, in types that a checkpoint may hold which is read without running code."""
+    """The states by name, in types that can be read from a checkpoint without running code."""
     version, numbers, gauss = random.getstate()
     states = {"torch_random": torch.get_rng_state(), "python_random": [version, list(numbers), gauss]}
     if device != "cpu" and torch.cuda.is_available():
@@ -20,7 +20,7 @@ def capture(device: str) -> dict[str, Any]:
 
 
 def restore(states: dict[str, Any], device: str) -> None:
-    """Go on drawing from the states that ``capture`` gave; others in the dictionary are passed over."""
+    """Continue from the states that ``capture`` gave. The dictionary may hold other values."""
     torch.set_rng_state(states["torch_random"])
     version, numbers, gauss = states["python_random"]
     random.setstate((version, tuple(numbers), gauss))
@@ -29,6 +29,6 @@ def restore(states: dict[str, Any], device: str) -> None:
 
 
 def seed_share(seed: int, epoch: int) -> None:
-    """Give each of several processes dropout and augmentation of its own, whatever the number that ran before."""
+    """Seed this process of several for an epoch, so that each draws its own dropout and augmentation."""
     random.seed(f"{seed} {epoch} {processes.rank()}")
     torch.manual_seed(random.getrandbits(63))

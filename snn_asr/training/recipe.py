@@ -1,13 +1,14 @@
-"""A recipe merged: defaults, what the encoder wants, what the recipe wants, a preset, and ``key=value`` on top.
+"""Merging a recipe: the defaults, the encoder's block, the recipe itself, a preset, and ``key=value`` words.
 
     defaults of keys.py  <  encoders/NAME.yaml  <  train.yaml  <  its ``encoders: NAME``
                            <  presets/NAME.yaml  <  its ``encoders: NAME``  <  key=value
 
 Each is a mapping of keys to values, and a later one replaces the value of an earlier one as a whole. A preset may build
-on another (``preset: NAME``), whose keys come right before its own. Keys that belong to the blocks of other encoders
-alone are passed over, so that recipes and presets can speak of several encoders. The mapping that comes out is
-HyperPyYAML, which makes recipes code: ``!new:``, ``!name:`` and ``!apply:`` build what they name. Only ``load`` does
-that; showing a recipe does not.
+on another (``preset: NAME``), whose keys come right before its own. Keys that only the blocks of other encoders have
+are ignored, so that recipes and presets can set options of several encoders.
+
+The merged mapping is HyperPyYAML, which makes recipes code: ``!new:``, ``!name:`` and ``!apply:`` build what they name.
+Only ``load`` and ``Merged.config`` build anything; showing a recipe does not.
 """
 
 from __future__ import annotations
@@ -29,18 +30,19 @@ from snn_asr.training.config import Config, Key
 from snn_asr.training.keys import ENCODER_KEYS
 from snn_asr.training.recipe_files import ENCODERS, Entry, RecipeFile, encoder_blocks, find, presets, read, summary
 
-PRESET = "preset"  # the override that names one
+PRESET = "preset"  # the override that names a preset
 PLACEHOLDER = "!PLACEHOLDER"
 DEFAULT, GIVEN = "default", "key=value"
-# Keys that change neither what is trained nor how it is compared.
+# Keys that change neither the trained model nor the comparison of runs.
 WITHOUT_EFFECT = ("feature_cache", "loader_workers")
-# Keys that earlier programs did not know, at the values that ask for nothing: such a run is the run that it was.
+# Keys that earlier versions did not have, at the values that change nothing: their runs keep their identity.
 ASKING_NOTHING = {"initial_model": "", "quantize": "none"}
 
 
 @dataclass(frozen=True)
 class Merged:
-    """A recipe with one encoder: every key with its value and where it comes from. ``block`` are the encoder's keys."""
+    """A recipe with one encoder: every key with its value and its source. ``block`` has the keys of the encoder
+    alone."""
 
     path: Path
     head: str
@@ -51,20 +53,20 @@ class Merged:
 
     @property
     def overrides(self) -> dict[str, Any]:
-        """What was given on top of the recipe, as JSON values in order of keys; without encoder and seed."""
+        """The overrides and the preset as JSON values, sorted by key, without encoder and seed."""
         given = {key: _canonical(each.node) for key, each in self.entries.items() if each.source == GIVEN}
         given |= {PRESET: self.preset} if self.preset is not None else {}
         return {key: given[key] for key in sorted(given) if key not in (*WITHOUT_EFFECT, "encoder", "seed")}
 
     def build(self) -> dict[str, Any]:
-        """All values, with the objects that the recipe names. Raises DataError where one cannot be built."""
+        """The values of all keys, with the objects that the recipe names. Raises DataError if one cannot be built."""
         from hyperpyyaml import load_hyperpyyaml
         from ruamel.yaml.error import YAMLError
 
         missing = [key for key, each in self.entries.items() if each.node.tag == PLACEHOLDER]
         if missing:
             raise UsageError(f"needs a value for '{missing[0]}'", self.path, f"give {missing[0]}=...")
-        # Defaults that nothing refers to are there already: reading what is left takes half the time.
+        # Defaults that nothing refers to need no parsing, which saves half the time.
         referred = set(_references(each.node for each in self.entries.values()))
         defaults = {
             key: each.default for key, each in config.keys().items()
@@ -86,7 +88,8 @@ class Merged:
             raise DataError(f"cannot be loaded ({problem})", self.path, todo) from error
 
     def config(self) -> Config:
-        """The values checked and typed. Raises UsageError for a value that cannot work, DataError as ``build`` does."""
+        """The checked configuration. Raises UsageError for a value that cannot work, and DataError as ``build``
+        does."""
         values = self.build()
         given = {key: value for key, value in values.items() if self.entries[key].source != DEFAULT}
         if callable(given.get("optimizer")) and "weight_decay" in given:
@@ -104,10 +107,10 @@ class Merged:
         return options
 
     def identity(self, chosen: Config) -> dict[str, Any]:
-        """JSON values of everything that decides what is trained, by key in order: equal for two runs of one thing.
+        """JSON values, sorted by key, of everything that determines the trained model: equal for equal trainings.
 
-        ``chosen`` is what ``config`` gives. Objects that the recipe builds count by what is written in it. Keys of
-        ASKING_NOTHING count where they ask for something.
+        ``chosen`` is the result of ``config``. An object that the recipe builds counts by its text in the recipe. Keys
+        of ASKING_NOTHING are left out at the values there.
         """
         values = {key: _canonical(each.node) for key, each in self.entries.items() if key not in config.keys()}
         for key, value in chosen.values().items():
@@ -120,7 +123,7 @@ class Merged:
         }
 
     def text(self) -> str:
-        """The merged recipe as YAML, for reading: each value with its comment, or help, and where it comes from."""
+        """The merged recipe as YAML for people: each value with its comment (or help) and its source."""
         lines, known = [self.head] if self.head else [], config.keys()
         parts: dict[str, list[str]] = {each.part: [] for each in known.values()}
         for key in self.entries:
@@ -145,9 +148,10 @@ class Merged:
 def merge(
     name_or_path: str | Path, overrides: Mapping[str, object] | None = None, trust: bool = False
 ) -> Merged:
-    """A recipe with its encoder's block, a preset and overrides; nothing of it is built.
+    """A recipe merged with its encoder's block, a preset and overrides. Nothing is built.
 
-    Raises UsageError for an unknown recipe, encoder, preset or key, DataError for a file that cannot be read.
+    ``trust`` allows a folder as the recipe (recipe_files.py). Raises UsageError for an unknown recipe, encoder, preset
+    or key, and DataError for a file that cannot be read.
     """
     path = find(name_or_path, trust)
     given = dict(overrides or {})
@@ -175,7 +179,7 @@ def merge(
 def load(
     name_or_path: str | Path, overrides: Mapping[str, object] | None = None, trust: bool = False
 ) -> Config:
-    """The checked configuration of a recipe with its encoder block and ``overrides``; builds the objects it names.
+    """The checked configuration of a recipe, merged with ``overrides``. This builds the objects that it names.
 
     Raises what ``merge`` and ``Merged.config`` raise.
     """
@@ -183,21 +187,22 @@ def load(
 
 
 def text(name_or_path: str | Path, overrides: Mapping[str, object] | None = None) -> str:
-    """The merged recipe, for reading: behind its head, the presets that it may be trained with. Nothing is built."""
+    """The merged recipe for people, with a list of its presets below its head. Nothing is built."""
     merged = merge(name_or_path, overrides, trust=True)
     listed = ["#", "# Presets (preset=NAME)", *(f"#   {summary(path)}" for path in presets(merged.path).values())]
     return replace(merged, head="\n".join([merged.head or "#", *listed])).text()
 
 
 def keys(name_or_path: str | Path, encoder: str) -> set[str]:
-    """The keys that overrides may name with ``encoder``. Raises UsageError for an unknown recipe or encoder."""
+    """The keys that overrides may set with this encoder. Raises UsageError for an unknown recipe or encoder."""
     return {PRESET, *merge(name_or_path, {"encoder": encoder}).entries}
 
 
 def _preset(recipe: Path, name: str, named_in: Path, above: tuple[str, ...] = ()) -> list[RecipeFile]:
-    """The files of a preset: those of the preset that it builds on (its key ``preset``), then its own.
+    """The files of a preset: first those of the preset that it builds on (its key ``preset``), then its own.
 
-    Raises UsageError for an unknown preset, DataError where one of ``above``, which build on this one, is wanted again.
+    ``above`` are the presets that build on this one. Raises UsageError for an unknown preset, and DataError for one
+    that builds on itself.
     """
     found = presets(recipe)
     if name not in found:
@@ -214,9 +219,9 @@ def _preset(recipe: Path, name: str, named_in: Path, above: tuple[str, ...] = ()
 def _known_entries(
     file: RecipeFile, encoder: str, known: Mapping[str, Entry], blocks: Mapping[str, Path]
 ) -> dict[str, Entry]:
-    """The entries of a recipe or preset for ``encoder``, without those that other encoders' blocks alone know.
+    """The entries of a recipe or preset for ``encoder``, without options that only other encoders have.
 
-    A key that nothing knows may stand for a value that others refer to (``!ref <key>``). Raises UsageError for others.
+    An unknown key is allowed if other values refer to it (``!ref <key>``); otherwise it is a UsageError.
     """
     for name in file.by_encoder:
         if name not in blocks:
@@ -248,7 +253,7 @@ def _references(nodes: Iterable[yaml.Node]) -> Iterator[str]:
 
 
 def _node(value: object) -> yaml.Node:
-    """The YAML node of a plain value; paths are texts, tuples lists."""
+    """The YAML node of a plain value. Paths become texts and tuples lists."""
     try:
         representer = yaml.representer.SafeRepresenter(default_flow_style=True, sort_keys=False)
         return representer.represent_data(str(value) if isinstance(value, Path) else value)
@@ -257,7 +262,7 @@ def _node(value: object) -> yaml.Node:
 
 
 def _plain(value: Any) -> tuple[bool, Any]:
-    """Whether a value is one that JSON has, and that value."""
+    """Whether JSON can express a value, and the value as JSON has it."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return True, value
     if isinstance(value, (list, tuple)):
@@ -270,7 +275,7 @@ def _plain(value: Any) -> tuple[bool, Any]:
 
 
 def _canonical(node: yaml.Node) -> Any:
-    """What is written in a node, as JSON: its tag, where that is not YAML's own, with its parts in order of keys."""
+    """The content of a node as a JSON value with sorted keys; a tag of HyperPyYAML becomes a key."""
     if isinstance(node, yaml.MappingNode):
         value: Any = dict(sorted((str(key.value), _canonical(each)) for key, each in node.value))
     elif isinstance(node, yaml.SequenceNode):

@@ -1,8 +1,8 @@
-"""Recipes on disk: which there are, where they lie, what a file of them says, and copies to change.
+"""Recipes on disk: finding them, reading their files, and copying them for editing.
 
-A recipe is a folder with a ``train.yaml``. Beside the folders lie ``encoders/NAME.yaml``, what one encoder wants of
-every recipe, and ``presets/NAME.yaml``, sets of keys for every recipe; a recipe may have ``presets/`` of its own.
-Reading a file builds nothing: its values stay YAML nodes (recipe.py merges and builds them).
+A recipe is a folder with a ``train.yaml``. Beside the recipes are ``encoders/NAME.yaml``, the settings of one encoder
+for every recipe, and ``presets/NAME.yaml``, sets of keys for every recipe; a recipe may also have its own ``presets/``.
+Reading a file builds nothing: its values stay YAML nodes, which recipe.py merges and builds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from snn_asr.errors import DataError, UsageError, describing, unknown_name
 from snn_asr.files import read_text, write_bytes
 
 RECIPE_FILE = "train.yaml"
-ENCODERS = "encoders"  # the folder of blocks, and the key of a recipe that holds what it wants of single encoders
+ENCODERS = "encoders"  # the folder of blocks, and the key of a recipe with settings for single encoders
 PRESETS = "presets"
 SUFFIXES = (".yaml", ".yml")
 _MOST_NODES = 100_000  # of a file with its aliases unfolded
@@ -26,7 +26,7 @@ _MOST_NODES = 100_000  # of a file with its aliases unfolded
 
 @dataclass(frozen=True)
 class Entry:
-    """The value of a key: its YAML node, the file or words it comes from, and the comment that stands with it there."""
+    """The value of a key: its YAML node, its source (a file, or words for one), and its comment there."""
 
     node: yaml.Node
     source: str
@@ -35,7 +35,8 @@ class Entry:
 
 @dataclass(frozen=True)
 class RecipeFile:
-    """What one YAML file says: its keys and, under ``encoders``, those for single encoders; its leading comment."""
+    """The content of a YAML file: its leading comment, its keys, and the keys under ``encoders`` for single
+    encoders."""
 
     path: Path
     head: str
@@ -43,27 +44,27 @@ class RecipeFile:
     by_encoder: dict[str, dict[str, Entry]]
 
     def for_encoder(self, encoder: str) -> dict[str, Entry]:
-        """The keys that hold for an encoder: those for all, and in their place those for it alone."""
+        """The keys for one encoder: those for all, replaced by those for it alone."""
         return self.entries | self.by_encoder.get(encoder, {})
 
 
 def recipes_folder() -> Path:
-    """The folder of all recipes: inside the installed package or, for an editable install, beside it."""
+    """The folder of all recipes: in the installed package, or beside it for an editable install."""
     package = Path(snn_asr.__file__).parent
     installed = package / "recipes"
     return installed if installed.is_dir() else package.parent / "recipes"
 
 
 def discover() -> dict[str, Path]:
-    """Name to YAML file of every recipe that comes with the package."""
+    """The YAML file of every recipe in the package, by name."""
     return {path.parent.name: path for path in sorted(recipes_folder().glob(f"*/{RECIPE_FILE}"))}
 
 
 def find(name_or_path: str | Path, trust: bool = False) -> Path:
-    """The YAML file of a recipe: one that comes with the package, by its name in either case, or a file by its path.
+    """The YAML file of a recipe in the package, by its name in upper or lower case, or of any recipe, by its path.
 
-    Recipes are code. So a folder is searched for a ``train.yaml`` only with ``trust``: what was meant to be a model or
-    a run must never be read as a recipe. Raises UsageError where there is no recipe.
+    Recipes are code. A folder is therefore searched for a ``train.yaml`` only with ``trust``, so that what the user
+    believes to be a model or a run is never read as a recipe. Raises UsageError if there is no recipe.
     """
     recipes = discover()
     for name, recipe in recipes.items():
@@ -86,18 +87,19 @@ def find(name_or_path: str | Path, trust: bool = False) -> Path:
 
 
 def encoder_blocks(recipe: Path) -> dict[str, Path]:
-    """Name to YAML file of a recipe's encoder blocks: those in ``encoders/`` beside its own folder, or else ours."""
+    """The YAML files of encoder blocks, by name: in ``encoders/`` beside the recipe's folder, or else in the
+    package."""
     return _beside(recipe, ENCODERS)
 
 
 def presets(recipe: Path) -> dict[str, Path]:
-    """Name to YAML file of the presets a recipe may be trained with: those for all recipes, and its own."""
+    """The YAML files of a recipe's presets, by name: those for all recipes, and its own."""
     own = (recipe.resolve().parent / PRESETS).glob("*.yaml")
     return _beside(recipe, PRESETS) | {path.stem: path for path in sorted(own)}
 
 
 def display_name(recipe: Path) -> str:
-    """What a run's folder calls its recipe: the name of one that comes with the package, else the file's path."""
+    """The name of a recipe in run folders: its name in the package, or the path of its file."""
     names = {path.resolve(): name for name, path in discover().items()}
     return names.get(recipe.resolve(), str(recipe.resolve()))
 
@@ -108,9 +110,9 @@ def summary(recipe: Path) -> str:
 
 
 def copy(name_or_path: str | Path, folder: str | Path) -> Path:
-    """Copy a recipe's folder, the encoder blocks and the shared presets into ``folder``; nothing of them runs.
+    """Copy a recipe's folder, the encoder blocks and the shared presets into ``folder``. Nothing of them runs.
 
-    Returns the copied recipe's file. Raises UsageError, before anything is written, where a file exists with other
+    Returns the file of the copied recipe. Raises UsageError, before anything is written, if a file exists with other
     content.
     """
     recipe, folder = find(name_or_path, trust=True), Path(folder)
@@ -128,7 +130,7 @@ def copy(name_or_path: str | Path, folder: str | Path) -> Path:
 
 
 def read(path: Path) -> RecipeFile:
-    """What a file says. Raises DataError for one that is no YAML mapping of keys to values, or gives a key twice."""
+    """The content of a file. Raises DataError unless it is a YAML mapping that has each key once."""
     body = read_text(path)
     try:
         with describing(path, "correct it"):
@@ -151,7 +153,7 @@ def read(path: Path) -> RecipeFile:
 
 
 def _check_unfolded(root: yaml.Node | None, path: Path) -> None:
-    """Raise DataError where the aliases of a file (``*name``) lead back to themselves, or make too much of little."""
+    """Raise DataError if the aliases of a file (``*name``) refer to themselves, or expand to too many values."""
     sizes: dict[yaml.Node, int] = {}
 
     def size(node: yaml.Node, around: frozenset[yaml.Node]) -> int:
@@ -184,7 +186,7 @@ def _entries(node: yaml.Node, lines: list[str], first_line: int, path: Path, sou
 
 
 def _comment(key: yaml.Node, value: yaml.Node, lines: list[str], first_line: int, end: int) -> str:
-    """The comment of a key: lines above it at its own indent, behind it, and deeper ones below a value of one line."""
+    """The comment of a key: the lines above it at its indent, behind it, and indented ones below a one-line value."""
     words: list[str] = []
     line = key.start_mark.line
     above = line - 1

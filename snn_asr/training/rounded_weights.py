@@ -1,12 +1,12 @@
-"""Training of weights that will be rounded to int8 or int4: the network works with the rounded ones.
+"""Training weights that will be rounded to int8 or int4: the network computes with rounded weights.
 
     forward and backward with    Q(w) = scale · clamp(round(w / scale))
     the step changes             w, by the gradient at Q(w)
 
 as if Q had the slope 1 (the straight-through estimator; Jacob et al. 2018, arXiv 1712.05877, do so for whole networks).
-So w, which keeps small changes, moves until what it is rounded to works. The grids are those of ``quantize``
-(network/integers.py): in training they are drawn anew every REFRESH_STEPS steps, in evaluation from the weights that
-are evaluated. What is kept of an epoch are the rounded weights with their grids: the model folder holds them exactly.
+So w accumulates small changes until it is rounded to another value. The grids are those of ``quantize``
+(network/integers.py). In training they are computed anew every REFRESH_STEPS steps, and in evaluation from the weights
+that are evaluated. The rounded weights of an epoch are kept with their grids, and the model folder holds them exactly.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ REFRESH_STEPS = 16
 
 
 class RoundedWeights:
-    """The matrices of ``model``, rounded for as long as it works; with ``precision`` none it is left alone."""
+    """Rounds the matrices of ``model`` while it computes; with ``precision`` none it changes nothing."""
 
     def __init__(self, model: AcousticModel, precision: str) -> None:
         self.model, self.precision = model, precision
@@ -35,7 +35,7 @@ class RoundedWeights:
 
     @contextmanager
     def of_step(self, step: int) -> Iterator[None]:
-        """Within the block, which computes the gradient of training step ``step``, the weights are rounded."""
+        """A block for the gradient of training step ``step``, in which the weights are rounded."""
         if not self._grids or step % REFRESH_STEPS == 0:
             self._grids = self._drawn()
         self._swap_in(self._grids)
@@ -45,7 +45,7 @@ class RoundedWeights:
             self.swap_out()
 
     def swap_in(self) -> dict[str, Grid]:
-        """Round the weights that the model has now, by grids of their own, until ``swap_out``; returns the grids."""
+        """Round the present weights by grids computed from them, until ``swap_out``. Returns the grids."""
         grids = self._drawn()
         self._swap_in(grids)
         return grids

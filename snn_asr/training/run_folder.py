@@ -1,10 +1,10 @@
-"""A run folder: what a training writes, whose files they are, and who writes there.
+"""A run folder: the files of a training, whether they belong to a training, and who may write them.
 
     run/  run.json  log.jsonl  checkpoint.pt  checkpoint-previous.pt  test.json  model/  report.html
 
-run.json is the mark: it says that the files of these names are a training's, and of which one (its identity). Without
-it, or where a file is not what a training writes, they are the user's own and nothing is written. One process holds
-the folder's lock as long as it trains.
+run.json marks the folder: it says that these files belong to a training, and to which one (its identity). Without it,
+or if a file is not what a training writes, the files belong to the user, and nothing is written. One process holds the
+folder's lock as long as it trains.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ log = logging.getLogger(__name__)
 
 
 class RunFolder:
-    """The folder at ``path``, made within ``held`` where it is absent.
+    """The folder at ``path``, which ``held`` makes if it is absent.
 
-    After ``claim`` it is this run's: ``checkpoints`` are those of its identity. A run that ``claim`` was told to begin
-    anew leaves an earlier one as it is until its own first checkpoint is on the disk.
+    After ``claim`` it belongs to this run, and ``checkpoints`` are those of the run's identity. A run that starts anew
+    leaves an earlier one as it is until its own first checkpoint is on the disk.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,10 +51,11 @@ class RunFolder:
 
     @contextmanager
     def held(self, data_folder: Path | None = None) -> Iterator[RunFolder]:
-        """Within the block no other training writes here; of several processes the first holds the folder for all.
+        """A block in which no other training writes here. Of several processes the first holds the folder for all.
 
-        Raises UsageError where another training holds it, or where it holds files that are not a training's (``data/``
-        among them where no ``data_folder`` is given, so that data are prepared there) or is the ``data_folder``.
+        Raises UsageError if another training holds the folder, if the folder is the ``data_folder``, and if it has
+        files that are not a training's (including ``data/`` if no ``data_folder`` is given, because data are then
+        prepared there).
         """
         if not processes.is_main():
             yield self
@@ -85,8 +86,8 @@ class RunFolder:
             self.path.rmdir()
 
     def _refuse_foreign(self, data_folder: Path | None) -> None:
-        """Raise UsageError where something would be overwritten that no training has written, DataError where a
-        run.json cannot be read and so does not tell."""
+        """Raise UsageError if something would be overwritten that no training has written, and DataError if run.json
+        cannot be read and therefore cannot tell."""
         with describing(self.path, _TODO):
             if data_folder is not None and self.path.resolve() == data_folder.resolve():
                 raise UsageError("is the data folder, whose manifests would be overwritten", self.path, _TODO)
@@ -98,12 +99,12 @@ class RunFolder:
             raise UsageError(what, self.path / foreign[0], _TODO)
 
     def _marked(self) -> bool:
-        """Whether run.json is a training's."""
+        """Whether run.json belongs to a training."""
         return os.path.lexists(self.path / MARK) and _IDENTITY in read_json_object(self.path / MARK)
 
     def _is_own(self, name: str) -> bool:
-        """Whether a file in a marked folder is a training's by its content; checkpoints and models tell that
-        themselves when they are read or written."""
+        """Whether the content of a file in a marked folder is a training's. Checkpoints and models are checked when
+        they are read or written, so this looks only at test.json."""
         if name != TEST:
             return True
         try:
@@ -114,15 +115,16 @@ class RunFolder:
         return all(isinstance(each, dict) and "hypothesis" in each for each in entries)
 
     def begin(self) -> None:
-        """Mark a new folder as a training's, before anything else is written there."""
+        """Mark a new folder as that of a training, before anything else is written there."""
         if processes.is_main() and not os.path.lexists(self.path / MARK):
             write_json(self.path / MARK, {_IDENTITY: None})
 
     def claim(self, identity: str, about: Mapping[str, Any], resume: bool) -> None:
-        """Take the folder for the run ``identity``: go on with its own state or, without ``resume``, begin anew.
+        """Take the folder for the run with this ``identity``: continue from its state or, without ``resume``, start
+        anew.
 
-        ``about`` is what run.json says of the run, for people. Raises UsageError where the folder holds the work of
-        another run and is not to be begun anew; that stays as it is.
+        ``about`` is what run.json tells people about the run. Raises UsageError if the folder holds the work of another
+        run, unless that is to be replaced.
         """
         self.checkpoints = Checkpoints(self.path, identity)
         self._mark = {**about, _IDENTITY: identity}
@@ -135,7 +137,7 @@ class RunFolder:
             write_json(self.path / MARK, self._mark)
 
     def _refuse_another(self, found: Mapping[str, Any]) -> None:
-        """Raise UsageError where the run of the mark that was found is not this one; it says what differs."""
+        """Raise UsageError, with what differs, if the mark that was ``found`` is that of another run."""
         if found.get(_IDENTITY) == self._mark[_IDENTITY]:
             return
         before, now, why = Identity.from_json(found), Identity.from_json(self._mark), ""
@@ -145,12 +147,12 @@ class RunFolder:
 
     @property
     def _started(self) -> bool:
-        """There is an epoch's work."""
+        """Whether the folder holds the work of at least one epoch."""
         return self.checkpoints.present or any((self.path / name).exists() for name in (TEST, f"{MODEL}/{CHECKSUMS}"))
 
     @property
     def finished(self) -> bool:
-        """There is the work of a whole run of this identity, and its model is as it was written."""
+        """Whether the folder holds a complete run of this identity, with its model as it was written."""
         if self._replaces or not (self.path / TEST).is_file() or not (self.path / MODEL).is_dir():
             return False
         found = damage(self.path / MODEL)
@@ -159,7 +161,7 @@ class RunFolder:
         return found is None
 
     def restore(self) -> dict[str, Any] | None:
-        """The state to go on from, with the log as it was then; None for a run that begins."""
+        """The state to continue from, after writing the log as it was then; None for a run that starts."""
         if self._replaces:
             return None
         state = self.checkpoints.load()
@@ -170,12 +172,13 @@ class RunFolder:
         return state
 
     def save(self, state: Mapping[str, Any], rows: list[dict[str, Any]]) -> None:
-        """Keep the state after an epoch, with the rows of the log so far, the last of which is new."""
+        """Write the state after an epoch and the last of the ``rows`` of the log, which is the new one."""
         self.checkpoints.save({**state, "log": rows}, before=self._replace)
         append_json_line(self.path / LOG, rows[-1])
 
     def _replace(self) -> None:
-        """Remove the run that this one replaces; at whatever point this is stopped, what is left is a beginning."""
+        """Remove the run that this one replaces. Wherever this is interrupted, the rest is not taken for a whole
+        run."""
         if not self._replaces:
             return
         for name in (f"{MODEL}/{CHECKSUMS}", TEST, checkpoint.PREVIOUS, checkpoint.NAME, LOG):
@@ -188,19 +191,19 @@ class RunFolder:
         self._replaces = False
 
     def write_test(self, transcripts: Mapping[str, Any]) -> None:
-        """The decoded test set: the last that is written of a run."""
+        """Write the decoded test set, the last file of a run."""
         write_json(self.path / TEST, transcripts)
         self.tidy()
 
     def tidy(self) -> None:
-        """Remove what a whole run needs no longer: also by the call that finds it whole, for the one before may have
-        been stopped just there."""
+        """Remove what a complete run no longer needs. A call that finds the run complete does this too, because the
+        call before may have been stopped just here."""
         if processes.is_main():
             self.checkpoints.remove_previous()
 
 
 def is_report(path: Path) -> bool:
-    """Whether the file is a report of ours, which may be replaced; anything else of its name is the user's own."""
+    """Whether the file is a report that may be replaced; any other file of its name belongs to the user."""
     try:
         require_regular(path)
         with open(path, "rb") as file:

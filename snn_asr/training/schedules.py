@@ -1,4 +1,4 @@
-"""How the learning rate moves: one class a schedule, with the same three methods and a state for the checkpoint."""
+"""Schedules of the learning rate: one class each, with the same methods and a state for the checkpoint."""
 
 from __future__ import annotations
 
@@ -14,54 +14,54 @@ if TYPE_CHECKING:
 
 
 def steps_within(steps: Sequence[int], epochs: float) -> int:
-    """Training steps in the first ``epochs`` epochs, which may end within one or go beyond the last."""
+    """The number of training steps in the first ``epochs`` epochs, which may be a fraction or more than there are."""
     whole = int(epochs)
     padded = [*steps, *[steps[-1]] * max(0, whole + 1 - len(steps))]
     return sum(padded[:whole]) + int(padded[whole] * (epochs - whole))
 
 
 def pruning_span(config: TrainingConfig) -> tuple[float, float]:
-    """The epochs in which pruning begins and ends, 0 where the first one begins; the configuration may give shares."""
+    """When pruning begins and ends, in epochs from the start; the configuration may give shares of all epochs."""
     first, last = config.pruning_epochs
     scale = config.epochs if isinstance(last, float) else 1
     return first * scale, last * scale
 
 
 class WarmCool:
-    """Up in a line over ``warmup_epochs``, level, and down in a line to 0 over the last ``cooldown_epochs``.
+    """Linearly up over ``warmup_epochs``, level, and linearly down to 0 over the last ``cooldown_epochs``.
 
-    Where fewer epochs are left behind the way up (a recipe with ``epochs=3``), the way down takes those.
+    If fewer epochs are left after the way up (as in a recipe with ``epochs=3``), the way down takes those.
     """
 
     def __init__(self, config: TrainingConfig, steps: Sequence[int]) -> None:
-        """``steps`` are the training steps of each epoch: a curriculum's first epochs have fewer."""
+        """``steps`` has the training steps of each epoch; the first epochs of a curriculum have fewer."""
         warmup = max(1, steps_within(steps, config.warmup_epochs))
         left = sum(steps) - warmup
         cooldown = max(1, min(steps_within(steps[::-1], config.cooldown_epochs), left))
         self._set = WarmCoolDecayLRSchedule(config.learning_rate, warmup, cooldown, sum(steps), decay_factor=1.0)
 
     def on_batch(self, optimizer: Optimizer, step: int) -> None:
-        """Before training step ``step``, counted from 1."""
+        """Set the rate before training step ``step``, counted from 1."""
         self._set(optimizer, step)
         for group in optimizer.param_groups:
-            group["lr"] = max(0.0, group["lr"])  # rounding may take the last step's below 0
+            group["lr"] = max(0.0, group["lr"])  # rounding may make the last one negative
 
     def on_epoch(self, optimizer: Optimizer, error_rate: float) -> None:
-        """After an epoch with its development error."""
+        """Nothing to do: this rate does not depend on the development error."""
 
     def state_dict(self) -> dict[str, Any]:
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing to restore: all follows from the step."""
+        """Nothing to restore: the rate follows from the step."""
 
 
 class Halving:
-    """Half as high (or ``halving_factor``) when the development error has stopped to improve, down to
-    ``lowest_learning_rate``: the schedule of Ponghiran & Roy (2022), as their code has it.
+    """The schedule of Ponghiran & Roy (2022), as their code has it: the rate is halved (or multiplied by
+    ``halving_factor``) when the development error has stopped improving, down to ``lowest_learning_rate``.
 
-    An epoch is bad where (error before - error) / error is below 0.5 %. The rate is lowered when more than one epoch in
-    a row is bad; a good one, and a lower rate, begin the count anew.
+    An epoch is bad if (error before - error) / error is below 0.5 %. The rate is lowered after more than one bad epoch
+    in a row; a good epoch or a lower rate starts the count again.
     """
 
     IMPROVEMENT, EPOCHS_OF_GRACE = 0.005, 1

@@ -1,13 +1,12 @@
 """The network's part of a training step on a GPU as two CUDA graphs, forward and backward.
 
-A batch of 20 seconds of speech keeps a GPU busy for a millisecond or two, and the host that sends it some six hundred
-kernels for ten. Captured once and replayed, they are sent by two calls.
+A batch of 20 seconds of speech keeps a GPU busy for one or two milliseconds, but the host needs ten to send it some six
+hundred kernels. Captured once and replayed, they are sent by two calls.
 
-A graph does the same work on the same places in memory, so batches are filled up to one of a few shapes, with rows of
-no frames and frames beyond the lengths, and the lengths are left to the device (``LengthsOnDevice``). The first batch
-of a shape runs without graphs, which compiles and loads what it needs; the second is captured, and replayed from then
-on. All of it is the same work on the same shapes: a training that was interrupted, and begins with the former again,
-goes on bit for bit.
+A graph does the same work in the same places in memory. Batches are therefore padded to one of a few shapes, with empty
+rows and with frames beyond the lengths, and only the device knows the lengths (``LengthsOnDevice``). The first batch of
+a shape runs without graphs, which compiles and loads what it needs; the second is captured, and replayed from then on.
+Both ways do the same work on the same shapes, so that a training that was interrupted continues bit for bit.
 """
 
 from __future__ import annotations
@@ -31,16 +30,16 @@ from snn_asr.network.layers.leaky_integrate_and_fire import LeakyIntegrateAndFir
 from snn_asr.network.lengths import Lengths, LengthsOnDevice
 from snn_asr.network.model import AcousticModel
 
-ROWS, STEPS = 8, 16  # batches are filled up to multiples of these at least
-MOST_STEPS = 16_384  # of all rows of a batch together: larger ones keep a GPU busy while the host sends the next
-MOST_SHAPES = 256  # that are captured; further ones run as they are
+ROWS, STEPS = 8, 16  # batches are padded to multiples of these at least
+MOST_STEPS = 16_384  # of all rows together: a larger batch keeps a GPU busy while the host sends the next one
+MOST_SHAPES = 256  # that are captured; further shapes run without graphs
 Network = Callable[[Tensor, Lengths], tuple[Tensor, Tensor | None]]
 
 log = logging.getLogger(__name__)
 
 
 def step_graphs(model: AcousticModel, network: Network, device: torch.device | str) -> StepGraphs | None:
-    """``network`` in graphs where ``model`` can be captured on this device, else None."""
+    """``network`` as graphs, or None if ``model`` cannot be captured on this device."""
     device = torch.device(device)
     if device.type != "cuda" or processes.world() > 1 or model.front_end is not None or model.error_at_every_step:
         return None
@@ -51,7 +50,7 @@ def step_graphs(model: AcousticModel, network: Network, device: torch.device | s
 
 
 def _can_be_captured(layer: Layer, device: torch.device) -> bool:
-    """Whether a layer's forward and backward take nothing from the host that another batch would change, and run as
+    """Whether a layer's forward and backward pass take nothing from the host that differs between batches, and run as
     kernels for whole sequences."""
     if isinstance(layer, GruLstmLayer):
         return True
@@ -74,9 +73,10 @@ def _in_whole_sequences(layer: DrivenLayer, backend: str) -> bool:
 
 
 class StepGraphs:
-    """``network`` for training: frames (B, T, F) and their lengths to logits (B, T // stack, N) and a scalar, or None.
+    """A replacement of ``network`` in training: from frames (B, T, F) and lengths to logits (B, T // stack, N) and a
+    scalar or None.
 
-    Called with frames and lengths like ``network``, and differentiable in the model's parameters as that is.
+    It is called like ``network``, and is differentiable in the model's parameters like it.
     """
 
     def __init__(self, model: AcousticModel, network: Network) -> None:
@@ -124,14 +124,14 @@ class StepGraphs:
             self._off, self._graphs, self._gradients = True, {}, []
             torch.cuda.synchronize()
             generator = torch.cuda.default_generators[frames.get_device()]
-            generator.graphsafe_set_state(generator.clone_state())  # one that does not wait for a capture to end
+            generator.graphsafe_set_state(generator.clone_state())  # a state that is not part of the failed capture
             log.info("training steps run without CUDA graphs (%s)", str(error).splitlines()[0])
 
 
 class _Graphs:
     """Both graphs of one shape, and the places in memory that they read and write.
 
-    What they need between forward and backward they share with those of other shapes, of which none runs meanwhile.
+    Graphs of all shapes share the memory between forward and backward, because only one of them runs at a time.
     """
 
     def __init__(
@@ -177,20 +177,22 @@ class _Replayed(torch.autograd.Function):
         for place, gradient in zip(graphs.to_outputs, gradients, strict=True):
             place.zero_() if gradient is None else place.copy_(gradient)
         graphs.backward.replay()
-        # Copies: the next replay writes to the same places, where several batches' gradients may be added up.
+        # Copies, because the next replay writes to the same places while gradients of several batches are summed.
         copies = iter(torch._foreach_mul([each for each in graphs.gradients if each is not None], 1.0))
         return None, *(None if each is None else next(copies) for each in graphs.gradients)
 
 
 def _without_cache(network: Network, frames: Tensor, lengths: Lengths) -> tuple[Tensor, Tensor | None]:
-    """``network`` without autocast's memory of narrow weights, which would outlive the graph it was captured in."""
+    """``network`` without autocast's cache of narrow weights, which would outlive the graph that it was captured in."""
     kind, enabled = torch.get_autocast_dtype("cuda"), torch.is_autocast_enabled("cuda")
     with torch.autocast("cuda", kind, enabled=enabled, cache_enabled=False):
         return network(frames, lengths)
 
 
 def filled_up(count: int, each: int) -> int:
-    """``count`` rounded up to a multiple of ``each``, and of a quarter of the power of two below it: of a few numbers,
-    by a quarter at most where it is large."""
+    """``count`` rounded up to a multiple of ``each`` or, if that is larger, of a quarter of the power of two below it.
+
+    So there are only a few results, and a large count grows by a quarter at most.
+    """
     each = max(each, 1 << max(count.bit_length() - 3, 0))
     return -(-count // each) * each

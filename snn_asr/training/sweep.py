@@ -1,4 +1,4 @@
-"""One recipe trained with several encoders, values of keys and seeds: what each run is given, and where it goes."""
+"""Training one recipe with several encoders, values of keys and seeds: the options and the folder of each run."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def train_encoders(
     device: str, overrides: Mapping[str, object], jobs: int = 1, failed: Callable[[SnnAsrError], None] | None = None,
     grid: Mapping[str, Sequence[object]] | None = None,
 ) -> list[Path]:
-    """Train one recipe with several encoders and seeds, ``jobs`` at a time; returns the folders of finished runs.
+    """Train one recipe with several encoders and seeds, ``jobs`` at a time, and return the folders of finished runs.
 
-    An override goes to every encoder that knows its key; one named ``encoder.key`` to that encoder alone. ``grid``
-    gives keys several values each: an encoder is trained with every combination of those that it knows. Everything is
-    checked before the first run begins. What ends one run, such as that it diverges, is told to ``failed``, and the
-    others are trained; without it, it is raised. Raises UsageError for a key that no encoder knows.
+    An override applies to every encoder that has its key, and one named ``encoder.key`` to that encoder alone. ``grid``
+    gives keys several values each, and an encoder is trained with every combination of those that it has. Everything is
+    checked before the first run starts. The error that ends a run, such as divergence, is given to ``failed``, and the
+    other runs are trained; without ``failed`` it is raised. Raises UsageError for a key that no encoder has.
     """
     if not encoders:
         raise UsageError("names no encoder", "--encoders", "give some, such as improved_v2,gru,lstm")
@@ -57,7 +57,7 @@ def train_encoders(
 
 
 def _points(grid: Mapping[str, Sequence[object]], overrides: Mapping[str, object]) -> Iterator[dict[str, object]]:
-    """Every combination of the grid's values. Raises UsageError for a key that is given apart from it too."""
+    """Every combination of the grid's values. Raises UsageError for a key that is also an override."""
     for key in grid.keys() & overrides.keys():
         raise UsageError(f"key '{key}' is given twice", f"--grid {key}", "give it once")
     for values in product(*grid.values()):
@@ -65,7 +65,7 @@ def _points(grid: Mapping[str, Sequence[object]], overrides: Mapping[str, object
 
 
 def _folder_name(encoder: str, plan: Mapping[str, object], point: Mapping[str, object]) -> str:
-    """Of an encoder with the values that it takes of a point of the grid."""
+    """The name of the folder of an encoder at a point of the grid, from the values that apply to it."""
     own = [key.rpartition(".")[2] for key in point if key.rpartition(".")[0] in ("", encoder)]
     taken = [f"{key}={plan[key]}".replace("/", "_") for key in own if key in plan]
     return "-".join([encoder, *taken])

@@ -1,4 +1,4 @@
-"""What the value of a recipe's key may be: one ``Kind`` reads it into its type, or says what it must be."""
+"""The kinds of values that keys of a recipe take. A ``Kind`` reads a value into its type, or says what it must be."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from snn_asr.network.front_end import named as named_front_end
 class Kind:
     """A set of values that a key takes.
 
-    ``words`` name the set, as in "must be a whole number from 1"; ``convert`` returns a value of the set in the type
-    that the program works with, and raises ValueError or TypeError for any other. ``names`` are the values of a set
-    that consists of names, so that a misspelt one can be told the nearest.
+    ``words`` describe the set, as in "must be a whole number from 1". ``convert`` returns a value of the set in the
+    type that the program uses, and raises ValueError or TypeError for any other value. ``names`` are the members of a
+    set of names, so that the error for a misspelt one can suggest the nearest.
     """
 
     words: str
@@ -26,7 +26,7 @@ class Kind:
     names: tuple[str, ...] = ()
 
     def read(self, key: str, value: object, where: object = None) -> Any:
-        """The value in its own type. Raises UsageError, which names ``key`` and the recipe ``where`` it stands."""
+        """The value in its own type. Raises UsageError about the ``key`` and the recipe (``where``) that has it."""
         try:
             return self.convert(value)
         except UsageError:
@@ -37,9 +37,9 @@ class Kind:
             raise UsageError(f"{key}: {shortened(repr(value), 80)}", where, f"must be {self.words}") from error
 
 
-LARGEST_WHOLE = 2**53  # larger ones lose digits in JSON, and counters overflow
-MOST_EPOCHS = 1_000_000  # of each of them something is listed before the first begins
-LARGEST = 3e38  # of numbers that networks are trained with, in float32
+LARGEST_WHOLE = 2**53  # larger numbers lose digits in JSON, and counters overflow
+MOST_EPOCHS = 1_000_000  # lists with an entry for each epoch are made before the first
+LARGEST = 3e38  # in float32, in which networks are trained
 
 
 def whole(least: int, most: int | None = None) -> Kind:
@@ -53,7 +53,7 @@ def whole(least: int, most: int | None = None) -> Kind:
 
 
 def number(least: float = -math.inf, most: float = math.inf, below: float = math.inf) -> Kind:
-    """Finite numbers from ``least`` up to ``most``, or to anything ``below`` a limit that is itself left out."""
+    """Finite numbers from ``least`` to ``most``, or to any number ``below`` a limit."""
 
     def convert(value: Any) -> float:
         _require(isinstance(value, (int, float)) and not isinstance(value, bool))
@@ -108,12 +108,12 @@ def mapping(words: str) -> Kind:
 
 
 def optional(kind: Kind) -> Kind:
-    """What ``kind`` takes, or null."""
+    """The values of ``kind``, or null."""
     return Kind(f"{kind.words}, or null", lambda value: None if value is None else kind.convert(value), kind.names)
 
 
 def list_of(convert_one: Callable[[Any], Any], words: str, least: int = 0) -> Kind:
-    """Lists of at least so many entries, each converted alike; they are read as tuples."""
+    """Lists of at least ``least`` entries, each converted by ``convert_one``; they become tuples."""
 
     def convert(value: Any) -> tuple[Any, ...]:
         _require(isinstance(value, (list, tuple)) and len(value) >= least)
@@ -123,7 +123,7 @@ def list_of(convert_one: Callable[[Any], Any], words: str, least: int = 0) -> Ki
 
 
 def frames_by_epochs() -> Kind:
-    """Lists of pairs: so many frames, for so many epochs."""
+    """Lists of pairs: a number of frames, and a number of epochs."""
 
     def pair(value: Any) -> tuple[int, int]:
         frames, epochs = value
@@ -133,7 +133,7 @@ def frames_by_epochs() -> Kind:
 
 
 def span_of_epochs() -> Kind:
-    """The first and the last epoch of a span as whole numbers, or both as shares of all epochs, which are floats."""
+    """The first and the last epoch of a span, as two whole numbers or as two shares of all epochs (floats)."""
 
     def convert(value: Any) -> tuple[float, float]:
         first, last = value
@@ -144,7 +144,7 @@ def span_of_epochs() -> Kind:
 
 
 def range_of_seconds() -> Kind:
-    """The shortest and the longest of some durations."""
+    """The shortest and the longest of a range of durations."""
 
     def convert(value: Any) -> tuple[float, float]:
         shortest, longest = (number(0.02, 600).convert(each) for each in value)
@@ -161,7 +161,7 @@ def _require(holds: bool) -> None:
 
 
 def folder() -> Kind:
-    """The name of a folder, or one of two words that stand for one and for none; null is none."""
+    """The path of a folder, or the words auto and none; null means none."""
 
     def convert(value: Any) -> str:
         _require(value is None or (isinstance(value, str) and bool(value)))
@@ -171,7 +171,7 @@ def folder() -> Kind:
 
 
 def model() -> Kind:
-    """The folder of a trained model; nothing, or null, is none."""
+    """The folder of a trained model; an empty text or null means none."""
 
     def convert(value: Any) -> str:
         _require(value is None or isinstance(value, str))
@@ -181,12 +181,12 @@ def model() -> Kind:
 
 
 def front_end() -> Kind:
-    """Settings of a front end, by a preset's name or as they are."""
+    """Settings of a front end, or the name of a preset of them."""
     return Kind("none, subsample4, crdnn, or settings of your own (!new:)", named_front_end)
 
 
 def token_options() -> Kind:
-    """Options by name, those of known types checked; which of them the chosen tokens have is known to these."""
+    """Options of tokens by name. Known ones are checked here; the chosen tokens refuse those that they do not have."""
     kinds = {"vocabulary_size": whole(2, 1 << 20), "algorithm": one_of(("unigram", "bpe"))}
     given = mapping("options of the tokens by name, such as {vocabulary_size: 256}")
 

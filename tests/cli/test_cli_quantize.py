@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from snn_asr.network.model_folder import WEIGHTS
+from snn_asr.network.weights_file import WEIGHTS
 
 
 @pytest.fixture(scope="module")

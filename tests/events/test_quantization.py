@@ -27,7 +27,7 @@ from snn_asr.network import model_folder as models
 from snn_asr.network.front_end import FrontEndSettings
 from snn_asr.network.integers import Grid
 from snn_asr.network.model import AcousticModel, ModelSettings
-from snn_asr.network.model_folder import pack, unpack
+from snn_asr.network.weights_file import pack, unpack
 
 TOKENS = WordTokens([f"w{index}" for index in range(CLASSES - 1)])
 METRICS = {"encoder": "any", "test": {"error_rate": 12.5}}

@@ -20,7 +20,8 @@ from snn_asr.errors import DataError
 from snn_asr.files import sha256, write_json
 from snn_asr.network import encoders, model_folder
 from snn_asr.network.model import AcousticModel, ModelSettings
-from snn_asr.network.model_folder import CHECKSUMS, CONFIG, WEIGHTS, damage, load, save_model
+from snn_asr.network.model_folder import CHECKSUMS, damage, load, save_model
+from snn_asr.network.weights_file import CONFIG, WEIGHTS
 
 FEATURES = FeatureSettings(sample_rate=8000, mels=12, stack=3)
 LABELS = WordTokens(["one", "two"])
