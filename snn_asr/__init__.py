@@ -17,20 +17,20 @@ __version__ = "0.1.0"
 
 
 def load_model(folder: str | Path, device: str | torch.device = "auto") -> Recognizer:
-    """The recognizer in a model folder written by ``snn-asr train``, or in the run folder around it; or, by its name,
-    one that comes along (``snn-asr models list``).
+    """The recognizer for a model folder written by ``snn-asr train``, for the run folder around one, or for a model of
+    this package by its name (``snn-asr models list``).
 
-    ``device`` is "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1" or a torch.device.
+    ``device`` is "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1" or a torch.device.
 
-    Raises DataError where there is no model, UsageError for a device that is not there.
+    Raises DataError if there is no model, and UsageError for a device that does not exist.
     """
-    from snn_asr.decoding.recognizer import Recognizer  # here, so that ``import snn_asr`` does not import torch
+    from snn_asr.decoding.recognizer import Recognizer  # here, because ``import snn_asr`` should not import torch
 
     return Recognizer(folder, device)
 
 
 def __getattr__(name: str) -> Any:
-    """``snn_asr.Recognizer``, imported (with torch) when it is first asked for."""
+    """``snn_asr.Recognizer``, which is imported (with torch) at its first use."""
     if name == "Recognizer":
         from snn_asr.decoding.recognizer import Recognizer
 

@@ -1,4 +1,7 @@
-"""What is installed, what runs, what is missing and how to get it. No check can stop the others."""
+"""What ``snn-asr doctor`` finds: what is installed, what runs, what is missing, and how to get it.
+
+Every check runs, whatever happens to the others.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ AUDIO_FORMATS = ("WAV", "FLAC", "OGG", "MP3", "NIST")
 
 @dataclass(frozen=True)
 class Finding:
-    """One row. ``status`` is ok, missing, broken, or unused: all right, but of no use on this machine."""
+    """One row. ``status`` is ok, missing, broken, or unused, which means working but of no use on this machine."""
 
     name: str
     status: str
@@ -37,7 +40,7 @@ class Finding:
 
 
 class Unfit(Exception):
-    """A check's answer other than ok."""
+    """Raised by a check to give another status than ok."""
 
     def __init__(self, status: str, detail: str, todo: str = "") -> None:
         super().__init__(detail)
@@ -45,7 +48,7 @@ class Unfit(Exception):
 
 
 def examine() -> list[Finding]:
-    """All findings. Imports torch and speechbrain, so it takes seconds."""
+    """The findings of all checks. This imports torch and speechbrain, which takes seconds."""
     required: list[tuple[str, Callable[[], str]]] = [
         ("python", platform.python_version),
         ("snn-asr", lambda: snn_asr.__version__),
@@ -64,12 +67,12 @@ def examine() -> list[Finding]:
 
 
 def healthy(findings: list[Finding]) -> bool:
-    """Whether everything that is required is all right."""
+    """Whether everything that is required works."""
     return all(finding.status == OK for finding in findings if finding.required)
 
 
 def release_mismatch(torch_version: str, torchaudio_version: str) -> str:
-    """Why these two do not belong together, or "". Both are a release and, after ``+``, a build (cpu, cu130, ...)."""
+    """Why these two versions do not fit, or "". Each is a release and, after ``+``, a build (cpu, cu130, ...)."""
     torch_release, _, torch_build = torch_version.partition("+")
     torchaudio_release, _, torchaudio_build = torchaudio_version.partition("+")
     if torch_release.split(".")[:2] != torchaudio_release.split(".")[:2]:
@@ -80,7 +83,7 @@ def release_mismatch(torch_version: str, torchaudio_version: str) -> str:
 
 
 def _finding(name: str, required: bool, check: Callable[[], str]) -> Finding:
-    """What ``check`` answers (a string means ok) or the error that stopped it: imports raise anything."""
+    """The finding of ``check``, which returns a string if all is well. Imports may raise any error."""
     try:
         return Finding(name, OK, check(), required)
     except Unfit as answer:
@@ -90,7 +93,7 @@ def _finding(name: str, required: bool, check: Callable[[], str]) -> Finding:
 
 
 def _package(name: str) -> str:
-    """Import a distribution's module (the same name, with underscores) and give its version."""
+    """Import the module of a distribution (its name, with underscores) and return its version."""
     module = name.replace("-", "_")
     try:
         importlib.import_module(module)
@@ -110,7 +113,8 @@ def _extra(name: str) -> str:
 
 
 def _torchaudio() -> str:
-    """torchaudio's compiled part loads only beside the torch it was built for; the versions say why it does not."""
+    """Check that torchaudio loads. Its compiled part needs the torch that it was built for, so versions tell why
+    not."""
     version = metadata.version("torchaudio")
     mismatch = release_mismatch(metadata.version("torch"), version)
     release = metadata.version("torch").partition("+")[0]
@@ -155,10 +159,10 @@ def _triton() -> str:
 
 
 def _backends() -> tuple[str, ...]:
-    """Names of the kernels' backends ("auto" only chooses among them); those of the CPU where they do not load."""
+    """The names of the backends without "auto", which chooses among them; those of the CPU if they cannot be loaded."""
     try:
         names = importlib.import_module("snn_asr.network.kernels").BACKENDS
-    except Exception:  # whatever stops the import is then the finding of each backend
+    except Exception:  # the error then becomes the finding of each backend
         names = ("reference", "cpu")
     return tuple(name for name in names if name != "auto")
 

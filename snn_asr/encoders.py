@@ -1,11 +1,11 @@
-"""Encoders for programs of your own: the public door to the registry of network/encoders.py.
+"""Encoders for programs of your own: the public names of network/encoders.py.
 
     encoder = encoders.build("improved_v2", input_size=120, hidden_size=256, num_layers=2, threshold=7).eval()
     y, state = encoder(x, lengths)              # x (B, T, 120) float, lengths (B,) frames; y (B, T, 256)
     y, state = encoder(more, lengths, state)    # the next chunk
 
-Behind ``.eval()`` nothing is random and statistics are frozen, and padding, companions in the batch and the cutting
-into chunks change no result. ``build`` raises UsageError for an unknown name or option.
+After ``.eval()`` nothing is random and statistics are frozen, and padding, the other rows of a batch and cutting into
+chunks change no result. ``build`` raises UsageError for an unknown name or option.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""One family of errors a user can act on: what went wrong, where, what to do, and the exit code.
+"""The errors that a user can act on: what is wrong, where, what to do about it, and the exit code.
 
-Every error that is a user's to mend is raised as one of these; the command line prints it as one line and
-exits with ``exit_code``. A fault of the machine or of one input (no space, no memory, a damaged file) that a library
-raises becomes one of them too: in a block of ``describing``, which knows the file, or at the latest in the command
-line, by ``as_user_error``. Anything else is a defect of ours (exit code 1).
+Every error that the user can fix is raised as one of these; the command line prints it as one line and exits with its
+``exit_code``. Faults of the machine or of one input that a library raises (no space, no memory, a damaged file) become
+one of them too: in a block of ``describing``, which knows the file, or at the latest in the command line, by
+``as_user_error``. Any other error is a defect of this program (exit code 1).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Result = TypeVar("Result")
 
 
 class SnnAsrError(Exception):
-    """Base of all errors with one clear line.
+    """The base of all errors that are shown as one line.
 
-    ``what`` says what is wrong, ``where`` the file, key or input, ``todo`` what to do about it.
+    ``what`` says what is wrong, ``where`` names the file, key or input, and ``todo`` says what to do about it.
     """
 
     exit_code = 1
@@ -42,8 +42,8 @@ class SnnAsrError(Exception):
 
 
 def _readable(part: str) -> str:
-    """A part of a line, its middle left out where it is longer than any path: a damaged file may give names of
-    thousands of characters."""
+    """A part of the line, without its middle if it is longer than any path: a damaged file may hold names of thousands
+    of characters."""
     return part if len(part) <= LONGEST_PART else f"{part[: LONGEST_PART // 2]} … {part[-LONGEST_PART // 2 :]}"
 
 
@@ -54,7 +54,7 @@ class UsageError(SnnAsrError):
 
 
 class PartialFailure(SnnAsrError):
-    """Some inputs failed; everything else was written."""
+    """Some inputs failed; the results of all others were written."""
 
     exit_code = 3
 
@@ -66,20 +66,20 @@ class DataError(SnnAsrError):
 
 
 class DivergenceError(SnnAsrError):
-    """Training left the finite numbers."""
+    """The loss of a training became infinite or NaN."""
 
     exit_code = 5
 
 
 class InterruptedRun(SnnAsrError):
-    """The user stopped the run; what was finished is saved."""
+    """The user stopped the run; finished work is saved."""
 
     exit_code = 130
 
 
 def unknown_name(kind: str, name: object, valid: Iterable[str], where: object = None) -> UsageError:
-    """The error for a misspelt name, or for what is no name at all, with the nearest valid one or, failing that, all of
-    them."""
+    """The error for an unknown name of some ``kind``, which suggests the nearest valid name or, if none is near, lists
+    all of them."""
     choices = sorted(valid)
     near = difflib.get_close_matches(str(name), choices, n=1)
     todo = f"did you mean '{near[0]}'?" if near else f"choose from: {', '.join(choices)}"
@@ -87,16 +87,15 @@ def unknown_name(kind: str, name: object, valid: Iterable[str], where: object = 
 
 
 def listed(names: Sequence[str], limit: int) -> str:
-    """The first ``limit`` names apart by commas, and how many more there are."""
+    """The first ``limit`` names, separated by commas, and the number of further ones."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return f"{', '.join(names[:limit])}{more}"
 
 
 def of_every(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """``function`` of every item, for work that needs all of them.
+    """The results of ``function`` for every item, for work that needs all of them.
 
-    What is wrong with one item does not keep the others from being tried: where some raise a DataError, one DataError
-    names all of these at the end.
+    All items are tried. If some raise a DataError, one DataError at the end names all of these.
     """
     results, errors = [], []
     for each in items:
@@ -112,8 +111,11 @@ def of_every(function: Callable[[Item], Result], items: Iterable[Item]) -> list[
 def together_or_alone(
     function: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item]
 ) -> list[Result | Exception]:
-    """The results of ``function`` for all items at once or, where that fails, for one at a time: one bad item costs
-    the others their speed, not their results. What goes wrong with an item alone stands in the place of its result."""
+    """The results of ``function`` for all items at once or, if that fails, for one item at a time.
+
+    So one bad item costs the others time, but not their results. The error of an item stands in the place of its
+    result.
+    """
     if not items:
         return []
     try:
@@ -125,13 +127,13 @@ def together_or_alone(
 
 
 def unusable(problems: Sequence[str]) -> DataError:
-    """The error about several recordings, of each of which a text says which it is and what is wrong with it."""
-    problems = list(dict.fromkeys(problems))  # one recording may be a part of several utterances
+    """The error about several recordings. Each problem names a recording and says what is wrong with it."""
+    problems = list(dict.fromkeys(problems))  # several utterances may be parts of one recording
     recordings = "recording" if len(problems) == 1 else f"{len(problems)} recordings"
     return DataError(f"{recordings} cannot be used: {listed(problems, limit=20)}", todo="restore what is named")
 
 
-# What to do about an OSError, by its number.
+# What to do about an OSError, by its errno.
 _TODO = {
     errno.ENOSPC: "free some space, or choose another disk",
     errno.EDQUOT: "free some space, or choose another disk",
@@ -156,10 +158,11 @@ _SHAPE = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowE
 
 @contextmanager
 def describing(where: object, todo: str | None = None) -> Iterator[None]:
-    """A block about one file or input: a fault of the machine or of that input is raised as a DataError on ``where``.
+    """A block of work on one file or input: a fault of the machine or of that input becomes a DataError about
+    ``where``.
 
-    Faults are those of ``as_user_error``; ``todo`` says what to do where the fault itself does not tell. Errors for the
-    user, and defects of ours, pass through as they are.
+    ``as_user_error`` says which errors are faults. ``todo`` says what to do if the fault itself does not tell. Errors
+    for the user and defects of the program are not changed.
     """
     try:
         yield
@@ -172,10 +175,10 @@ def describing(where: object, todo: str | None = None) -> Iterator[None]:
 
 @contextmanager
 def of_one_shape(where: object, todo: str | None = None) -> Iterator[None]:
-    """A block that takes values from a file of another's: what is missing or of another type there is a DataError, too.
+    """A block that takes values from a file: values that are missing or of another type become a DataError as well.
 
-    As ``describing``, and for KeyError, TypeError, ValueError, AttributeError, IndexError and OverflowError as well:
-    only for blocks that do nothing but look at what the file holds.
+    It does what ``describing`` does, and the same for KeyError, TypeError, ValueError, AttributeError, IndexError and
+    OverflowError. It is only for blocks that do nothing but look at the content of the file.
     """
     try:
         with describing(where, todo):
@@ -186,16 +189,16 @@ def of_one_shape(where: object, todo: str | None = None) -> Iterator[None]:
 
 
 def shortened(written: str, longest: int = 60) -> str:
-    """A value as an error's line shows it: its beginning where it is longer than that."""
+    """A value for the line of an error; only its beginning if it has more than ``longest`` characters."""
     return written if len(written) <= longest else f"{written[: longest - 10]}..."
 
 
 def as_user_error(error: BaseException, where: object = None, todo: str | None = None) -> SnnAsrError | None:
-    """The error for the user that a fault of the machine or of one input amounts to; None for a defect of ours.
+    """The error for the user that describes a fault of the machine or of one input; None for a defect of the program.
 
-    Faults are OSError, MemoryError and its likes in torch and in the loader of libraries, UnicodeError, RecursionError,
-    EOFError and what codecs and readers of files raise. ``where`` is the file or input; without it an OSError's own
-    file name is taken.
+    Faults are OSError, MemoryError (also as torch and the loader of libraries raise it), UnicodeError, RecursionError,
+    EOFError, and the errors of codecs and file readers. ``where`` is the file or input; without it the file name of an
+    OSError is taken.
     """
     if isinstance(error, SnnAsrError):
         return error

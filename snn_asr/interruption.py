@@ -1,5 +1,5 @@
-"""Being told to end: clusters pre-empt with SIGTERM and closed terminals send SIGHUP, and both are a keyboard interrupt
-here, so that what Ctrl-C saves is saved then too."""
+"""Signals that end a process. SIGTERM, with which clusters pre-empt, and SIGHUP, from a closed terminal, become a
+keyboard interrupt, so that what Ctrl-C saves is saved then too."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _ALL = (signal.SIGINT, *_TOLD_TO_END)
 
 
 def interrupt_when_told_to_end() -> None:
-    """From now on SIGTERM and SIGHUP raise KeyboardInterrupt, unless the process was started to ignore them (nohup).
+    """Make SIGTERM and SIGHUP raise KeyboardInterrupt, unless the process was started to ignore them (nohup).
 
-    For the main thread of a program.
+    Call this in the main thread.
     """
     for each in _TOLD_TO_END:
         if signal.getsignal(each) == signal.SIG_DFL:
@@ -25,8 +25,8 @@ def interrupt_when_told_to_end() -> None:
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """A block in which nothing interrupts this thread, nor processes that it starts until they are ``interruptible``:
-    signals wait."""
+    """A block in which signals wait, for this thread and for the processes that it starts, until these call
+    ``interruptible``."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ALL)
     try:
         yield
@@ -35,9 +35,9 @@ def held_back() -> Iterator[None]:
 
 
 def interruptible(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-    """``function(**arguments)``, which being told to end interrupts, also while signals were ``held_back``.
+    """The result of ``function(**arguments)``, which signals interrupt even if they were ``held_back`` before.
 
-    For a process that does nothing else: whatever comes behind the first signal, or after the function, is ignored.
+    This is for a process that does nothing else: signals after the first one, or after the function, are ignored.
     """
     for each in _ALL:
         signal.signal(each, _interrupt_once)
@@ -49,13 +49,13 @@ def interruptible(function: Callable[..., Any], arguments: dict[str, Any]) -> An
 
 
 def _interrupt_once(number: int, frame: object) -> None:
-    """The first signal interrupts; those after it, such as the parent's beside the terminal's, change nothing."""
+    """Interrupt at the first signal. Later ones, such as that of the parent after that of the terminal, do nothing."""
     _ignore()
     raise KeyboardInterrupt
 
 
 def _ignore() -> None:
-    """From now on signals change nothing. (SIG_IGN would make Python tell of one that is already on its way.)"""
+    """Make signals do nothing. (With SIG_IGN Python would print a message about a signal that is already pending.)"""
     for each in _ALL:
         signal.signal(each, _change_nothing)
 

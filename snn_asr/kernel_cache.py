@@ -1,8 +1,8 @@
-"""numba's compiler with a place for what it compiles: beside the code, or in the user's cache; else a temporary folder.
+"""numba's compiler with a folder for compiled functions: beside the code, in the user's cache, or else a temporary one.
 
-numba looks for a place by itself, and fails where it finds none: in a read-only installation with an unwritable home
-folder, as services and containers have. Compiled loops of this package are therefore declared with the ``njit`` of this
-module; a command that needs none of them looks for no place.
+numba looks for a folder itself and fails if it finds none, as in a read-only installation with an unwritable home
+folder, which services and containers have. The loops of this package are therefore compiled by the ``njit`` of this
+module. A command that needs none of them does not look for a folder.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from snn_asr.errors import UsageError
 
 VARIABLE = "NUMBA_CACHE_DIR"
 
-# What compiled functions have in them: each other, and constants of the cells.
+# The sources of compiled functions, which contain each other and constants of the cells.
 _SOURCES = ("network/kernels/cpu/*.py", "network/cells/*.py", "network/coder*.py", "events/kernels/*.py")
 
 log = logging.getLogger(__name__)
 
 
 def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """``numba.njit`` with these options, for functions that numba may have to find a place for (``cache=True``).
+    """``numba.njit`` with these options, for functions that are kept on disk (``cache=True``).
 
-    What a compiled function calls becomes part of it. Otherwise it would be there twice, by itself and within its
-    caller, optimised apart and rounding differently, and which of the two runs would depend on whether the caller was
-    compiled or found compiled: the first training on a machine would not be the second one, bit for bit.
+    A function is always inlined into its callers. Otherwise there would be two versions of it, one by itself and one
+    within its caller, optimised separately and rounding differently. Which of them runs would depend on whether the
+    caller was just compiled or loaded from disk, and the first training on a machine would differ from the second.
 
-    What was compiled from other sources is compiled anew. numba by itself looks at the file of a function alone, and
-    would go on running an old version of what the function calls.
+    A function is compiled again if any of the sources has changed. numba itself looks only at the file of the function,
+    and would go on running old versions of the functions that it calls.
     """
     _provide_once()
 
     def compiled(function: Callable[..., Any]) -> Any:
         dispatcher = numba.njit(forceinline=True, **options)(function)
         kept: Any = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
-        if hasattr(kept, "_source_stamp"):  # numba's own, and no promise of it: a test tells where it is gone
+        if hasattr(kept, "_source_stamp"):  # an internal of numba: a test fails if it is gone
             kept._source_stamp = (kept._source_stamp, _sources())
         return dispatcher
 
@@ -69,9 +69,9 @@ def _provide_once() -> None:
 
 
 def provide_kernel_cache() -> None:
-    """Have numba keep compiled functions in a temporary folder, and say so, where it would find no place to write.
+    """Have numba keep compiled functions in a temporary folder, and log this, if it would find no other folder.
 
-    The folder is named by the variable NUMBA_CACHE_DIR, so that processes that are started later find it too.
+    The variable NUMBA_CACHE_DIR names the folder, so that processes that are started later find it too.
     """
     if os.environ.get(VARIABLE) or _writable(_beside_the_code()) or _writable(_of_the_user()):
         return
@@ -86,12 +86,12 @@ def _beside_the_code() -> Path:
 
 
 def _of_the_user() -> Path:
-    """numba's folder of the user (on Linux; elsewhere its nearest likeness: a home folder that can be written)."""
+    """numba's folder in the user's cache on Linux; elsewhere it stands for a home folder that can be written."""
     return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "numba"
 
 
 def _writable(folder: Path) -> bool:
-    """Whether a file can be made there: rights alone do not tell, on a read-only disk or for root."""
+    """Whether a file can be made there. Permissions do not tell, on a read-only disk or for root."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -101,7 +101,7 @@ def _writable(folder: Path) -> bool:
 
 
 def _temporary_folder() -> Path:
-    """One for all calls of this user; what numba loads from it is code, so nobody else may be able to write there."""
+    """A folder for all processes of this user. numba loads code from it, so nobody else may be able to write there."""
     folder = Path(tempfile.gettempdir()) / f"snn-asr-kernels-{os.getuid()}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What snn_asr logs (which backend runs, what is skipped) goes to stderr; of libraries only warnings."""
+"""Logging to standard error: the records of snn_asr, and only warnings of other libraries."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import warnings
 
 
 def log_to_stderr(level: int) -> None:
-    """Set up this process: records of snn_asr from ``level`` on, of everybody else from WARNING on, and what libraries
-    warn of by Python's ``warnings`` in one line each."""
+    """Log records of snn_asr from ``level`` on and of other libraries from WARNING on, and show each of Python's
+    ``warnings`` in one line."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_ours_or_warning)  # SpeechBrain sets the levels of its loggers itself, on import
     logging.basicConfig(format="%(message)s", level=logging.WARNING, handlers=[handler])
@@ -18,8 +18,8 @@ def log_to_stderr(level: int) -> None:
 
 
 def _first_line(message: Warning | str, *_where: object, **_code: object) -> str:
-    """A warning as it is shown. What may follow its first line is for who knows the library: numba puts a traceback
-    there where a variable of the environment has a value that it cannot read."""
+    """The first line of a warning. Further lines are for people who know the library, such as numba's traceback about a
+    variable of the environment that it cannot read."""
     return str(message).strip().partition("\n")[0] + "\n"
 
 

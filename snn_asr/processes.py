@@ -1,9 +1,9 @@
-"""Training in several processes, as ``torchrun`` starts them: who this process is, and what all of them share.
+"""Training in several processes, which ``torchrun`` starts: the rank of this process, sums over all, and devices.
 
-Outside torchrun there is one process, rank 0 of 1, and every function here returns what it was given. Each process
-works on its share of every batch; the results are those of one process with the whole batch, because what is taken
-over a batch (its loss, the statistics of batch normalisation, the extremes that a coder's range follows) is taken
-over all shares.
+Outside torchrun there is one process, rank 0 of 1, and the sums are those of this process. Each process works on its
+share of every batch. The result is that of one process with the whole batch, because everything that is computed over a
+batch (its loss, the statistics of batch normalisation, the extremes that a coder's range follows) is computed over all
+shares.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from torch import Tensor
 from snn_asr.errors import SnnAsrError, UsageError, unknown_name
 
 DEVICES = ("auto", "cpu", "cuda")
-VARIABLES = ("WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # beside RANK and LOCAL_RANK, of torchrun's
+VARIABLES = ("WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # that torchrun sets besides RANK and LOCAL_RANK
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}  # by type of device
-SILENCE = timedelta(seconds=60)  # of a process in training, after which the others end
-PATIENCE = timedelta(days=1)  # with the first process, which prepares the data
+SILENCE = timedelta(seconds=60)  # of one process in training, after which the others end
+PATIENCE = timedelta(days=1)  # while the first process prepares the data
 
 
 def requested() -> bool:
@@ -34,9 +34,9 @@ def requested() -> bool:
 
 
 def check_environment() -> None:
-    """Raise UsageError where the environment tells of several processes, but not all that torchrun tells of them.
+    """Raise UsageError if the environment has only some of the variables that torchrun sets.
 
-    Some clusters set a part of it by themselves; each process would then train alone, into one folder.
+    Some clusters set some of them; each process would then train alone, and all into one folder.
     """
     if not requested():
         return
@@ -53,17 +53,17 @@ def check_environment() -> None:
 
 
 def rank() -> int:
-    """This process's number, from 0, among those that train together."""
+    """The number of this process, from 0, among those that train together."""
     return dist.get_rank() if _joined() else 0
 
 
 def world() -> int:
-    """The number of processes."""
+    """The number of processes that train together."""
     return dist.get_world_size() if _joined() else 1
 
 
 def is_main() -> bool:
-    """Whether this is the process that writes; also before the processes have joined."""
+    """Whether this is the process that writes, which is known also before the processes have joined."""
     return not requested() or os.environ["RANK"] == "0"
 
 
@@ -73,10 +73,10 @@ def _joined() -> bool:
 
 @contextmanager
 def joined(device: str) -> Iterator[None]:
-    """Within the block the processes that torchrun started are one group.
+    """A block in which the processes that torchrun started are one group.
 
-    An error of the others' ends this process too: torchrun stops it, or the broken connection does. Raises SnnAsrError
-    where that is how it ended.
+    An error in another process ends this one too: torchrun stops it, or the broken connection does, which raises
+    SnnAsrError.
     """
     if not requested() or _joined():
         yield
@@ -109,7 +109,7 @@ def _is_of_the_group(error: BaseException) -> bool:
 
 @contextmanager
 def main_first() -> Iterator[None]:
-    """The first process runs the block before all others do, however long it takes; all leave it together."""
+    """A block that the first process runs before all others, however long it takes. All leave it together."""
     group = dist.new_group(backend="gloo", timeout=PATIENCE) if world() > 1 else None
     if group is not None and rank() > 0:
         dist.barrier(group)
@@ -121,8 +121,10 @@ def main_first() -> Iterator[None]:
 
 
 def share(lengths: Sequence[int]) -> list[list[int]]:
-    """Positions of ``lengths`` for each process, so that the sums are nearly equal: the longest first, each to who has
-    the least. The order of a share is that of the positions."""
+    """For each process the positions in ``lengths`` of its share, so that the sums are nearly equal.
+
+    The longest comes first, and each goes to the process with the least so far. The positions of a share are sorted.
+    """
     shares: list[list[int]] = [[] for _ in range(world())]
     totals = [0] * world()
     for position in sorted(range(len(lengths)), key=lambda each: (-lengths[each], each)):
@@ -133,7 +135,7 @@ def share(lengths: Sequence[int]) -> list[list[int]]:
 
 
 def gather(value: Any) -> list[Any]:
-    """``value`` of every process, by rank."""
+    """The ``value`` of every process, by rank."""
     if world() == 1:
         return [value]
     values: list[Any] = [None] * world()
@@ -142,7 +144,7 @@ def gather(value: Any) -> list[Any]:
 
 
 def total(values: Tensor) -> Tensor:
-    """The sum over all processes, of numbers without gradient."""
+    """The sum over all processes of numbers without gradient."""
     if world() == 1:
         return values
     values = values.clone()
@@ -151,24 +153,24 @@ def total(values: Tensor) -> Tensor:
 
 
 def count(mine: int, device: torch.device) -> int:
-    """The sum over all processes of a number that each knows; with several the device is waited for."""
+    """The sum over all processes of a number that each knows. With several processes this waits for the device."""
     return mine if world() == 1 else int(total(send(torch.tensor(mine), device)))
 
 
 def extremes(values: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Smallest and largest of the values (any shape) of all processes; None where no process has one."""
+    """The smallest and the largest value (any shape) of all processes; None if no process has any."""
     if world() == 1:
         return (values.min(), values.max()) if values.numel() else None
     found = values.new_full((2,), -torch.inf)
     if values.numel():
         found = torch.stack((-values.min(), values.max()))
     dist.all_reduce(found, dist.ReduceOp.MAX)
-    # A device is asked only by a process without a value, which cannot know whether another has one.
+    # Only a process without a value has to read the device, to find out whether another process has one.
     return (-found[0], found[1]) if values.numel() or torch.isfinite(found).all() else None
 
 
 class _Sum(torch.autograd.Function):
-    """Every process's loss depends on the sum, so the gradient is the sum of theirs."""
+    """The loss of every process depends on the sum, so its gradient is the sum of their gradients."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
@@ -185,13 +187,13 @@ def differentiable_total(values: Tensor) -> Tensor:
 
 
 def available_processors() -> int:
-    """How many of the machine's processors this process may use: a container or a batch system may give it a part."""
+    """How many of the machine's processors this process may use. A container or a batch system may allow only some."""
     allowed = getattr(os, "sched_getaffinity", None)
     return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
 
 
 def choose_device(requested: str | torch.device) -> str:
-    """The name of the device to work on: ``auto`` takes the GPU where there is one, ``cuda:1`` the second GPU.
+    """The name of the device to use: ``auto`` takes the GPU if there is one, and ``cuda:1`` the second GPU.
 
     Raises UsageError for an unknown name or an absent GPU.
     """
@@ -209,14 +211,14 @@ def choose_device(requested: str | torch.device) -> str:
 
 
 def own_device(device: str) -> str:
-    """The device of this process, where torchrun has started one for each GPU of a machine."""
+    """The device of this process: one of the GPUs, if torchrun has started a process for each."""
     local_rank = os.environ.get("LOCAL_RANK")
     return f"cuda:{local_rank}" if device == "cuda" and local_rank is not None else device
 
 
 def send(values: Tensor, device: torch.device | str) -> Tensor:
-    """Values from the host on the device, without waiting for what that still has to do; themselves where they are
-    there."""
+    """Values from the host on the device, without waiting for its other work; the values themselves if they are there
+    already."""
     device = torch.device(device)
     if device.type == "cuda" and values.device.type == "cpu":
         return values.pin_memory().to(device, non_blocking=True)

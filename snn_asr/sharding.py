@@ -1,8 +1,8 @@
 """Work split over processes or machines: ``--shard 2/4`` is the second of four parts, which share an output folder.
 
-Every shard is given the same list of inputs and takes every fourth of it, so that each input belongs to exactly one
-shard. No shard writes a file of another's: each has its own ("errors-2-of-4.json"), and what is put together of all of
-them is worked out by whichever finds them complete. So nothing is locked, which network folders do not do well.
+Every shard is given the same list of inputs and takes every fourth of them, so that each input belongs to exactly one
+shard. Each shard writes files of its own ("errors-2-of-4.json"), and the shard that finds the files of all complete
+combines them. So nothing has to be locked, which network folders do not do well.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from snn_asr.errors import UsageError, shortened
 
 Item = TypeVar("Item")
 
-MOST_SHARDS = 100_000  # the files of all are looked for when one has ended
+MOST_SHARDS = 100_000  # whose files every shard looks for at its end
 _SHARD = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
 
 
@@ -30,7 +30,8 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str) -> Shard:
-        """``"2/4"``. Raises UsageError for anything else, and for a part that is not among so many."""
+        """The shard that a text such as ``"2/4"`` names. Raises UsageError for any other text and for a part like
+        5/4."""
         match = _SHARD.fullmatch(text.strip())
         if not match or not 1 <= int(match[1]) <= int(match[2]) <= MOST_SHARDS:
             todo = "write i/n with i from 1 to n, such as 2/4"
@@ -41,22 +42,22 @@ class Shard:
         return f"{self.number}/{self.count}"
 
     def owns(self, rank: int) -> bool:
-        """Whether the input of this rank (from 0) in the sorted list is this shard's."""
+        """Whether the input at this position (from 0) in the sorted list belongs to this shard."""
         return rank % self.count == self.number - 1
 
     def part(self, items: Sequence[Item], key: Callable[[Item], str]) -> list[Item]:
-        """This shard's of ``items``, in their order; their ranks are those of ``key``, whatever order they come in."""
+        """The ``items`` of this shard, in their order. Only the sorted ``key`` of all items decides which they are."""
         ranks = {name: rank for rank, name in enumerate(sorted(map(key, items)))}
         return [item for item in items if self.owns(ranks[key(item)])]
 
     def file_name(self, name: str) -> str:
-        """This shard's file in the place of the file ``name`` that an undivided run writes."""
+        """The name of this shard's file, for the file ``name`` that an undivided run writes."""
         whole = Path(name)
         return f"{whole.stem}-{self.number}-of-{self.count}{whole.suffix}"
 
 
 def shard_files(folder: Path, name: str) -> list[Path]:
-    """What shards, of however many, have written in the place of the file ``name``."""
+    """The files that shards of any number have written in the place of the file ``name``."""
     whole = Path(name)
     pattern = re.compile(rf"{re.escape(whole.stem)}-[0-9]+-of-[0-9]+{re.escape(whole.suffix)}")
     return sorted(path for path in folder.glob(f"{whole.stem}-*{whole.suffix}") if pattern.fullmatch(path.name))

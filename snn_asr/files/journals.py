@@ -1,7 +1,7 @@
-"""Journals: files of one JSON object a line that grow as work is done, and say after a stop what need not be redone.
+"""Journals: files with one JSON object on each line, which record finished work that need not be done again.
 
-A process may be killed at any moment, so a line counts once its end is written. The writer takes out a line that was
-cut short before it goes on (``mend_journal``); readers pass over it.
+A process may be killed at any moment, so a line counts only with its line feed. The writer removes a line that was cut
+short before it appends others (``mend_journal``), and readers ignore it.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from snn_asr.files.writing import cannot_write, encoded, write_bytes
 
 
 def append_json_line(path: str | Path, value: object) -> None:
-    """Append one JSON object as one line (one ``write`` call, so that a killed process leaves whole lines).
+    """Append one JSON object as a line, in a single ``write``, so that a killed process leaves whole lines.
 
-    Raises DataError where it cannot be written; the file is then as it was.
+    Raises DataError if it cannot be written; the file then stays as it is.
     """
     path = Path(path)
     line = encoded(json.dumps(value, ensure_ascii=False) + "\n")
@@ -41,9 +41,10 @@ def append_json_line(path: str | Path, value: object) -> None:
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """The objects of a file of JSON lines that grows; none where it is not there.
+    """The objects of a journal, or none if it does not exist.
 
-    A last line without its end is left out: it is being written, or its writer was killed. Raises DataError for others.
+    A last line without its line feed is ignored: it is being written, or its writer was killed. Raises DataError if
+    another line is damaged.
     """
     try:
         require_regular(path)
@@ -65,7 +66,7 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
 
 
 def mend_journal(path: Path) -> None:
-    """Take out a last line that a killed writer cut short, so that lines can be appended; for the writer alone."""
+    """Remove a last line that a killed writer cut short, so that lines can be appended. Only the writer may do this."""
     content = path.read_bytes() if path.is_file() else b""
     if content and not content.endswith(b"\n"):
         write_bytes(path, content[: content.rfind(b"\n") + 1])

@@ -1,4 +1,4 @@
-"""Locks between processes: files that the system lets one process hold at a time."""
+"""Locks between processes: files that the operating system lets one process lock at a time."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 
 @contextmanager
 def locked(path: Path, wait: bool = False) -> Iterator[bool]:
-    """Whether this process alone holds the lock ``path`` within the block; the lock's file says who holds it.
+    """A block that holds the lock ``path``; the file there says who holds it. Yields whether this process has the lock.
 
-    The system frees the lock when its holder ends, however it ends; the file is removed by the holder, or by the next
-    one. Where another holds the lock, it is waited for, or False is yielded. Raises OSError where the file cannot be
-    made, or where the file system knows no locks.
+    If another process has it, this one waits, or False is yielded. The system frees the lock when its holder ends,
+    however it ends, and the file is removed by the holder or the next one. Raises OSError if the file cannot be made,
+    or if the file system has no locks.
     """
     while True:
         with open(path, "ab") as file:
@@ -26,7 +26,7 @@ def locked(path: Path, wait: bool = False) -> Iterator[bool]:
                 yield False
                 return
             if not is_at(file.fileno(), path):
-                continue  # the holder before removed this file: another one may be there already
+                continue  # the last holder has removed this file, and there may be another one already
             _sign(file.fileno())
             try:
                 yield True
@@ -44,7 +44,7 @@ def _sign(handle: int) -> None:
 
 
 def is_at(handle: int, path: Path) -> bool:
-    """Whether the open file ``handle`` is still the one at ``path``, neither removed nor replaced."""
+    """Whether the open file ``handle`` is still at ``path``, and was not removed or replaced."""
     try:
         return os.path.samestat(os.fstat(handle), os.stat(path))
     except FileNotFoundError:
@@ -52,7 +52,7 @@ def is_at(handle: int, path: Path) -> bool:
 
 
 def holder(path: Path) -> str:
-    """Who holds the lock ``path``, for people."""
+    """The holder of the lock ``path`` in words for the user."""
     try:
         return path.read_text(encoding="utf-8").strip() or "another process"
     except (OSError, UnicodeDecodeError):

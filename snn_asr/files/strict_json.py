@@ -1,4 +1,4 @@
-"""JSON read strictly: what Python's own reader lets pass, and what would be lost or do harm later, is an error."""
+"""Strict reading of JSON: values that Python's reader accepts but that would be lost or do harm later are errors."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _LONGEST_WHOLE_NUMBER = 20  # digits (and sign) of 64 bits
 
 
 def parse_json(text: str, where: object, *, file_names: bool = False) -> object:
-    """The value of a JSON text. Raises DataError about ``where`` for what is not JSON, and for what would be lost or
-    do harm later: a key that an object has twice, whole numbers beyond 64 bits, nesting beyond what Python can follow,
-    and halves of surrogate pairs, which no file can hold.
+    """The value of a JSON text.
 
-    ``file_names`` lets such halves pass: Python writes the bytes of a file's name so that are not UTF-8.
+    Raises DataError about ``where`` for text that is not JSON, a key that an object has twice, whole numbers beyond 64
+    bits, nesting that is too deep for Python, and halves of surrogate pairs, which cannot be written to a file.
+    ``file_names`` allows such halves, because Python represents bytes in file names that are not UTF-8 by them.
     """
     try:
         value = json.loads(text, object_pairs_hook=_object, parse_int=_whole_number)
@@ -34,7 +34,7 @@ def parse_json(text: str, where: object, *, file_names: bool = False) -> object:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object's keys and values as a dictionary. Raises ValueError for a key that is there twice."""
+    """The keys and values of a JSON object as a dictionary. Raises ValueError for a key that occurs twice."""
     value = dict(pairs)
     if len(value) < len(pairs):
         twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
@@ -43,7 +43,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _whole_number(digits: str) -> int:
-    """Raises ValueError beyond 64 bits: no count, time or size is so large, and arithmetic with it fails far away."""
+    """A whole number. Raises ValueError beyond 64 bits: nothing is counted so far, and arithmetic would fail later."""
     if len(digits) > _LONGEST_WHOLE_NUMBER:
         raise ValueError(f"a number of {len(digits)} digits")
     return int(digits)
