@@ -1,4 +1,4 @@
-"""What a user names on the command line, as a list of audio files and the place of each in the output tree."""
+"""The audio files that a user names on the command line, with the place of each in the output tree."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pathlib import Path
 from snn_asr.data.audio_folder import AUDIO_SUFFIXES, find_audio, is_audio_name
 from snn_asr.errors import DataError, UsageError
 
-_OWN_NAMES = re.compile(r"(errors|decoded)(-[0-9]+-of-[0-9]+)?")  # of the lists that decode itself writes
+_OWN_NAMES = re.compile(r"(errors|decoded)(-[0-9]+-of-[0-9]+)?")  # of the lists that decode writes
 
 
 @dataclass(frozen=True)
 class NamedFile:
-    """``name`` is the path in the output tree, without suffix, with forward slashes: the utterance's id."""
+    """A file to read. ``name`` is its path in the output tree, without suffix and with forward slashes, and its id."""
 
     path: Path
     name: str
@@ -98,7 +98,7 @@ def _below(folder: Path, base: Path, found: NamedFiles) -> list[tuple[Path, Path
 
 
 def _is_named(path: Path) -> bool:
-    """A file that a pattern matches, or a link to audio that is not there: who reads it will say so."""
+    """Whether a match is a file, or a broken link to audio, which is an error when it is read."""
     return path.is_file() or (path.is_symlink() and not path.exists() and is_audio_name(path.name))
 
 
@@ -129,7 +129,7 @@ def _list_entries(lines: list[str]) -> Iterator[str]:
 
 
 def _fixed_part(pattern: str) -> Path:
-    """The folders before the first wildcard."""
+    """The folders of a pattern before its first wildcard."""
     parts = Path(pattern).parts
     first = next(index for index, part in enumerate(parts) if glob.has_magic(part))
     return Path(*parts[:first])

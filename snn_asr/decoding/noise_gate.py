@@ -1,18 +1,19 @@
-"""The noise gate: it keeps silence, hum and steady noise from the network; sound that moves, as speech does, passes.
+"""The noise gate, which keeps silence, hum and steady noise from the network and lets varying sound, as of speech,
+pass.
 
-A network answers for the sounds of its training. Minutes of digital silence or of a fan are none of them: whatever it
-makes of them is no word that somebody said. So the network is given only what rises above the noise floor:
+A network can be trusted only with sounds like those of its training. Minutes of digital silence or of a fan are not
+among them, and whatever it recognises there is not a word. So it is given only sound that rises above the noise floor:
 
     energies    natural logarithms in four groups of mel bands, averaged over SMOOTHING_SECONDS where frames are short,
                 nothing below the noise of 16-bit samples counting
     floor       of each group, the lowest in the last FLOOR_SECONDS: it follows a noise that begins or ends
-    rise        ONSET_SECONDS on end, MARGIN above the floor in some group
+    rise        energies MARGIN above the floor in some group, for ONSET_SECONDS without a break
     rest        no rise for as long as the silence that ends a segment
 
-The gate opens with a rise, for the frames of LEAD_SECONDS before it too, and closes with rest: what opens and what
-closes it differ (hysteresis), so that the pauses between the words of a sentence pass. Frames that come more than
-HANG_SECONDS after a rise are kept until there is another, which lets them pass, or rest, which does not. A recording
-begins undecided: its first frames are kept until there is a rise, which lets all of them pass, or rest.
+The gate opens with a rise, also for the LEAD_SECONDS of frames before it, and closes with rest. Opening and closing
+have different conditions (hysteresis), so that the pauses between the words of a sentence pass. Frames that come more
+than HANG_SECONDS after a rise are held until another rise, which lets them pass, or rest, which drops them. A recording
+begins undecided: its first frames are held until a rise, which lets all of them pass, or rest.
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ HANG_SECONDS = 0.5
 
 
 class Gate:
-    """``step`` takes the energies of one frame of the encoder's input and tells whether the gate moves there;
-    ``above`` is whether that frame rises above the noise.
+    """The gate of one recording: ``step`` takes the energies of each frame of the encoder's input.
 
-    Counts of such frames: ``rest``, ``onset``, ``lead`` and ``hang`` are the times above; so many energies are
-    ``averaged``, and so many averages ``remembered``.
+    ``open`` says whether frames pass, and ``above`` whether the last frame rises above the noise. In numbers of frames,
+    ``rest``, ``onset``, ``lead`` and ``hang`` are the times of the module; ``averaged`` energies make an average, and
+    ``remembered`` averages give the floor.
     """
 
     def __init__(self, step_seconds: float, rest_seconds: float) -> None:
@@ -59,7 +60,7 @@ class Gate:
         self._still = 0  # frames since the last rise
 
     def step(self, energies: np.ndarray) -> bool:
-        """Take the energies (GROUPS,) of the next frame; True where the gate has opened or closed with it."""
+        """Take the energies (GROUPS,) of the next frame. Returns whether the gate has opened or closed with it."""
         self._recent.append(energies)
         energies = np.maximum(np.log(np.add.reduce(self._recent) / len(self._recent)), LOWEST)
         self._energies.append(energies)
@@ -78,17 +79,17 @@ class Gate:
 
     @property
     def doubtful(self) -> int:
-        """How many of the last frames of an open gate have come too long after a rise to pass by themselves."""
+        """The number of last frames that an open gate holds, because they came too long after a rise."""
         return max(0, self._still - self.hang)
 
     def _fell(self, energies: np.ndarray) -> bool:
-        """Whether the recording began with sound, and has come down from it to these energies."""
+        """Whether the recording began with sound, and has fallen from it to these energies."""
         above = (np.array(self._energies) > energies + MARGIN).any(axis=1)
         return int(above.sum()) >= self.onset
 
 
 def group_energies(frames: Tensor, settings: FeatureSettings) -> np.ndarray:
-    """(t, stack, F) plain features, stacked, to (t, GROUPS): the mean energies in each, above 0."""
+    """The mean energies (t, GROUPS), all above 0, of features (t, stack, F) that are not normalised."""
     mels = mel_energies(frames.numpy()[..., : settings.base_size], settings)
     groups = np.array_split(np.exp(mels), min(GROUPS, mels.shape[-1]), axis=-1)
     return np.stack([each.mean(axis=(1, 2)) for each in groups], axis=-1)

@@ -1,10 +1,10 @@
-"""The folder that decode writes: transcripts, the journal of what is done, and the list of what failed.
+"""The output folder of decode: transcripts, the journal of finished files, and the list of failed ones.
 
-    decoded.jsonl   one line for each finished file: all that determines its transcripts, and the SHA-256 of each
+    decoded.jsonl   a line for each finished file: everything its transcripts depend on, and the SHA-256 of each
     errors.json     the files that failed and why, when all are done
 
-Shards have files of their own, decoded-2-of-4.jsonl and errors-2-of-4.json. A file that the journal does not know, or
-that somebody has changed since, is not decode's to overwrite, wherever its name comes from.
+Shards have files of their own, decoded-2-of-4.jsonl and errors-2-of-4.json. A file that no journal lists, or that
+somebody has changed since, is never overwritten.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _FOREIGN = "is there already, and not as decode wrote it", "choose another --out
 class OutputFolder:
     """The folder, for one process that decodes all files or the ``shard`` of them.
 
-    Raises DataError where it cannot be written, where its journal is damaged, and where what stands in the place of the
-    list of errors is not one.
+    Raises DataError if the folder cannot be written, if its journal is damaged, and if another file has the name of the
+    list of errors.
     """
 
     def __init__(self, folder: Path, shard: Shard | None = None) -> None:
@@ -45,7 +45,8 @@ class OutputFolder:
         self._read_journals()
 
     def is_done(self, name: str, state: Mapping[str, Any]) -> bool:
-        """Whether the file of this name was decoded in this state, and its transcripts are as they were written."""
+        """Whether the recording of this name was decoded in this state, and its transcripts are as they were
+        written."""
         row = dict(self._states.get(name, {}))
         written = row.pop("written", None)
         if row != state:
@@ -57,9 +58,9 @@ class OutputFolder:
         return True
 
     def write(self, name: str, state: Mapping[str, Any], texts: Mapping[str, str]) -> None:
-        """Write the texts, by format. The journal knows of them first, so that none is taken for somebody else's.
+        """Write the texts, by format. The journal lists them first, so that none can be taken for a foreign file.
 
-        Raises DataError where one of them cannot be written, or stands in the place of a file that is not decode's.
+        Raises DataError if one of them cannot be written or would overwrite a file that is not decode's.
         """
         paths = {each: self._path(name, each) for each in texts}
         for path in paths.values():
@@ -72,7 +73,8 @@ class OutputFolder:
             write_bytes(paths[each], content)
 
     def write_errors(self, errors: Mapping[str, str]) -> None:
-        """errors.json; of a shard its own file and, where those of all are there, what they hold together."""
+        """Write errors.json; a shard writes its own file and, if the files of all shards are there, errors.json of
+        all."""
         write_json(self._errors, errors)
         if self._shard is None:
             for path in shard_files(self._folder, ERRORS):
@@ -81,7 +83,7 @@ class OutputFolder:
         count = self._shard.count
         parts = [self._folder / Shard(number, count).file_name(ERRORS) for number in range(1, count + 1)]
         written = None
-        # Another shard may end meanwhile: whoever writes last has seen the files of all.
+        # Another shard may end meanwhile; the one that writes last has seen the files of all.
         while all(path.is_file() for path in parts):
             together = {name: error for path in parts for name, error in _read_errors(path).items()}
             if together == written:
@@ -108,7 +110,8 @@ class OutputFolder:
         return None in known or sha256(path) in known
 
     def _read_journals(self) -> None:
-        """Of every file what was done last, by whichever shard or by none, and what was ever written to where."""
+        """Read from all journals the last state of each recording, and everything that was ever written to each
+        file."""
         finished: dict[str, float] = {}
         for journal in (self._folder / JOURNAL, *shard_files(self._folder, JOURNAL)):
             for row in read_journal(journal):

@@ -1,4 +1,4 @@
-"""Sound from a pipe, as it comes: raw 16-bit samples, or a WAV of them whose header is the first that arrives."""
+"""Sound from a pipe as it arrives: raw 16-bit samples, or a WAV file of such samples."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 4000, 384000
 _INPUT = "standard input"
 _READ_BYTES = 1 << 16  # at most; a pipe gives what there is
 _PCM, _EXTENSIBLE = 1, 0xFFFE  # tags of plain samples, and of a longer header that tells what they are
-_FORMAT_BYTES = 1 << 10  # no header of plain samples is longer
-_UNKNOWN_FROM = 0x7FFF0000  # programs that write into a pipe put 0, or something from here on, for the length
+_FORMAT_BYTES = 1 << 10  # longer than any format chunk of plain samples
+_UNKNOWN_FROM = 0x7FFF0000  # programs that write into a pipe give 0 or a number from here on as the length
 _TODO = "send raw 16-bit mono samples: ffmpeg -i - -f s16le -ac 1 -ar 16000 - | snn-asr stream MODEL"
-# The first bytes of formats that would otherwise be heard as samples, and where they stand.
+# Marks of formats that would otherwise be taken for samples, with their position in the file.
 _FORMATS = {
     (0, b"fLaC"): "FLAC", (0, b"OggS"): "OGG", (0, b"ID3"): "MP3", (0, b"NIST_1A"): "NIST SPHERE", (0, b".snd"): "AU",
     (0, b"dns."): "AU", (0, b"FORM"): "AIFF", (0, b"caff"): "CAF", (0, b"riff"): "W64", (0, b"RF64"): "RF64",
@@ -35,23 +35,23 @@ _FORMATS = {
     (0, b"PVF1"): "PVF", (0, b"2BIT"): "AVR", (0, b"FLV\x01"): "FLV", (0, b".RMF"): "RealMedia",
 }
 _TEXT = re.compile(rb"[\t\n\r -~]*")
-_TEXT_BYTES = 64  # no sound begins with so many bytes that are letters and signs
+_TEXT_BYTES = 64  # no sound begins with so many bytes of printable text
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class _Wav:
-    """What the header of a WAV says; ``data_bytes`` is None where it does not tell how much follows."""
+    """The content of a WAV header; ``data_bytes`` is None if it does not tell how much follows."""
 
     sample_rate: int
     data_bytes: int | None
 
 
 def raw_blocks(pipe: BinaryIO, from_rate: int, to_rate: int) -> Iterator[Tensor]:
-    """Signed 16-bit little-endian mono samples from a pipe, as they come, as blocks (n,) float32 at ``to_rate`` hertz.
+    """Blocks (n,) float32 at ``to_rate`` hertz of the signed 16-bit little-endian mono samples that a pipe brings.
 
-    A WAV header, as ``arecord`` writes one, gives the rate itself, and the number of samples where it tells it: what
-    stands behind them is no sound. Raises DataError for a WAV of other samples, and for other formats of sound.
+    A WAV header, as ``arecord`` writes one, replaces ``from_rate`` and, if it tells the number of samples, ends the
+    sound there. Raises DataError for a WAV file of other samples, and for other formats of sound.
     """
     start = pipe.read(12)
     wav = _read_header(pipe) if start[:4] == b"RIFF" and start[8:] == b"WAVE" else None
@@ -76,7 +76,7 @@ def raw_blocks(pipe: BinaryIO, from_rate: int, to_rate: int) -> Iterator[Tensor]
 
 
 def _read_header(pipe: BinaryIO) -> _Wav:
-    """The header of a WAV up to its samples."""
+    """Read the header of a WAV file up to its samples."""
     rate = None
     while len(head := pipe.read(8)) == 8:
         name, size = head[:4], struct.unpack("<I", head[4:])[0]
@@ -92,7 +92,7 @@ def _read_header(pipe: BinaryIO) -> _Wav:
 
 
 def _checked_rate(content: bytes, size: int) -> int:
-    """The sample rate of a format chunk, which must tell of 16-bit mono samples."""
+    """The sample rate in a format chunk. Raises DataError unless that describes 16-bit mono samples."""
     if not 16 <= size <= _FORMAT_BYTES or len(content) < size:
         raise DataError("a WAV header whose format is damaged", _INPUT, _TODO)
     tag, channels, rate, _, _, bits = struct.unpack("<HHIIHH", content[:16])
@@ -113,7 +113,7 @@ def _skip(pipe: BinaryIO, count: int) -> None:
 
 
 def _refuse_formats(start: bytes, pipe: BinaryIO) -> bytes:
-    """Raise DataError where the first bytes are those of a format; return what was read on to tell."""
+    """Raise DataError if the first bytes are those of a format, and return the further bytes that were read to tell."""
     for (place, mark), name in _FORMATS.items():
         if start[place : place + len(mark)] == mark:
             raise _refused(name)

@@ -1,16 +1,16 @@
-"""One recording on its way through a network: which frames it is given, where it starts anew, what was recognised.
+"""Dividing one recording into segments: which frames the network is given, where it starts anew, what it recognised.
 
-Both engines and live streams divide a recording here, so that all find the same segments. The loop around it:
+Both engines and live streams use this, so that all find the same segments. Their loop is:
 
     segmenter.accept(samples)                       # or finish(), at the end
     while len(frames := segmenter.waiting(limit)):
-        if segmenter.anew: state = None             # the frames begin a segment: the network starts from zero
-        segmenter.hear(logits of the frames)        # takes some of them or all
+        if segmenter.anew: state = None             # the frames begin a segment: start from the zero state
+        segmenter.hear(logits of the frames)        # takes all of them, or those up to the end of the segment
     for found in segmenter.results(): ...
 
-The gate (noise_gate.py) keeps silence and steady noise from the network; segments end at the gate's rest, or after
-blanks, as the endpointer says (endpointing.py). Between segments the network goes back to its zero state, in which
-every utterance of the training began. Tokens come with the times of their sound (spans.py).
+The noise gate (noise_gate.py) keeps silence and steady noise from the network. A segment ends when the gate finds rest,
+or after blanks, as the endpointer decides (endpointing.py). Between segments the network returns to its zero state, in
+which every utterance began in training. Tokens have the times of their sound (spans.py).
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ _ALL = 1 << 62  # frames
 
 @dataclass(frozen=True)
 class Found:
-    """Tokens that have ended, and whether a segment ended with them; ``first_frame`` is where the segment began.
+    """Tokens that have ended, and whether their segment has ended with them.
 
-    ``loud``, of a segment that has ended, tells which of its frames rise above the noise, if the segmenter keeps it.
+    ``first_frame`` is where the segment begins. For a segment that has ended, ``loud`` says which of its frames rise
+    above the noise, if the segmenter keeps this.
     """
 
     emissions: list[Emission]
@@ -47,14 +48,15 @@ class Found:
 
 
 class _End:
-    """Marks the end of a segment among the frames that wait."""
+    """Marks the end of a segment among the waiting frames."""
 
 
 class Segmenter:
-    """One recording; without ``endpointing``, and of a model that classifies, it is one segment from start to end.
+    """Divides one recording. It is a single segment without ``endpointing``, and for a model that classifies.
 
-    ``whole``: the network needs a segment to its end before it begins (a bidirectional one). ``with_loud``: keep which
-    frames of a segment are loud to its end, for who searches it as a whole; otherwise what a token may still ask for.
+    With ``whole`` the network is given a segment only when its end is known, as a bidirectional one needs. With
+    ``with_loud`` all loud frames of a segment are remembered to its end, for a search over the whole segment; otherwise
+    only as many as a token may still need.
     """
 
     def __init__(
@@ -80,7 +82,8 @@ class Segmenter:
         self._sort(*self._inputs.accept(samples))
 
     def finish(self) -> None:
-        """The recording has ended: what is held goes to the network if it may be speech, and the last segment ends."""
+        """End the recording and its last segment. Frames that the gate holds go to the network if they may be
+        speech."""
         self._sort(*self._inputs.finish())
         if self._gate is not None and len(self._held):
             self._enqueue(self._held if self._gate.open or not self._gate.decided else len(self._held))
@@ -88,28 +91,31 @@ class Segmenter:
 
     @property
     def frames(self) -> int:
-        """Frames so far, those that were heard and those that were left out."""
+        """The number of frames so far, with those that the network was not given."""
         return self._frames
 
     @property
     def open(self) -> Emission | None:
-        """The token of the last frame that was heard, as far as it has come."""
+        """The unfinished token of the last frame that was heard, or None."""
         token = self._decoder.open
         return token if token is None or self._spans is None else self._spans.of(token, self._loud, self._first_loud)
 
     @property
     def room(self) -> int:
-        """So many frames are sure not to hold the end of a segment before the last of them."""
+        """A number of frames in which the segment cannot end before the last of them."""
         return _ALL if self._endpointer is None else self._endpointer.room
 
     @property
     def whole_segment(self) -> bool:
-        """The frames that wait reach to the end of their segment."""
+        """Whether the waiting frames reach to the end of their segment."""
         return len(self._queue) > 1
 
     def waiting(self, limit: int | None = None) -> Tensor:
-        """The next frames (t, D) for the network, at most ``limit`` or, without, ``room``; none where more sound is
-        needed. They stay here until they are heard."""
+        """The next frames (t, D) for the network, at most ``limit`` (by default ``room``); none if more sound is
+        needed.
+
+        They stay here until they are heard.
+        """
         while self._queue:
             head = self._queue[0]
             if isinstance(head, Tensor):
@@ -126,7 +132,8 @@ class Segmenter:
         return torch.empty(0)
 
     def hear(self, logits: Tensor) -> int:
-        """Take logits (t, N) of the first frames that wait, as far as the segment reaches; returns how many."""
+        """Take the logits (t, N) of the first waiting frames up to the end of the segment, and return how many that
+        are."""
         self.anew, heard = False, 0
         while heard < len(logits):
             some = logits[heard : heard + self.room]
@@ -145,12 +152,12 @@ class Segmenter:
         return heard
 
     def results(self) -> list[Found]:
-        """What was found since this was last asked for."""
+        """What was found since the last call."""
         found, self._results = self._results, []
         return found
 
     def _sort(self, inputs: Tensor, plain: Tensor) -> None:
-        """Let the frames through the gate, or hold them before it."""
+        """Let frames pass the gate, hold them, or drop them."""
         if self._gate is None:
             self._enqueue(inputs)
             return
@@ -204,7 +211,7 @@ class Segmenter:
         return emissions if self._spans is None else self._spans.accept(emissions, self._loud, self._first_loud)
 
     def _forget_loud(self) -> None:
-        """No token to come begins so long ago."""
+        """Forget loud frames that no later token can reach back to."""
         if self._spans is not None and not self._with_loud:
             token = self._decoder.open
             needed = (self._frames if token is None else token.start_frame) - self._spans.reach

@@ -1,13 +1,13 @@
 """Where the sound of a token begins, which is earlier than where the network is sure of it.
 
-A network trained by CTC answers in peaks: a token is best on a frame or two, and blanks are around it. The network
-hears a sound before it names it, so that the peak lies where the sound ends: a word that is one token peaks at the
-word's end. A token therefore lasts from where its sound may have begun to the end of its peak. It may have begun
+A network trained by CTC answers in peaks: a token is the best class on one or two frames, with blanks around it. The
+network hears a sound before it names it, so the peak lies where the sound ends: a word that is one token peaks at its
+end. A token is therefore given the time from where its sound may have begun to the end of its peak. It may have begun
 
-    where the token before it ended (white space is no sound: it gives its time to the token behind it),
+    where the token before it ended (white space has no sound and gives its time to the token behind it),
     at most REACH_SECONDS before the peak,
-    and not in quiet: frames at the noise floor (noise_gate.py) that lie before the sound are left out, and with them
-    the last TAIL_SECONDS of the token before, where that one peaked a little early.
+    and not in quiet: frames at the noise floor (noise_gate.py) before the sound are left out, and with them the last
+    TAIL_SECONDS of the token before, if that one peaked a little early.
 
 Nothing looks ahead, so that live streams give the times of whole files.
 """
@@ -37,11 +37,11 @@ class Spans:
         self.restart(0)
 
     def restart(self, frame: int) -> None:
-        """The next token cannot begin before this frame."""
+        """Start a segment: the next token cannot begin before this frame."""
         self._previous_end = self._first = frame
 
     def accept(self, emissions: Iterable[Emission], loud: Sequence[bool], first_frame: int) -> list[Emission]:
-        """The next tokens; ``loud`` tells of the frames from ``first_frame`` on which ones rise above the noise."""
+        """The next tokens with their spans; ``loud`` says which frames from ``first_frame`` on rise above the noise."""
         found = []
         for each in emissions:
             found.append(self.of(each, loud, first_frame))
@@ -50,7 +50,7 @@ class Spans:
         return found
 
     def of(self, emission: Emission, loud: Sequence[bool], first_frame: int) -> Emission:
-        """As ``accept``, of one token that may still grow."""
+        """Like ``accept``, for one token that may still grow."""
         peak = emission.start_frame
         earliest = min(peak, max(self._previous_end, peak - self.reach))
         before = [loud[frame - first_frame] for frame in range(earliest, peak)]
@@ -63,5 +63,5 @@ class Spans:
 
 
 def _run(frames: Sequence[bool], value: bool) -> int:
-    """How many frames from the first are ``value``."""
+    """How many frames at the beginning are ``value``."""
     return next((index for index, each in enumerate(frames) if each != value), len(frames))

@@ -1,4 +1,4 @@
-"""Recognition while the sound arrives: frame by frame, state carried on, work that follows the events.
+"""Recognition while the sound arrives, frame by frame, with work only for events.
 
     stream = recognizer.stream()
     for samples in microphone:                  # float in [-1, 1] or 16-bit, any number at a time
@@ -6,13 +6,13 @@
             print(event.kind, event.text)
     stream.finish()
 
-Samples become frames as in a whole file (features.FeatureStream), the segmenter (segmenter.py) tells which of them the
-network is given, they become logits in one compiled call (the event engine, events/engine.py), logits become tokens by
-greedy CTC. However the samples were cut, the same is recognised, in the same segments: what the batch engine
-recognises, but for the rounding of sums. Partial words are stable: they grow and become final, nothing is taken back.
+Samples become frames as in a whole file (features.FeatureStream), and the segmenter (segmenter.py) decides which of
+them the network is given. The event engine (events/engine.py) computes their logits in one compiled call, and greedy
+CTC turns these into tokens. The results do not depend on how the samples are cut, and are those of the batch engine
+except for the rounding of sums. Partial words are stable: they grow and become final, and nothing is taken back.
 
-A stream holds a few ten kilobytes (``Stream.nbytes``); weights are shared by all streams of a recogniser, and no stream
-writes to them, so that streams may run in as many threads. One stream is for one thread at a time.
+A stream holds some ten kilobytes (``Stream.nbytes``). All streams of a recogniser share the weights, which no stream
+writes to, so that each may run in a thread of its own. A single stream may be used by one thread at a time.
 """
 
 from __future__ import annotations
@@ -42,8 +42,11 @@ PARTIAL, WORD, SEGMENT = "partial", "word", "segment"
 
 @dataclass(frozen=True)
 class StreamEvent:
-    """``partial``: the word being spoken has grown to this; ``word``: a word is final; ``segment``: a stretch of speech
-    is, with all its ``tokens``, and silence follows. Times count from the start of the stream."""
+    """Something that became known. Times count from the start of the stream.
+
+    ``kind`` is ``partial`` (the word being spoken has grown to ``text``), ``word`` (a word is final) or ``segment`` (a
+    stretch of speech, with all its ``tokens``, has ended).
+    """
 
     kind: str
     text: str
@@ -62,7 +65,7 @@ class StreamEvent:
 
 
 class Stream:
-    """One waveform of any length at the model's sample rate; made by ``Recognizer.stream``.
+    """The recognition of one waveform of any length at the model's sample rate; ``Recognizer.stream`` makes it.
 
     Raises UsageError for a model whose features need whole utterances.
     """
@@ -81,21 +84,21 @@ class Stream:
 
     @property
     def nbytes(self) -> int:
-        """Memory of the network's state."""
+        """The size of the network's state in bytes."""
         return self._state.nbytes
 
     @property
     def sent(self) -> np.ndarray:
-        """Events so far (L + 1,) of the features and of each layer."""
+        """The numbers (L + 1,) of events so far, of the features and of each layer."""
         return self._state.sent
 
     def accept(self, samples: Samples) -> list[StreamEvent]:
-        """Take samples (``audio.waveform`` says which), return what they made known."""
+        """Take samples (``audio.waveform`` says of which types), and return what has become known."""
         self._segmenter.accept(waveform(samples))
         return [*self._recognize(), *self._words.grown(self._segmenter.open)]
 
     def finish(self) -> list[StreamEvent]:
-        """What is left at the end of the waveform; the stream is then ready for another."""
+        """The last events at the end of the waveform. The stream is then ready for another one."""
         self._segmenter.finish()
         events = self._recognize()
         self._begin()
@@ -120,7 +123,7 @@ class Stream:
         return events
 
     def _logits(self, frames: Tensor) -> Tensor:
-        """(T, D) to (T, N)."""
+        """The logits (T, N) of encoder inputs (T, D)."""
         if self._input_coder is not None:
             coded, self._coded = self._input_coder(frames.unsqueeze(0), torch.tensor([len(frames)]), self._coded)
             frames = coded.squeeze(0)
@@ -128,7 +131,7 @@ class Stream:
 
 
 class WordStream:
-    """Tokens to the events of a stream, as soon as they are certain."""
+    """Turns tokens into the events of a stream as soon as they are certain."""
 
     def __init__(self, tokens: Tokens, step_seconds: float) -> None:
         self._tokens, self._step_seconds = tokens, step_seconds
@@ -137,7 +140,7 @@ class WordStream:
         self._shown = ""  # of that word, in a partial event
 
     def accept(self, ended: list[Emission]) -> list[StreamEvent]:
-        """Tokens that have ended make words that have."""
+        """The words that end with these tokens."""
         events = []
         for each in ended:
             self._segment.append(each)
@@ -150,7 +153,7 @@ class WordStream:
         return events
 
     def grown(self, open_token: Emission | None) -> list[StreamEvent]:
-        """The unfinished word with the token that is still open, if it has changed since it was last shown."""
+        """The unfinished word, with the token that is still open, if it has changed since the last event."""
         pending = self._pending if open_token is None else [*self._pending, self._timed(open_token)]
         if open_token is not None and self._begins_word(pending[-1]):
             pending = pending[-1:]
@@ -161,7 +164,7 @@ class WordStream:
         return [_event(PARTIAL, found[-1])]
 
     def finish(self) -> list[StreamEvent]:
-        """The last word and the segment; nothing where there was no token."""
+        """The last word and the segment; nothing if there was no token."""
         events, segment = self._end_word(), self._segment
         self._segment = []
         if not segment:
@@ -186,7 +189,7 @@ class WordStream:
 
 
 def use_one_core() -> None:
-    """What torch does with a frame is too little to share among threads: they would only wait for one another."""
+    """Restrict torch to one thread: the work on a frame is too little to share, and threads would only wait."""
     torch.set_num_threads(1)
 
 

@@ -1,4 +1,4 @@
-"""What ``snn-asr stream`` shows: words on a terminal as they come, or JSON lines; and Ctrl-C, which ends it."""
+"""The output of ``snn-asr stream``: words on a terminal or lines of JSON, until the sound ends or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from snn_asr.decoding.stream import PARTIAL, WORD, Stream, StreamEvent
 
 
 class Show(Protocol):
-    """What is done with events, and at the end."""
+    """Shows events, and is closed at the end."""
 
     def __call__(self, event: StreamEvent) -> None: ...
 
@@ -23,7 +23,7 @@ class Show(Protocol):
 
 
 def run_stream(stream: Stream, blocks: Iterable[Tensor], show: Show) -> bool:
-    """Recognise blocks of samples until they end or Ctrl-C, and then what is left; True for Ctrl-C."""
+    """Recognise blocks of samples until they end or Ctrl-C, and show all events. Returns whether Ctrl-C ended it."""
     source = Interruptible(blocks)
     for samples in source:
         for event in stream.accept(samples):
@@ -35,7 +35,7 @@ def run_stream(stream: Stream, blocks: Iterable[Tensor], show: Show) -> bool:
 
 
 class Interruptible:
-    """Iterates until Ctrl-C, which breaks into waiting for the next item at once, never into work on one."""
+    """Iterates over items until Ctrl-C, which interrupts waiting for the next item at once, but never work on one."""
 
     def __init__(self, items: Iterable[Tensor]) -> None:
         self._items, self._waiting, self.interrupted = iter(items), False, False
@@ -62,7 +62,7 @@ class Interruptible:
 
 
 class JsonLines:
-    """A line for each final word and each segment; partial words too where they are wanted."""
+    """Writes a line for each final word and each segment, and for partial words if these are wanted."""
 
     def __init__(self, out: TextIO, partial: bool = False) -> None:
         self._out, self._partial = out, partial
@@ -76,7 +76,7 @@ class JsonLines:
 
 
 class Screen:
-    """Words one after another, a line for each segment; on a terminal the unfinished word too, dim and in brackets."""
+    """Writes words one after another, with a line for each segment; a terminal also shows the unfinished word, dim."""
 
     def __init__(self, out: TextIO) -> None:
         self._out, self._terminal = out, out.isatty()
@@ -95,7 +95,7 @@ class Screen:
         self._out.flush()
 
     def close(self) -> None:
-        """End the line, if one is begun."""
+        """End the line if it holds words."""
         if self._column:
             self._write("\n")
             self._column = 0

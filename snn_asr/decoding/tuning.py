@@ -38,9 +38,9 @@ class Point:
 
 @dataclass(frozen=True)
 class Tuning:
-    """All points of a grid; ``greedy`` is the error rate in percent without beam and language model.
+    """The results of all points of a grid; ``greedy`` is the error rate in percent without beam and language model.
 
-    ``failed`` tells by utterance id why a recording took no part; ``utterances`` is the number of those that did.
+    ``failed`` has the errors, by utterance id, of recordings that were left out; ``utterances`` counts the others.
     """
 
     unit: str
@@ -51,14 +51,14 @@ class Tuning:
 
     @property
     def best(self) -> Point:
-        """The lowest error rate; in ties the model that says least, then the least bonus."""
+        """The point with the lowest error rate and, among equals, the smallest weight and then the smallest bonus."""
         return min(self.points, key=lambda each: (each.error_rate, each.language_weight, abs(each.insertion_bonus)))
 
     @property
     def at_an_edge(self) -> tuple[str, ...]:
-        """Which of the best point's values lie where the grid ends, so that beyond may be better still.
+        """Which values of the best point lie at the end of the grid, so that values beyond might be better.
 
-        The smallest weight is not one of them: less than no language model there is not.
+        The smallest weight does not count.
         """
         weights = {each.language_weight for each in self.points}
         bonuses = {each.insertion_bonus for each in self.points}
@@ -75,11 +75,11 @@ def tune(
     weights: Sequence[float] = WEIGHTS, bonuses: Sequence[float] = BONUSES, level: str = AUTO,
     closed_vocabulary: bool = False,
 ) -> Tuning:
-    """Decode the utterances once for every pair of the grid; the network runs once for all of them.
+    """Decode the utterances for every pair of the grid, running the network only once.
 
-    A recording that cannot be read or recognised is left out of every error rate, and told of in the result. Raises
-    UsageError for an empty grid, DataError where no utterance has a transcript, and the first recording's error where
-    none can be read.
+    A recording that cannot be read or recognised is left out of every error rate and listed in the result. Raises
+    UsageError for an empty grid, DataError if no utterance has a transcript, and the first recording's error if none
+    can be read.
     """
     if not weights or not bonuses:
         raise UsageError("the grid is empty", "tune", "give at least one weight and one bonus")
@@ -106,8 +106,8 @@ def tune(
 def log_posteriors(
     recognizer: Recognizer, utterances: Mapping[str, Utterance]
 ) -> tuple[dict[str, np.ndarray], dict[str, SnnAsrError]]:
-    """Utterance id to (T, N), what the network says of every frame, computed in batches of similar lengths; and
-    utterance id to what is wrong with a recording of which it can say nothing."""
+    """The log posteriors (T, N) of each utterance, by id, computed in batches of similar lengths; and the errors, by
+    id, of recordings that cannot be read or recognised."""
     every = list(utterances.values())
     found: dict[str, np.ndarray] = {}
     failed: dict[str, SnnAsrError] = {}
@@ -127,7 +127,7 @@ def log_posteriors(
 
 
 def _described(error: Exception, path: Path) -> SnnAsrError:
-    """The error of one recording for the user. Raises the error itself where it is a defect of ours."""
+    """The error of one recording for the user. Raises the error itself if it is a defect of the program."""
     described = as_user_error(error, path)
     if described is None:
         raise error
@@ -135,13 +135,13 @@ def _described(error: Exception, path: Path) -> SnnAsrError:
 
 
 def _greedy(posteriors: np.ndarray) -> list[int]:
-    """Token ids of the best path through log posteriors (T, N)."""
+    """The token ids of the best path through log posteriors (T, N)."""
     best = merge_repeats(posteriors.argmax(axis=1).tolist(), posteriors.max(axis=1).tolist())
     return [each.token for each in best]
 
 
 def _error_rate(recognizer: Recognizer, references: Mapping[str, str], decoded: Mapping[str, Sequence[int]]) -> float:
-    """In percent, in the unit and on the phones that the model's tokens are scored in."""
+    """The error rate in percent, in the unit and with the phones that the model's tokens are scored in."""
     tokens = recognizer.tokens
     hypotheses = {name: tokens.decode(decoded[name]) for name in references}
     rate = count_errors(references, hypotheses, tokens.unit, tokens.scored_phones).error_rate

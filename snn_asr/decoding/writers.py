@@ -21,11 +21,11 @@ CUE_LINES = 2
 CUE_MAXIMUM_SECONDS = 7.0
 CUE_MINIMUM_SECONDS = 1.0
 CUE_PAUSE_SECONDS = 1.0
-TEXTGRID_GAP_SECONDS = 0.0005  # less cannot be written
+TEXTGRID_GAP_SECONDS = 0.0005  # a shorter gap cannot be written
 
 
 def render(hypothesis: Hypothesis, format: str) -> str:
-    """The hypothesis in one of FORMATS, ending in a line feed (or empty, where the format has nothing to say).
+    """The hypothesis in one of FORMATS, with a line feed at the end (or empty, if the format has nothing to say).
 
     Raises UsageError for an unknown format.
     """
@@ -44,8 +44,10 @@ def render(hypothesis: Hypothesis, format: str) -> str:
 
 
 def render_among(hypothesis: Hypothesis, format: str, count: int) -> str:
-    """As ``render``, for one of ``count`` hypotheses that are written one behind the other: JSON is one line each then,
-    as other programs, and ``score``, read it."""
+    """The hypothesis as ``render`` gives it, but as one of ``count`` that are written one after the other.
+
+    JSON is then a line for each, which ``score`` and other programs can read.
+    """
     if format == "json" and count > 1:
         return json.dumps(record(hypothesis), ensure_ascii=False) + "\n"
     return render(hypothesis, format)
@@ -84,7 +86,7 @@ def _sure(confidence: float) -> dict[str, Any]:
 
 
 def _nbest(alternatives: Sequence[Alternative]) -> dict[str, Any]:
-    """The n-best list, where there is one."""
+    """The n-best list, if there is one."""
     rows = [
         {"text": each.text, "score": round(each.score, 4), "acoustic_score": round(each.acoustic_score, 4)}
         for each in alternatives
@@ -93,12 +95,12 @@ def _nbest(alternatives: Sequence[Alternative]) -> dict[str, Any]:
 
 
 def _texts(hypothesis: Hypothesis) -> list[str]:
-    """The text, divided into those of the segments where there are several."""
+    """The texts of the segments, or the whole text if there is only one segment."""
     return [each.text for each in hypothesis.segments] if len(hypothesis.segments) > 1 else [hypothesis.text]
 
 
 def _ctm(hypothesis: Hypothesis) -> str:
-    """One line a word: id, channel, start and duration in seconds, word, confidence."""
+    """A line for each word: id, channel, start and duration in seconds, word, confidence."""
     lines = []
     for word in hypothesis.words:
         start, end = round(word.start, 3), round(word.end, 3)
@@ -124,7 +126,8 @@ def _vtt(hypothesis: Hypothesis) -> str:
 
 
 def _textgrid(hypothesis: Hypothesis) -> str:
-    """Praat's text format: a tier of words and, where words are spelled, one of tokens but white space."""
+    """Praat's text format: a tier of words and, if words are spelled by tokens, a tier of tokens without white
+    space."""
     spelt = [(each.start, each.end, each.text) for each in hypothesis.words]
     tiers = [("phones" if hypothesis.kind == "phones" else "words", spelt)]
     if hypothesis.kind in ("characters", "sentencepiece"):
@@ -145,7 +148,7 @@ def _textgrid(hypothesis: Hypothesis) -> str:
 
 
 def _without_gaps(spans: Sequence[tuple[float, float, str]], end: float) -> list[tuple[float, float, str]]:
-    """The spans, with empty ones between them, so that they fill the time from 0 to ``end``; one at least."""
+    """The spans with empty ones in between, so that they fill the time from 0 to ``end``. There is at least one."""
     filled, place = [], 0.0
     for start, stop, text in spans:
         if start - place > TEXTGRID_GAP_SECONDS:
@@ -161,7 +164,7 @@ def _without_gaps(spans: Sequence[tuple[float, float, str]], end: float) -> list
 def _cues(hypothesis: Hypothesis) -> list[tuple[float, float, str]]:
     """Subtitles (start, end, text): words of one segment until a pause or a limit.
 
-    A cue stays for at least CUE_MINIMUM_SECONDS where neither the next cue nor the end of the audio forbids it.
+    A cue stays for at least CUE_MINIMUM_SECONDS unless the next cue begins or the audio ends before.
     """
     groups: list[list[Word]] = []
     for segment in hypothesis.segments:

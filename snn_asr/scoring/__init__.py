@@ -1,1 +1,1 @@
-"""How far a hypothesis lies from its reference: alignments, error rates, their intervals and p-values."""
+"""Comparing hypotheses with references: alignments, error rates, their intervals and p-values."""

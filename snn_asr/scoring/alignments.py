@@ -22,12 +22,12 @@ from snn_asr.scoring import long_alignments
 
 OPERATIONS = MATCH, SUBSTITUTION, INSERTION, DELETION = "=SID"
 GAP = "***"
-LARGEST_TABLE = 1 << 26  # cells, of a byte each, up to which the plain table is as fast
+LARGEST_TABLE = 1 << 26  # cells of one byte, up to which the plain table is as fast
 
 
 @dataclass(frozen=True)
 class ErrorCounts:
-    """Edits between references and hypotheses; addable. ``reference_length`` = correct + substitutions + deletions."""
+    """Counts of edits, which can be added. ``reference_length`` = correct + substitutions + deletions."""
 
     insertions: int = 0
     deletions: int = 0
@@ -51,13 +51,13 @@ class ErrorCounts:
 
     @property
     def error_rate(self) -> float | None:
-        """Edits in percent of the reference length; None (undefined) where the reference is empty."""
+        """Edits in percent of the reference length, or None if the reference is empty."""
         return 100.0 * self.edits / self.reference_length if self.reference_length else None
 
 
 @dataclass(frozen=True)
 class Edit:
-    """One column of an alignment: its operation (``= S I D``) and the tokens, None on the side that has none."""
+    """One column of an alignment: its operation (``= S I D``) and the tokens, None on a side without one."""
 
     operation: str
     reference: str | None
@@ -72,16 +72,17 @@ class Alignment:
 
     @cached_property
     def counts(self) -> ErrorCounts:
-        """How many edits of each kind there are."""
+        """The number of edits of each kind."""
         found = Counter(edit.operation for edit in self.edits)
         reference_length = len(self.edits) - found[INSERTION]
         return ErrorCounts(found[INSERTION], found[DELETION], found[SUBSTITUTION], reference_length, found[MATCH])
 
 
 def align(reference: Sequence[str], hypothesis: Sequence[str]) -> Alignment:
-    """The alignment with the fewest edits (Levenshtein); ties as the module says.
+    """The alignment with the fewest edits (Levenshtein); the module says how ties are broken.
 
-    A long one takes some seconds and tens of MB: 180,000 characters with as many, say, 5 s and 60 MB on one core.
+    Long texts take some seconds and tens of MB: 180,000 characters with as many, for example, 5 s and 60 MB on one
+    core.
     """
     long = len(reference) * len(hypothesis) > LARGEST_TABLE
     row, column = len(reference), len(hypothesis)
@@ -110,10 +111,11 @@ def format_alignment(alignment: Alignment) -> str:
 
 
 def kaldi_alignments(alignments: Mapping[str, Alignment]) -> str:
-    """Kaldi's ``per_utt``: four lines an utterance, reference, hypothesis, operations (C S I D) and their counts.
+    """Kaldi's ``per_utt`` format: for each utterance the reference, the hypothesis, the operations (C S I D) and
+    counts.
 
-    Fields are apart by white space, each column as wide as its tokens and centred; a gap is ``***``, a space within
-    a token (or an id) the open box. Counts stand in the order of ``#csid``: correct, substituted, inserted, deleted.
+    Fields are separated by white space, and each column is centred and as wide as its tokens. A gap is ``***``, and a
+    space within a token (or an id) is an open box. The counts of ``#csid`` are correct, substituted, inserted, deleted.
     """
     lines = []
     for identifier, alignment in alignments.items():
@@ -134,12 +136,12 @@ def kaldi_alignments(alignments: Mapping[str, Alignment]) -> str:
 
 
 def shown(token: str | None) -> str:
-    """A gap as stars, a space as the open box, so that both can be seen."""
+    """A token in print: a gap as stars and a space as an open box, so that both can be seen."""
     return GAP if token is None else token.replace(" ", "\N{OPEN BOX}")
 
 
 def _centred(cell: str, width: int) -> str:
-    """In a column of so many terminal cells, an odd space on the left."""
+    """A cell centred in a column of ``width`` terminal cells; an odd space goes to the left."""
     spaces = width - cell_len(cell)
     return " " * (spaces - spaces // 2) + cell + " " * (spaces // 2)
 
@@ -156,9 +158,11 @@ def _operations(reference: Sequence[str], hypothesis: Sequence[str]) -> Iterator
 
 
 def _operation_table(reference: Sequence[str], hypothesis: Sequence[str]) -> np.ndarray:
-    """(R + 1, H + 1) uint8, indices into OPERATIONS: the last edit of the best alignment of the first r with the
-    first h tokens. One row at a time: cost[h] = min(deletion, match or substitution, cost[h - 1] + 1), where the
-    last, a recurrence along the row, is a running minimum of cost[h] - h.
+    """A table (R + 1, H + 1) uint8 of indices into OPERATIONS: at (r, h) the last edit of the best alignment of the
+    first r with the first h tokens.
+
+    It is computed row by row: cost[h] = min(deletion, match or substitution, cost[h - 1] + 1). The last term, a
+    recurrence along the row, is a running minimum of cost[h] - h.
     """
     codes: dict[str, int] = {}
     reference_codes = [codes.setdefault(token, len(codes)) for token in reference]

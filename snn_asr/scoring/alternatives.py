@@ -1,11 +1,11 @@
-"""References with alternatives, as NIST's sclite reads them: of all readings the one with the fewest errors counts.
+"""References with alternatives, as in NIST's sclite: the reading with the fewest errors counts.
 
     i saw { an / the } owl      one of the alternatives, apart by "/"; they may hold several words, or further braces
     { @ / uh } well             "@" is no word
     (uh) well                   a word alone in parentheses may be left out
 
-All readings of a reference are the ways through a graph, whose edges are words (or nothing). The way to be counted
-comes from Levenshtein's recurrence over the graph's nodes instead of over the words of one text:
+The readings of a reference are the paths through a graph whose edges are words (or nothing). The path that counts comes
+from Levenshtein's recurrence over the nodes of the graph instead of the words of one text:
 
     cost[node][h] = min over edges (before, word) to node of
                         cost[before][h] + 1, cost[before][h - 1] + (word != hypothesis[h]), and cost[node][h - 1] + 1
@@ -30,14 +30,15 @@ _MARKS = re.compile(r"[{}]|(?:^|\s)\([^()\s]+\)(?=\s|$)")
 
 @dataclass
 class Graph:
-    """All readings of a text. ``edges[node]`` are the (node before, word or None) that lead to a node.
+    """All readings of a text. ``edges[node]`` has the edges (node before, word or None) that lead to a node.
 
-    Node 0 is the beginning, the last node the end; every edge comes from a node of a smaller number.
+    Node 0 is the beginning and the last node the end. Every edge comes from a node with a smaller number.
     """
 
     edges: list[list[tuple[int, str | None]]] = field(default_factory=lambda: [[]])
 
     def add_node(self, *edges: tuple[int, str | None]) -> int:
+        """Add a node with the edges that lead to it, and return its number."""
         self.edges.append(list(edges))
         return len(self.edges) - 1
 
@@ -58,7 +59,7 @@ def parse(text: str, where: object) -> Graph:
 
 
 def _tokens(text: str) -> list[str]:
-    """Words and braces; within braces a "/" stands alone, whatever it is written against."""
+    """Words and braces; within braces a "/" is a token of its own, with or without spaces around it."""
     tokens: list[str] = []
     depth = 0
     for part in re.split(r"([{}])", text):
@@ -70,7 +71,8 @@ def _tokens(text: str) -> list[str]:
 def _sequence(
     graph: Graph, words: Sequence[str], position: int, node: int, depth: int, where: object
 ) -> tuple[int, int]:
-    """Follow the words from ``node`` on to the end or, within braces, to "/" or "}"; the place and the node there."""
+    """Add the words from ``node`` on, to the end or, within braces, to "/" or "}". Returns the position and the
+    node."""
     if depth > _DEEPEST:
         raise DataError(f"alternatives within more than {_DEEPEST} others", where, "correct the reference")
     while position < len(words):
@@ -92,7 +94,8 @@ def _sequence(
 def _alternatives(
     graph: Graph, words: Sequence[str], position: int, node: int, depth: int, where: object
 ) -> tuple[int, int]:
-    """The alternatives up to the brace that ends them, all from ``node``; the place behind, and where they meet."""
+    """Add alternatives, all from ``node``, up to their closing brace. Returns the position after it, and where they
+    meet."""
     ends = []
     while True:
         position, end = _sequence(graph, words, position, node, depth, where)
@@ -105,12 +108,12 @@ def _alternatives(
 
 
 def first_reading(graph: Graph) -> list[str]:
-    """The words with the first of all alternatives, and with every word that may be left out."""
+    """The words of the first alternatives, with every word that may be left out."""
     return list(_backwards(graph, [0] * len(graph.edges)))
 
 
 def best_reading(graph: Graph, hypothesis: Sequence[str]) -> list[str]:
-    """The words of the reading with the fewest edits to a hypothesis; in ties the alternative that stands first."""
+    """The words of the reading with the fewest edits to a hypothesis; among equals the first alternative."""
     codes = {word: code for code, word in enumerate(dict.fromkeys(hypothesis))}
     heard = np.array([codes[word] for word in hypothesis], dtype=np.int64)
     columns = np.arange(len(hypothesis) + 1)
@@ -124,7 +127,7 @@ def best_reading(graph: Graph, hypothesis: Sequence[str]) -> list[str]:
     node = len(graph.edges) - 1
     while node:
         steps = [_step(costs[before], word, codes, heard)[column] for before, word in graph.edges[node]]
-        if costs[node][column] not in steps:  # a word more than the reading has
+        if costs[node][column] not in steps:  # an inserted word
             column -= 1
             continue
         chosen[node] = steps.index(costs[node][column])
@@ -135,7 +138,7 @@ def best_reading(graph: Graph, hypothesis: Sequence[str]) -> list[str]:
 
 
 def _step(before: np.ndarray, word: str | None, codes: Mapping[str, int], heard: np.ndarray) -> np.ndarray:
-    """The costs behind an edge, without insertions behind its word."""
+    """The costs after an edge, without insertions after its word."""
     if word is None:
         return before
     cost = before + 1
@@ -144,7 +147,7 @@ def _step(before: np.ndarray, word: str | None, codes: Mapping[str, int], heard:
 
 
 def _backwards(graph: Graph, chosen: Sequence[int]) -> Iterator[str]:
-    """The words of the way to the end that takes the chosen edge to every node, from the first to the last."""
+    """The words of the path that takes the chosen edge to every node, from the first to the last."""
     node, words = len(graph.edges) - 1, []
     while node:
         node, word = graph.edges[node][chosen[node]]
@@ -157,9 +160,9 @@ def choose_readings(
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Both sides as plain texts; ``marked`` tells which side's texts may hold marks.
 
-    A reference is read as is best for its hypothesis, a hypothesis with its first alternatives. Words are compared,
-    whatever unit is scored then. Raises DataError for a reference whose braces do not match; those of a hypothesis are
-    then plain words.
+    Of a reference the best reading for its hypothesis is taken, and of a hypothesis the first alternatives. Words are
+    compared, whatever unit is scored. Raises DataError for a reference whose braces do not match; in such a hypothesis
+    they are plain words.
     """
     plain = dict(hypotheses)
     for identifier, text in hypotheses.items():

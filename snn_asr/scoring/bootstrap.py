@@ -1,8 +1,8 @@
-"""Bootstrap: the interval of a run's error rate, over utterances or over whole speakers.
+"""The bootstrap interval of a run's error rate, over utterances or whole speakers.
 
 M. Bisani and H. Ney, "Bootstrap estimates for confidence intervals in ASR performance evaluation", ICASSP 2004.
-Utterances of one speaker are not independent: where there are several a speaker, as in TIMIT, resampling speakers
-gives the honest, wider interval. What another seed would have given it cannot tell: that is significance.py's.
+Utterances of one speaker are not independent. If speakers have several, as in TIMIT, resampling speakers gives the
+honest, wider interval. The bootstrap cannot tell what another seed would have given; significance.py does.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ def bootstrap_interval(
     *,
     clusters: Mapping[str, str] | None = None,
 ) -> tuple[float, float] | None:
-    """95 % interval in percent of the error rate of one run; ``seed`` is that of the drawing.
+    """The 95 % interval, in percent, of the error rate of one run.
 
-    Utterances (or ``clusters`` of them) are resampled. None with fewer than two of them or without any reference
-    tokens. Raises DataError for an utterance without a cluster.
+    Utterances (or ``clusters`` of them) are resampled with random numbers from ``seed``. None with fewer than two of
+    them or without any reference tokens. Raises DataError for an utterance without a cluster.
     """
     rows = [[float(each.edits), float(each.reference_length)] for each in counts.values()]
     values = sum_clusters(np.array(rows).reshape(-1, 2), list(counts), clusters)
@@ -38,7 +38,7 @@ def bootstrap_interval(
 
 
 def sum_clusters(values: np.ndarray, identifiers: Sequence[str], clusters: Mapping[str, str] | None) -> np.ndarray:
-    """Values (utterances, N) summed over each cluster: (clusters, N); unchanged where there are none."""
+    """The sums (clusters, N) of values (utterances, N) over each cluster; the values themselves without clusters."""
     if clusters is None:
         return values
     for identifier in identifiers:
@@ -51,7 +51,7 @@ def sum_clusters(values: np.ndarray, identifiers: Sequence[str], clusters: Mappi
 
 
 def _resampled_rates(values: np.ndarray, seed: int, resamples: int) -> np.ndarray:
-    """Rates in percent of rows (numerator, denominator) drawn with replacement; undefined rates are left out."""
+    """Rates in percent of rows (numerator, denominator) drawn with replacement, without undefined rates."""
     generator = np.random.default_rng(seed)
     rows_at_once = max(1, SAMPLES_AT_ONCE // len(values))
     sums = []

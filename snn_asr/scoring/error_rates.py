@@ -1,4 +1,4 @@
-"""Error rates of words, phones or characters: of a whole set, by speaker, and what was taken for what.
+"""Error rates of words, phones or characters, for a whole set and by speaker, and confusions.
 
 The edits come from alignments.py, the intervals from bootstrap.py.
 """
@@ -17,13 +17,13 @@ from snn_asr.scoring.alignments import MATCH, Alignment, ErrorCounts, align
 from snn_asr.scoring.bootstrap import bootstrap_interval
 
 UNITS = ("word", "phone", "character")
-SCORING_PHONE_SET = "39"  # what TIMIT is scored on, whatever was trained
+SCORING_PHONE_SET = "39"  # on which TIMIT is scored, whatever set a model was trained on
 SILENCE = "sil"  # the label of all silences in TIMIT's sets of 48 and 39
 
 
 @dataclass(frozen=True)
 class SpeakerScore:
-    """One speaker's share: utterances, those with any error, and the edits."""
+    """The score of one speaker: the numbers of utterances and of those with any error, and the edits."""
 
     utterances: int
     wrong_utterances: int
@@ -32,11 +32,11 @@ class SpeakerScore:
 
 @dataclass(frozen=True)
 class Score:
-    """What a set of hypotheses scores. Keys are utterance ids, in the order of the references.
+    """The score of a set of hypotheses. Keys are utterance ids, in the order of the references.
 
-    ``interval``: 95 % bootstrap interval of the error rate in percent; None with fewer than two utterances (or
-    clusters) or without any reference tokens. ``missing``: ids without a hypothesis, counted as all deletions.
-    ``extra``: ids without a reference, not counted.
+    ``interval`` is the 95 % bootstrap interval of the error rate in percent, or None with fewer than two utterances (or
+    clusters) or without any reference tokens. ``missing`` are the ids without a hypothesis, which count as deletions of
+    all their tokens, and ``extra`` are ids without a reference, which do not count.
     """
 
     unit: str
@@ -52,16 +52,17 @@ class Score:
 
     @cached_property
     def total(self) -> ErrorCounts:
-        """The edits of all utterances together; its ``error_rate`` is that of the set."""
+        """The edits of all utterances, whose ``error_rate`` is that of the set."""
         return sum(self.utterances.values(), ErrorCounts())
 
     @property
     def wrong_utterances(self) -> int:
-        """How many utterances have any error; divided by all of them it is the sentence error rate."""
+        """The number of utterances with any error, from which the sentence error rate follows."""
         return sum(counts.edits > 0 for counts in self.utterances.values())
 
     def by_speaker(self, speakers: Mapping[str, str]) -> dict[str, SpeakerScore]:
-        """Speakers by name, from ``speakers``, utterance id to speaker. Raises DataError where one has none."""
+        """The scores by speaker; ``speakers`` maps utterance ids to speakers. Raises DataError if an utterance has
+        none."""
         groups: dict[str, list[ErrorCounts]] = {}
         for identifier, counts in self.utterances.items():
             if identifier not in speakers:
@@ -73,12 +74,12 @@ class Score:
         }
 
     def worst(self, count: int) -> list[str]:
-        """The ids of the utterances with the most edits (none without), ties in the order of the references."""
+        """The ids of the ``count`` utterances with the most edits; those without edits are left out."""
         wrong = [identifier for identifier, counts in self.utterances.items() if counts.edits]
         return sorted(wrong, key=lambda identifier: -self.utterances[identifier].edits)[:count]
 
     def confusions(self) -> Counter[tuple[str | None, str | None]]:
-        """How often each pair (reference, hypothesis) of differing tokens was aligned; None is a gap."""
+        """How often each pair (reference, hypothesis) of different tokens was aligned; None is a gap."""
         edits = (edit for alignment in self.alignments.values() for edit in alignment.edits)
         return Counter((edit.reference, edit.hypothesis) for edit in edits if edit.operation != MATCH)
 
@@ -99,13 +100,11 @@ def tokenize(text: str, unit: str) -> list[str]:
 
 
 def fold_phones(transcripts: Mapping[str, str], phone_set: str | int | None) -> dict[str, str]:
-    """Transcripts in TIMIT's set of 61, 48 or 39 phones, from that or a finer one; the sets may be mixed.
+    """The transcripts in TIMIT's set of 61, 48 or 39 phones, from that or a finer set; None changes nothing.
 
-    None leaves them as they are.
-
-    In 48 and 39 the glottal stop ``q`` is left out and silences that meet become one (two closures, or a closure
-    beside a pause, as SpeechBrain scores them), so that it does not matter on which set a model was trained.
-    Raises UsageError for an unknown set, DataError for a label that folds into none of it.
+    In 48 and 39 the glottal stop ``q`` is left out, and neighbouring silences (two closures, or a closure and a pause)
+    become one, as SpeechBrain scores them, so that it does not matter on which set a model was trained.
+    Raises UsageError for an unknown set, and DataError for a label that cannot be folded into it.
     """
     if phone_set is None:
         return dict(transcripts)
@@ -124,14 +123,14 @@ def fold_phones(transcripts: Mapping[str, str], phone_set: str | int | None) -> 
 
 
 def would_fold(transcripts: Mapping[str, str]) -> bool:
-    """Whether these are TIMIT's phones in a set finer than the 39 that are scored."""
+    """Whether these are TIMIT's phones in a finer set than the 39 on which TIMIT is scored."""
     folding = phone_folding(SCORING_PHONE_SET)
     labels = {label for text in transcripts.values() for label in text.split()}
     return labels <= folding.keys() and any(folding[label] != label for label in labels)
 
 
 def differ_in_case(references: Mapping[str, str], hypotheses: Mapping[str, str]) -> bool:
-    """Whether one side is all in capitals and the other in small letters, so that nearly every word is an error."""
+    """Whether one side is all in capital and the other in small letters, so that nearly every word is an error."""
     one, other = ("".join(texts.values()) for texts in (references, hypotheses))
     return (one.isupper() and other.islower()) or (one.islower() and other.isupper())
 
@@ -149,10 +148,10 @@ def score(
 ) -> Score:
     """Align every reference with the hypothesis of the same id.
 
-    With ``phone_set`` both sides are folded first (see ``fold_phones``). The interval resamples utterances or, where
+    With ``phone_set`` both sides are folded first (see ``fold_phones``). The interval resamples utterances or, if
     ``clusters`` maps each id to its speaker, whole speakers.
-    Raises DataError for no references, for hypotheses without a reference unless ``allow_extra``, and for an
-    utterance without a cluster; UsageError for an unknown unit, and for a phone set where phones are not the unit.
+    Raises DataError for no references, for hypotheses without a reference unless ``allow_extra``, and for an utterance
+    without a cluster; UsageError for an unknown unit, and for a phone set if the unit is not phones.
     """
     check_unit(unit)
     if phone_set is not None and unit != "phone":
@@ -176,7 +175,7 @@ def score(
 def count_errors(
     references: Mapping[str, str], hypotheses: Mapping[str, str], unit: str, phone_set: str | int | None
 ) -> ErrorCounts:
-    """The edits of all utterances together, as in the total of a ``score``, without its interval and checks."""
+    """The edits of all utterances together: the total of a ``score`` without its interval and checks."""
     return sum((each.counts for each in _align_all(references, hypotheses, unit, phone_set).values()), ErrorCounts())
 
 

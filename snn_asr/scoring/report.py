@@ -1,4 +1,4 @@
-"""What ``score`` found, as JSON values and as lines for people."""
+"""The result of ``score`` as JSON values and as text."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ RESAMPLED = ("utterance", "speaker")
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """``resampled``: what the interval's bootstrap drew, one of RESAMPLED. ``confusions``, ``errors``: how many of the
-    most frequent errors and of the worst utterances to show.
+    """What a report shows.
+
+    ``resampled``, one of RESAMPLED, is what the bootstrap of the interval has drawn. ``confusions`` and ``errors`` are
+    the numbers of most frequent errors and of worst utterances to show.
     """
 
     resampled: str = "utterance"
@@ -29,8 +31,11 @@ class ReportOptions:
 
 
 def to_json(result: Score, options: ReportOptions, speakers: Speakers | None = None) -> dict[str, Any]:
-    """The counts are named by the unit (``words``, ``phones``, ``characters``); ``interval`` is in percent, and
-    ``worst`` are the utterances with the most errors."""
+    """The report as JSON values.
+
+    The number of reference tokens is named by the unit (``words``, ``phones``, ``characters``), ``interval`` is in
+    percent, and ``worst`` are the utterances with the most errors.
+    """
     value: dict[str, Any] = {
         "unit": result.unit, "interval": result.interval, "bootstrap": options.resampled,
         **_counts(result.total, result.unit), "utterances": len(result.utterances),
@@ -54,7 +59,7 @@ def to_json(result: Score, options: ReportOptions, speakers: Speakers | None = N
 
 
 def to_text(result: Score, options: ReportOptions, speakers: Speakers | None = None) -> str:
-    """The report for people, in lines."""
+    """The report as lines of text."""
     lines = [*_summary(result, options, speakers)]
     if options.by_speaker and speakers is not None:
         lines += ["", *_speaker_table(result.by_speaker(speakers.by_utterance), result.unit)]

@@ -1,16 +1,17 @@
-"""How far an error rate, or the difference of two, could lie from what was measured: seeds and utterances are random.
+"""Intervals and p-values of error rates and their differences, with seeds and utterances as random.
 
-Another seed would have given another network, and another test set other utterances. Both were drawn by chance, and an
-interval or a p-value that takes the seeds as given says nothing about the two kinds of network, only about these few
-networks. So the variance of a mean over n seeds and U utterances is that of the two-way random-effects model
+Another seed would have given another network, and another test set other utterances. Both were drawn by chance. An
+interval or p-value that takes the seeds as given says something about these few networks only, and nothing about two
+kinds of network. So the variance of a mean over n seeds and U utterances is that of the two-way random-effects model
 
     rate of seed s on utterance u = mean + seed_s + utterance_u + interaction_su
     variance of the mean          = (MS_seeds + MS_utterances - MS_interaction) / (n U)
 
-(MS are the mean squares of the analysis of variance; the interaction is in both others, so it is taken off once). A
-difference of two kinds of network has the seeds of both, and the utterances in common. Student's t with Satterthwaite's
-degrees of freedom gives interval and p-value: of three seeds no resampling can tell how far the tails reach, which is
-why the seeds are not drawn as the bootstrap draws utterances. A rate is a ratio of sums, linearised about its mean.
+where MS are the mean squares of the analysis of variance; the interaction is part of both others and is subtracted
+once. The difference of two kinds of network depends on the seeds of both and on common utterances. The interval and the
+p-value come from Student's t with Satterthwaite's degrees of freedom. Seeds are not resampled as the bootstrap
+resamples utterances, because three of them cannot tell how far the tails reach. A rate, a ratio of sums, is linearised
+about its mean.
 
 F. E. Satterthwaite, "An approximate distribution of estimates of variance components", Biometrics Bulletin 1946.
 """
@@ -38,9 +39,9 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
 
 @dataclass(frozen=True)
 class Estimate:
-    """An error rate, or a difference of two, in percent (points), and its 95 % interval.
+    """An error rate in percent, or a difference of two, with its 95 % interval.
 
-    ``interval`` and ``p_value`` (two-sided, against no difference) are None where ``why`` says so.
+    ``p_value`` is two-sided, against no difference. If it or ``interval`` is None, ``why`` may give the reason.
     """
 
     value: float
@@ -51,17 +52,17 @@ class Estimate:
 
 @dataclass(frozen=True)
 class _Spread:
-    """The variance of a mean, and the degrees of freedom that its estimate has."""
+    """The variance of a mean, and the degrees of freedom of its estimate."""
 
     variance: float
     freedom: float
 
 
 def mean_rate(runs: Sequence[Run], clusters: Mapping[str, str] | None = None) -> Estimate:
-    """The mean error rate of runs that differ in the seed; ``clusters`` name what utterances share, such as a speaker.
+    """The mean error rate of runs that differ in the seed; ``clusters`` groups utterances, for example by speaker.
 
-    With one seed the interval is the bootstrap's over utterances, and covers their choice alone.
-    Raises DataError where the runs differ in utterances or references.
+    With one seed the interval is that of the bootstrap over utterances, which covers only their choice.
+    Raises DataError if the runs differ in utterances or references.
     """
     edits, lengths = _matrix(runs, None, clusters)
     if not lengths.any():
@@ -77,7 +78,7 @@ def mean_rate(runs: Sequence[Run], clusters: Mapping[str, str] | None = None) ->
 def compare(runs_a: Sequence[Run], runs_b: Sequence[Run], clusters: Mapping[str, str] | None = None) -> Estimate:
     """The mean rate of A minus that of B on the same utterances, each over its seeds.
 
-    Raises DataError where the runs differ in utterances or references.
+    Raises DataError if the runs differ in utterances or references.
     """
     edits_a, lengths = _matrix(runs_a, None, clusters)
     edits_b, _ = _matrix(runs_b, runs_a[0], clusters)
@@ -85,7 +86,7 @@ def compare(runs_a: Sequence[Run], runs_b: Sequence[Run], clusters: Mapping[str,
 
 
 def compare_edits(edits_a: np.ndarray, edits_b: np.ndarray, lengths: np.ndarray) -> Estimate:
-    """As ``compare``, of edits (seeds, utterances) and the reference lengths (utterances,)."""
+    """``compare`` for numbers of edits (seeds, utterances) and reference lengths (utterances,)."""
     if not lengths.any():
         return Estimate(math.nan, None, why=NO_WORDS)
     difference = _rate(edits_a, lengths) - _rate(edits_b, lengths)
@@ -101,9 +102,9 @@ def compare_edits(edits_a: np.ndarray, edits_b: np.ndarray, lengths: np.ndarray)
 
 
 def student_tails(statistic: float, freedom: float) -> float:
-    """P(|t| >= statistic) of Student's t.
+    """P(|t| >= statistic) for Student's t.
 
-    With t = sqrt(freedom) tan(angle) its density is that of cos(angle)^(freedom - 1), which is integrated numerically.
+    With t = sqrt(freedom) tan(angle) its density becomes cos(angle)^(freedom - 1), which is integrated numerically.
     """
     edge = math.atan(statistic / math.sqrt(freedom))
     return _cosine_power(edge, freedom - 1) / _cosine_power(0.0, freedom - 1)
@@ -112,7 +113,7 @@ def student_tails(statistic: float, freedom: float) -> float:
 def student_quantile(tails: float, freedom: float) -> float:
     """The statistic beyond which both tails together hold ``tails``: the inverse of ``student_tails``.
 
-    The tails fall with the angle, ever more slowly: Newton's steps from 0 never go too far.
+    The tails fall with the angle, ever more slowly, so that Newton's steps from 0 never overshoot.
     """
     whole, angle, step = _cosine_power(0.0, freedom - 1), 0.0, 1.0
     while step > 1e-12:
@@ -140,7 +141,8 @@ def _interval(value: float, spread: _Spread) -> tuple[float, float]:
 
 
 def _spread(sides: Sequence[np.ndarray]) -> _Spread:
-    """Of the sum over sides of the means of (seeds, utterances), with the same utterances and seeds of their own."""
+    """The spread of the sum of the means of ``sides`` (seeds, utterances), which have utterances in common but no
+    seeds."""
     utterances = sides[0].shape[1]
     together = sum(side.mean(axis=0) for side in sides)
     parts = [(float(np.var(together, ddof=1)) / utterances, utterances - 1)]
@@ -150,7 +152,7 @@ def _spread(sides: Sequence[np.ndarray]) -> _Spread:
         rest = side - means[:, None] - side.mean(axis=0) + side.mean()
         interaction = float(np.sum(rest**2)) / ((seeds - 1) * (utterances - 1) * seeds * utterances)
         parts += [(float(np.var(means, ddof=1)) / seeds, seeds - 1), (-interaction, (seeds - 1) * (utterances - 1))]
-    # Chance may make the interaction larger than what holds it: no part of the variance is smaller than itself.
+    # By chance the interaction may exceed the terms that contain it, so the variance is at least each of these.
     variance = max(sum(part for part, _ in parts), parts[0][0], sum(part for part, _ in parts[1::2]))
     if variance == 0:
         return _Spread(0.0, 1.0)
@@ -158,7 +160,8 @@ def _spread(sides: Sequence[np.ndarray]) -> _Spread:
 
 
 def _linear(edits: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """(seeds, utterances) whose means over utterances are the seeds' rates less their common mean, in percent."""
+    """Values (seeds, utterances) whose means over utterances are the rates of the seeds minus their mean, in
+    percent."""
     common = edits.sum(axis=1).mean() / lengths.sum()
     return 100.0 * (edits - common * lengths) * len(lengths) / lengths.sum()
 
@@ -170,7 +173,7 @@ def _rate(edits: np.ndarray, lengths: np.ndarray) -> float:
 def _matrix(
     runs: Sequence[Run], expected: Run | None, clusters: Mapping[str, str] | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Edits (seeds, utterances or clusters) and reference lengths; ``expected`` has the utterances due."""
+    """Edits (seeds, utterances or clusters) and reference lengths. All runs need the utterances of ``expected``."""
     if not runs:
         raise DataError("an error rate needs at least one run")
     due = {name: counts.reference_length for name, counts in (expected or runs[0]).items()}
