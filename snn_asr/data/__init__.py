@@ -1,1 +1,1 @@
-"""What goes in: sound becomes waveforms and frames of features, manifests and transcripts become batches."""
+"""The input side: from sound to waveforms and frames of features, and from manifests and transcripts to batches."""

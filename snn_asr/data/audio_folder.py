@@ -1,4 +1,4 @@
-"""The audio files below a folder, and what was left out of them: nothing is passed over without a word."""
+"""The audio files below a folder, and everything that was left out, so that nothing is ignored silently."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ UNREAD_SUFFIXES = frozenset({
 
 @dataclass
 class AudioFolder:
-    """``files`` in the order of their paths. ``unreadable``: folders that cannot be entered, links to nowhere, and why.
+    """What a folder holds: ``files`` in the order of their paths, and the reasons for what was left out.
 
-    ``passed_over``: what is sound by its name and not taken, and why: formats that are not read, and folders that a
-    link shows a second time.
+    ``unreadable`` are folders that cannot be entered and broken links. ``passed_over`` are formats of sound that are
+    not read, and folders that a link shows a second time.
     """
 
     files: list[Path] = field(default_factory=list)
@@ -32,14 +32,14 @@ class AudioFolder:
 
 
 def is_audio_name(name: str) -> bool:
-    """Whether a file of this name is sound, and not what macOS leaves beside it ("._a.wav")."""
+    """Whether a file of this name is sound, and not one that macOS leaves beside it ("._a.wav")."""
     return Path(name).suffix.lower() in AUDIO_SUFFIXES and not name.startswith("._")
 
 
 def find_audio(folder: str | Path) -> AudioFolder:
     """All audio below ``folder``, through links too; each folder is entered once, however many links lead to it.
 
-    A link to an audio file that is not there is one of the files: who reads it will say so.
+    A broken link to an audio file is one of the files, and becomes an error when it is read.
     """
     found, links, seen = AudioFolder(), [Path(folder)], set[tuple[int, int]]()
     while links:  # folders themselves before links to them
@@ -51,7 +51,7 @@ def find_audio(folder: str | Path) -> AudioFolder:
 
 
 def _walk(folder: Path, found: AudioFolder, seen: set[tuple[int, int]]) -> list[Path]:
-    """Take what lies in ``folder`` and below, but for the links to folders, which are returned."""
+    """Add everything in ``folder`` and below to ``found``, except links to folders, which are returned."""
     links: list[Path] = []
     waiting = [folder]
     while waiting:
@@ -80,7 +80,7 @@ def _walk(folder: Path, found: AudioFolder, seen: set[tuple[int, int]]) -> list[
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether this is a folder, or a link to one; a link to itself is none."""
+    """Whether this is a folder or a link to one. A link to itself is not."""
     try:
         return entry.is_dir()
     except OSError:

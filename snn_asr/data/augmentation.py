@@ -1,7 +1,7 @@
 """Augmentation of training frames before they are normalised, drawn anew for every utterance of every batch.
 
-A recipe lists them by name as ``frame_augmentations``. What is dropped from normalised frames are its
-``spectrogram_drops``; speed is changed on the waveform (``speeds``).
+A recipe names them as ``frame_augmentations``. Its ``spectrogram_drops`` are stretches that are set to zero after the
+normalisation, and speed is changed on the waveform (``speeds``).
 """
 
 from __future__ import annotations
@@ -22,27 +22,28 @@ from snn_asr.processes import send
 
 MOST_SHIFTED = 10_000  # frames
 LOUDEST_DB = 1000  # or, below 0, softest
-GAMMA_SHAPE = 4.0  # of the energies of noise in a band: some four independent bins of the spectrum
-BENT = 0.6  # of the highest frequency, from where a warp leads to it: 4800 of 8000 Hz, as its authors have it
+GAMMA_SHAPE = 4.0  # of the energies of noise in a band, which has some four independent bins of the spectrum
+BENT = 0.6  # share of the highest frequency from which a warp bends towards it: 4800 of 8000 Hz, as in the paper
 
 
 class FrameAugmentation(ABC):
-    """Takes frames (B, T, F) and their lengths (B,), returns frames (B, T, F)."""
+    """Called with frames (B, T, F) and their lengths (B,), it returns changed frames (B, T, F)."""
 
     @abstractmethod
     def __call__(self, frames: Tensor, lengths: Tensor) -> Tensor: ...
 
     def fit(self, features: FeatureSettings) -> FrameAugmentation:
-        """What augments frames of these features: itself, where it need not know them. Raises UsageError for features
-        on which it cannot work."""
+        """The augmentation for frames of these features: itself, unless it has to know them. Raises UsageError for
+        features that it cannot work on."""
         return self
 
 
 @dataclass(frozen=True)
 class StackShift(FrameAugmentation):
-    """Each utterance begins 0 to ``frames`` frames later, its first frame repeated: other frames are stacked together.
+    """Each utterance begins 0 to ``frames`` frames later, so that other frames are stacked together.
 
-    With ``frames`` one below the recipe's ``stack`` every way to divide an utterance into stacks is as likely.
+    The first frame is repeated. If ``frames`` is the recipe's ``stack`` - 1, all ways to divide an utterance into
+    stacks are equally likely.
     """
 
     frames: int
@@ -53,7 +54,7 @@ class StackShift(FrameAugmentation):
             raise UsageError(f"frames: {self.frames!r}", "StackShift", todo)
 
     def __call__(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """(B, T, F), (B,) to (B, T, F); the last frames of a shifted utterance are dropped."""
+        """The shifted frames (B, T, F). The last frames of a shifted utterance are dropped."""
         batch, time, size = frames.shape
         shift = torch.randint(0, self.frames + 1, (batch, 1), device=frames.device)
         source = (torch.arange(time, device=frames.device) - shift).clamp(min=0)
@@ -64,9 +65,10 @@ class StackShift(FrameAugmentation):
 class FilterbankNoise(FrameAugmentation):
     """Noise added to log filterbank energies, as if it had been in the recording.
 
-    With ``probability`` an utterance gets stationary noise at a ratio drawn from ``snr_low_db`` to ``snr_high_db``
-    (mean energies of all bands), its spectrum tilted by up to ``tilt_db`` either way from the lowest to the highest
-    band. Energies of independent sounds add up; those of noise in a band scatter as a gamma distribution.
+    With ``probability`` an utterance gets stationary noise at a signal-to-noise ratio drawn from ``snr_low_db`` to
+    ``snr_high_db`` (of the mean energies of all bands). The spectrum of the noise is tilted by up to ``tilt_db`` either
+    way from the lowest to the highest band. Energies of independent sounds add up, and those of noise in a band have a
+    gamma distribution.
     """
 
     snr_low_db: float
@@ -86,12 +88,12 @@ class FilterbankNoise(FrameAugmentation):
             raise UsageError(f"probability: {self.probability!r}", "FilterbankNoise", "must be from 0 to 1")
 
     def fit(self, features: FeatureSettings) -> FilterbankNoise:
-        """Raises UsageError for features that are no log energies of bands."""
+        """Itself. Raises UsageError for features that are not log energies of bands."""
         _require_log_energies(features, "filterbank_noise")
         return self
 
     def __call__(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """(B, T, F) natural logarithms of energies, (B,) to (B, T, F); padding gets noise too."""
+        """The natural logarithms (B, T, F) of the energies with noise; padding gets noise too."""
         batch, time, bands = frames.shape
         valid = torch.arange(time, device=frames.device) < lengths.to(frames.device)[:, None]
         masked = frames.masked_fill(~valid[..., None], -math.inf)
@@ -111,11 +113,10 @@ class FilterbankNoise(FrameAugmentation):
 class FrequencyWarp(FrameAugmentation):
     """Vocal tract length perturbation (Jaitly & Hinton 2013): each utterance as if its speaker were larger or smaller.
 
-    A factor drawn from ``low`` to ``high`` stretches the frequencies of an utterance: the energy at f comes to be what
-    was at the factor times f, up to ``BENT`` of the highest frequency; beyond, a line leads on to the highest, which
-    stays. Log energies are interpolated between the centres of neighbouring bands; beyond the outermost they are those
-    of the outermost.
-    ``features`` says where the bands lie, and comes from ``fit``.
+    A factor drawn from ``low`` to ``high`` stretches the frequencies of an utterance: the energy at f becomes the one
+    at the factor times f, up to ``BENT`` of the highest frequency. From there a line leads on to the highest, which
+    stays. Log energies are interpolated between the centres of neighbouring bands, and are constant beyond the
+    outermost. ``features``, which ``fit`` sets, says where the bands lie.
     """
 
     low: float
@@ -131,12 +132,12 @@ class FrequencyWarp(FrameAugmentation):
             raise UsageError(f"low: {self.low!r}", "FrequencyWarp", "must be at most high")
 
     def fit(self, features: FeatureSettings) -> FrequencyWarp:
-        """The same warp, which knows where the bands lie. Raises UsageError for features that are no log energies."""
+        """The same warp for the bands of these features. Raises UsageError for features that are not log energies."""
         _require_log_energies(features, "frequency_warp")
         return replace(self, features=features)
 
     def __call__(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """(B, T, F) logarithms of energies, (B,) to (B, T, F)."""
+        """The warped log energies (B, T, F)."""
         factors = self.low + (self.high - self.low) * torch.rand(len(frames), 1, device=frames.device)
         source = self._sources(factors).to(frames.dtype)
         below = source.floor().clamp(max=frames.shape[2] - 2)
@@ -144,7 +145,8 @@ class FrequencyWarp(FrameAugmentation):
         return torch.lerp(frames.gather(2, at), frames.gather(2, at + 1), (source - below)[:, None])
 
     def _sources(self, factors: Tensor) -> Tensor:
-        """Factors (B, 1) to the places (B, mels), between 0 and mels - 1, of the bands that each band is taken from."""
+        """The positions (B, mels), from 0 to mels - 1, of the bands that each band is taken from, for factors (B,
+        1)."""
         features = self.features
         highest = float(features.high_hz or features.sample_rate / 2)
         (first, last), bands = _to_mels(torch.tensor([float(features.low_hz), highest])), features.mels
@@ -170,11 +172,11 @@ def _require_log_energies(features: FeatureSettings, name: str) -> None:
 
 @dataclass(frozen=True)
 class FrameDrops:
-    """Stretches of normalised frames that are set to zero, as in SpecAugment; the numbers and results of SpeechBrain's
-    ``SpectrogramDrop``.
+    """Stretches of normalised frames that are set to zero, as in SpecAugment.
 
-    Along "time" they are frames, along "frequency" bands. Their number, the same for a batch, is drawn from the first
-    of ``counts`` to the second; the length of each, for every utterance anew, from the first of ``lengths`` to below
+    It draws the same numbers and gives the same results as SpeechBrain's ``SpectrogramDrop``. Along "time" the
+    stretches are frames, along "frequency" bands. Their number, the same for a batch, is drawn from the first of
+    ``counts`` to the second. The length of each, drawn for every utterance, is from the first of ``lengths`` to below
     the second.
     """
 
@@ -197,10 +199,10 @@ class FrameDrops:
             raise UsageError(what, f"spectrogram_drops: {self.along}", "make the second larger")
 
     def __call__(self, frames: Tensor) -> Tensor:
-        """(B, T, F) to (B, T, F).
+        """The frames (B, T, F) with stretches of zeros.
 
-        The numbers are drawn on the host, in SpeechBrain's order: of a GPU, SpeechBrain's own module asks four times
-        what it has drawn there.
+        The numbers are drawn on the host, in SpeechBrain's order. SpeechBrain's own module draws on a GPU, and waits
+        for it four times.
         """
         (count,) = torch.randint(self.counts[0], self.counts[1] + 1, (1,)).tolist()
         if not count:
@@ -224,7 +226,7 @@ FRAME_AUGMENTATIONS: dict[str, Callable[..., FrameAugmentation]] = {
 
 
 def named(value: object) -> FrameAugmentation:
-    """The augmentation that an entry of ``frame_augmentations`` stands for: ``{name: its arguments}``, or itself.
+    """The augmentation for an entry of ``frame_augmentations``, which is ``{name: its arguments}`` or an object.
 
     Raises UsageError for an unknown name or argument, ValueError for an entry of another form.
     """
@@ -237,7 +239,7 @@ def named(value: object) -> FrameAugmentation:
 
 
 def named_drops(value: Any) -> FrameDrops | Callable[[Tensor], Tensor]:
-    """What an entry of ``spectrogram_drops`` stands for: ``{time or frequency: arguments}``, or a callable itself.
+    """The drops for an entry of ``spectrogram_drops``, which is ``{time or frequency: arguments}`` or a callable.
 
     Raises UsageError for an unknown name or argument, ValueError for an entry of another form.
     """
@@ -248,7 +250,7 @@ def named_drops(value: Any) -> FrameDrops | Callable[[Tensor], Tensor]:
 
 
 def _of_speechbrain(value: Any) -> FrameDrops | None:
-    """The drops that SpeechBrain's own module stands for, where it is one that sets stretches to zero."""
+    """The drops equal to a module of SpeechBrain's, or None for a module that does not set stretches to zero."""
     module = sys.modules.get("speechbrain.augment.freq_domain")  # not imported for this: it takes seconds
     if module is None or type(value) is not module.SpectrogramDrop or value.replace != "zeros":
         return None

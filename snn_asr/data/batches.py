@@ -27,9 +27,10 @@ from snn_asr.processes import send
 
 @dataclass(frozen=True)
 class Batch:
-    """``frames`` (B, T, F), ``lengths`` (B,) frames, ``targets`` (B, L) token ids, ``target_lengths`` (B,).
+    """A padded batch: ``frames`` (B, T, F), ``lengths`` (B,) in frames, ``targets`` (B, L) token ids,
+    ``target_lengths``.
 
-    The lengths stay on the host wherever the rest is: a GPU would have to be waited for to learn them from it.
+    The lengths stay on the host, wherever the rest is, because reading them from a GPU would wait for it.
     """
 
     utterances: list[Utterance]
@@ -42,19 +43,19 @@ class Batch:
         return replace(self, frames=change(self.frames), targets=change(self.targets))
 
     def to(self, device: torch.device | str) -> Batch:
-        """Frames and targets on the device, which need not be waited for."""
+        """The batch with frames and targets on the device; the copy may still be under way."""
         return self._each(lambda each: each.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
-        """In memory that a GPU reads by itself (called by DataLoader)."""
+        """The batch in pinned memory, which a GPU copies by itself (DataLoader calls this)."""
         return self._each(lambda each: each.pin_memory())
 
 
 def by_length(lengths: Sequence[float], limit: float, most: int = 0) -> list[list[int]]:
-    """Indices of ``lengths`` in groups of similar length, the shortest first; of equal lengths the first comes first.
+    """The indices of ``lengths`` in groups of similar length, the shortest first.
 
-    Padded to its longest a group is at most ``limit`` long in all, and has at most ``most`` members where that is not
-    0. What is longer than the limit is a group of its own.
+    Padded to its longest member, a group is at most ``limit`` long in total. It has at most ``most`` members, unless
+    that is 0. A length above the limit is a group of its own.
     """
     groups: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lambda each: lengths[each]):
@@ -66,13 +67,13 @@ def by_length(lengths: Sequence[float], limit: float, most: int = 0) -> list[lis
 
 
 def pad(sequences: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Sequences (t, ...) side by side (B, T, ...), with zeros behind their ends, and their lengths (B,)."""
+    """Sequences (t, ...) as one tensor (B, T, ...) with zeros after their ends, and their lengths (B,)."""
     return pad_sequence(list(sequences), batch_first=True), torch.tensor([len(each) for each in sequences])
 
 
 def padded_groups(sequences: Sequence[Tensor], limit: float) -> Iterator[tuple[list[int], Tensor, Tensor]]:
-    """Sequences of frames in groups as ``by_length`` makes them, each with the indices of its members and as ``pad``
-    gives it."""
+    """The groups that ``by_length`` makes of sequences of frames: the indices of the members, and what ``pad``
+    gives."""
     for group in by_length([len(each) for each in sequences], limit):
         yield group, *pad([sequences[index] for index in group])
 
@@ -80,8 +81,8 @@ def padded_groups(sequences: Sequence[Tensor], limit: float) -> Iterator[tuple[l
 def collate(examples: list[tuple[Utterance, Tensor, Tensor]], settings: FeatureSettings | None = None) -> Batch:
     """The padded batch of some examples of a data set.
 
-    ``settings`` are needed where there may be no example: a row of no frames then stands for it, which takes part in
-    everything and changes nothing.
+    ``settings`` are needed if there may be no examples. The batch then has one row without frames, which takes part in
+    every computation and changes nothing.
     """
     if not examples and settings is not None:
         nothing, none = torch.zeros(1, settings.stack, settings.size), torch.zeros(1, dtype=torch.long)
@@ -93,13 +94,13 @@ def collate(examples: list[tuple[Utterance, Tensor, Tensor]], settings: FeatureS
 class BucketedBatches:
     """Batches of similar lengths with at most ``batch_frames`` frames: shortest first in epoch 1, then shuffled.
 
-    Where several processes train, each gets its share of every batch, which may be empty. Of the batches of an epoch
-    only a multiple of ``accumulation`` is taken: as many as make whole training steps.
+    If several processes train, each gets its share of every batch, which may be empty. An epoch has a multiple of
+    ``accumulation`` batches, so that they make whole training steps.
 
-    ``batch_utterances`` above 0 limits their number too. Where all lengths are equal, as with segments, there is no
-    shortest: every epoch is shuffled, and batches are full. ``curriculum`` lists (frames, epochs): for so many epochs
-    only utterances of at most so many frames are taken (where they make no training step, the shortest batches that
-    make one), after the last pair all are. With ``longer="cut"`` longer ones are taken too, cut to so many frames.
+    ``batch_utterances`` above 0 also limits the number of utterances in a batch. If all lengths are equal, as with
+    segments, every epoch is shuffled, and batches are full. ``curriculum`` lists pairs (frames, epochs): for so many
+    epochs only utterances of at most so many frames are taken, or the shortest batches that make a training step, and
+    after the last pair all utterances. With ``longer="cut"`` longer ones are taken too, cut to so many frames.
     """
 
     def __init__(
@@ -123,13 +124,13 @@ class BucketedBatches:
         self.set_epoch(1)
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw the batches of this epoch, counted from 1; each is iterated over by this process's share."""
+        """Draw the batches of this epoch, counted from 1. Iterating gives this process's share of each."""
         batches, limits = self._of_epoch(epoch), self._limits[epoch - 1 : epoch]
         self._dataset.most_frames = limits[0] if self._cut and limits else None
         self._batches = [self._share(batch) for batch in batches] if processes.world() > 1 else batches
 
     def steps(self, epochs: int) -> list[int]:
-        """Training steps of each of the first ``epochs`` epochs."""
+        """The number of training steps in each of the first ``epochs`` epochs."""
         first = range(1, min(epochs, len(self._limits)) + 1)
         short = [len(self._of_epoch(epoch)) // self.accumulation for epoch in first]
         return short + [self.full_epoch // self.accumulation] * (epochs - len(short))
@@ -164,7 +165,7 @@ class BucketedBatches:
 
 
 class ResidentBatches(Dataset[int]):
-    """Batches that are put together on a device, where all frames of a data set are; for DataLoader."""
+    """For DataLoader: batches that are put together on a device that holds all frames of a data set."""
 
     def __init__(self, dataset: SpeechDataset, device: torch.device | str) -> None:
         self.dataset, self.device, self.frames = dataset, device, ResidentFrames(dataset, device)
@@ -199,8 +200,8 @@ def training_loader(dataset: SpeechDataset, batches: BucketedBatches, workers: i
 def evaluation_loader(
     dataset: SpeechDataset, batch_frames: int, shared: bool = False, device: str = "cpu"
 ) -> DataLoader[Any]:
-    """Batches in the order of length, so that little is padding; ``shared``: this process's part of them. A GPU keeps
-    the frames of a small corpus."""
+    """The loader of batches in the order of length, so that there is little padding; ``shared`` ones are this process's
+    part of them. A GPU holds the frames of a small corpus."""
     batches = by_length(dataset.frame_counts(), batch_frames)
     if shared:
         batches = batches[processes.rank() :: processes.world()]

@@ -1,4 +1,4 @@
-"""Training data: manifests to frames and targets; checks that every target can be learnt."""
+"""Data sets: the frames and targets of the utterances of a manifest, and checks that training can use them."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from snn_asr.data.tokens import Tokens, ctc_frames
 from snn_asr.errors import DataError, listed, of_every
 
 CACHE_BYTES = 2 << 30
-_TOLERANCE, _TOLERANCE_SECONDS = 0.01, 0.15  # by which a duration may be off: rounded, or told by a lossy codec
+_TOLERANCE, _TOLERANCE_SECONDS = 0.01, 0.15  # of a duration, which may be rounded or come from a lossy codec
 
 
 class SpeechDataset(Dataset[tuple[Utterance, Tensor, Tensor]]):
-    """Frames and targets of utterances; with several ``speeds`` each epoch draws one an utterance.
+    """The frames and targets of utterances. With several ``speeds`` each epoch draws a speed for each utterance.
 
-    A recording that does not last as long as its manifest says is a DataError when its frames are first asked for:
-    what is foretold of batches and targets follows from the manifest.
+    Batches and checks rely on the durations in the manifest. A recording of another duration is a DataError when its
+    frames are first needed.
 
-    Frames are kept in ``feature_cache`` or, without one, in memory once computed, up to ``cache_bytes``. With features
-    normalised by speaker, statistics are those of all utterances here of the speaker (at that speed: as in Kaldi, who
-    speaks faster is another speaker).
+    Frames are kept in ``feature_cache`` or, without one, in memory, up to ``cache_bytes``. If features are normalised
+    by speaker, the statistics are those of all utterances of the speaker in this set, at each speed separately (as in
+    Kaldi, where a faster speaker is another speaker).
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class SpeechDataset(Dataset[tuple[Utterance, Tensor, Tensor]]):
         self._cached: dict[float, CachedFrames | None] = {}
         self._speakers: dict[float, dict[str, Normalization]] = {}
         self._foretold: dict[float, list[int]] = {}
-        self.most_frames: int | None = None  # what is longer is given cut to so many, with its target
+        self.most_frames: int | None = None  # longer utterances are cut to so many frames, with their targets
         self.set_epoch(0)
 
     def _whole_target(self, utterance: Utterance) -> Tensor:
@@ -61,7 +61,7 @@ class SpeechDataset(Dataset[tuple[Utterance, Tensor, Tensor]]):
             raise DataError(error.what, f"utterance '{utterance.id}', {error.where}", error.todo) from error
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw the speed of each utterance anew; the same epoch gives the same speeds."""
+        """Draw the speed of each utterance for this epoch; the same epoch gives the same speeds."""
         draw = random.Random(f"{self.seed} {epoch}")
         self._chosen = [draw.choice(self.speeds) for _ in self.utterances]
 
@@ -73,7 +73,7 @@ class SpeechDataset(Dataset[tuple[Utterance, Tensor, Tensor]]):
         return self.utterances[index], frames[: self.most_frames], self.target(index)
 
     def target(self, index: int) -> Tensor:
-        """The token ids (L,) of an utterance, as far as it is given: no more than its frames can hold."""
+        """The token ids (L,) of an utterance; if it is cut, those of its beginning, as many as its frames can hold."""
         settings, utterance = self.extractor.settings, self.utterances[index]
         if self.most_frames is None:
             return self.targets[index]
@@ -92,7 +92,7 @@ class SpeechDataset(Dataset[tuple[Utterance, Tensor, Tensor]]):
         return float(self._chosen[index])
 
     def frames(self, index: int, speed: float = 1.0) -> Tensor:
-        """Frames (T, F) of one utterance played at ``speed``, normalised where that is by speaker or utterance."""
+        """The frames (T, F) of one utterance played at ``speed``, normalised if that is by speaker or utterance."""
         frames, scope = self._plain_frames(index, float(speed)), self.extractor.settings.normalization
         self._check_length(index, float(speed), len(frames))
         if scope == SPEAKER and len(frames):
@@ -114,9 +114,9 @@ class SpeechDataset(Dataset[tuple[Utterance, Tensor, Tensor]]):
         return frames
 
     def _check_length(self, index: int, speed: float, frames: int) -> None:
-        """Raise DataError where the frames that came are not those the manifest foretells.
+        """Raise DataError if the number of frames does not fit the duration in the manifest.
 
-        Durations may be rounded, but an utterance never has too few frames for its target because of that.
+        Durations may be rounded, but an utterance must not have too few frames for its target because of that.
         """
         if speed not in self._foretold:
             self._foretold[speed] = self.frame_counts(speed)
@@ -136,7 +136,7 @@ class SpeechDataset(Dataset[tuple[Utterance, Tensor, Tensor]]):
         return self.extractor.plain_frames(change_speed(samples, speed) if speed != 1 else samples)
 
     def _open_cache(self, speed: float) -> CachedFrames | None:
-        """The frames on disk at ``speed``, all of them, computed now where they are not there."""
+        """All frames on disk at ``speed``; missing ones are computed now."""
         if self._feature_cache is not None and speed not in self._cached:
             self._cached[speed] = self._feature_cache.open(
                 [each.wav for each in self.utterances], self.extractor.settings, speed, self.frame_counts(speed),
@@ -145,7 +145,7 @@ class SpeechDataset(Dataset[tuple[Utterance, Tensor, Tensor]]):
         return self._cached.get(speed)
 
     def _speaker_statistics(self, speed: float) -> dict[str, Normalization]:
-        """By speaker, of those who have a frame at all."""
+        """The statistics of each speaker who has any frames."""
         if speed not in self._speakers:
             speakers: dict[str, NormalizationAccumulator] = {}
 
@@ -160,34 +160,36 @@ class SpeechDataset(Dataset[tuple[Utterance, Tensor, Tensor]]):
         return self._speakers[speed]
 
     def compute_features(self, speeds: Sequence[float]) -> None:
-        """Fill the cache on disk at these speeds now, rather than when they are first drawn."""
+        """Fill the cache on disk at these speeds now, and not when they are first drawn."""
         for speed in speeds:
             self._open_cache(float(speed))
 
     def frame_counts(self, speed: float = 1.0) -> list[int]:
-        """Frames of every utterance at ``speed``, from the durations in the manifest; rounded as resampling does."""
+        """The number of frames of every utterance at ``speed``, from its duration in the manifest, rounded as in
+        resampling."""
         rate, ratio = self.extractor.settings.sample_rate, speed_ratio(speed)
         whole = (math.ceil(round(each.duration * rate, 3)) for each in self.utterances)
         return [self.extractor.frame_count(math.ceil(samples / ratio)) for samples in whole]
 
     def normalization(self) -> Normalization:
-        """Global statistics over the frames of all utterances at their own speed. Raises as ``check_recordings``."""
+        """Global statistics over the frames of all utterances at their own speed. Raises what ``check_recordings``
+        does."""
         accumulator = NormalizationAccumulator()
         self._visit(accumulator.update)
         return accumulator.finish()
 
     def check_recordings(self) -> None:
-        """Make the frames of all utterances. Raises one DataError that names every recording which cannot be read, or
-        does not last as long as its manifest says."""
+        """Compute the frames of all utterances. Raises one DataError that names every recording that cannot be read or
+        has another duration than its manifest says."""
         self._visit(lambda frames: None)
 
     def _visit(self, take: Callable[[Tensor], None]) -> None:
         if self.extractor.settings.normalization == SPEAKER:
-            self._speaker_statistics(1.0)  # which every frame needs: what is wrong is told here, not of each of them
+            self._speaker_statistics(1.0)  # every frame needs them, so a fault is reported here, and not for each frame
         of_every(lambda index: take(self.frames(index)), range(len(self)))
 
     def unalignable(self) -> list[str]:
-        """A line for each utterance whose target needs more stacked frames than it has at the highest speed."""
+        """Describe each utterance whose target needs more stacked frames than it has at the highest speed."""
         problems = []
         stack = self.extractor.settings.stack
         counts = self.frame_counts(max(self.speeds))
@@ -199,7 +201,7 @@ class SpeechDataset(Dataset[tuple[Utterance, Tensor, Tensor]]):
 
 
 def require_alignable(dataset: SpeechDataset, where: object, limit: int = 20) -> None:
-    """Raise one DataError that lists the utterances on which CTC could train on nothing."""
+    """Raise one DataError that lists the utterances that are too short for CTC to train on their targets."""
     problems = dataset.unalignable()
     if problems:
         raise DataError(
@@ -209,7 +211,7 @@ def require_alignable(dataset: SpeechDataset, where: object, limit: int = 20) ->
 
 
 def require_one_token(dataset: SpeechDataset, where: object, limit: int = 20) -> None:
-    """Raise one DataError that lists the utterances whose transcript is not a single token, as classes are."""
+    """Raise one DataError that lists the utterances whose transcript is not a single token, which a class needs."""
     pairs = zip(dataset.utterances, dataset.targets, strict=True)
     problems = [f"{utterance.id} ({len(target)} tokens)" for utterance, target in pairs if len(target) != 1]
     if problems:
@@ -220,13 +222,13 @@ def require_one_token(dataset: SpeechDataset, where: object, limit: int = 20) ->
 
 
 def require_transcripts(dataset: SpeechDataset, where: object) -> None:
-    """Raise DataError where no utterance has a transcript: there would be no error rate."""
+    """Raise DataError if no utterance has a transcript, because there would be no error rate."""
     if not any(len(each) for each in dataset.targets):
         raise DataError("no utterance has a transcript", where, "prepare the data with their texts")
 
 
 def require_recordings(dataset: SpeechDataset, where: object, limit: int = 20) -> None:
-    """Raise one DataError that lists the recordings which are not there: found before hours of work, not after."""
+    """Raise one DataError that lists missing recordings, before hours of work and not after."""
     missing = [str(each.wav) for each in dataset.utterances if not each.wav.exists()]
     if missing:
         what = f"{len(missing)} recordings are not there: {listed(missing, limit)}"

@@ -2,11 +2,11 @@
 
     features/  fbank40-speed0.9-5f0c0b6a17d2/  3b1d60fe25c94a70....safetensors  ...
 
-A folder holds frames of one kind (settings, speed, and the code that computes them), a shard those of consecutive
-utterances. Its name is the digest of their audio files (path, size, time of change): other audio makes another shard.
-A shard is one safetensors file, whose header is the index of its tensors and holds their checksums; it is renamed into
-place when it is whole, and held against the checksums whenever a run opens it. All of it may be deleted while no run
-begins.
+A folder holds frames of one kind (settings, speed, and the code that computes them), and a shard those of consecutive
+utterances. The name of a shard is the digest of their audio files (path, size, time of change), so that other audio
+makes another shard. A shard is one safetensors file, whose header has the index and the checksums of its tensors. It is
+renamed into place when it is complete, and compared with the checksums whenever a run opens it. The cache may be
+deleted while no run is starting.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ from snn_asr.errors import DataError, of_every
 from snn_asr.files import sha256, write_bytes
 from snn_asr.files.locks import locked
 
-CODE = (  # from the bytes of a recording to its frames: another code has frames of its own
+CODE = (  # that computes frames from the bytes of a recording; other code gets a folder of its own
     audio, sound_file, containers, mpeg_frames, ogg_pages, patched_file, resampling, features, spectra,
 )
 CHECKSUMS = "checksums"
-SHARD_BYTES = 128 << 20  # 100 hours of 80 features are some 90 shards; writing one takes thrice its size of memory
+SHARD_BYTES = 128 << 20  # 100 hours of 80 features are some 90 shards; writing one needs three times its memory
 
 log = logging.getLogger(__name__)
 
 
 class CachedFrames:
-    """Frames (T, F) by index: views of memory-mapped shards, not to be written to."""
+    """Frames (T, F) by index, as views of memory-mapped shards that must not be changed."""
 
     def __init__(self, shards: Sequence[_Shard]) -> None:
         self._places = {
@@ -68,7 +68,7 @@ class CachedFrames:
 
 
 class FeatureCache:
-    """A folder of frames that any number of processes may share, at once too."""
+    """A folder of frames that any number of processes may share at the same time."""
 
     def __init__(self, folder: str | Path, shard_bytes: int = SHARD_BYTES) -> None:
         self.folder, self.shard_bytes = Path(folder), shard_bytes
@@ -79,9 +79,9 @@ class FeatureCache:
     ) -> CachedFrames | None:
         """The frames of ``paths`` at ``speed``; ``compute(index)`` gives those that no shard holds.
 
-        ``frame_counts`` (expected ones) divide them into shards. Shards that another process is writing are left to
-        it, and waited for at the end. None, with a warning, where they cannot be written: a cache may cost a run
-        time, but never the run.
+        The expected ``frame_counts`` determine how they are divided into shards. Shards that another process is writing
+        are left to it, and waited for at the end. If shards cannot be written, a warning says so and the result is
+        None, because a missing cache may cost a run time but must not end it.
         """
         folder = self.folder / _folder_name(settings, speed)
         shards = self._divide(folder, paths, [each * settings.size * 4 for each in frame_counts])
@@ -132,9 +132,9 @@ class _Shard:
         self.tensors: safetensors.safe_open | None = None
 
     def load(self) -> bool:
-        """Open the file; False where it is absent or was damaged after it was written (it is then removed).
+        """Open the file. Returns False if it is absent, or was damaged after it was written and is removed.
 
-        All of it is read for that once, with its checksums; what is read later comes from the system's memory.
+        The whole file is read once to compare checksums; later reads come from the system's page cache.
         """
         if not self.path.is_file():
             return False
@@ -153,9 +153,9 @@ class _Shard:
         return True
 
     def write(self, compute: Callable[[int], Tensor], wait: bool) -> bool:
-        """Open the file, written by this process or by another one; whether it was this one.
+        """Write and open the file, or open it if another process has written it. Returns whether this one did.
 
-        Where another is at it now, it is waited for, or the shard left as it is.
+        If another process is writing it now, this one may ``wait``; otherwise the shard is left as it is.
         """
         lock = self.path.with_name(f".{self.path.stem}.lock")
         with locked(lock, wait) as mine:
@@ -168,12 +168,12 @@ class _Shard:
             try:
                 write_bytes(self.path, content)
             except DataError as error:
-                raise OSError(error.what) from error  # of the cache's folder, which a run can do without
+                raise OSError(error.what) from error  # about the folder of the cache, without which a run can go on
             return self.load()
 
 
 def _checksums(tensors: Mapping[str, Tensor]) -> str:
-    """CRC-32 of each tensor's bytes and shape, by name: it finds every turned bit, and reads some GB a second."""
+    """The CRC-32 of each tensor's bytes and shape, by name. It finds every flipped bit, at some GB a second."""
     sums = {name: zlib.crc32(each.numpy().tobytes(), math.prod(each.shape)) for name, each in tensors.items()}
     return json.dumps(dict(sorted(sums.items())))
 
@@ -186,7 +186,7 @@ def _sums_before(sizes: Sequence[int]) -> Iterator[int]:
 
 
 def _source(path: Path) -> list:
-    """What tells a changed audio file from the one before. A missing file is left to who reads it."""
+    """What distinguishes an audio file from a changed one. A missing file becomes an error when it is read."""
     path = Path(os.path.abspath(path))
     status = path.stat() if path.is_file() else None
     return [str(path), *((status.st_size, status.st_mtime_ns) if status else ())]

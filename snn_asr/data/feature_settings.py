@@ -1,4 +1,4 @@
-"""What a frame of features is: its kind, size, window, hop, and how it is normalised."""
+"""The settings of features: the kind, size, window and hop of a frame, and its normalisation."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ GLOBAL, SPEAKER, UTTERANCE = NORMALIZATIONS = ("global", "speaker", "utterance")
 class FeatureSettings:
     """What a frame is. Raises UsageError for a value that cannot work.
 
-    ``high_hz`` None or 0 means the Nyquist frequency; ``coefficients`` counts for ``kind`` "mfcc" alone; ``stack``
-    neighbouring frames make one input of the encoder. ``segments`` above 0 gives every utterance, whatever its length,
-    so many frames: the averages of what ``average_segments`` says. Normalisation then counts these, not the short-time
-    frames below them; stacking and live streams cannot be had together with it.
+    ``high_hz`` None or 0 means the Nyquist frequency. ``coefficients`` matters only for ``kind`` "mfcc". ``stack``
+    neighbouring frames make one input of the encoder. ``segments`` above 0 divides every utterance, whatever its
+    length, into so many parts, whose averages are its frames (``average_segments``). Normalisation then applies to
+    these averages, and neither stacking nor live streams are possible.
 
-    ``normalization`` says whose mean and deviation the frames are given: ``global`` those of all training frames (the
-    model's ``Normalization``, which is applied in any case), ``speaker`` first those of all utterances of their
-    speaker, ``utterance`` first their own. Speakers are known in training and in its evaluation only: a file that is
-    decoded is all there is of its speaker, so ``speaker`` normalises it by itself, as Kaldi does with an unknown
-    speaker. Live streams can be had with ``global`` alone.
+    ``normalization`` says by which statistics frames are normalised. ``global`` means those of all training frames (the
+    model's ``Normalization``), which are always applied; before that, ``speaker`` applies those of all utterances of
+    the speaker, and ``utterance`` those of the utterance. Speakers are known only in training and its evaluation.
+    ``decode`` normalises each file by itself, as Kaldi does with an unknown speaker. Live streams need ``global``.
     """
 
     kind: str = "fbank"
@@ -75,36 +74,36 @@ class FeatureSettings:
 
     @property
     def window_samples(self) -> int:
-        """Samples of a frame."""
+        """The number of samples in a frame."""
         return int(self.sample_rate * self.window_milliseconds / 1000)
 
     @property
     def hop_samples(self) -> int:
-        """Samples from one frame to the next."""
+        """The number of samples from one frame to the next."""
         return int(self.sample_rate * self.hop_milliseconds / 1000)
 
     @property
     def base_size(self) -> int:
-        """Features of a frame without deltas."""
+        """The number of features in a frame without deltas."""
         return self.mels if self.kind == "fbank" else self.coefficients
 
     @property
     def size(self) -> int:
-        """Features of a frame, F."""
+        """The number of features in a frame, F."""
         return self.base_size * (3 if self.deltas else 1)
 
     @property
     def stacked_size(self) -> int:
-        """Features of a stacked frame: the encoder's input size."""
+        """The number of features in a stack of frames, which is the encoder's input size."""
         return self.size * self.stack
 
     @property
     def stacked_seconds(self) -> float:
-        """Time from one stacked frame to the next."""
+        """The time from one stack of frames to the next."""
         return self.stack * self.hop_samples / self.sample_rate
 
     def step_seconds(self, duration_seconds: float) -> float:
-        """Time from one input of the encoder to the next, in an utterance of that duration."""
+        """The time from one input of the encoder to the next, in an utterance of this duration."""
         return duration_seconds / self.segments if self.segments else self.stacked_seconds
 
     def require_streaming(self) -> None:

@@ -20,7 +20,7 @@ from snn_asr.files import json_text, read_json, sha256, write_text
 
 REQUIRED_SPLITS = ("train", "dev", "test")
 _SHOWN_PROBLEMS = 20
-_LONGEST_SECONDS = 86400  # of an utterance; what is longer is no utterance but a slip
+_LONGEST_SECONDS = 86400  # of an utterance; a longer one is a mistake
 _TEXT_KEYS = ("wav", "speaker", "text")
 _BEGIN_KEYS, _END_KEYS, _CHANNEL_KEYS = ("start", "begin", "offset"), ("end", "stop"), ("channel",)  # of other toolkits
 _PREPARE = "prepare the data with `snn-asr prepare`"
@@ -63,12 +63,12 @@ def read_manifest(path: str | Path, audio_needed: bool = True) -> dict[str, Utte
 
 
 def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
-    """Write a manifest. Raises DataError where two utterances have the same id."""
+    """Write a manifest. Raises DataError if two utterances have the same id."""
     write_text(path, manifest_text(Path(path).parent, utterances))
 
 
 def manifest_text(folder: Path, utterances: Iterable[Utterance]) -> str:
-    """A manifest to lie in ``folder``: audio below the folder has its path from there, other audio an absolute one.
+    """The text of a manifest in ``folder``. Audio below the folder has a relative path, other audio an absolute one.
 
     Raises DataError where two utterances have the same id.
     """
@@ -86,7 +86,7 @@ def fingerprint(path: str | Path) -> str:
 
 
 def check_disjoint(manifests: dict[str, dict[str, Utterance]]) -> None:
-    """Raise DataError where an utterance id or a recording occurs in two of the named splits."""
+    """Raise DataError if an utterance id or a recording occurs in two splits."""
     owners: dict[str | Path, str] = {}
     for split, utterances in manifests.items():
         for utterance in utterances.values():
@@ -97,7 +97,7 @@ def check_disjoint(manifests: dict[str, dict[str, Utterance]]) -> None:
 
 
 def find_manifests(folder: str | Path, prefix: str = "") -> dict[str, Path]:
-    """Split name to manifest: train, dev, test, then every other manifest (*.json) by name.
+    """The manifests in a folder, by split: train, dev, test, and then all others (*.json) by name.
 
     With a ``prefix`` only files whose names begin with it count: "isolated_" finds train in isolated_train.json.
     Raises DataError where one of the three is missing.

@@ -1,4 +1,4 @@
-"""Mean and deviation of features: gathered over training frames, kept with a model, or an utterance's own."""
+"""Normalisation of features by mean and deviation, of all training frames or of a single utterance."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ _DEVIATION_FLOOR = 0.01
 
 @dataclass(frozen=True, eq=False)
 class Normalization:
-    """Mean and standard deviation of every feature, (F,) float32: ``apply`` gives (frames - mean) / deviation."""
+    """The mean and the standard deviation (F,) float32 of every feature; ``apply`` gives (frames - mean) /
+    deviation."""
 
     mean: torch.Tensor
     deviation: torch.Tensor
     _copies: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict, init=False, repr=False)
 
     def apply(self, frames: torch.Tensor) -> torch.Tensor:
-        """(..., F) to (..., F). What another device needs is sent there once."""
+        """The normalised frames (..., F). Mean and deviation are copied once to each device."""
         device = frames.device
         if device not in self._copies:
             self._copies[device] = self.mean.to(device), self.deviation.to(device)
@@ -33,7 +34,7 @@ class Normalization:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Normalization:
-        """The inverse of ``to_dict``, exact through JSON. Raises DataError where the values cannot be that."""
+        """The inverse of ``to_dict``, exact through JSON. Raises DataError for values of another form."""
         try:
             mean, deviation = (torch.tensor(values[name], dtype=torch.float32) for name in ("mean", "deviation"))
         except (KeyError, TypeError, ValueError) as error:
@@ -45,7 +46,7 @@ class Normalization:
 
 
 class NormalizationAccumulator:
-    """Gathers, in float64, the mean and the standard deviation of all frames of many utterances."""
+    """Computes, in float64, the mean and the standard deviation of all frames of many utterances."""
 
     def __init__(self) -> None:
         self._count: int = 0
@@ -59,7 +60,10 @@ class NormalizationAccumulator:
         self._squares = self._squares + frames.square().sum(dim=0)
 
     def finish(self) -> Normalization:
-        """Raises DataError where there was no frame at all. Deviations under 0.01 (a constant feature) become 0.01."""
+        """The normalisation by all frames. Deviations below 0.01 (of constant features) become 0.01.
+
+        Raises DataError if there were no frames.
+        """
         if self._count == 0:
             raise DataError("no frames to normalise with", todo="check that the training audio is not empty")
         mean = self._sum / self._count
@@ -68,7 +72,7 @@ class NormalizationAccumulator:
 
 
 def normalize_alone(frames: torch.Tensor) -> torch.Tensor:
-    """(T, F) to (T, F): an utterance with its own mean and deviation; without frames it stays as it is."""
+    """The frames (T, F) of an utterance, normalised by its own mean and deviation."""
     if not len(frames):
         return frames
     accumulator = NormalizationAccumulator()

@@ -1,7 +1,8 @@
 """Pauses in training: utterances with silence, noise, hum or notes before, behind and between them.
 
-A corpus of trimmed utterances never shows a network what nobody says. ``Pauses`` puts frames of such sounds into the
-batches of training: before an utterance, behind it, or between it and another one of the batch, whose words follow.
+A network trained on trimmed utterances has never heard sound without speech. ``Pauses`` puts such sounds into the
+batches of training: before an utterance, after it, or between it and another utterance of the batch, whose words
+follow.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ Sound = Callable[[int, int, torch.Generator], Tensor]
 
 
 class Pauses:
-    """``pauses(batch)``: the batch with a pause at a ``share`` of its utterances, of ``seconds`` from first to second.
+    """``pauses(batch)`` gives the batch with pauses at a ``share`` of its utterances, each between two ``seconds``
+    long.
 
-    Half of these pauses are followed by another utterance of the batch and its target, the others stand before or
-    behind. What is drawn is drawn on the host by torch's own generator, as all augmentation is. Features are those of
-    the short time alone, without segments, and normalised by all training frames.
+    Half of the pauses are followed by another utterance of the batch, with its target; the others come before or after
+    the utterance. Random numbers are drawn on the host by torch's generator, as for all augmentation. This needs
+    short-time features, without segments, that are normalised by all training frames.
     """
 
     def __init__(
@@ -74,7 +76,7 @@ class Pauses:
 
 
 def sound_frames(extractor: FeatureExtractor, samples: int) -> Tensor:
-    """(sounds, t, F) frames, not normalised, of VARIANTS of each kind of sound, so many samples each."""
+    """Frames (sounds, t, F), not normalised, of VARIANTS of each kind of sound, each ``samples`` long."""
     generator = torch.Generator().manual_seed(_SEED)
     rate = extractor.settings.sample_rate
     sounds = [make(samples, rate, generator) for make in SOUNDS for _ in range(VARIANTS)]
@@ -82,7 +84,7 @@ def sound_frames(extractor: FeatureExtractor, samples: int) -> Tensor:
 
 
 def _silence(samples: int, rate: int, generator: torch.Generator) -> Tensor:
-    """Digital silence, or nearly so: the last bit of 16 flickers the more often the louder it is."""
+    """Digital silence, or nearly: the lowest of 16 bits flickers, more or less often."""
     chance = torch.rand(samples, generator=generator)
     rare = 0.1 * torch.rand(1, generator=generator).square()
     return ((chance > 1 - rare).float() - (chance < rare).float()) / 32768
@@ -104,7 +106,7 @@ def _hum(samples: int, rate: int, generator: torch.Generator) -> Tensor:
 
 
 def _notes(samples: int, rate: int, generator: torch.Generator) -> Tensor:
-    """A melody of notes with harmonics that fade, over a chord that is held or none."""
+    """A melody of fading notes with harmonics, with or without a chord that is held."""
     melody, begin = torch.zeros(samples), 0
     while begin < samples:
         count = min(int(_uniform(0.08, 0.8, generator) * rate), samples - begin) or 1

@@ -1,4 +1,4 @@
-"""TIMIT's phones in three sets: the 61 that are transcribed, and the 48 and 39 that they are folded into.
+"""TIMIT's phones in three sets: the 61 of the transcripts, and the 48 and 39 that they are folded into.
 
 K.-F. Lee and H.-W. Hon, Speaker-independent phone recognition using hidden Markov models, IEEE Transactions on
 Acoustics, Speech, and Signal Processing 37 (1989): models are trained on 48 (or 61), and scored on 39.
@@ -15,7 +15,7 @@ PHONE_SETS = ("61", "48", "39")  # the finest first
 
 
 def phone_folding(phone_set: str | int) -> dict[str, str | None]:
-    """TIMIT label to its label in the set of 61, 48 or 39, None where it is left out.
+    """The label in the set of 61, 48 or 39 phones for every TIMIT label, or None if it is left out.
 
     Takes labels of that set and of every finer one. Raises UsageError for an unknown set.
     """

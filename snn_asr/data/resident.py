@@ -1,7 +1,7 @@
-"""All frames of a small corpus, kept on the GPU that trains, where batches are then put together.
+"""All frames of a small corpus on the GPU that trains, where batches are then put together.
 
-An hour of speech is 60 MB of frames. To pad them on the host and to copy them at every batch takes longer than a GPU
-needs to train on them.
+An hour of speech is 60 MB of frames. Padding frames on the host and copying each batch takes longer than a GPU needs to
+train on it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def fits(dataset: SpeechDataset) -> bool:
 
 
 class ResidentFrames:
-    """All frames of a data set at all its speeds, one behind the other, on ``device``."""
+    """All frames of a data set at all its speeds, in one tensor on ``device``."""
 
     def __init__(self, dataset: SpeechDataset, device: torch.device | str) -> None:
         self._dataset, self._device = dataset, device
@@ -37,9 +37,9 @@ class ResidentFrames:
         self._frames = send(torch.cat(frames), device)
 
     def padded(self, indices: Sequence[int]) -> tuple[Tensor, list[int]]:
-        """Frames (B, T, F) on the device, zero in the padding, and how many of each utterance are valid.
+        """The frames (B, T, F) of some utterances on the device, zero in the padding, and the length of each.
 
-        They are those that the data set itself gives for this epoch.
+        They are the frames that the data set itself gives in this epoch.
         """
         rows = [(self._dataset.speed_of(index), index) for index in indices]
         most = self._dataset.most_frames

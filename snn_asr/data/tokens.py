@@ -1,4 +1,4 @@
-"""What the network spells: characters, words, phones or SentencePiece pieces, behind one interface.
+"""Tokens, which the network spells: characters, words, phones or SentencePiece pieces, with one interface.
 
 Index 0 is always the CTC blank. Everything needed to decode is plain JSON (``to_dict``, ``Tokens.from_dict``).
 """
@@ -27,10 +27,10 @@ _SPACE_MARK = "\u2581"  # SentencePiece writes it for a space
 
 
 class Tokens(ABC):
-    """Texts to token indices and back: ``decode(encode(text)) == normalize(text)``.
+    """From texts to token indices and back: ``decode(encode(text)) == normalize(text)``.
 
-    ``labels`` names every token, the blank first. ``unit`` ("word" or "phone") is what the error rate counts;
-    ``scored_phones`` the set of TIMIT's phones that both sides are folded into before (None: scored as they are).
+    ``labels`` names every token, the blank first. ``unit`` ("word" or "phone") is what the error rate counts.
+    ``scored_phones`` is the set of TIMIT's phones that both sides are folded into before scoring, or None.
     """
 
     kind: str
@@ -40,24 +40,24 @@ class Tokens(ABC):
 
     @property
     def size(self) -> int:
-        """Tokens with the blank: the outputs of the network."""
+        """The number of tokens with the blank, which is the number of the network's outputs."""
         return len(self.labels)
 
     def normalize(self, text: str) -> str:
-        """The text as ``decode`` would give it: units apart by single spaces."""
+        """The text as ``decode`` would give it, with single spaces between units."""
         return " ".join(text.split())
 
     def transcript(self, utterance: Utterance) -> str:
-        """What the utterance should be recognised as, normalised: the reference for ``encode`` and for scoring."""
+        """The normalised text that the utterance should be recognised as, for ``encode`` and for scoring."""
         return self.normalize(utterance.text)
 
     @abstractmethod
     def encode(self, text: str) -> list[int]:
-        """Token indices, never the blank. Raises DataError naming what no token can spell."""
+        """The token indices of a text, never the blank. Raises DataError that names what no token can spell."""
 
     @abstractmethod
     def decode(self, indices: Iterable[int]) -> str:
-        """Any sequence of indices as text; blanks are skipped."""
+        """The text of any sequence of indices, without blanks."""
 
     @abstractmethod
     def to_dict(self) -> dict:
@@ -65,7 +65,7 @@ class Tokens(ABC):
 
     @staticmethod
     def from_dict(values: dict) -> Tokens:
-        """Raises DataError where the values were not written by ``to_dict``."""
+        """The tokens that ``to_dict`` describes. Raises DataError for other values."""
         kind = values.get("kind") if isinstance(values, dict) else None
         if not isinstance(kind, str) or kind not in _KINDS:
             raise DataError(f"tokens of unknown kind {kind!r}", todo=f"expected one of {', '.join(_KINDS)}")
@@ -76,7 +76,7 @@ class Tokens(ABC):
 
 
 class LabelTokens(Tokens):
-    """Base of tokens that are a plain list of labels; ``split`` and ``join`` say how texts are made of them."""
+    """The base of tokens that are a list of labels. ``split`` and ``separator`` say how texts are made of them."""
 
     separator = " "
 
@@ -104,7 +104,7 @@ class LabelTokens(Tokens):
 
 
 class CharacterTokens(LabelTokens):
-    """One token a character, the space between words among them."""
+    """A token for each character, including the space between words."""
 
     kind = "characters"
     separator = ""
@@ -118,7 +118,7 @@ class CharacterTokens(LabelTokens):
 
 
 class WordTokens(LabelTokens):
-    """One token a word, for small vocabularies."""
+    """A token for each word, for small vocabularies."""
 
     kind = "words"
 
@@ -128,10 +128,10 @@ class WordTokens(LabelTokens):
 
 
 class PhoneTokens(LabelTokens):
-    """One token a phone; texts are phones apart by spaces.
+    """A token for each phone; texts are phones with spaces between them.
 
-    ``phone_set`` "61", "48" or "39" are TIMIT's: finer labels are folded into the set and ``q`` is left out.
-    "corpus" is whatever labels the training texts hold.
+    The ``phone_set`` "61", "48" or "39" is TIMIT's: labels of finer sets are folded into it, and ``q`` is left out.
+    "corpus" takes the labels of the training texts.
     """
 
     kind = "phones"
@@ -144,12 +144,12 @@ class PhoneTokens(LabelTokens):
         self.scored_phones = "39" if phone_set in PHONE_SETS else None
 
     def normalize(self, text: str) -> str:
-        """Folded into the phone set; a label that it does not know stays, for ``encode`` to name it."""
+        """The labels folded into the phone set. Unknown labels stay, so that ``encode`` can name them."""
         folded = (self._folding.get(label, label) for label in text.split())
         return " ".join(label for label in folded if label is not None)
 
     def transcript(self, utterance: Utterance) -> str:
-        """The utterance's phones, or its text where that alone spells them."""
+        """The phones of an utterance, or its text if it has no phones."""
         if utterance.phones is None:
             return self.normalize(utterance.text)
         return self.normalize(" ".join(label for label, _ in utterance.phones))
@@ -187,7 +187,7 @@ class SentencePieceTokens(Tokens):
         self.labels = [BLANK, *(self._processor.id_to_piece(index) for index in pieces)]
 
     def normalize(self, text: str) -> str:
-        """SentencePiece's own mark of a space in a text is a space."""
+        """The text with single spaces, also in the place of SentencePiece's mark for a space."""
         return _plain(text)
 
     def encode(self, text: str) -> list[int]:
@@ -259,12 +259,12 @@ def build_tokens(kind: str, texts: Iterable[str], **options: object) -> Tokens:
 
 
 def ctc_frames(target: Tensor) -> int:
-    """The fewest frames in which CTC spells a target (L,): one a token, and a blank between equal neighbours."""
+    """The fewest frames in which CTC can spell a target (L,): one for each token and each blank between equal ones."""
     return len(target) + int((target[1:] == target[:-1]).sum())
 
 
 def _collect(split: Callable[[str], list[str]], texts: Iterable[str]) -> list[str]:
-    """All different pieces of the normalised texts, sorted."""
+    """The different pieces of the normalised texts, sorted."""
     labels = sorted({piece for text in texts for piece in split(" ".join(text.split()))})
     if not labels:
         raise DataError("no text to make tokens from", todo="check the texts of the training manifest")

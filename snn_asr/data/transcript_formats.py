@@ -1,7 +1,7 @@
-"""The formats of transcripts, one parser each: from a file to utterances (id, text, where it stands).
+"""The parsers of all formats of transcripts, from a file to utterances (id, text, place in the file).
 
-Which format a file has is told by its name, and never guessed where two would fit: a file of another format under a
-plain name is refused in one line.
+The format follows from the name of the file, and is never guessed if two formats would fit. A file with a plain name
+that looks like another format is refused.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ IGNORED = "IGNORE_TIME_SEGMENT_IN_SCORING"  # of an stm: a stretch of sound whos
 ID_COLUMNS = ("id", "utt_id", "utterance_id", "utterance", "utt", "key", "name", "path", "file", "filename", "wav")
 TEXT_COLUMNS = ("wrd", "text", "transcript", "transcription", "sentence", "words")
 PHONE_COLUMNS = ("phn", "phones", "phonemes")
-# What others write about speech, and is no list of transcripts.
+# Files about speech that other programs write and that are not lists of transcripts.
 FOREIGN = frozenset({
     ".mlf", ".textgrid", ".eaf", ".xml", ".html", ".htm", ".yaml", ".yml", ".rttm", ".lab", ".phn", ".wrd", ".arpa",
     ".scp", ".md", ".log", ".toml", ".ini", ".sub", ".ass", ".ssa", ".sbv", ".ttml", ".docx", ".pdf", ".rtf",
 })
 _LONGEST_FIELD = 1 << 30  # characters of a field of a table
-_MARK = "\ufeff"  # of byte order; within a file too, where it was put together from several
+_MARK = "\ufeff"  # the byte order mark, which may also be inside a file that was joined from several
 _TIMING = re.compile(r"(?:\d+:)?\d\d?:\d\d[.,]\d+\s+-->\s+(?:\d+:)?\d\d?:\d\d[.,]\d+.*")
 _SECONDS = r"\d+\.\d+"
 _LOOKS = (
@@ -47,7 +47,7 @@ _TAGS = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Line numbers from 1 and lines without white space around them; no blank ones, no ``;;`` comments (NIST)."""
+    """Numbers (from 1) and stripped lines of a file, without blank lines and comments of NIST's (``;;``)."""
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         line = line.replace(_MARK, "").strip()
         if line and not line.startswith(";;"):
@@ -55,7 +55,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def located_lines(path: Path) -> list[Line]:
-    """As ``numbered_lines``, with the place as "file:line"."""
+    """The lines of ``numbered_lines``, each with its place as "file:line"."""
     return [(f"{path}:{number}", line) for number, line in numbered_lines(path)]
 
 
@@ -65,7 +65,7 @@ def is_json(path: Path) -> bool:
 
 
 def json_entries(path: Path) -> Iterator[tuple[str, dict[str, object], str]]:
-    """Id, object and place of every utterance in a manifest, or in one object, a list or lines of objects with ids.
+    """The id, object and place of every utterance in a manifest, or in one, a list or lines of objects with ids.
 
     Raises DataError for what is not JSON or has no id.
     """
@@ -89,7 +89,7 @@ def json_entries(path: Path) -> Iterator[tuple[str, dict[str, object], str]]:
 
 
 def parse_trn(lines: Iterable[Line]) -> Iterator[Utterance]:
-    """NIST's ``text (id)``; alternatives and words that may be left out stay in the text as they are written."""
+    """NIST's ``text (id)``. Marks of alternatives and of words that may be left out stay in the text."""
     for where, line in lines:
         match = TRN_LINE.fullmatch(line)
         if match is None:
@@ -98,7 +98,7 @@ def parse_trn(lines: Iterable[Line]) -> Iterator[Utterance]:
 
 
 def parse_kaldi(lines: Sequence[Line]) -> Iterator[Utterance]:
-    """``id text``; where every line holds a tab, the id is what stands before it and may hold spaces."""
+    """Kaldi's ``id text``. If every line has a tab, the id is the part before it and may hold spaces."""
     separator = "\t" if lines and all("\t" in line for _, line in lines) else None
     for where, line in lines:
         identifier, *rest = line.split(separator, 1)

@@ -1,4 +1,4 @@
-"""Reading references and hypotheses: utterance id to text, from any of the usual formats."""
+"""Reading references and hypotheses, as texts by utterance id, from any of the usual formats."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _TIMIT_TEXT = re.compile(r"0 \d{4,} [^\W\d]")  # as in "0 46797 She had your dar
 
 
 class Transcripts(dict[str, str]):
-    """Utterance id to text, in the order of the file, both in Unicode's composed form (NFC), whoever wrote them.
+    """Texts by utterance id, in the order of the file. Both are in Unicode's composed form (NFC).
 
-    ``marked`` tells that texts may hold NIST's marks, alternatives ``{ a / b }`` and words ``(uh)`` that may be left
-    out; ``notes`` says, a line each, what was found and is no part of it.
+    ``marked`` says whether texts may hold NIST's marks: alternatives ``{ a / b }``, and words ``(uh)`` that may be left
+    out. ``notes`` are lines about files that were found but not read.
     """
 
     def __init__(self, marked: bool = False) -> None:
@@ -64,9 +64,9 @@ def read_transcripts(path: str | Path, unit: str = "word", side: str = "referenc
 
 
 def by_file_name(transcripts: dict[str, str], known: Container[str]) -> dict[str, str]:
-    """Ids that are paths, without their folders, if that makes all of them ``known`` and no two equal.
+    """The transcripts with ids without folders, if all ids are then ``known`` and different.
 
-    A folder that mirrors a corpus is so scored with the corpus' own ids; everything else stays as it is.
+    So a folder that mirrors a corpus can be scored with the corpus' own ids. Otherwise nothing is changed.
     """
     if any(identifier in known for identifier in transcripts):
         return transcripts
@@ -104,7 +104,7 @@ def _read_folder(folder: Path, unit: str, side: str) -> Transcripts:
 
 
 def _read_one(path: Path, folder: Path, unit: str, side: str) -> Iterator[Utterance]:
-    """The utterances of a file in a folder; a file that is one utterance has its path for an id."""
+    """The utterances of a file in a folder. If the file is a single utterance, its path is the id."""
     with describing(path):
         require_regular(path)
     own = path.relative_to(folder).with_suffix("").as_posix()
@@ -146,7 +146,7 @@ def _read_file(path: Path, unit: str, side: str) -> tuple[Iterable[Utterance], b
 
 
 def _failures(path: Path) -> int | None:
-    """How many inputs a list of decode's says have failed; None for anything else."""
+    """The number of failed inputs in a list that decode has written; None for any other file."""
     if not _ERRORS.fullmatch(path.name):
         return None
     value = read_json(path, file_names=True)
