@@ -1,1 +1,1 @@
-"""The event engine: trained networks frame by frame on one CPU core, at a cost that follows what is not zero."""
+"""The event engine: it runs trained networks frame by frame on one CPU core, with work only for non-zero values."""

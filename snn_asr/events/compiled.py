@@ -1,7 +1,7 @@
-"""A trained network as the arrays that compiled code reads (events/kernels), for the cells that have a compiled form.
+"""A trained network as arrays for the compiled code of events/kernels, if its cell has a compiled form.
 
-Frozen batch normalisation becomes a scale and an offset for each output. A leaky integrator behind a layer makes dense
-values of events, but a product commutes with it: the product of the events is integrated in its place (integrator.py).
+Frozen batch normalisation becomes a scale and an offset for each output. A leaky integrator behind a layer would make
+events dense, but it commutes with the product, so that the product of the events is integrated instead (integrator.py).
 """
 
 from __future__ import annotations
@@ -31,20 +31,22 @@ from snn_asr.network.integers import Grid
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.model import AcousticModel
 
-# Cells that have a compiled frame, by the names in their layers' parts.
+# The cells that have a compiled form, by their names in LayerParts.
 CELLS = {
     "gated": stack.GATED, "conventional": stack.CONVENTIONAL,
     "leaky_integrate_and_fire": stack.LEAKY_INTEGRATE_AND_FIRE, "hard_reset": stack.HARD_RESET,
     "spiking_lstm": stack.SPIKING_LSTM, "gru": stack.GRU, "lstm": stack.LSTM, "delta_gru": stack.DELTA_GRU,
     "bn_gru": stack.BN_GRU, "bn_lstm": stack.BN_LSTM,
 }
-DENSE = (stack.GRU, stack.LSTM, stack.BN_GRU, stack.BN_LSTM)  # all of their outputs are sent, zeros too
+DENSE = (stack.GRU, stack.LSTM, stack.BN_GRU, stack.BN_LSTM)  # which send all of their outputs, also zeros
 
 
 @dataclass
 class CompiledState:
-    """What a stream remembers between frames (events/kernels/stack.py); ``units`` (L, 3, H) and ``sums`` (L, 2, W) are
-    views of its ``memory``, ``sent`` (L + 1,) counts the events so far."""
+    """The state of a stream (events/kernels/stack.py explains it).
+
+    ``units`` (L, 3, H) and ``sums`` (L, 2, W) are views of ``memory``; ``sent`` (L + 1,) counts the events so far.
+    """
 
     units: np.ndarray
     sums: np.ndarray
@@ -53,7 +55,7 @@ class CompiledState:
 
     @classmethod
     def zero(cls, layers: int, size: int, width: int, changes: int) -> CompiledState:
-        """``changes`` are the numbers that sources take which send changes."""
+        """The zero state. ``changes`` is how many numbers the sources need that send changes."""
         middle = layers * stack.STATE_ROWS * size
         end = middle + layers * stack.SUMS_ROWS * width
         memory = flat([np.zeros(end + changes, np.float32)])
@@ -66,7 +68,7 @@ class CompiledState:
         return self.memory.nbytes + self.sent.nbytes
 
     def reset(self) -> None:
-        """Back to the zero state; the counts go on."""
+        """Go back to the zero state, without resetting the counts of events."""
         self.memory.fill(0)
 
 
@@ -87,11 +89,10 @@ class CompiledNetwork:
     @classmethod
     @torch.no_grad()
     def of(cls, model: AcousticModel, precision: str = "float32", every: bool = False) -> CompiledNetwork:
-        """From a model in evaluation mode. ``every`` takes all products, with zeros too: the dense engine.
+        """The arrays of a model in evaluation mode, all of whose layers have the same cell of CELLS.
 
-        In int8 and int4 matrices that lie so on disk are what they are there; others are rounded here, in the same way.
-
-        Raises UsageError as ``quantization.grids_of``; all layers have one cell, of CELLS.
+        With ``every`` all products are taken, including those with zeros. A quantised model keeps its whole numbers;
+        another one is rounded here to int8 or int4, in the same way. Raises what ``quantization.grids_of`` raises.
         """
         parts = [each.parts() for each in causal_layers(model.encoder)]
         fed = [*((each.weight, each.scale, each.offset) for each in parts), head_parts(model)]
@@ -115,7 +116,7 @@ class CompiledNetwork:
 
     @property
     def nbytes(self) -> int:
-        """All that the streams share."""
+        """The size of everything that the streams share."""
         return sum(each.nbytes for each in (self.table, self.weights, self.places, self.constants))
 
     @property
@@ -130,7 +131,7 @@ class CompiledNetwork:
         return CompiledState.zero(self.layers, size, width, self.changes)
 
     def run(self, inputs: np.ndarray, state: CompiledState) -> np.ndarray:
-        """inputs (T, D) float32, contiguous, to logits (T, N)."""
+        """The logits (T, N) of contiguous float32 inputs (T, D)."""
         logits = np.empty((len(inputs), self.classes), np.float32)
         stack.run(inputs, logits, self.table, self.weights, self.places, self.constants, state.memory, state.sent)
         return logits
@@ -139,8 +140,8 @@ class CompiledNetwork:
 def _sources(
     model: AcousticModel, fed: list[Tensor], parts: list[LayerParts], grids: dict[str, Grid], every: bool
 ) -> tuple[list[Stored], list[Stored]]:
-    """Of every source, from W of each layer with the head's at the end; and what layers hear of themselves within their
-    step, if they do."""
+    """The stored weights of every source, from the W of each layer and the head's at the end; and those of recurrent
+    products within a step, if there are any."""
     names = weight_names(model)
     onward = [Rounded(weight, grids.get(name)) for weight, (name, *_) in zip(fed, names, strict=True)]
     around = [recurrence(each, grids.get(own[-1])) for each, own in zip(parts, names[:-1], strict=True)]
@@ -152,7 +153,7 @@ def _sources(
 
 
 def _table(model: AcousticModel, lines: list[Stored], parts: list[LayerParts], every: bool) -> np.ndarray:
-    """``lines`` are the sources, and behind them what each layer hears within its step, if any does."""
+    """The table of the stack. ``lines`` are the sources, followed by the recurrent products within a step."""
     table, first, starts, scales = np.zeros((len(lines), stack.COLUMNS), np.int64), 0, 0, 0
     shifted = [input_shifts(model.encoder), *(each.powers for each in parts)]
     within = len(shifted) if len(lines) > len(shifted) else 0
@@ -175,13 +176,13 @@ def _affine(fed: list[tuple[Tensor, Tensor, Tensor]]) -> np.ndarray:
 
 
 def _numbers(parts: LayerParts, smoothing: float) -> list[float]:
-    """A row of the stack's ``numbers``; ``smoothing`` is the coefficient of the integrator behind the layer."""
+    """A row of ``numbers`` of the stack; ``smoothing`` is the coefficient of the integrator behind the layer."""
     rest = [0.0] * (stack.FEEDBACK - len(parts.numbers))
     return [*parts.numbers, *rest, parts.smoothing, smoothing, parts.unit, _told(parts.change)]
 
 
 def _told(threshold: float | None) -> float:
-    """A source's CHANGE."""
+    """The value of a source in the column CHANGE."""
     return -1.0 if threshold is None else threshold / 2
 
 

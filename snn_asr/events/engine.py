@@ -1,10 +1,10 @@
-"""The event engine: a trained network frame by frame, in work that follows the events it sends.
+"""The event engine: it runs a trained network frame by frame, with work that grows with the number of events.
 
-    network = event_network(model, "int8")          shared by any number of streams and threads: nothing writes to it
-    state = network.initial_state()                 one a stream
-    logits = network.run(inputs, state)             (T, D) frames of encoder input to (T, N), the state moves on
+    network = event_network(model, "int8")          read-only: any number of streams and threads may share it
+    state = network.initial_state()                 one for each stream
+    logits = network.run(inputs, state)             (T, N) from encoder inputs (T, D); the state moves on by T frames
 
-Cells that have a compiled form run in it (compiled.py); any other cell is walked by its own ``step`` (walked.py).
+A cell that has a compiled form runs in it (compiled.py); any other cell runs by its own ``step`` (walked.py).
 """
 
 from __future__ import annotations
@@ -25,37 +25,36 @@ PRECISIONS = ("float32", INT8, INT4)
 
 
 class StreamState(Protocol):
-    """What one stream remembers between frames. ``sent`` (L + 1,) counts the events so far, of the features and of each
-    of L layers."""
+    """The state of one stream. ``sent`` (L + 1,) counts the events so far, of the features and of each of L layers."""
 
     sent: np.ndarray
 
     @property
     def nbytes(self) -> int:
-        """Memory of this stream alone, in bytes."""
+        """The size of this stream's own memory in bytes."""
         ...
 
     def reset(self) -> None:
-        """Go back to the zero state; the counts of events go on."""
+        """Go back to the zero state, without resetting the counts of events."""
         ...
 
 
 class EventNetwork(Protocol):
-    """What all streams of a model share: its weights, and how they are walked."""
+    """The weights of a model, which all of its streams share, and how they are run."""
 
     @property
     def precision(self) -> str:
-        """Of the weights: float32, int8 or int4."""
+        """The type of the weights: float32, int8 or int4."""
         ...
 
     @property
     def nbytes(self) -> int:
-        """Memory of all weights, in bytes."""
+        """The size of all weights in bytes."""
         ...
 
     @property
     def sources(self) -> list[Source]:
-        """What sends events: the features and the layers, in their order."""
+        """The sources of events in their order: the features, and then the layers."""
         ...
 
     def initial_state(self) -> StreamState:
@@ -63,13 +62,15 @@ class EventNetwork(Protocol):
         ...
 
     def run(self, inputs: np.ndarray, state: Any) -> np.ndarray:
-        """inputs (T, D) float32, contiguous, to logits (T, N); the state of ``initial_state``, moves on by T frames."""
+        """The logits (T, N) of contiguous float32 inputs (T, D). The state (from ``initial_state``) moves on by T
+        frames."""
         ...
 
 
 def event_network(model: AcousticModel, precision: str = "float32", every: bool = False) -> EventNetwork:
-    """The network of a model in evaluation mode, its weights in float32, int8 or int4 (which take a byte each here,
-    too). ``every`` takes all products, with zeros too: the dense engine, to compare with.
+    """The network of a model in evaluation mode, with weights in float32, int8 or int4 (which also take a byte each).
+
+    With ``every`` all products are taken, including those with zeros: this is the dense engine, for comparison.
 
     Raises UsageError for an unknown precision, for one that a quantised model does not have, and for a bidirectional
     encoder.

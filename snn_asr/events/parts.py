@@ -1,4 +1,4 @@
-"""What the event engine asks of a model besides its layers' parts: names of weights, the head, the input coding."""
+"""The parts of a model that the event engine needs besides its layers': names of weights, head, input coding."""
 
 from __future__ import annotations
 
@@ -16,26 +16,28 @@ from snn_asr.network.integers import Grid
 from snn_asr.network.layers.base import Layer, LayerParts
 from snn_asr.network.model import AcousticModel
 
-RESETTING = "bn_gru"  # the cell whose reset gate stands before the product of the candidate
+RESETTING = "bn_gru"  # the cell whose reset gate comes before the recurrent product of its candidate
 
 
 class Source(NamedTuple):
-    """The features, or a layer: its units, and the weights that the value of one of them is multiplied by."""
+    """The features or a layer: the number of units, and of weights that the value of one unit is multiplied by."""
 
     units: int
     fan_out: int
 
 
 class Rounded(NamedTuple):
-    """A matrix (M, D), and what it is rounded to; None: it is float32."""
+    """A matrix (M, D) and the grid that it is rounded to, or None for float32."""
 
     weight: Tensor
     grid: Grid | None
 
 
 class Recurrence(NamedTuple):
-    """What a layer's outputs feed in the layer itself: at the next frame the sums of ``waiting``; and, where a cell
-    resets what its candidate hears (cells/bn_gru.py), ``within`` that step those of the outputs that its gate leaves.
+    """The recurrent products of a layer.
+
+    Those of ``waiting`` are added at the next frame. If a cell resets the input of its candidate (cells/bn_gru.py),
+    those of ``within`` are taken in the same step, with the outputs that the reset gate leaves.
     """
 
     waiting: Rounded | None
@@ -43,7 +45,7 @@ class Recurrence(NamedTuple):
 
 
 def recurrence(parts: LayerParts, grid: Grid | None = None) -> Recurrence:
-    """U of a layer, which is rounded to ``grid``, if to any."""
+    """The recurrent products of a layer; ``grid`` is the grid of U, or None for float32."""
     if parts.back is None:
         return Recurrence(None, None)
     if parts.cell != RESETTING:
@@ -54,14 +56,14 @@ def recurrence(parts: LayerParts, grid: Grid | None = None) -> Recurrence:
 
 
 def weight_names(model: AcousticModel) -> list[tuple[str, ...]]:
-    """Names in the state dict of W and, where it has one, U of every layer, and of the head's weights at the end."""
+    """The names in the state dict of W and (if there is one) U of every layer, and of the head's weights at the end."""
     names = {id(each): name for name, each in model.named_parameters()}
     matrices = [*(each.core_weights() for each in causal_layers(model.encoder)), [model.head.weight]]
     return [tuple(names[id(each)] for each in own) for own in matrices]
 
 
 def causal_layers(encoder: Encoder) -> list[Layer]:
-    """The layers of an encoder that needs nothing of the future. Raises UsageError for a bidirectional one."""
+    """The layers of a one-directional encoder. Raises UsageError for a bidirectional one."""
     layers = [each for each in encoder.layers if not isinstance(each, Bidirectional)]
     if len(layers) < len(encoder.layers):
         raise UsageError(
@@ -83,20 +85,21 @@ def head_parts(model: AcousticModel) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def input_change(encoder: Encoder) -> float | None:
-    """The threshold of features that send changes, None where they send themselves."""
+    """The threshold of features that send changes, or None for features that are sent as they are."""
     coder = encoder.input_coder
     return coder.threshold if isinstance(coder, HeldFeatures) else None
 
 
 def input_shifts(encoder: Encoder) -> bool:
-    """Features are sent as powers of two of their unit."""
+    """Whether features are sent as powers of two of their unit."""
     coder = encoder.input_coder
     return isinstance(coder, FeatureCoder) and coder.tracker.settings.powers
 
 
 def source_matrices(model: AcousticModel) -> list[dict[str, Tensor]]:
-    """Of each source, the features and the layers, the matrices that its values are multiplied by, with their names in
-    the state dict: what it feeds (the head's with its normalisation) and, where there is one, what it feeds back to."""
+    """For each source (the features and the layers) the matrices that its values are multiplied by, by their names in
+    the state dict: the one to the next layer or the head (with its normalisation) and, if there is one, the recurrent
+    one."""
     parts, names = [each.parts() for each in causal_layers(model.encoder)], weight_names(model)
     fed = zip(names, [*(each.weight for each in parts), head_parts(model)[0]], strict=True)
     found = [{own[0]: weight} for own, weight in fed]
@@ -107,13 +110,13 @@ def source_matrices(model: AcousticModel) -> list[dict[str, Tensor]]:
 
 
 def shares_left(model: AcousticModel) -> list[float]:
-    """Of each source: which share of the weights that its values are multiplied by is not zero."""
+    """For each source the share of the weights behind it that are not zero."""
     met = [torch.cat([each.flatten() for each in own.values()]) for own in source_matrices(model)]
     return [int(torch.count_nonzero(each)) / each.numel() for each in met]
 
 
 def input_unit(encoder: Encoder) -> float:
-    """Features that are events are multiples of this; 0: they are not."""
+    """The unit of which features that are events are multiples; 0 for features that are not events."""
     coder = encoder.input_coder
     if coder is None or isinstance(coder, HeldFeatures):
         return 0.0

@@ -1,8 +1,8 @@
-"""A trained model with its matrices in int8 or int4, as the event engine multiplies by them, in a folder of its own.
+"""Quantising a trained model: its matrices in int8 or int4, as the event engine uses them, in a new model folder.
 
-In int4 the head stays int8. Normalisation is folded into its weights, which makes them large where a unit is seldom
-active: on development data four bits for them, with a scale for each row or for each group of 32 weights, cost several
-times as many errors as four bits for all other matrices (docs/devices.md).
+In int4 the head stays int8. The normalisation folded into its weights makes those of seldom active units large. On
+development data four bits for them, with a scale for each row or each group of 32 weights, cost several times as many
+errors as four bits for all other matrices (docs/devices.md).
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from snn_asr.network.weights_file import WEIGHTS
 
 
 def quantize_folder(source: str | Path, output: str | Path, precision: str = INT8) -> tuple[int, int]:
-    """Write the model at ``source`` with int8 or int4 weights to ``output``; bytes of the weights' file before and
-    after.
+    """Write the model at ``source`` with int8 or int4 weights to ``output``, and return the sizes of both weights
+    files.
 
-    The metrics stay those of the model as it was, with its fingerprint (``quantized_from``).
+    The metrics stay those of the original model, whose fingerprint is added (``quantized_from``).
 
-    Raises DataError where there is no model or ``output`` cannot be written; UsageError for an unknown precision, a
-    model that the event engine cannot run in whole numbers or that has them already, and where ``output`` has a model.
+    Raises DataError if there is no model or ``output`` cannot be written. Raises UsageError for an unknown precision,
+    for a model that is quantised already or that the event engine cannot run, and if ``output`` holds a model.
     """
     if precision not in LARGEST:
         raise unknown_name("precision", precision, LARGEST)
@@ -51,11 +51,10 @@ def quantize_folder(source: str | Path, output: str | Path, precision: str = INT
 
 
 def grids_of(model: AcousticModel, precision: str) -> dict[str, Grid]:
-    """What the event engine rounds the matrices of a model to, by their names: nothing in float32, the model's own
-    grids where it is quantised.
+    """The grids, by name, that the event engine rounds the matrices of a model to.
 
-    Raises UsageError for a bidirectional encoder, which the engine cannot run, and for a quantised model that is asked
-    for another kind of whole numbers than it has.
+    There are none for float32, and a quantised model keeps its own. Raises UsageError for a bidirectional encoder,
+    which the engine cannot run, and for a quantised model of another precision.
     """
     if precision not in LARGEST:
         return {}
@@ -68,18 +67,18 @@ def grids_of(model: AcousticModel, precision: str) -> dict[str, Grid]:
 
 
 def _matrices(model: AcousticModel) -> dict[str, Tensor]:
-    """What the event engine multiplies by: the matrices of the layers, and the head's with its normalisation."""
+    """The matrices that the event engine multiplies by: those of the layers, and the head's with its normalisation."""
     return {name: weight for own in source_matrices(model) for name, weight in own.items()}
 
 
 @torch.no_grad()
 def quantized(model: AcousticModel, precision: str = INT8) -> AcousticModel:
-    """A copy in evaluation mode whose matrices are whole numbers times the scales of the copy's ``grids``.
+    """A copy of the model in evaluation mode whose matrices are whole numbers times the scales of its ``grids``.
 
-    Normalisation before the head is folded into the head's weights, for these are what the event engine rounds. All
-    else stays float32: biases, normalisation, what each neuron has for itself, a front end's convolutions.
+    Normalisation before the head is folded into the head's weights, because the event engine rounds them together.
+    Biases, normalisation, values of single neurons and the convolutions of a front end stay float32.
 
-    Raises UsageError as ``grids_of``.
+    Raises what ``grids_of`` raises.
     """
     grids, weights = grids_of(model, precision), _matrices(model)
     copy = with_folded_head(model)
@@ -91,7 +90,7 @@ def quantized(model: AcousticModel, precision: str = INT8) -> AcousticModel:
 
 @torch.no_grad()
 def with_folded_head(model: AcousticModel) -> AcousticModel:
-    """A copy in evaluation mode whose head has the normalisation of its inputs in its weights, if it had one."""
+    """A copy of the model in evaluation mode whose head includes the normalisation of its inputs, if there was one."""
     settings, state = model.settings, model.state_dict()
     if settings.head_normalization == "input":
         weight, _, offset = head_parts(model)

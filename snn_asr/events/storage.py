@@ -1,11 +1,11 @@
-"""How the weights of a source lie in memory: whole rows, or only the runs of them that pruning has left.
+"""The layout of a source's weights in memory: whole rows, or only the parts that pruning has left.
 
-A source (the features, or a layer) has one row of weights a unit, for all that the unit feeds and, behind that, what it
-feeds back to; each of the two begins at a multiple of the longest block. Rows are read from end to end, about one
-vector a step. A row in which most weights are zero is quicker as the blocks of 16 or 8 neighbouring weights that are
-not all zero, each with its place; or even as single weights, where whole rows do not fit the second cache. Features,
-of which hardly one is zero, are quicker summed by output (kernels/by_output.py) where pruning has left few of their
-weights. Whichever is expected to be the quickest is taken for each source.
+A source (the features or a layer) has one row of weights for each unit: first those to everything that the unit feeds,
+then its recurrent ones. Both parts begin at a multiple of the longest block. A row is read from end to end, about one
+vector at each step. If most of its weights are zero, it is faster to keep only the blocks of 16 or 8 neighbouring
+weights that are not all zero, each with its place, or even single weights, if whole rows do not fit the second-level
+cache. Features are hardly ever zero, and are faster summed by output (kernels/by_output.py) if pruning has left few of
+their weights. For each source the layout is taken that is expected to be fastest.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from snn_asr.events.kernels.vectors import FLOAT_LANES, SINGLES
 from snn_asr.events.parts import Rounded
 
 ALIGNMENT_BYTES = 64  # a row begins on a cache line
-# Expected time of an event in steps, a vector of a row each (about 1.2 ns with AVX-512 at 2.1 GHz): a block takes, by
-# its size, as long as so many steps, and everything so many times as long where the second cache does not hold it.
+# The expected time of an event, in steps of one vector of a row (about 1.2 ns with AVX-512 at 2.1 GHz). A block takes a
+# number of steps that depends on its size, and everything takes FAR times as long if the second-level cache is too
+# small.
 STEP_WEIGHTS = {"float32": 16, "int8": 32}
 BLOCK_STEPS = {16: 1.7, 8: 1.3, 1: 0.7}
 LOOKED_UP_STEPS = {"float32": 1.5, "int8": 2.5}  # a step of by_output.py
@@ -32,12 +33,12 @@ PLACE_BYTES = np.dtype(np.int32).itemsize
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """The weights of one source. ``kind`` is ROWS, the size of its blocks, or BY_OUTPUT.
+    """The weights of one source. ``kind`` is ROWS, BY_OUTPUT, or the size of its blocks.
 
-    ``outputs`` are those that the source feeds, ``back`` those of its own layer that it feeds back to, from column
-    ``back_at`` of a row of ``length`` columns with the ``scales`` (length,). ``values`` are all weights, flat, and
-    ``places`` (int32), for blocks, the first block of every unit and the end of the last one's, then every block's
-    column (for BY_OUTPUT see kernels/by_output.py).
+    The source feeds ``outputs`` sums and, from column ``back_at`` of a row, ``back`` sums of its own layer. A row has
+    ``length`` columns, with the ``scales`` (length,). ``values`` are all weights, flat. For blocks, ``places`` (int32)
+    has the first block of every unit, the end of the last unit's blocks, and then the column of every block; for
+    BY_OUTPUT see kernels/by_output.py.
     """
 
     units: int
@@ -52,9 +53,11 @@ class Stored:
 
 
 def stored(blocks: Sequence[Rounded], whole: bool = False, dense: bool = False) -> Stored:
-    """From what a source feeds and, if there is a second matrix, what it feeds back to; in ``whole`` rows, or as is
-    expected to be the quickest, where ``dense`` says that hardly a value of the source is zero. All are rounded, or
-    none; those of four bits lie in a byte each, too."""
+    """The stored weights of a source, from the matrix to what it feeds and, if there is one, its recurrent matrix.
+
+    They are stored in ``whole`` rows, or in the layout that is expected to be fastest; ``dense`` says that hardly any
+    value of the source is zero. Either both matrices are rounded or none. Weights of four bits also take a byte each.
+    """
     first = blocks[0]
     kind = np.dtype(np.float32 if first[1] is None else np.int8)
     starts = np.cumsum([0, *(_up(len(weight), LANES[0]) for weight, _ in blocks)])
@@ -75,8 +78,10 @@ def stored(blocks: Sequence[Rounded], whole: bool = False, dense: bool = False) 
 
 
 def quickest(rows: np.ndarray, dense: bool = False) -> int:
-    """ROWS, or the size of the blocks in which an event of a source with these ``rows`` is expected to take least; or
-    BY_OUTPUT, for a ``dense`` source."""
+    """The layout in which an event of a source with these ``rows`` is expected to take the least time.
+
+    It is ROWS, the size of blocks, or BY_OUTPUT, which is only for ``dense`` sources.
+    """
     expected = {ROWS: _far(rows.nbytes) * rows.size / STEP_WEIGHTS[rows.dtype.name]}
     for lanes in LANES:
         kept = np.count_nonzero(_kept(rows, lanes))
@@ -92,12 +97,12 @@ def _far(stored_bytes: int) -> float:
 
 
 def _kept(rows: np.ndarray, lanes: int) -> np.ndarray:
-    """(units, length / lanes): which blocks of a row have a weight that is not zero."""
+    """A mask (units, length / lanes) of the blocks that have a weight that is not zero."""
     return np.asarray(rows.reshape(len(rows), -1, lanes).any(axis=2))
 
 
 def _slots(rows: np.ndarray) -> np.ndarray:
-    """(groups of outputs, tables): weights of a lane in the steps of by_output.py, as many as the fullest lane has."""
+    """The numbers (groups of outputs, tables) of weights in a lane of by_output.py, as many as the fullest lane has."""
     reach, depth = REACH[rows.dtype.name], DEPTH[rows.dtype.name]
     left = np.pad(rows != 0, ((0, -len(rows) % reach), (0, 0))).reshape(-1, reach, rows.shape[1]).sum(axis=1)
     fullest = left.reshape(len(left), -1, FLOAT_LANES).max(axis=2).T
@@ -105,7 +110,7 @@ def _slots(rows: np.ndarray) -> np.ndarray:
 
 
 def by_output(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weights and places as by_output.py reads them."""
+    """The weights and places in the layout of by_output.py."""
     reach, depth, slots = REACH[rows.dtype.name], DEPTH[rows.dtype.name], _slots(rows)
     starts = np.cumsum([0, *slots.ravel()])
     column, unit = np.nonzero(rows.T)
@@ -132,7 +137,7 @@ def _blocks(rows: np.ndarray, lanes: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def flat(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """All behind one another, the first on a cache line."""
+    """The arrays one after the other, beginning on a cache line."""
     size = sum(each.nbytes for each in arrays)
     room = np.empty(size + ALIGNMENT_BYTES, np.uint8)
     start = -room.ctypes.data % ALIGNMENT_BYTES

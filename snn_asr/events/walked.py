@@ -1,7 +1,7 @@
-"""A trained network whose cells have no compiled form: layers are called chunk by chunk with their explicit state.
+"""A trained network whose cell has no compiled form: its layers are called chunk by chunk with explicit state.
 
-It sends and counts the same events as a compiled network, but multiplies zeros too and works frame by frame in
-PyTorch, a hundred times as slow.
+It sends and counts the same events as a compiled network, but also multiplies by zeros, and runs frame by frame in
+PyTorch, a hundred times slower.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from snn_asr.network.model import AcousticModel
 
 @dataclass
 class WalkedState:
-    """What a stream remembers between frames: for each layer its own state and that of the integrator behind it, and
-    what each source had last."""
+    """The state of a stream: for each layer its state and that of its integrator, and the last values of each
+    source."""
 
     layers: list[tuple[Any, Tensor | None]]
     last: list[Tensor | None]
@@ -40,7 +40,8 @@ class WalkedState:
 
 @dataclass(frozen=True, eq=False)
 class WalkedNetwork:
-    """``head`` are weights (N, H), scale and offset (N,); ``every``: zeros count as events too."""
+    """The layers of a model. ``head`` has its weights (N, H), scale and offset (N,); ``every`` counts zeros as
+    events."""
 
     precision: str
     every: bool
@@ -51,10 +52,10 @@ class WalkedNetwork:
     @classmethod
     @torch.no_grad()
     def of(cls, model: AcousticModel, precision: str = "float32", every: bool = False) -> WalkedNetwork:
-        """From a model in evaluation mode. In int8 and int4 its matrices are rounded as in a folder of such weights;
-        products are taken in float32.
+        """The network of a model in evaluation mode. Its matrices are rounded to int8 or int4 as in a model folder;
+        products are computed in float32.
 
-        Raises UsageError as ``quantization.grids_of``.
+        Raises what ``quantization.grids_of`` raises.
         """
         if grids_of(model, precision) and not model.grids:
             model = quantized(model, precision)
@@ -78,7 +79,7 @@ class WalkedNetwork:
 
     @torch.no_grad()
     def run(self, inputs: np.ndarray, state: WalkedState) -> np.ndarray:
-        """inputs (T, D) float32 to logits (T, N)."""
+        """The logits (T, N) of float32 inputs (T, D)."""
         x, lengths, after = torch.from_numpy(inputs).unsqueeze(0), torch.tensor([len(inputs)]), []
         outputs, integrators, coder = [x], self.model.encoder.integrators, self.model.encoder.input_coder
         for layer, integrator, (before, integrated) in zip(self.layers, integrators, state.layers, strict=True):

@@ -1,9 +1,9 @@
-"""A model as one C99 file: features, gate, encoder, head and greedy CTC, fed with samples as they come.
+"""Export of a model as one C99 file: features, noise gate, encoder, head and greedy CTC, for samples as they arrive.
 
-The arithmetic is that of the event engine and of live streams (events/kernels, decoding/stream.py), piece by piece in
-templates/: values that are not zero add rows of weights, pruned weights are left out, segments begin and end where a
-stream's do. What differs is the order of sums, and that features are computed in single precision unless the C is
-compiled with -DRECOGNIZER_DOUBLE.
+templates/ has the arithmetic of the event engine and of live streams (events/kernels, decoding/stream.py) in pieces:
+values that are not zero add rows of weights, pruned weights are left out, and segments begin and end as in a stream.
+Only the order of sums differs, and features are computed in single precision unless the C is compiled with
+-DRECOGNIZER_DOUBLE.
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ PARTS = (
 
 @dataclass(frozen=True)
 class ExportedC:
-    """Bytes of constants and of the state, on a device of 32 bits; ``pruned`` is the share of weights left out."""
+    """The bytes of constants and of the state on a 32-bit device, and the share of weights that are left out."""
 
     constants: int
     state: int
     pruned: float
 
     def describe(self) -> str:
+        """One line for the user."""
         left_out = f", {self.pruned:.0%} of the weights left out" if self.pruned else ""
         return (
             f"{SOURCE}: {self.constants} bytes of constants in flash{left_out}, {self.state} bytes of state in RAM; "
@@ -50,12 +51,11 @@ def export_c(
     loaded: LoadedModel, folder: str | Path, precision: str | None, endpointing: EndpointSettings | None,
     features: str = FLOAT,
 ) -> ExportedC:
-    """Write recognizer.c and recognizer.h to ``folder``; main.c and Makefile too, where there are none yet.
+    """Write recognizer.c and recognizer.h to ``folder``, and main.c and Makefile if they are not there yet.
 
-    ``precision`` is float32, int8 or int4, else as the model has its weights; ``features`` are computed in float or in
-    fixed-point arithmetic.
-    Raises UsageError for a model that cannot be exported or an unknown name of these, DataError where the folder cannot
-    be written or has a recognizer.c of another origin.
+    ``precision`` is float32, int8 or int4, by default that of the model. ``features`` are computed in float or fixed
+    arithmetic. Raises UsageError for a model that cannot be exported or an unknown name, and DataError if the folder
+    cannot be written or has a recognizer.c that was not exported.
     """
     folder = Path(folder)
     if features not in ARITHMETICS:

@@ -1,4 +1,4 @@
-"""The numbers of an exported recogniser: sizes, flags and tables, from a trained model."""
+"""The sizes, flags and tables of an exported recogniser, from a trained model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from snn_asr.network.tasks import BLANK, CLASSIFICATION
 
 
 class Piece(NamedTuple):
-    """The file in templates/cells/ that a cell has, and how many quantities a unit of it remembers."""
+    """The file in templates/cells/ for a cell, and the number of values that one of its units remembers."""
 
     name: str
     states: int
@@ -50,8 +50,8 @@ _THRESHOLDS = ("spiking_lstm", "delta_gru")  # cells whose first number is their
 
 @dataclass(frozen=True)
 class Recognizer:
-    """What the files in templates/ are filled with; ``piece`` is that of the cell. ``sizes`` are whole numbers,
-    ``numbers`` others, both by name."""
+    """Everything that fills the files in templates/. ``piece`` is the file of the cell; ``sizes`` are whole numbers and
+    ``numbers`` other ones, both by name."""
 
     piece: str
     precision: str
@@ -85,7 +85,7 @@ class Recognizer:
 def recognizer_of(
     loaded: LoadedModel, precision: str, endpointing: EndpointSettings | None, fixed: bool = False
 ) -> Recognizer:
-    """``fixed``: features in whole numbers.
+    """The recogniser of a model; with ``fixed`` its features are computed in whole numbers.
 
     Raises UsageError for a model that cannot be exported, and for an unknown precision.
     """
@@ -119,7 +119,7 @@ def recognizer_of(
         *_network(model, parts, flags), *rows.tables_of(sources, layouts),
     ]
     longest, driven = max(each.fed + each.back for each in sources), max(each.fed for each in sources)
-    longest += max(rows.BLOCKS)  # what fills up the last block of a row adds zeros behind it
+    longest += max(rows.BLOCKS)  # the padding of a row's last block adds zeros after it
     left_out = sum(each.left_out for own in layouts for each in own)
     weights = sum(each.rows.size for source in sources for each in source.matrices)
     return Recognizer(
@@ -150,7 +150,7 @@ def _flags(model: AcousticModel, parts: list[LayerParts], precision: str) -> dic
 
 
 def _numbers(model: AcousticModel, first: LayerParts) -> dict[str, float]:
-    """Of the network; ``first`` is its first layer."""
+    """The constants of the network, whose first layer is ``first``."""
     numbers, threshold = {}, input_change(model.encoder)
     if first.cell == "gated":
         numbers["HIGHEST_CANDIDATE"] = 1.0 if first.flag else 3e38
@@ -234,7 +234,7 @@ def _normalization(model: AcousticModel) -> list[Table]:
 
 
 def _words(tokens: Tokens) -> list[Table]:
-    """Labels as they are written in words, and their roles there."""
+    """The labels as they are written in words, and their roles there."""
     labels, roles = [], []
     for label in tokens.labels:
         labels.append(string(label.replace(WORD_START, "")))
@@ -252,7 +252,7 @@ def _words(tokens: Tokens) -> list[Table]:
 
 
 def _network(model: AcousticModel, parts: list[LayerParts], flags: dict[str, bool]) -> list[Table]:
-    """What each unit has for itself, and what all units of a layer share."""
+    """The values of single units, and those that all units of a layer share."""
     tables = []
     if parts[0].neurons:
         values = np.stack([np.stack([each.numpy() for each in part.neurons]) for part in parts])

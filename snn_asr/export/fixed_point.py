@@ -1,4 +1,4 @@
-"""What the spectrum in whole numbers (templates/spectrum_fixed.c) is made with: factors of 30 bits, weights of 15."""
+"""The constants of the spectrum in whole numbers (templates/spectrum_fixed.c): factors of 30 bits, weights of 15."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ SAMPLE_BITS = 27  # samples are so many powers of two larger than those from -1 
 
 
 def sizes(fft_size: int) -> dict[str, int]:
-    """Whole numbers by their names in C. SCALE_BITS tells how much larger energies are than those of floating-point
-    features, but for the shift of a window: powers have lost 16 bits, and weights have 15."""
+    """Whole numbers by their names in C. SCALE_BITS is by how many bits energies are larger than in floating point,
+    without the shift of a window: powers have lost 16 bits, and weights have 15."""
     halvings = (fft_size // 2).bit_length() - 1
     return {
         "PREEMPHASIS": round(PREEMPHASIS * ONE), "SCALE_BITS": 2 * (SAMPLE_BITS - halvings) - 16 + 15,
@@ -27,7 +27,7 @@ def sizes(fft_size: int) -> dict[str, int]:
 
 
 def tables(reals: Iterable[tuple[str, np.ndarray, str]]) -> list[Table]:
-    """Tables of numbers up to 1, and that of the logarithms."""
+    """The tables of numbers up to 1, and the table of logarithms."""
     made = []
     for name, values, comment in reals:
         kind, one = ("uint16_t", WEIGHT_ONE) if name == "mel_weights" else ("int32_t", ONE)

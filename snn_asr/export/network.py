@@ -1,4 +1,4 @@
-"""What every format needs of a trained network: that it can run frame by frame, and its matrices source by source.
+"""What every export format needs of a trained network: that it runs frame by frame, and its matrices by source.
 
 A source is the input of the encoder or one of its layers. It feeds the layer above it (or the head) and, where there
 is recurrence, its own layer at the next frame; one row of weights for each of its units holds both.
@@ -30,7 +30,7 @@ from snn_asr.network.integers import INT4
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.model import AcousticModel
 
-# In which order the blocks of W and U stand, of cells whose equations are the same in all formats but for that.
+# The order of the blocks in W and U, for cells whose equations differ only in it.
 GATES = {
     "gru": ("reset", "update", "candidate"), "delta_gru": ("reset", "update", "candidate"),
     "bn_gru": ("update", "reset", "candidate"), "lstm": ("admit", "forget", "candidate", "emit"),
@@ -40,7 +40,7 @@ GATES = {
 
 @dataclass(frozen=True, eq=False)
 class Matrix:
-    """``rows`` (units, sums), float32 or whole numbers in int8, which have four bits where they are ``narrow``."""
+    """Weights ``rows`` (units, sums), in float32 or as whole numbers in int8, which have four bits if ``narrow``."""
 
     rows: np.ndarray
     narrow: bool
@@ -48,10 +48,12 @@ class Matrix:
 
 @dataclass(frozen=True, eq=False)
 class SourceWeights:
-    """``onward`` feeds the layer above or the head, ``around`` the source's own layer. Sums of whole numbers have the
-    ``scales`` (fed + back,); ``scale`` and ``offset`` (fed,) stand behind the product that goes on, if anything does;
-    values are multiples of ``unit``, if that is not 0, and with whole numbers are taken as such up to ``highest``
-    units. A source that sends changes tells those larger than ``change``; None: it sends its values."""
+    """The weights of a source: ``onward`` to the layer above or the head, ``around`` to its own layer.
+
+    Sums of whole numbers have the ``scales`` (fed + back,). ``scale`` and ``offset`` (fed,) are applied to the product
+    onward. Values are multiples of ``unit``, unless that is 0, and with whole numbers are taken as such up to
+    ``highest`` units. A source that sends changes sends those above ``change``; with None it sends its values.
+    """
 
     onward: Matrix
     around: Matrix | None
@@ -116,9 +118,12 @@ def input_coder_of(model: AcousticModel) -> Coder | None:
 
 @torch.no_grad()
 def sources_of(model: AcousticModel, parts: list[LayerParts], precision: str) -> list[SourceWeights]:
-    """Of the input and of every layer; behind them, where units hear each other within a step (events/parts.py,
-    ``recurrence``), what every layer hears so. In int8 and int4 matrices that lie so on disk are what they are there;
-    others are rounded here, in the same way as by the event engine. Raises UsageError as ``quantization.grids_of``."""
+    """The weights of the input and of every layer, followed by those of recurrent products within a step, if there are
+    any (events/parts.py, ``recurrence``).
+
+    A quantised model keeps its whole numbers; another one is rounded here to int8 or int4 as by the event engine.
+    Raises what ``quantization.grids_of`` raises.
+    """
     head = head_parts(model)
     onward = [*((each.weight, each.scale, each.offset) for each in parts), head]
     names, grids = weight_names(model), grids_of(model, precision)
@@ -140,12 +145,12 @@ def sources_of(model: AcousticModel, parts: list[LayerParts], precision: str) ->
 
 
 def _scales(*given: Rounded | None) -> np.ndarray | None:
-    """Of all sums, if their weights are rounded."""
+    """The scales of all sums, or None if their weights are not rounded."""
     scales = [each.grid.scales.numpy() for each in given if each is not None and each.grid is not None]
     return np.concatenate(scales) if scales else None
 
 
 def _matrix(given: Rounded) -> Matrix:
-    """Of weights (M, units), whose rows are then those of the units."""
+    """The matrix (units, M) of weights (M, units)."""
     numbers = given.weight if given.grid is None else given.grid.rounded(given.weight)
     return Matrix(np.ascontiguousarray(numbers.numpy().T), given.grid is not None and given.grid.kind == INT4)

@@ -1,9 +1,9 @@
 """A model as a graph of the Neuromorphic Intermediate Representation (NIR 1.0, Pedersen et al. 2024): network.nir.
 
-NIR says leaky integrate-and-fire with a hard reset, so hard_rlif is what can be exported: for each layer an Affine node
-(batch normalisation, gain, and of the first layer the normalisation of the features folded in), a LIF node, and where
-there is recurrence a Linear node in a cycle with it. The graph is flat, with r = 1, v_leak = v_reset = 0, threshold 1
-and tau = dt / (1 - α): what readers of the format take exactly.
+NIR has leaky integrate-and-fire neurons with a hard reset, so only hard_rlif can be exported. Each layer becomes an
+Affine node (with batch normalisation, gain and, in the first layer, the normalisation of the features folded in), a LIF
+node and, with recurrent weights, a Linear node in a cycle with it. The graph is flat, with r = 1, v_leak = v_reset = 0,
+threshold 1 and tau = dt / (1 - α), which readers of the format represent exactly.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from snn_asr.network.model_folder import LoadedModel
 
 NETWORK = "network.nir"
 CELLS = frozenset(["hard_reset"])
-# What keeps a cell from being said in NIR.
+# Why NIR cannot express the other cells.
 REASONS = {
     "gated": "gates and graded spikes", "conventional": "graded spikes", "spiking_lstm": "gates", "gru": "gates",
     "lstm": "gates", "bn_gru": "gates", "bn_lstm": "gates", "delta_gru": "gates",
@@ -36,10 +36,10 @@ REASONS = {
 
 @torch.no_grad()
 def export_nir(loaded: LoadedModel, folder: str | Path) -> str:
-    """Write network.nir, return its name.
+    """Write network.nir and return its name.
 
-    Raises UsageError for a model that NIR cannot say, naming the reason, and without the package nir; DataError where
-    the folder cannot be written or has such a file of another origin.
+    Raises UsageError, with the reason, for a model that NIR cannot express, and if the package nir is missing. Raises
+    DataError if the folder cannot be written or has such a file that was not exported.
     """
     try:
         import nir
@@ -56,7 +56,7 @@ def export_nir(loaded: LoadedModel, folder: str | Path) -> str:
 
 
 def graph_of(model: AcousticModel, nir: Any) -> Any:
-    """As nir.NIRGraph: stacked features, not normalised, to logits. Metadata of the LIF nodes tell dt in seconds."""
+    """The nir.NIRGraph from stacked features, not normalised, to logits. Metadata of LIF nodes have dt in seconds."""
     encoder, settings = model.encoder, model.settings
     reason = REASONS.get(encoder.layers[0].parts().cell) if not encoder.options["bidirectional"] else None
     if reason is not None:
@@ -87,7 +87,7 @@ def graph_of(model: AcousticModel, nir: Any) -> Any:
 
 
 def _with_normalization(model: AcousticModel, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same for features that are not normalised yet."""
+    """The weight and bias for features that are not normalised."""
     stack = model.settings.features.stack
     given = model.normalization
     mean, deviation = (np.tile(each.numpy(), stack) for each in (given.mean, given.deviation))

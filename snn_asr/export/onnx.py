@@ -3,9 +3,9 @@
     step.onnx       features (B, D) of one input and the states to logits (B, N) and the states after it
     sequence.onnx   features (T, B, D) and the states to logits (T, B, N) and the states after them
 
-Features are as the extractor gives them, stacked: normalisation is in the graph, batch normalisation in its weights.
-States are named as in the cells' files and start at zero; behind each stands its value after the step, ``NAME.next``.
-The metadata hold all else that is needed: ``features``, ``tokens``, ``labels``, ``task`` and ``step_seconds``.
+Features are as the extractor gives them, stacked: their normalisation is in the graph, and batch normalisation in the
+weights. States have the names of the cells' files and start at zero; ``NAME.next`` is the state after the step. The
+metadata have everything else that is needed: ``features``, ``tokens``, ``labels``, ``task`` and ``step_seconds``.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ OPSET, IR_VERSION = 17, 9
 
 @torch.no_grad()
 def export_onnx(loaded: LoadedModel, folder: str | Path) -> list[str]:
-    """Write both graphs, return the names of the files.
+    """Write both graphs and return the names of their files.
 
-    Raises UsageError for a model that cannot be exported, and without the package onnx; DataError where the folder
-    cannot be written or has such a file of another origin.
+    Raises UsageError for a model that cannot be exported, and if the package onnx is missing. Raises DataError if the
+    folder cannot be written or has such a file that was not exported.
     """
     try:
         import onnx
@@ -61,7 +61,7 @@ def export_onnx(loaded: LoadedModel, folder: str | Path) -> list[str]:
 
 
 def metadata(loaded: LoadedModel) -> dict[str, str]:
-    """What a program that knows the file alone has to know of the model, in JSON where it is no plain text."""
+    """What a program with only the file has to know about the model, as plain text or JSON."""
     settings = loaded.model.settings
     values: dict[str, Any] = {
         "features": settings.features.to_dict(), "normalization": loaded.model.normalization.to_dict(),
@@ -73,7 +73,7 @@ def metadata(loaded: LoadedModel) -> dict[str, str]:
 
 
 def step_graph(model: AcousticModel) -> Graph:
-    """One step of the network. Raises UsageError for a model that it cannot be written for."""
+    """The graph of one step of the network. Raises UsageError for a model that cannot be exported."""
     parts = exportable_layers(model, frozenset(STEPS), "ONNX")
     settings = model.settings
     graph = Graph("features", settings.features.stacked_size)
@@ -98,7 +98,7 @@ def step_graph(model: AcousticModel) -> Graph:
 
 
 def _layer(graph: Graph, name: str, x: str, part: LayerParts, size: int) -> str:
-    """What the layer sends."""
+    """Add a layer to the graph, and return its output."""
     weight = (part.weight * part.scale.unsqueeze(1)).numpy()
     drive = graph.affine(x, weight, part.offset.numpy())
     recurrent, waiting = None, recurrence(part).waiting

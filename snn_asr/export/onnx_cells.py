@@ -1,7 +1,7 @@
 """One step of every cell in ONNX operators: the equations of network/cells, line by line.
 
-Each takes the graph, the layer's name, its drive with the recurrent product (of GRUs: without), that product, the
-layer's parts and its number of units; it keeps the layer's states and returns what the layer sends.
+Each function takes the graph, the layer's name, its drive with the recurrent product (of GRUs: without it), that
+product, the layer's parts and its number of units. It keeps the layer's states and returns the layer's output.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def conventional(graph: Graph, name: str, drive: str, recurrent: str | None, par
 
 
 def _sent(graph: Graph, name: str, current: str, part: LayerParts, size: int) -> str:
-    """What the coder makes of the current, or the current itself."""
+    """The output of the coder for a current, or the current itself without a coder."""
     current = graph.keep(f"{name}.current", current)
     if part.numbers:
         return graph.send(name, current, part.numbers, size)

@@ -1,4 +1,4 @@
-"""A graph of ONNX operators in the making: constants, states, and the few operators that several cells share."""
+"""Building a graph of ONNX operators: constants, states, and the operators that several cells share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ Node = tuple[str, list[str], str, dict[str, Any]]  # operator, inputs, output, a
 
 
 class Graph:
-    """Values are names. ``input`` (B, size) is given at each step, ``output`` (its name and size) is the result."""
+    """A graph whose values are names. ``input`` (B, size) is given at each step; ``output`` is its result's name and
+    size."""
 
     def __init__(self, name: str, size: int) -> None:
         self.input, self.size = name, size
@@ -21,23 +22,24 @@ class Graph:
         self._states: dict[str, int] = {}
 
     def constant(self, values: np.ndarray | float) -> str:
+        """A constant of float32 numbers."""
         name = f"constant{len(self._constants)}"
         self._constants[name] = np.asarray(values, np.float32)
         return name
 
     def op(self, kind: str, *inputs: str, name: str = "", **attributes: Any) -> str:
-        """One operator with one output, which is given that name or one of its own."""
+        """Add an operator with one output, and return its name, which is ``name`` or a new one."""
         name = name or f"{kind.lower()}{len(self._nodes)}"
         self._nodes.append((kind, list(inputs), name, attributes))
         return name
 
     def state(self, name: str, size: int) -> str:
-        """A value (B, size) that is remembered from step to step, zero before the first; asking again is harmless."""
+        """A state (B, size), which is zero before the first step. It may be declared several times."""
         self._states[name] = size
         return name
 
     def keep(self, state: str, value: str) -> str:
-        """``value`` is the state after this step."""
+        """Make ``value`` the state after this step."""
         return self.op("Identity", value, name=f"{state}.next")
 
     def product(self, x: str, weight: np.ndarray) -> str:
@@ -64,7 +66,8 @@ class Graph:
         return self.op("Cast", self.op("Greater", value, self.constant(threshold)), to=1)
 
     def hold(self, held: str, value: str, threshold: float) -> str:
-        """A state as it was, or ``value`` where that has changed by more than the threshold (network/changes.py)."""
+        """The state ``held``, replaced by ``value`` where that differs by more than the threshold
+        (network/changes.py)."""
         apart = self.op("Abs", self.op("Sub", value, held))
         changed = self.op("Greater", apart, self.constant(threshold))
         return self.keep(held, self.op("Where", changed, value, held))
@@ -82,7 +85,7 @@ class Graph:
         return self.keep(output, self.op("Mul", level, self.constant(unit)))
 
     def whole(self, helper: Any) -> Any:
-        """As onnx.GraphProto, one step."""
+        """The onnx.GraphProto of one step."""
         name, size = self.output
         shapes = {self.input: ["batch", self.size], **self._state_shapes()}
         after = {name: ["batch", size], **{f"{state}.next": shape for state, shape in self._state_shapes().items()}}
@@ -91,7 +94,7 @@ class Graph:
         )
 
     def scanned(self, helper: Any) -> Any:
-        """As onnx.GraphProto, over a sequence."""
+        """The onnx.GraphProto of a sequence."""
         name, size = self.output
         states = self._state_shapes()
         after = {f"{state}.next": shape for state, shape in states.items()}

@@ -1,4 +1,4 @@
-"""Files of an export are known by a mark, and nothing else in their place is overwritten."""
+"""The mark of exported files, so that no other file is overwritten."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ MARK = f"Exported by {PRODUCER}"
 
 
 def refuse_foreign_files(folder: Path, names: Iterable[str], mark: str = MARK, within: int = -1) -> None:
-    """Raise DataError where a file of one of these names is in the folder and was not exported.
+    """Raise DataError if the folder has a file of one of these names that was not exported.
 
-    An exported file has its ``mark`` in the first ``within`` bytes, or anywhere where that is -1.
+    An exported file has the ``mark`` within its first ``within`` bytes, or anywhere for -1.
     """
     for path in (folder / name for name in names):
         with describing(path, "choose another folder"):

@@ -7,9 +7,9 @@ from importlib import resources
 
 
 def piece(name: str, flags: Mapping[str, bool] | None = None, values: Mapping[str, object] | None = None) -> str:
-    """A file of templates/ with its ``#if FLAG`` decided and every ``@name@`` replaced by the value of that name.
+    """A file of templates/ with every ``#if FLAG`` decided and every ``@name@`` replaced by the value of that name.
 
-    Raises KeyError for a flag that is not given: what is decided here cannot be left to the preprocessor by mistake.
+    Raises KeyError for an unknown flag, so that none is left to the preprocessor by mistake.
     """
     text = resources.files("snn_asr.export").joinpath("templates", *name.split("/")).read_text(encoding="utf-8")
     for key, value in (values or {}).items():

@@ -1,4 +1,4 @@
-"""The matrices of an exported network as tables in C, zeros left out where that saves memory."""
+"""The matrices of an exported network as tables in C, without zeros if that saves memory."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from snn_asr.export.network import Matrix, SourceWeights
 from snn_asr.export.tables import Table, number, table
 from snn_asr.network.integers import nibbles
 
-LARGEST_GAP, LARGEST_IN_PAIR = 255, 15  # blocks between two that a byte can tell, and half a byte
-LONG = 1 << 16  # so many blocks need starts of 32 bits
-BLOCKS = (1, 2, 4, 8, 16)  # weights of a block
+LARGEST_GAP, LARGEST_IN_PAIR = 255, 15  # the largest gaps, in blocks, that fit a byte and half a byte
+LONG = 1 << 16  # from so many blocks on, starts have 32 bits
+BLOCKS = (1, 2, 4, 8, 16)  # numbers of weights in a block
 
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """A matrix in memory: ``values``, row after row, ``length`` of them in a row, the last of which may fill it up.
+    """A matrix in memory: ``values`` row after row, each of ``length`` weights, of which the last may be padding.
 
-    Where zeros are left out, ``values`` are blocks of ``length`` weights, ``gaps`` tells for each how many blocks it is
-    behind the one before in its row (the first: behind the row's beginning), and ``starts`` the first block of every
-    row. Single weights of four bits share a byte with their gaps. ``left_out`` counts the weights that are not there.
+    If zeros are left out, ``values`` are blocks of ``length`` weights. ``gaps`` has for each block the distance, in
+    blocks, from the one before it in its row (or from the beginning of the row), and ``starts`` has the first block of
+    every row. A single weight of four bits shares a byte with its gap. ``left_out`` counts the weights that are left
+    out.
     """
 
     values: np.ndarray
@@ -34,12 +35,12 @@ class Layout:
 
     @property
     def paired(self) -> bool:
-        """Each weight lies in one byte with its gap."""
+        """Whether each weight shares a byte with its gap."""
         return self.narrow and self.starts is not None and self.length == 1
 
     @property
     def packed(self) -> np.ndarray:
-        """``values`` as they lie in memory."""
+        """The ``values`` as bytes or numbers in memory."""
         if self.paired and self.gaps is not None:
             return (self.values.view(np.uint8) & 15) | (self.gaps << 4)
         return nibbles(torch.from_numpy(self.values)).numpy() if self.narrow else self.values
@@ -51,7 +52,7 @@ class Layout:
 
 
 def laid_out(matrix: Matrix) -> Layout:
-    """In whole rows, or without zeros in the blocks that take the least memory, if that is less."""
+    """The layout that takes the least memory: whole rows, or blocks of some size without zeros."""
     rows = _filled_up(matrix.rows, 2 if matrix.narrow else 1)
     least = Layout(rows.ravel(), rows.shape[1], matrix.narrow)
     for length in BLOCKS:
@@ -61,13 +62,13 @@ def laid_out(matrix: Matrix) -> Layout:
 
 
 def _filled_up(rows: np.ndarray, multiple: int) -> np.ndarray:
-    """With zeros, so that each row has a multiple of so many weights."""
+    """The rows padded with zeros, so that each has a multiple of ``multiple`` weights."""
     return np.pad(rows, ((0, 0), (0, -rows.shape[1] % multiple)))
 
 
 def _without_zeros(matrix: Matrix, length: int) -> Layout:
-    """Blocks of ``length`` weights that are not all zero. Where a gap is too long to be told, a block of zeros is kept
-    in it."""
+    """The layout of blocks of ``length`` weights that are not all zero. In a gap that is too long, a block of zeros is
+    kept."""
     blocks = _filled_up(matrix.rows, length).reshape(matrix.rows.shape[0], -1, length)
     largest = LARGEST_IN_PAIR if matrix.narrow and length == 1 else LARGEST_GAP
     places, gaps, starts = [], [], [0]
@@ -86,7 +87,7 @@ def _without_zeros(matrix: Matrix, length: int) -> Layout:
 
 
 def needs_long_starts(layouts: list[list[Layout]]) -> bool:
-    """Whether some matrix has too many blocks for starts of 16 bits, which are then of 32 bits in all."""
+    """Whether some matrix has too many blocks for starts of 16 bits; all starts then have 32 bits."""
     starts = [each.starts for own in layouts for each in own if each.starts is not None]
     return any(each.dtype == np.uint32 for each in starts)
 
