@@ -15,7 +15,7 @@ from typer.main import get_command
 
 import snn_asr
 from snn_asr.errors import DataError, UsageError, as_user_error
-from snn_asr.interruption import INTERRUPTED, interrupt_when_told_to_end
+from snn_asr.interruption import INTERRUPTED, interrupt_when_told_to_end, was_told_to_end
 from snn_asr.logs import log_to_stderr
 
 from .streams import flush_output, prepare_streams
@@ -33,7 +33,7 @@ BROKEN_PIPE = 141  # 128 + SIGPIPE, what the shell reports for any filter whose 
 
 
 def main() -> None:
-    """Entry point of the console script.
+    """Run the program on the words of its command line; start.py is the entry point, which imports this one.
 
     The process is left at once, with nothing taken apart before: torch's libraries would take a fifth more memory and
     a second for it, and all that has to be written is written by then.
@@ -171,7 +171,7 @@ def _explain(error: BaseException) -> tuple[str, int]:
     described = as_user_error(error)
     if described is not None:
         return _one_line(str(described)), described.exit_code
-    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+    if isinstance(error, (KeyboardInterrupt, typer.Abort)) or was_told_to_end():
         return "interrupted", INTERRUPTED
     if hasattr(error, "format_message"):  # Click's errors: their base class moved into Typer with its version 0.26
         context = getattr(error, "ctx", None)

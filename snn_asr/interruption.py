@@ -13,14 +13,31 @@ _TOLD_TO_END = (signal.SIGTERM, signal.SIGHUP)
 _ALL = (signal.SIGINT, *_TOLD_TO_END)
 
 
+class _Interrupting:
+    """The handler of signals that tell the program to end; ``told`` says whether one has come."""
+
+    told = False
+
+    def __call__(self, number: int, frame: object) -> None:
+        self.told = True
+        raise KeyboardInterrupt
+
+
 def interrupt_when_told_to_end() -> None:
-    """Make SIGTERM and SIGHUP raise KeyboardInterrupt, unless the process was started to ignore them (nohup).
+    """Make SIGTERM and SIGHUP raise KeyboardInterrupt as Ctrl-C does, unless the process was started to ignore them
+    (nohup).
 
     Call this in the main thread.
     """
-    for each in _TOLD_TO_END:
-        if signal.getsignal(each) == signal.SIG_DFL:
-            signal.signal(each, signal.default_int_handler)
+    handler = _Interrupting()
+    for each in _ALL:
+        if signal.getsignal(each) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(each, handler)
+
+
+def was_told_to_end() -> bool:
+    """Whether a signal has interrupted this program: libraries that are just being loaded make other errors of it."""
+    return any(getattr(signal.getsignal(each), "told", False) for each in _ALL)
 
 
 @contextmanager

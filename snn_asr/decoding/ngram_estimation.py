@@ -26,12 +26,14 @@ log = logging.getLogger(__name__)
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # lmplz's, for an order with too few n-grams to estimate them
 IMPOSSIBLE_LOG10 = -99.0
 MAXIMUM_ORDER = 6  # what KenLM reads as it is usually built
+LONGEST_WORD = 10000  # characters: lines of an ARPA file with so many of the longest order's words can still be read
 
 
 def estimate(sentences: Iterable[Sequence[str]], order: int) -> NgramModel:
     """The model of sentences (lists of words). An order with too little text gets lmplz's fallback discounts, logged.
 
-    Raises UsageError for an impossible order, DataError for no words at all or a word that marks a sentence's bounds.
+    Raises UsageError for an impossible order, DataError for no words at all or a word that marks a sentence's bounds or
+    is too long for ARPA files.
     """
     if not 1 <= order <= MAXIMUM_ORDER:
         raise UsageError(f"order {order}", "--order", f"must be a whole number from 1 to {MAXIMUM_ORDER}")
@@ -64,6 +66,9 @@ def adjusted_counts(sentences: Iterable[Sequence[str]], order: int) -> list[Coun
         marked = [word for word in sentence if word in (START, END, UNKNOWN)]
         if marked:
             raise DataError(f"'{marked[0]}' is not a word", f"sentence '{' '.join(sentence)[:60]}'", "take it out")
+        if any(len(word) > LONGEST_WORD for word in sentence):
+            what = f"has a word of more than {LONGEST_WORD} characters"
+            raise DataError(what, f"sentence '{' '.join(sentence)[:60]}'", "put spaces between the words")
         words = (START, *sentence, END) if order > 1 else (*sentence, END)
         counts[-1].update(zip(*(words[start:] for start in range(order)), strict=False))
         for length in range(2, min(order, len(words) + 1)):

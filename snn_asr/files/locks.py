@@ -9,6 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from snn_asr.errors import DataError
+from snn_asr.files.reading import require_regular
+
+_SIGNATURE = "process "  # what a lock begins with; after a loss of power it may be empty, or hold zeros
+_BEGINNING = 64  # bytes
+
 
 @contextmanager
 def locked(path: Path, wait: bool = False) -> Iterator[bool]:
@@ -16,9 +22,10 @@ def locked(path: Path, wait: bool = False) -> Iterator[bool]:
 
     If another process has it, this one waits, or False is yielded. The system frees the lock when its holder ends,
     however it ends, and the file is removed by the holder or the next one. Raises OSError if the file cannot be made,
-    or if the file system has no locks.
+    or if the file system has no locks, and DataError if the file there is no lock but the user's own.
     """
     while True:
+        _refuse_foreign(path)
         with open(path, "ab") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -35,10 +42,20 @@ def locked(path: Path, wait: bool = False) -> Iterator[bool]:
             return
 
 
+def _refuse_foreign(path: Path) -> None:
+    if not path.exists() or path.is_dir():
+        return
+    require_regular(path)
+    with open(path, "rb") as file:
+        beginning = file.read(_BEGINNING)
+    if beginning.strip(b"\0") and not beginning.startswith(_SIGNATURE.encode()):
+        raise DataError("is not a lock of snn-asr, and would be overwritten", path, "move it away")
+
+
 def _sign(handle: int) -> None:
     try:
         os.ftruncate(handle, 0)
-        os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        os.write(handle, f"{_SIGNATURE}{os.getpid()} on {socket.gethostname()}\n".encode())
     except OSError:
         return  # a full disk: the lock holds without a name on it
 

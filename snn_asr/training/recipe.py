@@ -36,7 +36,7 @@ DEFAULT, GIVEN = "default", "key=value"
 # Keys that change neither the trained model nor the comparison of runs.
 WITHOUT_EFFECT = ("feature_cache", "loader_workers")
 # Keys that earlier versions did not have, at the values that change nothing: their runs keep their identity.
-ASKING_NOTHING = {"initial_model": "", "quantize": "none"}
+ASKING_NOTHING = {"initial_model": "", "quantize": "none", "blank_bias": 0.0}
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from snn_asr.decoding.arpa import read_arpa, write_arpa
 from snn_asr.decoding.language_model import load_language_model
-from snn_asr.decoding.ngram_estimation import adjusted_counts, estimate
+from snn_asr.decoding.ngram_estimation import LONGEST_WORD, MAXIMUM_ORDER, adjusted_counts, estimate
 from snn_asr.decoding.ngram_model import END, START, UNKNOWN, NgramModel
 from snn_asr.errors import DataError, UsageError
 
@@ -119,6 +119,14 @@ def test_a_frequent_sentence_is_likelier_than_a_rare_one_and_that_than_nonsense(
         return total
 
     assert score("one two") > score("two one") > score("two two") > score("four five")
+
+
+def test_words_are_no_longer_than_what_reads_the_file_takes(tmp_path):
+    longest = ["a" * LONGEST_WORD] * MAXIMUM_ORDER
+    write_arpa(tmp_path / "long.arpa", estimate([longest], MAXIMUM_ORDER))
+    assert read_arpa(tmp_path / "long.arpa").order == MAXIMUM_ORDER
+    with pytest.raises(DataError, match="a word of more than 10000 characters"):
+        estimate([[*longest, "a" * (LONGEST_WORD + 1)]], 3)
 
 
 @pytest.mark.parametrize("word", [START, END, UNKNOWN])

@@ -67,9 +67,10 @@ def _trained(name: str, unfinished: bool) -> Callable[[World], Outcome]:
 
 
 for _name, _unfinished in (
-    ("checkpoint.pt", True), ("log.jsonl", True), ("model/config.json", False), ("model/metrics.json", False),
+    ("checkpoint.pt", True), ("log.jsonl", True), (".lock", True), ("model/config.json", False),
+    ("model/metrics.json", False),
 ):
-    fault(HANGS, f"a training goes on where {_name} is a pipe", codes=4, says=rf"{_name}: .*remove it")(
+    fault(HANGS, f"a training goes on where {_name} is a pipe", codes=4, says=rf"{_name}: .*(remove it|no regular)")(
         _trained(_name, _unfinished)
     )
 fault(HANGS, "a finished training where report.html is a pipe", codes=0)(_trained("report.html", False))

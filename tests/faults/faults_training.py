@@ -116,6 +116,27 @@ def _(world: World) -> Outcome:
     return world.train("run", "seed=2")
 
 
+for _content in (b"mine", b"process", bytes(30) + b"mine"):
+
+    @fault(LOST, f"the user's own .lock in a run folder: {_content!r}", codes=4, says=r"\.lock: is not a lock")
+    def _own_lock(world: World, content: bytes = _content) -> Outcome:
+        run = world.unfinish(world.model_run())
+        (run / ".lock").write_bytes(content)
+        world.keep(run / ".lock")
+        return world.train("run")
+
+
+for _content in (b"", bytes(40), b"process 1 on another"):
+
+    @fault(DEAD, f"the lock of a dead process in a run folder: {_content!r}", codes=0)
+    def _dead_lock(world: World, content: bytes = _content) -> Outcome:
+        run = world.unfinish(world.model_run())
+        (run / ".lock").write_bytes(content)
+        outcome = world.train("run")
+        assert not (run / ".lock").exists()
+        return outcome
+
+
 @fault(LOST, "a second training in one folder", codes=(2, 4), says="another training")
 def _(world: World) -> Outcome:
     from snn_asr.training.run_folder import RunFolder

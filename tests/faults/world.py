@@ -21,7 +21,7 @@ import pytest
 
 from snn_asr.files import read_json_object, sha256, write_json, writing
 
-PROGRAM = (sys.executable, "-c", "from snn_asr.cli.main import main; main()")
+PROGRAM = (sys.executable, "-c", "from snn_asr.cli.start import main; main()")
 INJECT = Path(__file__).parent / "inject"
 
 
