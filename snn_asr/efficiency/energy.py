@@ -1,17 +1,18 @@
-"""What operations and memory take: every constant with its source, and the price of a second's work.
+"""The estimated energy of a second's work: every constant with its source, and the calculation.
 
-All are of M. Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014, rough energy costs in a
-45 nm process at 0.9 V: single operations, and 64 bits from a cache or from DRAM. There is no figure for four bits: int4
-weights are widened, and cost what int8 ones do.
+All constants are from M. Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014, which gives
+rough energy costs in a 45 nm process at 0.9 V: for single operations, and for 64 bits from a cache or from DRAM. There
+is no figure for four bits. int4 weights are widened and cost what int8 weights do.
 
-An access to a memory between two that are published is interpolated linearly in the square root of the size (wires are
-as long as a memory is wide, and the figures all lie within a tenth of 3.3 pJ times the root of the kilobytes). Beyond
-the largest the line goes on; none is cheaper than the smallest. Weights lie in one memory as large as they need, all
-else in another. Reading and writing cost the same, and all 64 bits of an access are of use.
+For a memory whose size lies between two published ones, the energy of an access is interpolated linearly in the square
+root of the size, because wires are as long as a memory is wide (all published figures lie within a tenth of 3.3 pJ
+times the root of the kilobytes). Beyond the largest size the line continues; no memory is cheaper than the smallest.
+Weights lie in one memory that is just large enough for them, everything else in another. Reading and writing cost the
+same, and all 64 bits of an access are used.
 
-Not in it: control and instructions, registers, clock, leakage, the ways between memories and units, logistic functions
-and hyperbolic tangents, the search for what is not zero, and weights that a dense network might fetch once for several
-frames, as it can where it need not answer at each.
+The estimate leaves out control and instructions, registers, clock, leakage, the wires between memories and units,
+logistic functions and hyperbolic tangents, and the search for values that are not zero. It also ignores that a dense
+network could fetch its weights once for several frames, where it does not have to answer at each frame.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ DENSE_PRECISION = INT8  # of the dense network that spiking has to beat
 
 
 def access_picojoules(memory_bytes: float) -> float:
-    """Of 64 bits in an SRAM of that size."""
+    """Return the energy to read or write 64 bits in an SRAM of ``memory_bytes``."""
     sizes = sorted(SRAM_PICOJOULES)
     index = sum(each < memory_bytes for each in sizes[1:-1])
     (near, low), (far, high) = ((math.sqrt(each), SRAM_PICOJOULES[each]) for each in sizes[index : index + 2])
@@ -44,7 +45,7 @@ def access_picojoules(memory_bytes: float) -> float:
 
 
 def lines(work: Work) -> dict[str, tuple[float, float]]:
-    """Of each kind of work how much there is in a second, in operations or bytes, and its microjoules, all in SRAM."""
+    """Return the amount in a second (operations or bytes) and the microjoules of each kind of work, all in SRAM."""
     multiplication, addition = (each[work.precision] for each in (MULTIPLICATION_PICOJOULES, ADDITION_PICOJOULES))
     weights, states = (access_picojoules(each) / ACCESS_BYTES for each in (work.weights_memory, work.state_memory))
     picojoules = {
@@ -56,18 +57,19 @@ def lines(work: Work) -> dict[str, tuple[float, float]]:
 
 
 def in_sram(work: Work) -> float:
-    """Microjoules a second with weights in SRAM."""
+    """Return microjoules a second if the weights lie in SRAM."""
     return sum(energy for _, energy in lines(work).values())
 
 
 def in_dram(work: Work, access: float = DRAM_PICOJOULES[0]) -> float:
-    """The same with weights and constants in DRAM, at so many picojoules for 64 bits."""
+    """Return microjoules a second if weights and constants lie in DRAM, at ``access`` picojoules for 64 bits."""
     rest = sum(energy for name, (_, energy) in lines(work).items() if name not in ("weights", "constants"))
     return rest + (work.weights + work.constants) / ACCESS_BYTES * access / 1e6
 
 
 def one_by_one(work: Work) -> float:
-    """Weights in SRAM, and sums in memory, which every event of a list is added to by itself."""
+    """Return microjoules a second if the weights lie in SRAM, and every event is added to its sums in memory on its
+    own."""
     return in_sram(work) + work.listed_sums * access_picojoules(work.state_memory) / ACCESS_BYTES / 1e6
 
 
@@ -77,12 +79,12 @@ PLACES = {"sram": in_sram, "one_by_one": one_by_one, "dram": in_dram}
 def energy_estimate(
     model: AcousticModel, precision: str, sent: Sequence[float], frames: int, seconds: float
 ) -> dict[str, Any] | None:
-    """JSON values of a second of audio: what the network takes that ``sent`` so many events, of the features and of
-    each layer, in all ``frames``, and the same network with every product taken; None where the model is not known to
-    the estimate (``require_estimate``).
+    """Return the energy for a second of audio as JSON values, or None for a model that ``require_estimate`` refuses.
 
-    ``break_even_density`` is where the dense network in int8 takes as much, if the sources share the events out among
-    them as they do; above 1 there is none. It is None where there are no lists of events.
+    ``sent`` holds how many events the features and each layer sent in all ``frames``. The result also has the energy of
+    the same network with every product computed. ``break_even_density`` is the density at which the events cost as much
+    as the dense network in int8, if all sources become denser in proportion; above 1 there is no such density. It is
+    None if nothing is sent in lists of events.
     """
     if model.front_end is not None:
         return None
@@ -123,7 +125,7 @@ def _priced(work: Work) -> dict[str, Any]:
 
 
 def require_estimate(model: AcousticModel) -> None:
-    """Raise UsageError for a model whose work the estimate does not count: one with a convolutional front end."""
+    """Raise UsageError for a model with a convolutional front end, whose work the estimate does not count."""
     if model.front_end is not None:
         what = "the estimate of energy knows no convolutions, which the front end of this model has"
         raise UsageError(what, "--energy", "leave it out, or take a model with front_end: none")

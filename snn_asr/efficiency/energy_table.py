@@ -1,4 +1,4 @@
-"""The table of ``profile --energy``: what is done in a second of speech and its energy, beside every product taken."""
+"""The table of ``profile --energy``: the work in a second of speech and its energy, beside that of a dense network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PLACES = {"sram": "weights in SRAM", "one_by_one": "sums in memory", "dram": "w
 
 
 def describe_energy(result: dict[str, Any]) -> str:
-    """Text for people, of what ``stream_profile.profile_stream`` returns for a model that has an estimate."""
+    """Return as text what ``stream_profile.profile_stream`` found for a model that has an estimate."""
     energy = result["energy"]
     names = _names(energy["precision"])
     rows = [_row(name, *(energy[each]["lines"][key] for each in COLUMNS)) for key, name in names.items()]
@@ -75,7 +75,7 @@ def _memories(work: dict[str, Any]) -> str:
 
 
 def _verdict(energy: dict[str, Any]) -> list[str]:
-    """Where spiking pays and where it does not, by this model's own figures."""
+    """Return where spiking saves energy and where it does not, by the figures of this model."""
     density, dense, without = energy["density"], energy["microjoules_dense"], energy["microjoules_without_events"]
     if not density:
         return ["density of events    none: no layer sent lists of events, so there is nothing that spiking saves"]

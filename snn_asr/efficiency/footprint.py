@@ -9,9 +9,12 @@ from snn_asr.network.weights_file import pack
 
 
 def footprint(model: AcousticModel) -> dict[str, Any]:
-    """JSON values. ``footprint_bytes`` are those of all parameters and buffers as they lie in memory, ``stored_bytes``
-    those of a model folder's weights, where pruned matrices have no zeros and quantised ones a byte or half a byte for
-    each weight; ``connection_sparsity`` is the share of zeros in all matrices and kernels."""
+    """Return how large a model is, as JSON values.
+
+    ``footprint_bytes`` counts all parameters and buffers as they lie in memory. ``stored_bytes`` counts the weights of
+    a model folder, where pruned matrices are kept without their zeros and a quantised weight takes one byte or half a
+    byte. ``connection_sparsity`` is the share of zeros among all weights of matrices and kernels.
+    """
     weights = [each for each in model.parameters() if each.dim() > 1]
     packed = pack(model.state_dict(), model.grids)
     tensors = [*model.parameters(), *model.buffers()]

@@ -1,4 +1,4 @@
-"""What the work of a model depends on: the shape of its network, and the operations of its features."""
+"""What the work of a given model depends on: the shape of its network, and the operations of its features."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from snn_asr.network.states import change_tensors
 
 
 def network_shape(model: AcousticModel, precision: str) -> NetworkShape:
-    """The shape of a model in evaluation, with weights in float32, int8 or int4.
+    """Return the shape of a model in evaluation mode, with weights in float32, int8 or int4.
 
-    Raises UsageError as ``quantization.grids_of``.
+    Raises UsageError as ``quantization.grids_of`` does.
     """
     encoder, layers = model.encoder, causal_layers(model.encoder)
     coder: Any = encoder.input_coder
@@ -49,7 +49,7 @@ def network_shape(model: AcousticModel, precision: str) -> NetworkShape:
 def _matrices(
     own: dict[str, Tensor], grids: dict[str, Grid], precision: str, last: bool
 ) -> tuple[MatrixShape, ...]:
-    """Those of one source; the ``last`` one feeds the head."""
+    """Return the shapes of the matrices of one source; the ``last`` source feeds the head."""
     shapes = []
     for place, (name, weight) in enumerate(own.items()):
         stored = grids[name].rounded(weight) if name in grids else weight
@@ -60,7 +60,10 @@ def _matrices(
 
 @torch.no_grad()
 def _state_numbers(model: AcousticModel, inputs: int) -> int:
-    """Those that input coding and layers remember; integrators, and who receives changes, remember sums besides."""
+    """Return how many numbers the input coding and the layers remember from frame to frame.
+
+    The sums that integrators and receivers of changes remember are counted by the caller.
+    """
     coded, *states = model.encoder(torch.zeros(1, 1, inputs), torch.tensor([1]))[1]
     sizes: list[int] = []
 
@@ -73,8 +76,11 @@ def _state_numbers(model: AcousticModel, inputs: int) -> int:
 
 
 def feature_operations(settings: FeatureSettings) -> tuple[float, float]:
-    """Multiplications and additions for a second of features: mean, pre-emphasis, window, a real Fourier transform by
-    one of half its size in radix 2, power, mel bands, cosines, deltas, normalisation. Logarithms are not counted."""
+    """Return the multiplications and additions for a second of features.
+
+    Counted are mean, pre-emphasis, window, a real Fourier transform by a complex radix-2 one of half its size, power,
+    mel bands, cosines, deltas and normalisation. Logarithms are not counted.
+    """
     spectra = Spectra(settings)
     window, half, bands = settings.window_samples, spectra.fft_size // 2, int((spectra.filters != 0).sum())
     butterflies = half // 2 * int(math.log2(half)) + half // 2  # and as many as take the spectra of two halves apart

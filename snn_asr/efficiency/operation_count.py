@@ -1,6 +1,6 @@
-"""The sum of all operations that were counted: multiplications, additions, what was sent, and their rates a second.
+"""The totals of all operations that were counted, and their rates for each second of speech.
 
-operations.py counts them.
+The counting itself is done in operations.py.
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ TIMELINE = 10  # parts of an utterance in the histogram of density over time
 
 @dataclass
 class Products:
-    """Multiplications of one kind of product: dense, and those that a zero input leaves to do."""
+    """Multiplications of one kind: ``dense`` is all of them, ``macs`` and ``acs`` are those whose input is not zero."""
 
     dense: int = 0
     macs: int = 0
     acs: int = 0
 
     def add(self, dense: int, effective: int, additive: bool) -> None:
-        """Add products of which ``effective`` are to be done; ``additive`` ones are additions of weights (ACs)."""
+        """Add ``dense`` products, of which only ``effective`` have to be computed.
+
+        ``additive`` products are additions of a weight, so they count as ACs and not as MACs.
+        """
         self.dense += dense
         if additive:
             self.acs += effective
@@ -31,12 +34,13 @@ class Products:
 
 @dataclass
 class OperationCount:
-    """Totals over everything counted. ``core`` is recurrent and inter-layer products alone.
+    """Totals over all utterances that were counted.
 
-    ``nonzero`` and ``outputs``, one number a layer, count what it sends: values that are not zero, and all values.
-    ``element_wise`` counts the products within units, ``nonzero_inputs`` the features, coded or as they are, that are
-    not zero. ``timeline`` is (layers, 2, TIMELINE): non-zero and all outputs in equal parts of the utterances, from the
-    first to the last.
+    ``products`` holds the products with the features (input), those within and between layers (core) and those of the
+    head. ``element_wise`` counts the multiplications inside the units. ``nonzero`` and ``outputs`` hold one number for
+    each layer: how many of the values that it sent were not zero, and how many values it sent. ``nonzero_inputs``
+    counts the features that were not zero, after input coding if there is one. ``timeline`` (layers, 2, TIMELINE) holds
+    the non-zero and all outputs in TIMELINE equal parts of the utterances, from first to last.
     """
 
     products: dict[str, Products] = field(default_factory=lambda: {each: Products() for each in (INPUT, CORE, HEAD)})
@@ -50,32 +54,33 @@ class OperationCount:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates, of input, core and head."""
+        """Multiply-accumulate operations of input, core and head."""
         return sum(each.macs for each in self.products.values())
 
     @property
     def acs(self) -> int:
-        """Accumulates, of input, core and head."""
+        """Accumulate operations (additions of a weight) of input, core and head."""
         return sum(each.acs for each in self.products.values())
 
     @property
     def dense(self) -> int:
-        """All products, zeros among them: what a network pays that does not look at its events."""
+        """All products, including those with zeros: the cost of a network that makes no use of zeros."""
         return sum(each.dense for each in self.products.values())
 
     @property
     def density(self) -> list[float]:
-        """Share of non-zero outputs, one number a layer."""
+        """The share of outputs that are not zero, one number for each layer."""
         return [nonzero / max(total, 1) for nonzero, total in zip(self.nonzero, self.outputs, strict=True)]
 
     @property
     def density_over_time(self) -> list[list[float]]:
-        """Density in TIMELINE equal parts of the utterances, one list a layer."""
+        """The density in TIMELINE equal parts of the utterances, one list for each layer."""
         pairs = (zip(*layer, strict=True) for layer in self.timeline)
         return [[nonzero / max(total, 1) for nonzero, total in layer] for layer in pairs]
 
     def __add__(self, other: OperationCount) -> OperationCount:
-        """Both counts together, which may be of different utterances on the same layers, or empty."""
+        """Return the sum of two counts. They may cover different utterances, but need the same layers unless one is
+        empty."""
         both = (self, other)
         products = {
             name: Products(*map(sum, zip(*(astuple(each.products[name]) for each in both), strict=True)))
@@ -89,7 +94,7 @@ class OperationCount:
         )
 
     def per_second(self, seconds: float) -> dict[str, object]:
-        """JSON values: rates for each second of speech, and the density of each layer."""
+        """Return the rates for each second of speech and the density of each layer, as JSON values."""
         core, divisor = self.products[CORE], max(seconds, 1e-9)
         return {
             "seconds": seconds,
@@ -112,7 +117,7 @@ class OperationCount:
 
 
 def _sum_nested(first: list[Any], second: list[Any]) -> list[Any]:
-    """Element by element; an empty list is all zeros."""
+    """Add two nested lists element by element; an empty list counts as zeros."""
     if not first or not second:
         return first or second
     nested = isinstance(first[0], list)

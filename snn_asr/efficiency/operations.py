@@ -1,19 +1,20 @@
-"""What inference costs: multiply-accumulates (MACs), accumulates (ACs) and the density of what is sent.
+"""Counts the operations of inference: multiply-accumulates (MACs), accumulates (ACs), and the density of what is sent.
 
-A product with a zero input or a zero weight costs nothing; one with a binary input is an addition (AC), and so is one
-with a power of two, which adds a weight that is shifted. Per layer with G gates, H units and D inputs, over the valid
-frames of an utterance, where no weight is zero:
+A product costs nothing if its input or its weight is zero. A product with a binary input only adds the weight, so it is
+an AC; the same holds for an input that is a power of two, which adds a shifted weight. For a layer with G gates, H
+units and D inputs, over the T valid frames of an utterance, and if no weight is zero:
 
-    effective MACs = G H · nnz(x)  +  G H · nnz(y[0 .. T-2])         the last output is fed back to no frame
+    effective MACs = G H · nnz(x)  +  G H · nnz(y[0 .. T-2])         the last output is not fed back to any frame
     dense MACs     = G H · D T     +  G H · H T
 
-Of a source that sends changes (network/changes.py) nnz counts those: their products are added to what there was.
+nnz counts values that are not zero. If a source sends changes (network/changes.py), nnz counts the changes, because
+only their products are added to the sums of the frame before.
 
-The definitions are NeuroBench's (effective synaptic operations). Batch normalisation folds into the weights after
-training and is not charged. Padding never counts.
+These are the definitions of NeuroBench (effective synaptic operations). Batch normalisation is folded into the weights
+after training and is not counted. Padding is never counted.
 
-The convolutions of a front end are products of the input: for each of F' bands of an output frame, a matrix of C' rows
-times the C k k values that it sees, zeros beside the edges and before the first frame among the dense.
+The convolutions of a front end count as products of the input. Each of the F' bands of an output frame is a matrix of
+C' rows times the C k k values that it sees; zeros beyond the edges and before the first frame are among the dense ones.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ from snn_asr.network.lengths import Lengths
 
 
 class Record(NamedTuple):
-    """One layer of one forward: ``index`` is its place in the stack, shared by the two directions of a layer.
+    """One layer in one forward pass; ``index`` is its place in the stack, the same for both directions of a layer.
 
-    ``smoothed``: a leaky integrator stands behind the layer, which takes one multiplication for each drive that it
-    feeds, a frame. ``coder`` is what coded the features (None for features as they are).
+    ``smoothed`` says that a leaky integrator follows the layer, which costs one multiplication a frame for each drive
+    that the layer feeds. ``coder`` is what coded the features, or None if they are fed as they are.
     """
 
     index: int  # type: ignore[assignment]  # a tuple has a method of that name
@@ -49,8 +50,11 @@ class Record(NamedTuple):
 
 
 class Convolved(NamedTuple):
-    """One convolution of one forward: ``weights`` (C', D) met D = C k k values ``times`` often; ``events`` (D,) counts
-    those that were not zero."""
+    """One convolution in one forward pass.
+
+    ``weights`` (C', D) were multiplied ``times`` times by D = C k k values; ``events`` (D,) counts those values that
+    were not zero.
+    """
 
     weights: Tensor
     times: int
@@ -59,8 +63,10 @@ class Convolved(NamedTuple):
 
 @contextmanager
 def record_layers(encoder: Encoder, front_end: FrontEnd | None = None) -> Iterator[list[Record | Convolved]]:
-    """Within the block, the list holds the records of the last forward, in the order of the layers: those of the
-    encoder, behind those of the front end if it is given."""
+    """Within the block, the yielded list holds the records of the last forward pass, in the order of the layers.
+
+    If ``front_end`` is given, its convolutions come before the layers of the encoder.
+    """
     records: list[Record | Convolved] = []
 
     def keep(index: int) -> Callable[[nn.Module, tuple, tuple], None]:
@@ -86,9 +92,9 @@ def record_layers(encoder: Encoder, front_end: FrontEnd | None = None) -> Iterat
 
 
 def count_batch(records: list[Record | Convolved], head: Tensor, total: OperationCount) -> None:
-    """Add one recorded forward to ``total``; ``head`` (N, H) are the weights of the head.
+    """Add one recorded forward pass to ``total``; ``head`` (N, H) are the weights of the head.
 
-    A batch too short for a single frame left no records, and costs nothing.
+    A batch that is too short for a single frame has no records and costs nothing.
     """
     counts = _Counts()
     for each in records:
@@ -101,17 +107,18 @@ def count_batch(records: list[Record | Convolved], head: Tensor, total: Operatio
 
 
 class _Counts:
-    """Counts on the device, each with what is to be done with it, read from there all at once."""
+    """Counts on the device, each with a function to call with its value; all are read from the device at once."""
 
     def __init__(self) -> None:
         self._asked: list[tuple[Tensor, Callable[[list[int]], None]]] = []
 
     def ask(self, numbers: Tensor, use: Callable[[list[int]], None]) -> None:
-        """``use`` gets the whole numbers (N,) when they are read."""
+        """Register ``use`` to be called with the whole numbers (N,) once they are read."""
         self._asked.append((numbers, use))
 
     def products(self, of: Products, weights: Tensor, frames: int, events: Tensor, additive: bool) -> None:
-        """Products of weights (M, D) over ``frames``; ``events`` (D,) counts the non-zero values of each input."""
+        """Register the products of weights (M, D) over ``frames``; ``events`` (D,) counts each input's non-zero values.
+        """
         effective = ((weights != 0).sum(0) * events).sum(0, keepdim=True)
         self.ask(effective, lambda found: of.add(weights.numel() * frames, found[0], additive))
 
@@ -156,7 +163,7 @@ def _count_layers(records: list[Record], head: Tensor, counts: _Counts, total: O
 def _count_layer(
     record: Record, events: Tensor, additive: bool, lengths: Lengths, counts: _Counts, total: OperationCount
 ) -> None:
-    """One layer, or one direction of it; ``events`` (D,) are those of its inputs."""
+    """Count one layer, or one direction of it; ``events`` (D,) are those of its inputs."""
     layer, index = record.layer, record.index
     input_weight, *recurrent_weights = layer.core_weights()
     counts.products(total.products[CORE if index else INPUT], input_weight, lengths.total, events, additive)
@@ -181,7 +188,7 @@ def _convolved(
 
 
 def _count_timeline(y: Tensor, lengths: Lengths, counts: _Counts, timeline: list[list[int]]) -> None:
-    """Add what a layer sends, y (B, T, H), to ``timeline`` (2, TIMELINE)."""
+    """Add the outputs y (B, T, H) of a layer to ``timeline`` (2, TIMELINE)."""
     frame = torch.arange(y.shape[1], device=y.device)
     part = (frame * TIMELINE // lengths.tensor.clamp(min=1).unsqueeze(1)).clamp(max=TIMELINE - 1).flatten()
     sent, valid = (y != 0).sum(-1) * lengths.mask, lengths.mask.to(torch.int64) * y.shape[2]
@@ -196,21 +203,22 @@ def _count_timeline(y: Tensor, lengths: Lengths, counts: _Counts, timeline: list
 
 
 def _sent(record: Record) -> Tensor:
-    """What the layer sends (B, T, H) in the order in which it walked the frames."""
+    """Return what the layer sends (B, T, H), in the order in which it walked the frames."""
     return changes(record.y) if record.layer.sends_changes else record.y
 
 
 def _features(record: Record, lengths: Lengths) -> Tensor:
-    """Events of each feature (D,) that a first layer received."""
+    """Return the number of events (D,) of each feature that the first layer received."""
     changing = record.coder is not None and record.coder.sends_changes
     return _events(changes(record.x) if changing else record.x, lengths.mask)
 
 
 def _events_of(layer: list[Record], lengths: Lengths, backwards: bool = False) -> Tensor:
-    """Events of each unit (D,) of a layer, of both directions if it has two, as a layer above receives them that walks
-    forwards or ``backwards``: changes depend on the order in which they are seen.
+    """Return the number of events of each unit (D,) of a layer, of both directions if it has two.
 
-    They are those of its outputs also where a leaky integrator made them dense: it works on their product.
+    The layer above may walk the frames forwards or ``backwards``, which matters because changes depend on the order in
+    which they are seen. If a leaky integrator made the outputs dense, the events are still those of the layer's own
+    outputs, because the integrator works on their products.
     """
     found = []
     for behind, each in enumerate(layer):
@@ -220,5 +228,5 @@ def _events_of(layer: list[Record], lengths: Lengths, backwards: bool = False) -
 
 
 def _events(x: Tensor, valid: Tensor) -> Tensor:
-    """Non-zero values of each input (D,) of x (B, T, D) where a frame is ``valid`` (B, T)."""
+    """Return the number of non-zero values of each input (D,) of x (B, T, D), where a frame is ``valid`` (B, T)."""
     return ((x != 0) & valid.unsqueeze(-1)).sum((0, 1))

@@ -1,4 +1,4 @@
-"""What a model costs on given audio: operations, sparsity, footprint, and time on this machine."""
+"""What a model costs on given audio: operations, sparsity, size, and time on this machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from snn_asr.network.model import AcousticModel
 
 
 def readable(recognizer: Recognizer, paths: Sequence[Path]) -> tuple[list[Path], dict[Path, SnnAsrError]]:
-    """The files that can be read, and what is wrong with each of the others."""
+    """Return the files that can be read, and an error for each of the others."""
     good, errors = [], {}
     for path in paths:
         try:
@@ -33,10 +33,11 @@ def readable(recognizer: Recognizer, paths: Sequence[Path]) -> tuple[list[Path],
 
 
 def profile(recognizer: Recognizer, paths: Sequence[Path]) -> dict[str, Any]:
-    """JSON values; files are recognised one by one, as on a device, after one warm-up.
+    """Return the costs of recognising ``paths`` as JSON values.
 
-    ``real_time_factor`` is processing time by duration, features included, reading excluded.
-    Raises DataError for no files, and for audio that cannot be read.
+    The files are recognised one by one, as on a device, after one warm-up. ``real_time_factor`` is the processing time
+    divided by the duration; it includes computing the features but not reading the files. Raises DataError if there are
+    no files or one cannot be read.
     """
     if not paths:
         raise DataError("no audio to profile with", todo="name at least one file")
@@ -65,11 +66,12 @@ def profile(recognizer: Recognizer, paths: Sequence[Path]) -> dict[str, Any]:
 
 
 def authors_macs_per_second(model: AcousticModel, profile: Mapping[str, Any]) -> float | None:
-    """Multiplications a second as the counter of Ponghiran & Roy's own code charges improved_v2: the input of every
-    layer twice, no recurrent product, 8 H a layer and frame. To be compared with the figures of their paper alone.
+    """Return multiplications a second as counted by Ponghiran & Roy's own code for improved_v2, or None for other
+    encoders.
 
-    ``profile`` are the other figures of the function of that name. None for any other encoder, behind a front end, and
-    where there was no frame.
+    Their counter charges the input of every layer twice, no recurrent product, and 8 H for each layer and frame. The
+    number should only be compared with those of their paper. ``profile`` is what the function of that name has found so
+    far. The result is also None for a model with a front end and if there was no frame.
     """
     layers = [directions(each) for each in model.encoder.layers]
     v2 = (
@@ -86,7 +88,7 @@ def authors_macs_per_second(model: AcousticModel, profile: Mapping[str, Any]) ->
 
 
 def describe(result: dict[str, Any]) -> str:
-    """The same for people, a line a figure."""
+    """Return the result of ``profile`` as text, one line for each figure."""
     factor, authors = result["real_time_factor"], result["authors_macs_per_second"]
     density = ", ".join(f"{each:.3f}" for each in result["density"])
     lines = [

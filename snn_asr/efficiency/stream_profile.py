@@ -1,4 +1,4 @@
-"""What a live stream costs: operations by layer, time a frame, latency from sound to word, and estimated energy."""
+"""What a live stream costs: operations by layer, time a frame, delay from sound to word, and estimated energy."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ from snn_asr.events.parts import shares_left
 class Measurements:
     """What was measured over all files.
 
-    ``chunk_seconds`` is the wall time of each step's worth of samples; ``word_seconds`` how much later than its last
-    frame each word was final, in time of the recording; ``network_seconds``, frame by frame, are those of this thread
-    alone, whatever else the machine does.
+    ``chunk_seconds`` holds the wall time for each chunk, which is as many samples as one step of the network needs.
+    ``word_seconds`` holds how long after its last frame each word became final, in time of the recording.
+    ``network_seconds`` is the processor time of this thread for the network alone, run frame by frame, so other work on
+    the machine does not matter.
     """
 
     frames: int = 0
@@ -40,11 +41,10 @@ class Measurements:
 
 
 def profile_stream(recognizer: Recognizer, paths: Sequence[Path], precision: str | None = None) -> dict[str, Any]:
-    """JSON values; the files are streamed one by one, a step of the network at a time, after one warm-up.
+    """Return the costs of streaming ``paths`` as JSON values.
 
-    ``precision`` is as for ``Recognizer.network``.
-
-    Raises DataError for no files, and for audio that cannot be read.
+    The files are streamed one by one, one step of the network at a time, after one warm-up. ``precision`` is as for
+    ``Recognizer.network``. Raises DataError if there are no files or one cannot be read.
     """
     if not paths:
         raise DataError("no audio to profile with", todo="name at least one file")
@@ -76,7 +76,7 @@ def profile_stream(recognizer: Recognizer, paths: Sequence[Path], precision: str
 
 
 def algorithmic_latency_seconds(settings: FeatureSettings) -> float:
-    """The longest that a sample waits for the step of the network that first sees it: whatever the speed."""
+    """Return the longest time that a sample waits for the step of the network that first sees it, on any machine."""
     frames = settings.stack - 1 + (DELTA_LOOK_AHEAD_FRAMES if settings.deltas else 0)
     return (frames * settings.hop_samples + settings.window_samples) / settings.sample_rate
 
@@ -112,8 +112,11 @@ def _listen(recognizer: Recognizer, samples: Tensor, precision: str, heard: Meas
 def _layers(
     recognizer: Recognizer, network: EventNetwork, sent: Sequence[int], frames: int, seconds: float
 ) -> list[dict[str, Any]]:
-    """One entry a source: the features, then the layers. Operations are those with the weights that an event selects:
-    of a pruned network, as many as a unit has left on average."""
+    """Return one entry for each source: the features, then the layers.
+
+    The operations are products with the weights that an event selects; in a pruned network these are as many as a unit
+    has left on average.
+    """
     encoder = recognizer.model.encoder
     names = ["features", *(f"layer {index}" for index in range(1, len(encoder.layers) + 1))]
     coder = encoder.input_coder
@@ -142,7 +145,7 @@ def _spread(values: list[float]) -> dict[str, float] | None:
 
 
 def describe_stream(result: dict[str, Any]) -> str:
-    """The same for people."""
+    """Return the result of ``profile_stream`` as text."""
     factor = result["real_time_factor"]
     lines = [
         f"encoder              {result['encoder']}, engine {result['engine']}",

@@ -1,15 +1,16 @@
-"""What a network does for a second of speech: operations, and bytes that it reads and writes.
+"""What a network does for a second of speech: its operations, and the bytes that it reads and writes.
 
-Every network, spiking or dense, is thought to run frame by frame on one machine:
+Every network, spiking or dense, is assumed to run frame by frame on the same machine:
 
-- The weights of a source (the features, or a layer) stand in rows, one a unit, for all that the unit feeds and feeds
-  back to. A value that is sent fetches its row, one that is zero does not. A matrix whose zeros are worth leaving out
-  has one bit for each weight and the weights that are not zero; in others zeros are multiplied by like all else.
-- Sums are of 32 bits. SUMS_IN_REGISTERS of them are worked out at a time and stay in registers, so that what a source
-  sends is read once for each so many. Finished sums are written, and read by the units that they are for.
-- Layers of events send lists: an index and a value, or an index alone where all values are one. Others send all values.
+- The weights of a source (the features, or a layer) are stored in rows. The row of a unit holds the weights for all
+  that the unit feeds and feeds back to. A value that is sent fetches its row; a zero does not. A matrix with enough
+  zeros is stored as one bit for each weight plus the weights that are not zero. In other matrices zeros are
+  multiplied like all other weights.
+- Sums have 32 bits. SUMS_IN_REGISTERS of them are computed at a time and stay in registers, so the values of a source
+  are read once for each such group. Finished sums are written, and later read by the units that they belong to.
+- Layers of events send lists: an index and a value, or only an index if all values are one. Others send all values.
 - Every unit reads and writes its state at every frame, whether it sends something or not, and every sum has an offset.
-- Sums of whole numbers are scaled in float32; what units do is in float32, each multiplication with an addition.
+- Sums of whole numbers are scaled in float32. Units compute in float32, with one addition for each multiplication.
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ NUMBER_BYTES, INDEX_BYTES = 4, 2  # of a sum, a state, a constant; of a unit's i
 
 @dataclass(frozen=True)
 class Work:
-    """Of a second of speech: operations with weights of ``precision``, float32 ones in units, and bytes.
+    """The operations and bytes of a second of speech, with weights of ``precision`` and units in float32.
 
-    ``constants`` are offsets, scales and what each neuron has for itself; ``listed_sums`` the bytes that would be read
-    and written, besides, if every event of a list were added to its sums in memory by itself. One memory has weights
-    and constants, the other all else; their sizes are in bytes.
+    ``weights``, ``constants``, ``values``, ``states`` and ``sums`` are bytes that are read or written. ``constants``
+    are offsets, scales and the parameters of each neuron. ``listed_sums`` are the additional bytes that would be moved
+    if every event of a list were added to its sums in memory one by one. ``weights_memory`` is the size in bytes of a
+    memory for weights and constants, ``state_memory`` that of a second one for all else.
     """
 
     precision: str
@@ -53,7 +55,7 @@ class Work:
 
 @dataclass(frozen=True)
 class MatrixShape:
-    """Weights (outputs, units) of so many ``bits``, of which ``nonzero`` are not zero."""
+    """A matrix of weights (outputs, units) with ``bits`` for each weight, of which ``nonzero`` are not zero."""
 
     outputs: int
     units: int
@@ -62,12 +64,12 @@ class MatrixShape:
 
     @property
     def thin(self) -> bool:
-        """A bit for each weight and the weights that are not zero take less than all weights."""
+        """Whether one bit for each weight plus the non-zero weights take less room than all weights."""
         return self.nonzero * self.bits + self.outputs * self.units < self.outputs * self.units * self.bits
 
     @property
     def products(self) -> int:
-        """As many as weights are stored: those of all units, each with one value."""
+        """The number of stored weights, which is the number of products if all units send one value."""
         return self.nonzero if self.thin else self.outputs * self.units
 
     @property
@@ -77,8 +79,11 @@ class MatrixShape:
 
 @dataclass(frozen=True)
 class SourceShape:
-    """A source with the matrices behind it, the one that it feeds first. ``listed``: it sends lists of events;
-    ``binary``: of one value; ``additive``: a product with a value is an addition."""
+    """A source and the matrices that it feeds, of which the first one leads to the next layer (or the head).
+
+    ``listed`` says that it sends lists of events, ``binary`` that all of them have the same value, and ``additive``
+    that a product with a value is an addition.
+    """
 
     units: int
     matrices: tuple[MatrixShape, ...]
@@ -88,7 +93,7 @@ class SourceShape:
 
     @property
     def outputs(self) -> int:
-        """Sums that it feeds, without those that it feeds back to."""
+        """The number of sums in the next layer that it feeds, without those that it feeds back to."""
         return self.matrices[0].outputs
 
     @property
@@ -96,26 +101,26 @@ class SourceShape:
         return sum(each.outputs for each in self.matrices)
 
     def products(self, events: float) -> float:
-        """Of so many values that are not zero."""
+        """Return the number of products for ``events`` values that are not zero."""
         return events * sum(each.products for each in self.matrices) / self.units
 
     def fetched(self, events: float) -> float:
-        """Bytes of weights for them."""
+        """Return the bytes of weights that are fetched for ``events`` values that are not zero."""
         return events * sum(each.nbytes for each in self.matrices) / self.units
 
     def value_bytes(self, precision: str) -> int:
-        """Of a value on its way, with its index in a list."""
+        """Return the bytes of one value that is sent, including its index in a list."""
         if not self.listed:
             return VALUE_BYTES[precision]
         return INDEX_BYTES + (0 if self.binary else VALUE_BYTES[precision])
 
     def moved(self, events: float, precision: str) -> float:
-        """Bytes of values in a frame, written once and read for every part of the sums."""
+        """Return the bytes of values in a frame: they are written once and read for every group of sums."""
         count = events if self.listed else self.units
         return count * self.value_bytes(precision) * (1 + math.ceil(self.fan_out / SUMS_IN_REGISTERS))
 
     def dense(self, precision: str, last: bool) -> SourceShape:
-        """The same with all values sent and all weights stored."""
+        """Return the same source with all values sent and all weights stored."""
         bits = [bits_of(precision, last and place == 0) for place in range(len(self.matrices))]
         whole = [
             replace(each, bits=of, nonzero=each.outputs * each.units)
@@ -126,8 +131,11 @@ class SourceShape:
 
 @dataclass(frozen=True)
 class NetworkShape:
-    """All that the work of a network depends on but for its events. At each frame units read and write
-    ``state_numbers``, read ``neuron_numbers``, and multiply by themselves ``unit_operations`` times."""
+    """All that the work of a network depends on, apart from its events.
+
+    At each frame the units read and write ``state_numbers``, read ``neuron_numbers``, and do ``unit_operations``
+    multiplications inside the units.
+    """
 
     precision: str
     sources: tuple[SourceShape, ...]
@@ -137,24 +145,24 @@ class NetworkShape:
 
     @property
     def sums(self) -> int:
-        """Sums of a frame."""
+        """The number of sums in a frame."""
         return sum(each.fan_out for each in self.sources)
 
     @property
     def listed_units(self) -> int:
-        """Units that send lists of events."""
+        """The number of units that send lists of events."""
         return sum(each.units for each in self.sources if each.listed)
 
     def listed_events(self, events: Sequence[float]) -> float:
-        """Events in lists, of so many of each source."""
+        """Return how many of the ``events``, one number for each source, are sent in lists."""
         return sum(count for each, count in zip(self.sources, events, strict=True) if each.listed)
 
     def without_lists(self, events: Sequence[float]) -> list[float]:
-        """The same values sent, but for those in lists."""
+        """Return ``events`` with those that are sent in lists left out."""
         return [0.0 if each.listed else count for each, count in zip(self.sources, events, strict=True)]
 
     def work(self, events: Sequence[float], frames: float) -> Work:
-        """Of so many ``frames`` a second with so many ``events`` of each source in a frame, on average."""
+        """Return the work for ``frames`` a second and, on average, ``events`` of each source in a frame."""
         sources, scaled = list(zip(self.sources, events, strict=True)), self.precision != FLOAT32
         products = [each.products(count) for each, count in sources]
         offsets = sum(each.outputs for each in self.sources)
@@ -179,8 +187,10 @@ class NetworkShape:
         )
 
     def every_product(self, frames: float, precision: str | None = None) -> Work:
-        """Of the same network where all values are sent, all weights stored and all products taken, with weights of
-        another precision if one is given."""
+        """Return the work of the same network if all values are sent, all weights stored and all products computed.
+
+        ``precision`` is that of the weights, by default that of this network.
+        """
         precision = precision or self.precision
         dense = [each.dense(precision, each is self.sources[-1]) for each in self.sources]
         shape = replace(self, precision=precision, sources=tuple(dense))
@@ -188,5 +198,5 @@ class NetworkShape:
 
 
 def bits_of(precision: str, of_head: bool) -> int:
-    """Bits of a weight; in int4 the head is int8 (events/quantization.py)."""
+    """Return the bits of a weight; in an int4 network the head has int8 weights (events/quantization.py)."""
     return WEIGHT_BITS[INT8 if of_head and precision == INT4 else precision]

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Activity:
-    """What one layer sent in an utterance: ``events`` (T, H), a frame each ``step_seconds``."""
+    """What one layer sent in an utterance: ``events`` (T, H), one frame every ``step_seconds``."""
 
     name: str
     events: Tensor
@@ -27,13 +27,15 @@ class Activity:
 
     @property
     def rates_hz(self) -> Tensor:
-        """Events a second of each unit (H,), whatever their level."""
+        """The number of events a second of each unit (H,); their size does not matter."""
         return (self.events != 0).double().mean(dim=0) / self.step_seconds
 
 
 def heard(recognizer: Recognizer, audio: str | Path, longest_frames: int) -> tuple[Tensor, float]:
-    """What the encoder is given of a recording, (1, T, D), at most ``longest_frames`` frames, and the seconds between
-    two of them. Raises DataError for a recording that cannot be read."""
+    """Return the input of the encoder for a recording, (1, T, D), and the seconds between two of its frames.
+
+    At most ``longest_frames`` frames are returned. Raises DataError for a recording that cannot be read.
+    """
     model, settings = recognizer.model, recognizer.extractor.settings
     samples = recognizer.samples(audio)
     frames = model.normalization.apply(recognizer.extractor(samples))
@@ -45,7 +47,10 @@ def heard(recognizer: Recognizer, audio: str | Path, longest_frames: int) -> tup
 
 
 def activity(encoder: Encoder, x: Tensor, step_seconds: float) -> list[Activity]:
-    """What the layers that send events send on x (1, T, D); two directions side by side, both in the order of time."""
+    """Return what the layers that send events send on x (1, T, D).
+
+    The two directions of a layer stand side by side in one Activity, both in the order of time.
+    """
     with record_layers(encoder) as records, torch.no_grad():
         encoder(x, torch.tensor([x.shape[1]]))
     sent: dict[int, list[Tensor]] = {}
@@ -58,5 +63,5 @@ def activity(encoder: Encoder, x: Tensor, step_seconds: float) -> list[Activity]
 
 
 def layer_name(index: int | str) -> str:
-    """A layer's name for people, which count from 1."""
+    """Return the name of a layer for people, who count from 1."""
     return f"layer {int(index) + 1}"

@@ -1,6 +1,6 @@
-"""What ``snn-asr analyze`` finds out about encoders: their gradients (gradients.py), parameters, and what fires.
+"""What ``snn-asr analyze`` finds out about encoders: their gradients (gradients.py), parameters and events.
 
-Of a recipe's encoders the first layers as training starts them; of a trained model every layer.
+For a recipe it looks at the first layer of each encoder as training starts it, for a trained model at every layer.
 """
 
 from __future__ import annotations
@@ -36,13 +36,17 @@ from snn_asr.training.config import Config
 
 log = logging.getLogger(__name__)
 
-LONGEST_FRAMES = 1000  # of an utterance that are looked at
+LONGEST_FRAMES = 1000  # of an utterance; later ones are not analysed
 NOISE = "standard-normal features"
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """All findings. ``parameters`` maps layer to name to values (N,); the last two are a trained model's alone."""
+    """All findings about one subject.
+
+    ``parameters`` maps the name of a layer to the names and values (N,) of its parameters. ``activities`` and
+    ``parameters`` are empty unless the subject is a trained model.
+    """
 
     subject: str
     features: str
@@ -53,7 +57,7 @@ class Analysis:
     parameters: dict[str, dict[str, Tensor]]
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values; of parameters and rates their distribution."""
+        """Return JSON values; parameters and firing rates are summarised by their distribution."""
         return {
             "subject": self.subject, "features": self.features, "seed": self.seed,
             "vanishing_gradient": [vars(each) for each in self.reaches],
@@ -74,7 +78,10 @@ class Analysis:
 
 
 def of_recipe(subject: str, configs: Mapping[str, Config], seed: int) -> Analysis:
-    """The first layers of untrained encoders on standard-normal features; ``configs`` are a recipe's, by encoder."""
+    """Analyse the first layers of untrained encoders on standard-normal features.
+
+    ``configs`` holds the settings of a recipe for each encoder, by its name.
+    """
     probes = []
     for name, config in configs.items():
         x, model = noise(config.features.stacked_size, seed), config.model
@@ -84,11 +91,12 @@ def of_recipe(subject: str, configs: Mapping[str, Config], seed: int) -> Analysi
 
 
 def of_model(folder: str | Path, seed: int, audio: str | Path | None = None) -> Analysis:
-    """Every layer of a trained model, on the utterance in the file ``audio`` (its first LONGEST_FRAMES frames) or else
-    on standard-normal features, which are not what it was trained for.
+    """Analyse every layer of a trained model.
 
-    Of a bidirectional layer the gradients are those of the forward direction. Raises DataError for a model or audio
-    that cannot be read, and for less than two frames of audio.
+    The layers hear the utterance in the file ``audio`` (its first LONGEST_FRAMES frames). Without one they hear
+    standard-normal features, for which they were not trained. In a bidirectional layer only the gradients of the
+    forward direction are analysed. Raises DataError if the model or the audio cannot be read, or the audio has fewer
+    than two frames.
     """
     recognizer = Recognizer(folder)
     model, settings = recognizer.model, recognizer.extractor.settings
@@ -109,7 +117,10 @@ def of_model(folder: str | Path, seed: int, audio: str | Path | None = None) -> 
 def untrained(
     name: str, x: Tensor, hidden_size: int, num_layers: int, options: Mapping[str, Any], seed: int
 ) -> Encoder:
-    """An encoder as training starts it, after one look at x (B, T, D): a range that moves needs a first batch."""
+    """Return an encoder as training starts it, after it has seen x (B, T, D) once.
+
+    The one look is needed because a moving range takes its first value from a batch.
+    """
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         encoder = encoders.build(name, x.shape[-1], hidden_size, num_layers, **options)
@@ -118,15 +129,19 @@ def untrained(
 
 
 def layer_inputs(encoder: Encoder, x: Tensor) -> list[Record]:
-    """Layers and their inputs when x (B, T, D) runs through the encoder; of two directions the forward one."""
+    """Return one record for each layer when x (B, T, D) runs through the encoder, of the forward direction if it has
+    two."""
     with record_layers(encoder) as records, torch.no_grad():
         encoder(x, full_lengths(x))
         return [next(each for each in records if each.index == index) for index in range(len(encoder.layers))]
 
 
 def parameters(layer: Layer | Bidirectional) -> dict[str, Tensor]:
-    """Values (N,) of every parameter by name, without normalisation, two directions together; for gated layers also
-    the ``resting decay``: the forget signal of each unit at its mean drive, with nothing fed back."""
+    """Return the values (N,) of every parameter of a layer by name, with those of two directions joined.
+
+    Parameters of normalisations are left out. Gated layers also have a ``resting decay``: the value of each unit's
+    forget gate at its mean drive, with nothing fed back.
+    """
     found: dict[str, list[Tensor]] = {}
     for each in directions(layer):
         for name, values in each.named_parameters():
@@ -139,12 +154,12 @@ def parameters(layer: Layer | Bidirectional) -> dict[str, Tensor]:
 
 
 def noise(size: int, seed: int) -> Tensor:
-    """Standard-normal features (SEQUENCES, FRAMES, size)."""
+    """Return standard-normal features (SEQUENCES, FRAMES, size)."""
     return torch.randn(SEQUENCES, FRAMES, size, generator=torch.Generator().manual_seed(seed))
 
 
 def distribution(values: Tensor) -> dict[str, float]:
-    """Mean, standard deviation and quantiles of values (N,)."""
+    """Return the count, mean, standard deviation and quantiles of values (N,)."""
     values = values.double()
     quantiles = {"minimum": 0.0, "quarter": 0.25, "median": 0.5, "three_quarters": 0.75, "maximum": 1.0}
     ordered = values.sort().values

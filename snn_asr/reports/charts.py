@@ -1,7 +1,7 @@
-"""Charts as inline SVG, whose colours are those of the page around them (templates/report.css, light and dark).
+"""Charts as inline SVG, with the colours of the page around them (templates/report.css, for light and dark).
 
-Series differ in the shape of their marks too, for readers who tell colours badly. Every mark has a title with its
-numbers, which a browser shows where the pointer rests.
+Series also differ in the shape of their marks, for readers who cannot tell the colours apart. Every mark has a title
+with its numbers, which a browser shows when the pointer rests on it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 COLOURS = 7  # series of the style sheet; further ones begin again, with the next shape
 NEUTRAL = COLOURS - 1  # the index of a series whose colour is nearly that of the text
@@ -24,7 +23,7 @@ _MOST_POWERS = 8  # of ten, on a logarithmic axis
 
 @dataclass(frozen=True)
 class Point:
-    """``low`` and ``high`` are the ends of an interval of y, ``title`` says what the point is, for people."""
+    """A point of a series; ``low`` and ``high`` bound an interval of y, and ``title`` tells people what it is."""
 
     x: float
     y: float
@@ -35,7 +34,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Series:
-    """Points of one name and style (``index`` counts the names): marks, or a line, which may be thin or dashed."""
+    """Points with a common name and style, drawn as marks or as a line, which may be thin or dashed.
+
+    ``index`` is the number of the name and decides the colour and the shape.
+    """
 
     name: str
     index: int
@@ -54,13 +56,16 @@ class Series:
 
     @property
     def outline(self) -> str:
-        """The mark around the middle of a legend's little picture."""
+        """The outline of the mark in the middle of a legend entry."""
         return outline(self.shape, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
 class Axis:
-    """From ``low`` to ``high``, with ticks at values and their labels; on a logarithmic one 0 lies at its beginning."""
+    """An axis from ``low`` to ``high`` with ticks, each a value and its label.
+
+    On a logarithmic axis the value 0 lies at the beginning.
+    """
 
     label: str
     low: float
@@ -69,7 +74,7 @@ class Axis:
     logarithmic: bool = False
 
     def share(self, value: float) -> float:
-        """Where a value lies on the axis: 0 at its beginning, 1 at its end."""
+        """Return where a value lies on the axis: 0 at its beginning, 1 at its end."""
         if self.logarithmic:
             value, low, high = math.log(max(value, self.low)), math.log(self.low), math.log(self.high)
         else:
@@ -79,7 +84,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Cells:
-    """What fired in a raster: a path of horizontal strokes, in columns of frames and rows of units."""
+    """The events of a raster, as one path of horizontal strokes; a column is a frame and a row is a unit."""
 
     path: str
     frames: int
@@ -112,22 +117,22 @@ class Chart:
         return round(self.bottom - self.y.share(value) * (self.bottom - self.top), 1)
 
     def of_cells(self, cells: Cells) -> str:
-        """The transformation that lays the cells between the axes, the first unit at the bottom."""
+        """Return the transformation that places the cells between the axes, with the first unit at the bottom."""
         wide, high = (self.right - self.left) / cells.frames, (self.bottom - self.top) / cells.units
         return f"matrix({wide:.4f} 0 0 {-high:.4f} {self.left:g} {self.bottom - high / 2:.2f})"
 
     def path(self, points: Iterable[Point]) -> str:
-        """The line through points; one point alone is a dot."""
+        """Return the line through points; a single point becomes a dot."""
         places = [f"{self.at_x(each.x):g},{self.at_y(each.y):g}" for each in points]
         return "M" + "L".join(places) + ("h0" if len(places) == 1 else "")
 
     def mark(self, shape: str, point: Point) -> str:
-        """The outline of a point's mark."""
+        """Return the outline of the mark of a point."""
         return outline(shape, self.at_x(point.x), self.at_y(point.y))
 
 
 def outline(shape: str, x: float, y: float) -> str:
-    """The path of a mark of this shape around a place."""
+    """Return the path of a mark of this shape, centred at (x, y)."""
     r = MARK
     if shape == "circle":
         return f"M{x - r:g},{y:g}a{r:g},{r:g} 0 1 0 {2 * r:g},0a{r:g},{r:g} 0 1 0 {-2 * r:g},0Z"
@@ -144,27 +149,35 @@ def outline(shape: str, x: float, y: float) -> str:
 
 
 def plotted(
-    identifier: str, title: str, description: str, x_label: str, y_label: str, series: Sequence[Series],
-    **how: Any,
+    identifier: str, title: str, description: str, x_label: str, y_label: str, series: Sequence[Series], *,
+    x_log: bool | None = False, y_log: bool | None = False, x_ticks: Sequence[tuple[float, str]] | None = None,
+    x_whole: bool = False, y_zero: bool = True, legend: Sequence[Series] | None = None,
 ) -> Chart:
-    """A chart whose axes hold all points. ``how``: ``x_log`` and ``y_log`` take a logarithmic axis (None: where the
-    values span much), ``x_ticks`` gives the x axis its ticks, ``x_whole`` has them at whole numbers alone, ``y_zero``
-    begins the y axis at 0, ``legend`` are other series to name."""
+    """Return a chart whose axes hold all points of ``series``.
+
+    ``x_log`` and ``y_log`` ask for a logarithmic axis (None: if the values span much). ``x_ticks`` are the ticks of the
+    x axis; with ``x_whole`` they stand only at whole numbers. ``y_zero`` makes the y axis begin at 0. ``legend`` names
+    other series than those that are drawn.
+    """
     points = [each for one in series for each in one.points]
     xs = [each.x for each in points]
     ys = [value for each in points for value in (each.y, each.low, each.high) if value is not None]
-    legend = {each.index: each for each in reversed(series)}
-    x = axis(x_label, xs, how.get("x_log", False), False, how.get("x_ticks"), how.get("x_whole", False))
-    y = axis(y_label, ys, how.get("y_log", False), how.get("y_zero", True))
-    names = how.get("legend", [legend[each] for each in sorted(legend)])
-    return Chart(identifier, title, description, x, y, series, legend=names)
+    if legend is None:
+        first_of_name = {each.index: each for each in reversed(series)}
+        legend = [first_of_name[index] for index in sorted(first_of_name)]
+    x = axis(x_label, xs, x_log, False, x_ticks, x_whole)
+    y = axis(y_label, ys, y_log, y_zero)
+    return Chart(identifier, title, description, x, y, series, legend=legend)
 
 
 def axis(
     label: str, values: Sequence[float], logarithmic: bool | None, from_zero: bool,
     ticks: Sequence[tuple[float, str]] | None = None, whole: bool = False,
 ) -> Axis:
-    """An axis that holds the values, with a little room; logarithmic where asked for or, for None, where it helps."""
+    """Return an axis that holds the values with a little room.
+
+    ``logarithmic`` asks for a logarithmic axis or forbids it; with None it is taken if the values span much.
+    """
     above = [each for each in values if each > 0]
     if logarithmic is None:
         logarithmic = len(above) == len(values) > 0 and max(values) > LOG_SPAN * min(values)
@@ -183,13 +196,13 @@ def axis(
 
 
 def _step(span: float) -> float:
-    """The distance of ticks: 1, 2 or 5 times a power of ten."""
+    """Return the distance between ticks: 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(span / _MOST_TICKS))
     return next(each * power for each in (1, 2, 5, 10) if each * power * _MOST_TICKS >= span)
 
 
 def _logarithmic(label: str, low: float, high: float, with_zero: bool) -> Axis:
-    """``with_zero``: some values are 0, and get a place of their own at the beginning."""
+    """Return a logarithmic axis; ``with_zero`` adds a place at its beginning for values that are 0."""
     low, high = low / 1.3, high * 1.3
     digits = (1, 2, 5) if high / low < 1e3 else (1,)
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
@@ -210,7 +223,10 @@ def _number(value: float) -> str:
 
 
 def raster(identifier: str, title: str, description: str, fired: Sequence[Sequence[bool]], seconds: float) -> Chart:
-    """A chart of who fired when: ``fired`` (T, H), over so many seconds; neighbouring frames are one stroke."""
+    """Return a chart of which unit fired when: ``fired`` (T, H), over so many seconds.
+
+    Neighbouring frames in which a unit fired become one stroke.
+    """
     frames, units = len(fired), len(fired[0])
     x, y = axis("seconds", [0.0, seconds], False, True), axis("unit", [0.0, float(units)], False, True)
     x = Axis(x.label, 0.0, seconds, [each for each in x.ticks if each[0] <= seconds])
@@ -223,7 +239,7 @@ def raster(identifier: str, title: str, description: str, fired: Sequence[Sequen
 
 
 def _strokes(fired: Sequence[bool]) -> Iterable[tuple[int, int]]:
-    """First and behind-last index of every stretch that is true."""
+    """Return the first index of every stretch of true values, and the index after its last."""
     start = None
     for index, each in enumerate([*fired, False]):
         if each and start is None:

@@ -1,4 +1,4 @@
-"""Finished runs side by side: error rate with interval, its difference from a baseline, size, operations, time."""
+"""Compares finished runs: error rate with interval, difference from a baseline, size, operations and time."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from snn_asr.scoring.error_rates import Score, check_unit, score
 from snn_asr.scoring.significance import compare, mean_rate
 from snn_asr.training.identity import Identity, fingerprint_of
 
-BASELINES = ("gru", "lstm")  # taken in this order where none is named
-FEWEST_SPEAKERS = 5  # whose utterances are then resampled together: they share a voice, and perhaps recordings
+BASELINES = ("gru", "lstm")  # the first of these that was run is the baseline if none is named
+FEWEST_SPEAKERS = 5  # from which on whole speakers are resampled: their utterances are not independent
 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What comparing needs of one run folder."""
+    """What a comparison needs to know of one run folder."""
 
     encoder: str
     recipe: str
-    settings: dict[str, Any]  # what decided the result, as far as the run folder says it
-    group: str  # equal for runs that differ in the seed alone
+    settings: dict[str, Any]  # all that decided the result, as far as the run folder records it
+    group: str  # the same for runs that differ only in the seed
     overrides: dict[str, Any]
     metrics: dict[str, Any]
     score: Score
     speakers: dict[str, str]
     folder: Path
-    mark: dict[str, Any]  # what run.json says
+    mark: dict[str, Any]  # the contents of run.json
 
     @property
     def counts(self) -> dict[str, ErrorCounts]:
@@ -46,12 +46,14 @@ class FinishedRun:
 class Row:
     """One line of the table: all seeds of one encoder with the same overrides.
 
-    Rates are for each second of speech; density is one number a layer. ``products_per_second`` are all multiplications,
-    those within the units too, which ``macs_per_second`` leaves out; None for runs of an earlier program.
+    Rates are for each second of speech. ``density`` has one number for each layer. ``products_per_second`` counts all
+    multiplications, also those inside the units, which ``macs_per_second`` leaves out; it is None for runs of an
+    earlier program.
 
-    ``interval`` and ``p_value`` cover the choice of seeds and of test utterances (or of whole speakers: ``resampled``
-    says which); where there is too little of either for one, it is None or covers the utterances alone, and ``remark``
-    says why. Ratios say how many times fewer MACs than the baseline's (None without one).
+    ``interval`` and ``p_value`` account for the choice of the seeds and of the test utterances (or of whole speakers;
+    ``resampled`` says which). If there are too few of one of them, the number is None or accounts for the utterances
+    only, and ``remark`` says why. The ratios say how many times fewer MACs or products the row has than the baseline,
+    and are None without a baseline.
     """
 
     encoder: str
@@ -76,7 +78,7 @@ class Row:
 
 
 def read_run(folder: str | Path) -> FinishedRun:
-    """Read a run folder. Raises DataError where training has not finished there, or what it found is damaged."""
+    """Read a run folder. Raises DataError if its training has not finished or its files are damaged."""
     folder = Path(folder)
     if not (folder / "test.json").is_file():
         raise DataError("not a finished run", folder, "finish it with 'snn-asr train' first")
@@ -99,9 +101,10 @@ def read_run(folder: str | Path) -> FinishedRun:
 
 
 def _origin(folder: Path, run: dict[str, Any], overrides: dict[str, Any]) -> tuple[str, dict[str, Any], str]:
-    """The name of a run's recipe, all that decided its result, and what runs share that differ in the seed alone.
+    """Return the name of a run's recipe, all settings that decided its result, and a key shared by runs that differ
+    only in the seed.
 
-    A run of a program that did not write down all settings is told from others by the text of its recipe.
+    For runs of an earlier program, which did not record all settings, the text of the recipe takes their place.
     """
     identity = Identity.from_json(run)
     if identity is not None:
@@ -116,7 +119,7 @@ def _origin(folder: Path, run: dict[str, Any], overrides: dict[str, Any]) -> tup
 
 
 def _metrics(path: Path) -> dict[str, Any]:
-    """A model's metrics. Raises DataError where a number that a row shows is not there or no number."""
+    """Read the metrics of a model. Raises DataError if a number that a row shows is missing or not a number."""
     metrics = read_json_object(path)
     with of_one_shape(path):
         check_unit(metrics["unit"])
@@ -130,7 +133,10 @@ def _metrics(path: Path) -> dict[str, Any]:
 
 
 def group_runs(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
-    """Runs that differ in the seed alone, by a name: that of the encoder and what sets the group apart from others."""
+    """Group runs that differ only in the seed.
+
+    The name of a group is that of its encoder and what distinguishes it from other groups.
+    """
     groups: dict[tuple[str, str], list[FinishedRun]] = {}
     for run in runs:
         groups.setdefault((run.encoder, run.group), []).append(run)
@@ -138,8 +144,10 @@ def group_runs(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
 
 
 def _labels(runs: Sequence[FinishedRun]) -> list[str]:
-    """A name for each of several runs that differ in more than the seed: what their users gave tells most apart, else
-    their recipes do, else all settings."""
+    """Return a name for each of several runs that differ in more than the seed.
+
+    The overrides that users gave are tried first because they tell most; then the recipes, then all settings.
+    """
     shown: tuple[Callable[[FinishedRun], dict[str, Any]], ...] = (
         lambda run: run.overrides,
         lambda run: run.overrides | {"recipe": run.recipe},
@@ -159,15 +167,15 @@ def _labels(runs: Sequence[FinishedRun]) -> list[str]:
 
 
 def compare_runs(folders: Sequence[str | Path], baseline: str | None = None) -> list[Row]:
-    """One row a group of the runs in these folders. Raises as ``read_groups`` and ``compare_groups``."""
+    """Return one row for each group of the runs in these folders. Raises as ``read_groups`` and ``compare_groups``."""
     return compare_groups(read_groups(folders), baseline)
 
 
 def read_groups(folders: Sequence[str | Path]) -> dict[str, list[FinishedRun]]:
-    """The runs in these folders, grouped as ``group_runs`` does.
+    """Read the runs in these folders and group them with ``group_runs``.
 
-    Raises DataError where the runs were not tested on the same utterances, UsageError for runs of one group with the
-    same seed.
+    Raises DataError if the runs were not tested on the same utterances, and UsageError if two runs of one group have
+    the same seed.
     """
     runs = [read_run(folder) for folder in folders]
     first = _references(runs[0])
@@ -182,9 +190,10 @@ def read_groups(folders: Sequence[str | Path]) -> dict[str, list[FinishedRun]]:
 
 
 def compare_groups(groups: Mapping[str, list[FinishedRun]], baseline: str | None = None) -> list[Row]:
-    """One row a group, in the order given. Without ``baseline`` it is the GRU, or the LSTM, if there is one.
+    """Return one row for each group, in the order given.
 
-    Raises UsageError for an unknown baseline.
+    If no ``baseline`` is named, it is the GRU, or else the LSTM, if there is one. Raises UsageError for an unknown
+    baseline.
     """
     if baseline is None:
         baseline = next((each for each in BASELINES if each in groups), None)
@@ -198,13 +207,13 @@ def compare_groups(groups: Mapping[str, list[FinishedRun]], baseline: str | None
 
 
 def _clusters(run: FinishedRun) -> dict[str, str] | None:
-    """The speaker of every test utterance, where these are enough to be taken for a sample of speakers."""
+    """Return the speaker of every test utterance, or None if there are too few speakers to resample them."""
     known = run.counts.keys() <= run.speakers.keys()
     return run.speakers if known and len(set(run.speakers.values())) >= FEWEST_SPEAKERS else None
 
 
 def _references(run: FinishedRun) -> dict[str, list[str]]:
-    """The reference tokens of every test utterance."""
+    """Return the reference tokens of every test utterance."""
     return {
         name: [edit.reference for edit in alignment.edits if edit.reference is not None]
         for name, alignment in run.score.alignments.items()
@@ -250,10 +259,10 @@ def _against(row: Row, runs: list[FinishedRun], baseline: Row, baseline_runs: li
 
 
 def _ratio(baseline: float | None, value: float | None) -> float | None:
-    """How many times fewer; None where nothing is left to divide by, or one of the two is not known."""
+    """Return how many times smaller ``value`` is, or None if it is zero or one of the two is unknown."""
     return baseline / value if value and baseline is not None else None
 
 
 def to_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The rows as ``compare --json`` prints them."""
+    """Return the rows as ``compare --json`` prints them."""
     return [asdict(row) for row in rows]

@@ -10,7 +10,10 @@ from snn_asr.reports.run_details import learning_curves
 
 
 def learning_charts(groups: Mapping[str, Sequence[FinishedRun]], unit: str) -> list[Chart]:
-    """Development error and the losses, a line a run, whose seeds share a colour; none where no run has a log."""
+    """Return charts of the development error and of the losses, with one line for each run.
+
+    Runs that differ only in the seed have the same colour. There are no charts if no run has a log.
+    """
     errors, losses = [], []
     for index, (label, runs) in enumerate(groups.items()):
         for run in runs:

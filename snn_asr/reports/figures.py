@@ -1,7 +1,7 @@
-"""Figures of an analysis, PNG or SVG: the one place that imports matplotlib (the extra ``figures``).
+"""Figures of an analysis, as PNG or SVG. This is the only module that imports matplotlib (the extra ``figures``).
 
-Colours are those of Okabe & Ito, which colour-blind readers tell apart; lines differ in their markers too.
-The same analysis gives the same file byte for byte.
+The colours are those of Okabe & Ito, which colour-blind readers can tell apart; lines also differ in their markers. The
+same analysis gives the same file, byte for byte.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 FORMATS = ("png", "svg")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 FIGURES = ("vanishing-gradient", "gradient-mismatch", "raster", "firing-rates", "parameters")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # one more than colours, so that further lines differ too
-SMALLEST_POWER = -9  # of ten, on the axis of norms: what is below, or exactly 0, lies on its floor
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # one more than colours, so that the pairs differ in 56 lines
+SMALLEST_POWER = -9  # of ten, on the axis of norms; smaller values and 0 are drawn on its floor
 DOTS_PER_INCH = 150
 STYLE = {
     "font.size": 10, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
@@ -36,8 +36,7 @@ STYLE = {
 
 
 def check(file_format: str) -> None:
-    """Raise UsageError for an unknown format, and where matplotlib is missing, with how to get it, or where its own
-    settings keep it from being loaded."""
+    """Raise UsageError for an unknown format, or if matplotlib is not installed or cannot load with its settings."""
     if file_format not in FORMATS:
         raise unknown_name("format", file_format, FORMATS, "--format")
     try:
@@ -50,7 +49,7 @@ def check(file_format: str) -> None:
 
 
 def draw(analysis: Analysis, folder: str | Path, file_format: str) -> dict[str, Path]:
-    """Write every figure that the analysis has numbers for; their paths by what they show. Raises as ``check``."""
+    """Write every figure for which the analysis has numbers, and return their paths by name. Raises as ``check``."""
     check(file_format)
     with _style():
         figures = {"vanishing-gradient": _reaches(analysis.reaches, analysis.features)}
@@ -80,7 +79,7 @@ def _save(figure: Figure, path: Path) -> Path:
 def _panels(
     title: str, width: float, height: float, rows: int = 1, columns: int = 1, **shared: Any
 ) -> tuple[Figure, list[list[Axes]]]:
-    """A figure and its axes, row by row. Sizes in inches; no window system is needed."""
+    """Return a figure and its axes, row by row. Sizes are in inches; no window system is needed."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -115,9 +114,10 @@ def _reaches(reaches: Sequence[Reach], features: str) -> Figure:
 
 
 def _above_floor(norms: Sequence[float]) -> tuple[list[float], list[int]]:
-    """What to draw on a logarithmic axis: where a line falls below the axis it touches the floor once and ends there.
+    """Return what to draw on a logarithmic axis that ends at a floor.
 
-    Returns the values, NaN where nothing is drawn, and the steps to mark: ten of them, and those on the floor.
+    A line that falls below the axis touches the floor once and ends there. The result is the values, NaN where nothing
+    is drawn, and the steps to mark: about ten of them, and those on the floor.
     """
     floor = 10.0**SMALLEST_POWER
     fallen = [each < floor for each in norms]
@@ -162,7 +162,7 @@ def _rasters(activities: Sequence[Activity], features: str) -> Figure:
         seconds, units = each.step_seconds * len(each.events), len(magnitudes)
         image = axes.imshow(
             (magnitudes / largest).numpy(), aspect="auto", origin="lower", cmap="Greys",
-            norm=PowerNorm(0.5, 0, 1), extent=(0, seconds, 0, units),  # the root: the smallest events are seen too
+            norm=PowerNorm(0.5, 0, 1), extent=(0, seconds, 0, units),  # a root, to show small events
         )
         axes.grid(False)
         axes.set_title(f"{each.name}: {100 * float((each.events != 0).double().mean()):.1f} % of values are events")
@@ -209,5 +209,5 @@ def _line(index: int) -> dict[str, Any]:
 
 
 def _short(features: str) -> str:
-    """A file's name without its folders; other features as they are called."""
+    """Return the name of a file without its folders; the names of other features stay as they are."""
     return Path(features).name

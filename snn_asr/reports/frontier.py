@@ -1,4 +1,4 @@
-"""Error against multiplications: what an encoder pays for how few errors."""
+"""Error rate against multiplications: which encoders reach a given error at the lowest cost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CHART_MARK = b"<!-- A chart of snn-asr"  # what a chart's file begins with
 
 
 class Costed(Protocol):
-    """What the chart takes of a row of a comparison."""
+    """The parts of a comparison's row that the chart uses."""
 
     @property
     def encoder(self) -> str: ...
@@ -33,13 +33,15 @@ class Costed(Protocol):
 
 
 def products(row: Costed) -> float:
-    """Multiplications for each second of speech: all of them, or the MACs alone where a run tells no others."""
+    """Return the multiplications for each second of speech, or only the MACs if a run recorded no others."""
     return row.macs_per_second if row.products_per_second is None else row.products_per_second
 
 
 def frontier(rows: Sequence[Costed], unit: str) -> Chart:
-    """Error rate with interval against multiplications on a logarithmic axis, a mark a row; a line joins the rows that
-    no other beats in both."""
+    """Return a chart of the error rate with its interval against multiplications, on a logarithmic axis.
+
+    Every row is a mark, and a line joins the rows that no other row beats in both.
+    """
     series = [
         Series(row.encoder, index, [Point(products(row) / 1e6, row.error_rate, _title(row), *_ends(row))])
         for index, row in enumerate(rows)
@@ -67,7 +69,7 @@ def _title(row: Costed) -> str:
 
 
 def by_seed(rows: Sequence[Row], unit: str) -> Chart:
-    """The error rate of every run, a column a row of the table."""
+    """Return a chart of the error rate of every run, with one column for each row of the table."""
     series = [
         Series(row.encoder, index, [
             Point(index + 1.0, rate, f"{row.encoder}, seed {seed}: {rate:.2f} %")
@@ -83,7 +85,7 @@ def by_seed(rows: Sequence[Row], unit: str) -> Chart:
 
 
 def on_frontier(rows: Sequence[Costed]) -> list[bool]:
-    """Of each row whether none other has both fewer (or as many) multiplications and fewer (or as many) errors."""
+    """Return for each row whether no other row has at most as many multiplications and errors, and fewer of one."""
 
     def beaten(row: Costed, other: Costed) -> bool:
         mine, theirs = (products(row), row.error_rate), (products(other), other.error_rate)
@@ -93,12 +95,12 @@ def on_frontier(rows: Sequence[Costed]) -> list[bool]:
 
 
 def frontier_columns(unit: str) -> tuple[str, ...]:
-    """The headings over ``frontier_rows``."""
+    """Return the headings above ``frontier_rows``."""
     return ("encoder", f"{unit} error %", "95 % interval", "all products M/s", "fewer", "on the frontier")
 
 
 def frontier_rows(rows: Sequence[Row]) -> list[tuple[str, ...]]:
-    """The rows as people read them, from the fewest multiplications to the most, and whether none beats them."""
+    """Return the rows as text, from the fewest multiplications to the most, and whether each is on the frontier."""
     ordered = sorted(zip(rows, on_frontier(rows), strict=True), key=lambda each: products(each[0]))
     return [
         (
@@ -110,5 +112,5 @@ def frontier_rows(rows: Sequence[Row]) -> list[tuple[str, ...]]:
 
 
 def frontier_svg(rows: Sequence[Costed], unit: str) -> str:
-    """The chart with its legend as an SVG file of its own, which follows the reader's choice of light or dark."""
+    """Return the chart and its legend as an SVG file of its own, which follows the reader's choice of light or dark."""
     return render("frontier.svg", chart=frontier(rows, unit))

@@ -1,20 +1,21 @@
-"""Two probes of a layer's gradient, after what Ponghiran & Roy (AAAI 2022) argue: how far it reaches, how true it is.
+"""Two measurements of the gradient of a layer, after Ponghiran & Roy (AAAI 2022): how far it reaches, and how exact it
+is.
 
-Vanishing gradient. A batch of sequences goes through one layer; the objective is a random projection of its output at
-the last frame n alone, r · Y[n]. Reported is |dL/dx[n-k]|, the norm of the gradient that arrives at the layer's input
-k steps before, averaged over the sequences and divided by that at k = 0. A second number cuts the synaptic current:
-dI[n]/dI[n-1] is set to 0 in the backward, so that a gradient can only run along the membrane and, in v2, through the
-recurrent weights. Inside the coder's clamp the membrane passes none (dV[n]/dV[n-1] = 1 - dY/dV = 0). The current of the
-conventional neuron starts with τ = 1 and passes everything, whatever was heard; gates at rest halve a gradient at every
-step, like those of an LSTM, and have to learn what to keep.
+Vanishing gradient. A batch of sequences goes through one layer. The objective is a random projection r · Y[n] of the
+output at the last frame n only. The result is |dL/dx[n-k]|, the norm of the gradient that arrives at the input of the
+layer k steps earlier, averaged over the sequences and divided by that at k = 0. A second result cuts the synaptic
+current: dI[n]/dI[n-1] is set to 0 in the backward pass, so a gradient can only run along the membrane and, in v2,
+through the recurrent weights. Inside the coder's clamp the membrane passes no gradient (dV[n]/dV[n-1] = 1 - dY/dV = 0).
+The current of the conventional neuron starts with τ = 1 and passes the whole gradient, whatever the input. Gates at
+rest halve a gradient at every step, like those of an LSTM, and have to learn what to keep.
 
-Gradient mismatch. The weights of one layer receive a straight-through gradient as if the coder did not round. On the
-same inputs, weights and fixed range it is compared, by the cosine, with the gradient of the layer that practically does
-not round (32 bits, no threshold), whose straight-through gradient is the exact one. The loss is the frame-wise
-cross-entropy of a random linear head against random classes: it has to bend, for under a linear one the rounded outputs
-would not reach the gradient at all.
+Gradient mismatch. The weights of a layer receive a straight-through gradient, as if the coder did not round. For the
+same inputs, weights and fixed range it is compared, by its cosine, with the gradient of a layer that practically does
+not round (32 bits, no threshold), whose straight-through gradient is exact. The loss is the frame-wise cross-entropy of
+a random linear head against random classes. It has to be non-linear, because with a linear loss the rounded outputs
+would not influence the gradient at all.
 
-A layer is probed as it is used after training: batch normalisation frozen, no dropout.
+A layer is measured as it is used after training: with batch normalisation frozen and without dropout.
 """
 
 from __future__ import annotations
@@ -33,17 +34,18 @@ from snn_asr.network.coder_settings import FIXED, CoderSettings
 from snn_asr.network.layers.coded import CodedLayer
 from snn_asr.network.ranges import RangeTracker
 
-SEQUENCES, FRAMES = 16, 100  # of noise; of one utterance, so many ends or as many frames in all
+SEQUENCES, FRAMES = 16, 100  # of noise; an utterance gives as many ends, or as many frames in all
 BITS = tuple(range(2, 11))
-EXACT_BITS = 32  # of the reference, without a threshold: as good as no rounding
+EXACT_BITS = 32  # of the reference, which has no threshold: practically no rounding
 CLASSES = 40  # of the random head, about a phone set
 
 
 @dataclass(frozen=True)
 class Reach:
-    """Relative gradient norm at k = 0, 1, ... steps back, whole and with the current cut (None without a coder).
+    """The relative norm of the gradient k = 0, 1, ... steps back: whole, and with the current cut (None without a
+    coder).
 
-    ``whole`` is None where no gradient at all reached the last frame: the layer was silent or saturated.
+    ``whole`` is None if no gradient reached the last frame, because the layer was silent or saturated.
     """
 
     name: str
@@ -53,10 +55,10 @@ class Reach:
 
 @dataclass(frozen=True)
 class Mismatch:
-    """Cosine with the exact gradient for each of ``bits`` (None where a gradient was zero).
+    """The cosine with the exact gradient for each number of ``bits`` (None if a gradient was zero).
 
-    ``scaled_threshold`` keeps the layer's own dead zone: membranes below a share ``dead_zone`` of the range send
-    nothing.
+    ``no_threshold`` is without a threshold. ``scaled_threshold`` keeps the layer's own dead zone: membranes below the
+    share ``dead_zone`` of the range send nothing.
     """
 
     name: str
@@ -67,7 +69,10 @@ class Mismatch:
 
 
 def gradient_reach(name: str, layer: nn.Module, x: Tensor, seed: int) -> Reach:
-    """Relative gradient norms on x (B, T, D). One row alone is cut at several of its later frames to average over."""
+    """Measure the relative norms of the gradient on x (B, T, D).
+
+    If x has a single row, it is cut at several of its later frames to have something to average over.
+    """
     x, lengths = _several_ends(x)
     whole = _gradient_norms(layer, x, lengths, seed, cut_current=False)
     cut = _gradient_norms(layer, x, lengths, seed, cut_current=True) if has_coder(layer) else None
@@ -77,9 +82,9 @@ def gradient_reach(name: str, layer: nn.Module, x: Tensor, seed: int) -> Reach:
 
 
 def gradient_mismatch(name: str, layer: CodedLayer, x: Tensor, seed: int) -> Mismatch:
-    """Cosines of the gradients of the layer's core weights on x (B, T, D), its range fixed where it stands.
+    """Measure the cosines for the gradients of the layer's core weights on x (B, T, D), with its range fixed.
 
-    One row alone is taken as often as makes a batch of it, with other classes each time.
+    If x has a single row, it is repeated to make a batch, with other classes each time.
     """
     if len(x) == 1:
         x = x.expand(max(1, SEQUENCES * FRAMES // x.shape[1]), -1, -1)
@@ -103,14 +108,16 @@ def gradient_mismatch(name: str, layer: CodedLayer, x: Tensor, seed: int) -> Mis
 
 
 def _silent_levels(dead_zone: float, bits: int) -> int:
-    """The lowest threshold whose dead zone, with so many bits, is at least this share of the range; but one that leaves
-    a level to be sent."""
+    """Return the lowest threshold whose dead zone, with so many bits, is at least this share of the range.
+
+    At least one level is left that can be sent.
+    """
     levels = 2 ** (bits - 1)
     return min(math.ceil(dead_zone * levels) - 1, levels - 2)
 
 
 def _gradient_norms(layer: nn.Module, x: Tensor, lengths: Tensor, seed: int, cut_current: bool) -> Tensor:
-    """Mean over the rows of |d(r · Y[n])/dx[n-k]|, n each row's last frame, for all k that every row has."""
+    """Return the mean over rows of |d(r · Y[n])/dx[n-k]| for all k that every row has; n is the last frame of a row."""
     x = x.detach().requires_grad_()
     if cut_current and isinstance(layer, CodedLayer):
         y = _walk_without_current(layer, x, lengths)
@@ -124,7 +131,7 @@ def _gradient_norms(layer: nn.Module, x: Tensor, lengths: Tensor, seed: int, cut
 
 
 def _walk_without_current(layer: CodedLayer, x: Tensor, lengths: Tensor) -> Tensor:
-    """The layer's outputs (B, T, H), frame by frame, whose gradient does not run from a frame's current to the next."""
+    """Return the outputs of the layer (B, T, H), with no gradient from the current of a frame to that of the next."""
     drive = layer.drive(x, lengths)
     given = layer.parameters_for(None, Coder.at(_tracker(layer).settings, _tracker(layer).value()))
     state, outputs = layer.cell.initial_state(len(x), layer.output_size, given, drive), []
@@ -135,13 +142,16 @@ def _walk_without_current(layer: CodedLayer, x: Tensor, lengths: Tensor) -> Tens
 
 
 def _tracker(layer: CodedLayer) -> RangeTracker:
-    """The range of a layer that has a coder."""
+    """Return the range of a layer that has a coder."""
     assert layer.tracker is not None
     return layer.tracker
 
 
 def _weight_gradient(layer: CodedLayer, x: Tensor, head: Tensor, classes: Tensor) -> Tensor:
-    """Gradient (N,) of the cross-entropy of a linear ``head`` (C, H) with respect to the core weights, double."""
+    """Return the gradient (N,), in double precision, of the loss with respect to the core weights.
+
+    The loss is the cross-entropy of a linear ``head`` (C, H).
+    """
     y, _ = layer(x, full_lengths(x))
     loss = functional.cross_entropy((y @ head.T).flatten(0, 1), classes.flatten())
     gradients = torch.autograd.grad(loss, layer.core_weights())
@@ -149,7 +159,7 @@ def _weight_gradient(layer: CodedLayer, x: Tensor, head: Tensor, classes: Tensor
 
 
 def _random_head(y: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    """A head (CLASSES, H) that makes logits of deviation 1 of outputs like y (B, T, H), and classes (B, T)."""
+    """Return a head (CLASSES, H) whose logits for outputs like y (B, T, H) have deviation 1, and classes (B, T)."""
     generator = torch.Generator().manual_seed(seed)
     size = y.square().sum(dim=-1).mean().sqrt().clamp(min=torch.finfo(y.dtype).tiny)
     head = torch.randn(CLASSES, y.shape[-1], generator=generator).to(y) / size
@@ -158,7 +168,7 @@ def _random_head(y: Tensor, seed: int) -> tuple[Tensor, Tensor]:
 
 @contextmanager
 def _coder_of(layer: CodedLayer, bits: int, threshold: int) -> Iterator[None]:
-    """Within the block the layer codes with so many bits, and its range stands still."""
+    """Within the block the layer codes with so many bits, and its range does not move."""
     own = _tracker(layer)
     layer.tracker = RangeTracker(CoderSettings(bits, threshold, FIXED, own.value()))
     try:
@@ -168,7 +178,7 @@ def _coder_of(layer: CodedLayer, bits: int, threshold: int) -> Iterator[None]:
 
 
 def _several_ends(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows and lengths: several rows as they are; one row (1, T, D) again and again, ending in its last third."""
+    """Return rows and lengths: several rows unchanged, or one row (1, T, D) repeated, each ending in its last third."""
     frames = x.shape[1]
     if len(x) > 1:
         return x, full_lengths(x)
@@ -177,10 +187,10 @@ def _several_ends(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def full_lengths(x: Tensor) -> Tensor:
-    """The lengths (B,) of sequences x (B, T, D) without padding."""
+    """Return the lengths (B,) of sequences x (B, T, D) without padding."""
     return torch.full((len(x),), x.shape[1])
 
 
 def has_coder(layer: nn.Module) -> bool:
-    """Whether the layer sends levels, so that its gradient is one through rounding."""
+    """Return whether the layer sends levels, so that its gradient passes through rounding."""
     return isinstance(layer, CodedLayer) and layer.tracker is not None

@@ -1,7 +1,7 @@
-"""Finished runs as one page for a browser: everything is in the one file, but the recordings that it plays.
+"""Finished runs as one page for a browser. The file holds everything except most recordings that it plays.
 
-The page has no script and asks nothing of a network. Texts of recordings, names and paths are escaped by the template
-engine wherever they stand (templates/report.html).
+The page has no script and loads nothing from a network. The template engine (templates/report.html) escapes all texts
+of recordings, names and paths.
 """
 
 from __future__ import annotations
@@ -36,13 +36,16 @@ SECTIONS = (
 
 
 def write_report(groups: Mapping[str, Sequence[FinishedRun]], rows: Sequence[Row], output: Path) -> None:
-    """Write the report of compared runs, over an earlier one too. Raises DataError where it cannot be written."""
+    """Write the report of compared runs, replacing an earlier one. Raises DataError if it cannot be written."""
     write_text(output, page(groups, rows, Players(output, within=True)))
 
 
 def leave_report(folder: Path) -> None:
-    """Put the report of one finished run into its folder, where none is there. The run is whole without: what keeps the
-    report from being written, such as a full disk or a file of the user's own, is a line in the log and no error."""
+    """Put the report of one finished run into its folder, unless there is one already.
+
+    The run is complete without it. If something prevents it, such as a full disk or a file of the user's, this is
+    logged and is no error.
+    """
     path = folder / REPORT
     if is_report(path):
         return
@@ -59,12 +62,12 @@ def leave_report(folder: Path) -> None:
 
 
 def page(groups: Mapping[str, Sequence[FinishedRun]], rows: Sequence[Row], players: Players) -> str:
-    """The report as HTML."""
+    """Return the report as HTML."""
     return render("report.html", report=_report(groups, rows, players))
 
 
 def _report(groups: Mapping[str, Sequence[FinishedRun]], rows: Sequence[Row], players: Players) -> dict[str, Any]:
-    """What the template shows, by name."""
+    """Return the values that the template shows, by name."""
     first = {label: runs[0] for label, runs in groups.items()}
     run = next(iter(first.values()))
     unit = run.metrics["unit"]
@@ -84,7 +87,7 @@ def _report(groups: Mapping[str, Sequence[FinishedRun]], rows: Sequence[Row], pl
 
 
 def _models(first: Mapping[str, FinishedRun]) -> tuple[dict[str, Recognizer], list[str]]:
-    """The models of the first runs, and a note on each that cannot be loaded."""
+    """Return the model of the first run in each group, and a note on each that cannot be loaded."""
     models, notes = {}, []
     for label, run in first.items():
         try:
@@ -133,7 +136,7 @@ def _footprints(models: Mapping[str, Recognizer]) -> dict[str, Any]:
 
 
 def _environments(groups: Mapping[str, Sequence[FinishedRun]]) -> dict[str, Any]:
-    """One row a group; where its runs differ, all values."""
+    """Return one row for each group; if its runs differ in a value, all of them are shown."""
     found = {label: [run_details.environment(each) for each in runs] for label, runs in groups.items()}
     headings = list(next(iter(found.values()))[0])
     rows = [

@@ -1,4 +1,5 @@
-"""Recordings as a page plays them: by their path from it, or within it where browsers do not know their format."""
+"""How a page plays recordings: by their path relative to it or, if browsers cannot play their format, within the page.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +20,17 @@ RATE_HZ = 16000  # of recordings within the page
 
 @dataclass(frozen=True)
 class Players:
-    """``page`` is where the page will lie. ``within``: recordings that browsers cannot play are part of the page."""
+    """The addresses of recordings for a page that will lie at ``page``.
+
+    With ``within``, recordings that browsers cannot play are put into the page itself.
+    """
 
     page: Path
     within: bool
 
     def address(self, utterance: Utterance | None) -> str:
-        """What a player of the page is given: a relative address, the recording itself, or "" for want of both."""
+        """Return what a player in the page is given: a relative address, the recording itself, or "" if it has neither.
+        """
         if utterance is None or not utterance.wav.is_file():
             return ""
         if utterance.wav.suffix.lower() in PLAYED:
@@ -41,6 +46,6 @@ class Players:
 
 
 def relative_address(recording: Path, page: Path) -> str:
-    """The address of a recording from a page, for a browser: a relative path whose special characters are escaped."""
+    """Return the address of a recording for a browser: its path from the page, with special characters escaped."""
     relative = os.path.relpath(os.path.abspath(recording), os.path.dirname(os.path.abspath(page)))
     return quote(os.fsencode(relative))

@@ -1,4 +1,4 @@
-"""Templates (templates/) filled in: whatever a value holds, it is shown as text and never becomes part of the page."""
+"""Fills in the templates in templates/. Every value is shown as text and can never become markup of the page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\uf
 
 
 def render(template: str, **values: Any) -> str:
-    """The template of this name with the values that it names; a name without a value is an error."""
+    """Fill in the template of this name with the given values; a name without a value is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     engine = Environment(
@@ -20,7 +20,7 @@ def render(template: str, **values: Any) -> str:
 
 
 def _printable(value: object) -> object:
-    """Characters that no page may hold are shown as the replacement character."""
+    """Replace characters that no page may contain with the replacement character."""
     if isinstance(value, str) and _UNPRINTABLE.search(value):
         return type(value)(_UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", value))
     return value

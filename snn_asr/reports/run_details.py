@@ -1,4 +1,4 @@
-"""What a report tells of a run besides its results: how it learned, on what it ran, how it was made, what it heard."""
+"""What a report tells about a run besides its results: how it learned, where it ran, and how to repeat it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ _CURVES = ("dev_error_rate", "train_loss", "dev_loss")
 
 
 def learning_curves(run: FinishedRun) -> dict[str, list[tuple[float, float]]]:
-    """Points (epoch, value) of the development error rate and both losses, by their names in the log; empty lists,
-    and a warning, where the run folder has no log that can be read."""
+    """Return points (epoch, value) of the development error rate and both losses, by their names in the log.
+
+    If the run folder has no readable log, the lists are empty and a warning is logged.
+    """
     try:
         lines = read_text(run.folder / LOG, regular=True).splitlines()
         rows = [parse_json(line, run.folder / LOG) for line in lines if line]
@@ -44,7 +46,7 @@ def _finite(value: object) -> bool:
 
 
 def environment(run: FinishedRun) -> dict[str, str]:
-    """Versions, commit and machine of a run by a heading; UNKNOWN for what an earlier program did not write down."""
+    """Return versions, commit and machine of a run by heading; UNKNOWN for what an earlier program did not record."""
     metrics = run.metrics
     machine = metrics.get("environment")
     machine = machine if isinstance(machine, dict) else {}
@@ -63,7 +65,7 @@ def _text(value: object) -> str:
 
 
 def command(run: FinishedRun) -> str:
-    """The command line that makes this run again, for a shell."""
+    """Return the shell command that makes this run again."""
     data = run.mark.get("data_folder")
     words = ["snn-asr", "train", run.recipe, *(["--data-folder", str(data)] if data else [])]
     words += ["--output-folder", str(run.folder), f"encoder={run.encoder}", f"seed={run.metrics['seed']}"]
@@ -72,8 +74,10 @@ def command(run: FinishedRun) -> str:
 
 
 def _as_yaml(value: object) -> str:
-    """A value as the command line reads it: plain where it is a text that YAML takes for one, else as JSON, which is
-    YAML too."""
+    """Return a value as the command line reads it.
+
+    A text stays plain if YAML would read it as the same text. Everything else becomes JSON, which YAML can read too.
+    """
     try:
         plain = isinstance(value, str) and yaml.safe_load(value) == value
     except yaml.YAMLError:
@@ -82,10 +86,10 @@ def _as_yaml(value: object) -> str:
 
 
 def recordings(run: FinishedRun) -> dict[str, Utterance]:
-    """The utterances of the run's test set by id, with the files of their recordings; none where the manifest that the
-    run was tested on is not found, or has changed.
+    """Return the test utterances of a run by id, with the files of their recordings.
 
-    A path that is not absolute began where the training was started: here, or in a folder above the run's own.
+    There are none if the manifest that the run was tested on is missing or has changed. A relative path started where
+    the training was started, so it is looked for here and in the folders above the run's own.
     """
     data, settings = run.mark.get("data_folder"), run.mark.get("settings")
     prefix = settings.get("manifests", "") if isinstance(settings, Mapping) else ""

@@ -1,4 +1,4 @@
-"""What the spiking encoders of a comparison send while they hear one utterance of its test set, as charts."""
+"""Charts of what the spiking encoders of a comparison send while they hear one utterance of its test set."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from snn_asr.errors import DataError
 from snn_asr.reports.activity import Activity, activity, heard
 from snn_asr.reports.charts import Chart, Point, Series, plotted, raster
 
-LONGEST_FRAMES = 400  # of the utterance that are drawn
-MOST_UNITS = 256  # of a layer in a raster
-MOST_ENCODERS = 6  # whose events are drawn
+LONGEST_FRAMES = 400  # of the utterance; later ones are not drawn
+MOST_UNITS = 256  # of a layer; further ones are not drawn
+MOST_ENCODERS = 6  # further ones are not drawn
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Spikes:
 
 
 def choose(utterances: Mapping[str, Utterance]) -> Utterance | None:
-    """The utterance of middling length, of those whose recording is there; None without one."""
+    """Return the utterance of median length among those whose recording exists, or None if there is none."""
     there = [each for each in utterances.values() if each.wav.is_file()]
     if not there:
         return None
@@ -35,7 +35,7 @@ def choose(utterances: Mapping[str, Utterance]) -> Utterance | None:
 
 
 def of_models(models: Mapping[str, Recognizer], utterance: Utterance) -> tuple[list[Spikes], list[str]]:
-    """Charts of every model that sends events, by the names of the rows, and notes on those that have none."""
+    """Return charts of every model that sends events, by the names of the rows, and notes on those without any."""
     found: list[Spikes] = []
     without: list[str] = []
     notes: list[str] = []

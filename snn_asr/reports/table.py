@@ -14,10 +14,10 @@ PLAIN_WIDTH = 200  # of a table that goes to a file or a pipe
 
 
 def columns(unit: str) -> tuple[str, ...]:
-    """The headings over the cells of a row.
+    """Return the headings above the cells of a row.
 
-    "fewer" is how many times fewer than the baseline has (of MACs the core's in brackets), and "all products" are MACs
-    and the multiplications within the units.
+    "fewer" is how many times fewer than the baseline has (for MACs with the core's in brackets). "all products" are
+    MACs together with the multiplications inside the units.
     """
     return (
         "encoder", "seeds", f"{unit} error %", "95 % interval", "p", "parameters", "core parameters", "MMAC/s",
@@ -26,7 +26,7 @@ def columns(unit: str) -> tuple[str, ...]:
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """A row as people read it, one text a column."""
+    """Return a row as people read it, one text for each column."""
     return (
         row.encoder, str(len(row.seeds)), f"{row.error_rate:.2f}",
         interval_text(row),
@@ -41,14 +41,14 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def remarks(rows: Sequence[Row]) -> list[str]:
-    """What the intervals and p-values cover, and why one is missing."""
+    """Return sentences on what the intervals and p-values account for, and why one is missing."""
     found = [f"resampled: seeds and {row.resampled}s" for row in rows if len(row.seeds) > 1]
     found += [row.remark for row in rows if row.remark]
     return list(dict.fromkeys(found))
 
 
 def comparison_table(rows: Sequence[Row], unit: str) -> Table:
-    """One line a row, the remarks under the table."""
+    """Return the table with one line for each row, and the remarks below it."""
     table = Table(title=TITLE)
     for index, column in enumerate(columns(unit)):
         table.add_column(column, justify="left" if index == 0 else "right")
@@ -59,7 +59,7 @@ def comparison_table(rows: Sequence[Row], unit: str) -> Table:
 
 
 def print_table(table: Table) -> None:
-    """On stdout; as wide as needed where that is not a terminal."""
+    """Print a table on stdout; if that is not a terminal, it is as wide as its contents need."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=PLAIN_WIDTH)
@@ -67,10 +67,10 @@ def print_table(table: Table) -> None:
 
 
 def interval_text(row: Row) -> str:
-    """The interval of the error rate, for people."""
+    """Return the interval of the error rate as text."""
     return "-" if row.interval is None else "{:.2f} to {:.2f}".format(*row.interval)
 
 
 def times(ratio: float | None) -> str:
-    """A ratio to the baseline, for people."""
+    """Return a ratio to the baseline as text."""
     return "-" if ratio is None else f"{ratio:.1f}×"

@@ -1,4 +1,4 @@
-"""The test utterances that a comparison's runs got most wrong, aligned with what was said."""
+"""The test utterances with the most errors in a comparison, aligned with what was said."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KINDS = {MATCH: "match", SUBSTITUTION: "S", INSERTION: "I", DELETION: "D"}
 
 @dataclass(frozen=True)
 class ShownEdit:
-    """A column of an alignment; ``word`` names the error for those who hear the page."""
+    """One column of an alignment; ``word`` names the kind of error for people who have the page read to them."""
 
     kind: str
     word: str
@@ -28,7 +28,7 @@ class ShownEdit:
 
 @dataclass(frozen=True)
 class Heard:
-    """What one row's first run heard, and how wrong it is in words."""
+    """What the first run of one row recognised, and how wrong it is in words."""
 
     name: str
     errors: str
@@ -37,7 +37,7 @@ class Heard:
 
 @dataclass(frozen=True)
 class WorstUtterance:
-    """``audio``: the address of its recording for a player, "" where there is none."""
+    """One utterance; ``audio`` is the address of its recording for a player, or "" if there is none."""
 
     name: str
     audio: str
@@ -47,8 +47,11 @@ class WorstUtterance:
 def worst(
     groups: Mapping[str, Sequence[FinishedRun]], address: Callable[[str], str]
 ) -> list[WorstUtterance]:
-    """The utterances with the most errors over all runs, ties in the order of their ids, with the alignment of the
-    first run of every group; ``address`` gives that of an utterance's recording."""
+    """Return the utterances with the most errors over all runs, with the alignment of the first run of every group.
+
+    Utterances with equally many errors are in the order of their ids. ``address`` returns the address of an utterance's
+    recording.
+    """
     edits: dict[str, int] = {}
     for runs in groups.values():
         for run in runs:
