@@ -1,7 +1,8 @@
-"""Corpora: one module each, with ``prepare(data_folder, output_folder, shard=None, **options) -> summary``.
+"""Corpora: one module for each, with a function ``prepare(data_folder, output_folder, shard=None, **options)``.
 
-Each ends in ``preparation.Preparation(...).run``, which writes manifests *.json and audio/**. The folder keeps a list
-of what was written, and with which options (prepared_folder.py): preparing it again with the same options does nothing.
+``prepare`` describes its work as a ``preparation.Preparation`` and runs it, which writes manifests *.json and audio/**,
+and returns a summary. The output folder keeps a list of what was written and with which options (prepared_folder.py),
+so preparing it again with the same options does nothing.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from typing import get_args, get_origin, get_type_hints
 from snn_asr.errors import UsageError, unknown_name
 from snn_asr.sharding import Shard
 
-SHARED = ("download", "preparation", "prepared_folder", "recordings")  # modules beside the corpora that are none
+SHARED = ("download", "preparation", "prepared_folder", "recordings")  # modules in this folder that are not corpora
 _TYPES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 _COMMON = ("data_folder", "output_folder", "shard")
 
 
 def discover() -> dict[str, str]:
-    """Corpora found on disk beside this file: name to module name (nothing is imported)."""
+    """Return the corpora found on disk beside this file, as name and module name. Nothing is imported."""
     modules = pkgutil.iter_modules(__path__)
     return {module.name: f"{__name__}.{module.name}" for module in modules if module.name not in SHARED}
 
@@ -31,9 +32,9 @@ def discover() -> dict[str, str]:
 def prepare(
     name: str, data_folder: str | Path | None, output_folder: str | Path, shard: str | None = None, /, **options: object
 ) -> dict:
-    """Prepare the corpus ``name`` (upper or lower case), or a shard of it such as "2/4", and return its summary.
+    """Prepare the corpus ``name`` (in upper or lower case), or a shard of it such as "2/4", and return its summary.
 
-    Raises UsageError for an unknown corpus or option, and what the corpus itself raises.
+    Raises UsageError for an unknown corpus or option, and everything that the corpus itself raises.
     """
     part = None if shard is None else Shard.parse(str(shard))
     modules = discover()
@@ -50,7 +51,7 @@ def prepare(
 
 
 def _check_type(function: Callable[..., object], key: str, value: object, where: str) -> None:
-    """Raise UsageError where an option is not of the type (a number, a text) that its parameter is declared with."""
+    """Raise UsageError if an option is not of the type (a number, a text) that its parameter is declared with."""
     declared = get_type_hints(function)[key]
     types = tuple(get_origin(each) or each for each in get_args(declared) or (declared,))
     if float in types:

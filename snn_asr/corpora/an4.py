@@ -1,10 +1,10 @@
-"""CMU AN4, the census data base: an hour of spelled names, numbers and commands by 84 speakers, free for any use.
+"""CMU AN4, the census database: an hour of spelled names, numbers and commands by 84 speakers, free for any use.
 
     an4/etc/an4_{train,test}.fileids, .transcription    an4/wav/an4{,test}_clstk/<speaker>/<id>.sph (or .raw)
 
-The official 948 utterances of 74 speakers are training and 130 of 10 others test. Development is taken from training:
-every tenth of its speakers in the order of their names (fkdo, ftmj, mdcs, mgah, mmaf, mrcb, mtcv).
-Headerless .raw files (16 kHz, 16 bits, either byte order) are converted to FLAC.
+The official training set has 948 utterances of 74 speakers, the test set 130 utterances of 10 other speakers. The
+development set is taken from the training set: every tenth of its speakers in the order of their names (fkdo, ftmj,
+mdcs, mgah, mmaf, mrcb, mtcv). Headerless .raw files (16 kHz, 16 bits, either byte order) are converted to FLAC.
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ def prepare(
 ) -> dict[str, Any]:
     """Write the manifests train, dev and test; ``data_folder`` is an4 or its parent.
 
-    ``partial`` takes an incomplete copy as it is, leaving out what has no recording or no transcript. Returns
-    utterances, hours and speakers of every split. Raises UsageError for an option that cannot work, DataError where
-    the corpus is not as distributed.
+    With ``partial`` an incomplete copy is accepted, and utterances without a recording or a transcript are left out.
+    Returns utterances, hours and speakers of every split. Raises UsageError for an option that cannot work, and
+    DataError if the corpus is not as distributed.
     """
     require_flags("an4", partial=partial)
     recordings = find_recordings(data_folder, partial)
@@ -90,10 +90,10 @@ def prepare(
 
 
 def find_recordings(data_folder: str | Path | None, partial: bool = False) -> dict[str, list[Recording]]:
-    """The recordings of train, dev and test, in the order of the official lists.
+    """Return the recordings of train, dev and test, in the order of the official lists.
 
-    Raises UsageError without a folder, one DataError that tells all that is not as distributed (unless ``partial``) or
-    where a split would be empty.
+    Raises UsageError if there is no such folder. Raises one DataError that names everything that is not as distributed
+    (unless ``partial``), or if a split would be empty.
     """
     root = corpus_folder("an4", data_folder, "an4")
     official, problems = {}, []
@@ -117,21 +117,22 @@ def find_recordings(data_folder: str | Path | None, partial: bool = False) -> di
 
 
 def development_speakers(training_speakers: Iterable[str]) -> set[str]:
-    """Every tenth training speaker in the order of names; of fewer than ten the last one.
+    """Return every tenth training speaker in the order of names or, if there are fewer than ten, the last one.
 
-    Of the 74 official ones these are 7, with 91 of 948 utterances: two women and five men (names begin with f or m).
+    Of the 74 official speakers these are 7, with 91 of the 948 utterances: two women and five men (names begin with f
+    or m).
     """
     ordered = sorted(set(training_speakers))
     return set(ordered[DEVELOPMENT_STEP - 1 :: DEVELOPMENT_STEP] or ordered[-1:])
 
 
 def clean(text: str) -> str:
-    """The one rule for transcripts: lower case, without marks of silence (<s>, </s>) and noise (++...++)."""
+    """Return a transcript in lower case, without marks of silence (<s>, </s>) and noise (++...++)."""
     return " ".join(word for word in text.lower().split() if not _MARK.fullmatch(word))
 
 
 def _read_split(root: Path, split: str) -> tuple[list[Recording], list[str]]:
-    """Recordings of an official split, and what is wrong with the others."""
+    """Return the recordings of an official split, and what is wrong with the others."""
     places = _read_list(root / "etc" / f"an4_{split}.fileids")
     texts = read_transcripts(root / "etc" / f"an4_{split}.transcription")
     if split == "test":
@@ -156,7 +157,7 @@ def _read_split(root: Path, split: str) -> tuple[list[Recording], list[str]]:
 
 
 def _read_list(path: Path) -> list[str]:
-    """Paths below wav/ without suffix, one a line."""
+    """Return the lines of a list: paths below wav/, without suffix."""
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
@@ -166,13 +167,13 @@ def _read_list(path: Path) -> list[str]:
 
 
 def _path(root: Path, place: str) -> Path | None:
-    """The recording of a line of the list."""
+    """Return the recording that a line of a list names."""
     candidates = (root / "wav" / f"{place}{suffix}" for suffix in _SUFFIXES)
     return next((path for path in candidates if path.is_file()), None)
 
 
 def _utterance(recording: Recording, audio_folder: Path, byte_order: str) -> Utterance:
-    """The recording itself or, of a .raw file, a FLAC file in ``audio_folder``."""
+    """Return the recording itself, or a FLAC file in ``audio_folder`` made from a .raw file."""
     path = recording.path
     if path.suffix == ".raw":
         samples = _read_raw(path, byte_order)
@@ -182,7 +183,7 @@ def _utterance(recording: Recording, audio_folder: Path, byte_order: str) -> Utt
 
 
 def _byte_order(paths: list[Path]) -> str:
-    """">" or "<": speech is smooth, so in the right order samples differ less from their neighbours."""
+    """Return ">" or "<". Speech is smooth, so neighbouring samples differ less if the byte order is right."""
     def roughness(order: str) -> float:
         some = paths[:_BYTE_ORDER_RECORDINGS]
         return float(sum(numpy.abs(numpy.diff(_read_raw(path, order))).mean() for path in some))
@@ -191,7 +192,7 @@ def _byte_order(paths: list[Path]) -> str:
 
 
 def _read_raw(path: Path, byte_order: str) -> numpy.ndarray:
-    """Samples (n,) float32 between -32768 and 32767."""
+    """Return samples (n,) in float32, between -32768 and 32767."""
     content = path.read_bytes()
     if len(content) < 4 or len(content) % 2:
         raise DataError(f"{len(content)} bytes are no recording of 16-bit samples", path, "restore the file")

@@ -1,4 +1,5 @@
-"""Fetching large archives: continued where they stopped, checked by SHA-256, unpacked aside and moved into place."""
+"""Fetches large archives: downloads continue where they stopped, are checked by SHA-256, and are unpacked atomically.
+"""
 
 from __future__ import annotations
 
@@ -21,17 +22,17 @@ from snn_asr.errors import DataError, UsageError
 from snn_asr.files import sha256
 
 _TIMEOUT_SECONDS = 60
-_PAUSES_SECONDS = (1, 5, 15, 60)  # after attempts in a row that brought nothing
+_PAUSES_SECONDS = (1, 5, 15, 60)  # waited after successive attempts that brought nothing
 _BLOCK_BYTES = 1 << 20
-_TRY_AGAIN_STATUS = (408, 429)  # besides those from 500 on
+_TRY_AGAIN_STATUS = (408, 429)  # in addition to all from 500 on
 
 
 def fetch(url: str, path: Path, checksum: str) -> None:
     """Download ``url`` to ``path`` unless it is there, and check its SHA-256 (hexadecimal).
 
-    What has come is appended to ``path`` + ".part", so that a killed download loses nothing: the next one continues
-    it. A connection that breaks is taken up again as long as something comes. Raises UsageError for an address that is
-    not http(s), DataError where the file cannot be had or is not the one that was published.
+    Received bytes are appended to ``path`` + ".part", so an interrupted download loses nothing and the next one
+    continues it. A broken connection is opened again as long as something still arrives. Raises UsageError for an
+    address that is not http(s), and DataError if the file cannot be fetched or is not the one that was published.
     """
     if not url.startswith(("http://", "https://")):
         raise UsageError("not the address of a web server", url, "begin it with https:// or http://")
@@ -54,9 +55,9 @@ def fetch(url: str, path: Path, checksum: str) -> None:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a .tar.gz and move what its one top folder holds into ``folder``; what is there already stays.
+    """Unpack a .tar.gz and move the contents of its only top folder into ``folder``; what is there already stays.
 
-    Folders appear whole or not at all. Raises DataError where the archive is damaged or the disk is full.
+    A folder appears as a whole or not at all. Raises DataError if the archive is damaged or the disk is full.
     """
     temporary = folder / f".{archive.name}.unpacked"
     shutil.rmtree(temporary, ignore_errors=True)
@@ -68,7 +69,7 @@ def unpack(archive: Path, folder: Path) -> None:
                 size = archive.stat().st_size
                 source = wrap_file(plain, size, description=f"Unpacking {archive.name}", console=console)
             with source as stream, tarfile.open(fileobj=stream, mode="r|gz") as tar:
-                # Pythons without the filter (before 3.10.12) trust the archive, whose checksum is known.
+                # Python before 3.10.12 has no filter and trusts the archive, whose checksum was verified.
                 tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
                 tar.extractall(temporary)
         for path in sorted(temporary.glob("*/*")):
@@ -88,7 +89,7 @@ def _check(path: Path, checksum: str, todo: str) -> None:
 
 
 def _receive_all(url: str, part: Path) -> None:
-    """Append to ``part`` until the server says that nothing is left; several times in vain is an error."""
+    """Append to ``part`` until the server says that nothing is left; several attempts in vain are an error."""
     in_vain = 0
     while True:
         before = part.stat().st_size
@@ -110,7 +111,7 @@ def _receive_all(url: str, part: Path) -> None:
 
 
 def _receive(url: str, part: Path) -> bool:
-    """One request for what ``part`` lacks. Whether all has come (the checksum tells whether it is right)."""
+    """Make one request for what ``part`` lacks, and return whether all has arrived (the checksum is checked later)."""
     start = part.stat().st_size
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     try:

@@ -1,7 +1,8 @@
 """Free Spoken Digit Dataset: 3,000 clips {digit}_{speaker}_{index}.wav, 8 kHz, 6 speakers (CC BY-SA 4.0).
 
-Clips 0-4 of each digit and speaker are the data set's own test split, 5-9 become development, the rest training.
-Connected digits are made of the clips of one speaker and one split, so no recording is heard in two splits.
+Clips 0-4 of each digit and speaker are the test split of the data set itself, clips 5-9 become development, and the
+rest is training. Connected digits are joined from clips of one speaker and one split, so no recording occurs in two
+splits.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ SPLITS = ("train", "dev", "test")
 MANIFESTS = (*SPLITS, *(f"isolated_{split}" for split in SPLITS))
 _DIGITS_PER_UTTERANCE = (3, 7)
 _PAUSE_SECONDS = (0.05, 0.2)
-_NOISE_DEVIATION = 1e-4  # -80 dB: no digital silence, which real recordings do not have
-_MOST_UTTERANCES = 1_000_000  # connected ones; all are planned before the first is made
+_NOISE_DEVIATION = 1e-4  # -80 dB, because real recordings have no digital silence
+_MOST_UTTERANCES = 1_000_000  # of connected ones, which are all planned before the first is made
 _CLIP_NAME = re.compile(r"(\d)_(\w+)_(\d+)\.wav")
 
 
@@ -53,7 +54,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Connected:
-    """Digits to be joined, and the state of the random generator of which their pauses are drawn."""
+    """Digits to be joined, and the state of the random generator from which their pauses are drawn."""
 
     split: str
     number: int
@@ -74,11 +75,11 @@ def prepare(
     test: int = 300,
     shard: Shard | None = None,
 ) -> dict[str, Any]:
-    """Write manifests train, dev, test (connected digits, made here as FLAC) and isolated_* (the clips as they are).
+    """Write manifests train, dev and test (connected digits, made here as FLAC) and isolated_* (the clips as they are).
 
-    ``data_folder`` is the data set or its folder ``recordings``; ``train``, ``dev`` and ``test`` are numbers of
-    connected utterances. Same clips, same options: same bytes. Returns utterances and hours of every manifest.
-    Raises DataError where a split has no recordings, UsageError for an option that is not a whole number.
+    ``data_folder`` is the data set or its folder ``recordings``. ``train``, ``dev`` and ``test`` are numbers of
+    connected utterances. The same clips and options give the same bytes. Returns utterances and hours of every
+    manifest. Raises DataError if a split has no recordings, and UsageError for an option that is not a whole number.
     """
     counts = {"train": train, "dev": dev, "test": test}
     for name, value, least in (*((split, count, 1) for split, count in counts.items()), ("seed", seed, 0)):
@@ -99,9 +100,9 @@ def prepare(
 
 
 def find_clips(data_folder: str | Path | None) -> list[Clip]:
-    """All clips in the order of digit, speaker, index.
+    """Return all clips in the order of digit, speaker, index.
 
-    Raises UsageError without a folder, DataError where a split would have no clip.
+    Raises UsageError if there is no such folder, and DataError if a split would have no clip.
     """
     if data_folder is None:
         raise UsageError("no data folder", "corpus fsdd", "give --data-folder, the folder of the data set")
@@ -123,12 +124,12 @@ def find_clips(data_folder: str | Path | None) -> list[Clip]:
 
 
 def _source_fingerprint(clips: list[Clip]) -> str:
-    """Of where the clips lie, their names and sizes: the manifests point at them."""
+    """Return a fingerprint of where the clips lie, their names and sizes, because the manifests point at them."""
     return sha256_of_lines(f"{clip.path} {clip.path.stat().st_size}" for clip in clips)
 
 
 def _items(clips: list[Clip], counts: dict[str, int], seed: int) -> dict[str, Sequence[Clip | Connected]]:
-    """What becomes utterances, by manifest."""
+    """Return for each manifest the items that become its utterances."""
     of_split = {split: [clip for clip in clips if clip.split == split] for split in SPLITS}
     items: dict[str, Sequence[Clip | Connected]] = {
         split: list(_plan(of_split[split], split, count, seed)) for split, count in counts.items()
@@ -137,7 +138,8 @@ def _items(clips: list[Clip], counts: dict[str, int], seed: int) -> dict[str, Se
 
 
 def _plan(clips: list[Clip], split: str, count: int, seed: int) -> Iterator[Connected]:
-    """``count`` utterances of 3 to 7 digits, each of one speaker; a split's generator does not depend on the others."""
+    """Plan ``count`` utterances of 3 to 7 digits, each by one speaker; the generator of a split is independent of
+    others."""
     generator = numpy.random.default_rng([seed, SPLITS.index(split)])
     clips_of = {clip.speaker: [other for other in clips if other.speaker == clip.speaker] for clip in clips}
     speakers = sorted(clips_of)
@@ -146,11 +148,11 @@ def _plan(clips: list[Clip], split: str, count: int, seed: int) -> Iterator[Conn
         own, length = clips_of[speaker], generator.integers(_DIGITS_PER_UTTERANCE[0], _DIGITS_PER_UTTERANCE[1] + 1)
         chosen = [own[index] for index in generator.integers(len(own), size=length)]
         yield Connected(split, number, chosen, generator.bit_generator.state)
-        _pauses(len(chosen) + 1, generator)  # the next utterance draws behind them, made here or by another shard
+        _pauses(len(chosen) + 1, generator)  # advances the generator, whichever shard makes the utterance
 
 
 def _utterance(item: Clip | Connected, output_folder: Path) -> Utterance:
-    """The clip as it is, or the connected digits in a FLAC file."""
+    """Return the clip as it is, or the connected digits in a FLAC file."""
     if isinstance(item, Clip):
         return Utterance(item.path.stem, item.path, recorded_seconds(item.path), item.speaker, WORDS[item.digit])
     generator = numpy.random.default_rng()
@@ -166,6 +168,6 @@ def _utterance(item: Clip | Connected, output_folder: Path) -> Utterance:
 
 
 def _pauses(count: int, generator: numpy.random.Generator) -> list[torch.Tensor]:
-    """Faint noise to stand before, between and after recordings, each (samples,)."""
+    """Return faint noise (samples,) to put before, between and after recordings."""
     lengths = (generator.uniform(*_PAUSE_SECONDS, size=count) * SAMPLE_RATE).astype(int)
     return [torch.from_numpy(generator.normal(0, _NOISE_DEVIATION, size=length)).float() for length in lengths]

@@ -2,9 +2,9 @@
 
     LibriSpeech/train-clean-100/<speaker>/<chapter>/<speaker>-<chapter>-<number>.flac, <speaker>-<chapter>.trans.txt
 
-Utterances, speakers and minutes of every split are checked against the published ones, unless ``partial``. The
-manifests point at the recordings, FLAC as published or in whatever format a mirror has them (.wav, .mp3, .ogg, .opus);
-their transcripts are cleaned by one rule, ``clean``.
+Utterances, speakers and minutes of every split are checked against the published numbers, unless ``partial``. The
+manifests point at the recordings, which may be FLAC as published or in the format of a mirror (.wav, .mp3, .ogg,
+.opus). The function ``clean`` cleans all transcripts.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from snn_asr.sharding import Shard
 BASE_URL = "https://www.openslr.org/resources/12"
 DEFAULT_SPLITS = ("train-clean-100", "dev-clean", "test-clean")
 _MINUTES_TOLERANCE = 0.005  # relative: the published minutes are rounded for every speaker
-_THREADS = 8  # they wait for the disk
+_THREADS = 8  # these mostly wait for the disk
 _MANIFEST_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _SPLIT_NAME = re.compile(r"\w[\w.-]*")
 _RECORDING_NAME = re.compile(r"\d+-\d+-\d+")
@@ -45,7 +45,7 @@ _RECORDING_NAME = re.compile(r"\d+-\d+-\d+")
 
 @dataclass(frozen=True)
 class Published:
-    """A split as published; ``minutes`` is the sum over its readers in the corpus' own SPEAKERS.TXT."""
+    """The published numbers of a split; ``minutes`` is the sum over its readers in SPEAKERS.TXT of the corpus."""
 
     utterances: int
     speakers: int
@@ -81,10 +81,11 @@ def prepare(
 ) -> dict[str, Any]:
     """Write a manifest for every name in ``splits`` (see ``plan``); ``data_folder`` is LibriSpeech or its parent.
 
-    ``partial`` takes any folders of the corpus' layout as they are, leaving out what has no recording or no transcript.
-    ``download`` first fetches the splits that ``data_folder`` lacks from ``base_url`` (continued where an earlier run
-    stopped, checked by SHA-256; the archives stay). Returns utterances, hours and speakers of every manifest. Raises
-    UsageError for an option that cannot work, DataError where the corpus is not as published.
+    With ``partial`` any folders with the layout of the corpus are accepted, and utterances without a recording or a
+    transcript are left out. With ``download`` the splits that ``data_folder`` lacks are first fetched from
+    ``base_url``; an interrupted download continues, archives are checked by SHA-256 and kept. Returns utterances, hours
+    and speakers of every manifest. Raises UsageError for an option that cannot work, and DataError if the corpus is not
+    as published.
     """
     manifests = plan(splits)
     chosen = [split for each in manifests.values() for split in each]
@@ -112,12 +113,12 @@ def prepare(
 
 
 def plan(splits: object) -> dict[str, list[str]]:
-    """Name of each manifest to the splits it holds.
+    """Return the splits that each manifest holds, by the name of the manifest.
 
-    Of a list (or of names apart by commas) all train-* make train, the first dev-* is dev, the first test-* is test,
-    and any other has its own name with underscores, such as test_other. A mapping says it all:
-    ``{train: [train-clean-100, train-clean-360], dev: dev-clean, test: test-clean}``.
-    Raises UsageError for what is neither, for a name that cannot be a file's, and for a split that occurs twice.
+    In a list (or names separated by commas) all train-* together become train, the first dev-* becomes dev and the
+    first test-* becomes test. Every other split gets its own name with underscores, such as test_other. A mapping gives
+    the names explicitly: ``{train: [train-clean-100, train-clean-360], dev: dev-clean, test: test-clean}``. Raises
+    UsageError for anything else, for a name that cannot be the name of a file, and for a split that occurs twice.
     """
     if isinstance(splits, str):
         splits = [each.strip() for each in splits.split(",")]
@@ -138,10 +139,11 @@ def plan(splits: object) -> dict[str, list[str]]:
 
 
 def clean(text: str) -> str:
-    """The one rule for transcripts: lower-case letters, digits and apostrophes in words apart by single spaces.
+    """Return a transcript as words of lower-case letters, digits and apostrophes, separated by single spaces.
 
-    Accents are taken off, a typographic apostrophe is a plain one, and everything else is a space: "THE  CAFÉ-OWNER’S."
-    is "the cafe owner's". Words of apostrophes alone vanish. (Of the published text only the case changes.)
+    Accents are removed, a typographic apostrophe becomes a plain one, and everything else becomes a space: "THE
+    CAFÉ-OWNER’S." becomes "the cafe owner's". Words that consist only of apostrophes vanish. (In the published
+    transcripts this changes nothing but the case.)
     """
     decomposed = unicodedata.normalize("NFKD", text.replace("\u2019", "'")).lower()
     letters = (character for character in decomposed if not unicodedata.combining(character))
@@ -157,7 +159,7 @@ def _manifest_name(split: str, taken: Mapping[str, object]) -> str:
 
 
 def _is_manifest(name: object, members: object) -> bool:
-    """Whether this can be the name of a manifest and a list of one split or more."""
+    """Return whether the arguments can be the name of a manifest and a list of at least one split."""
     if not isinstance(members, (list, tuple)) or name == "prepared" or not _MANIFEST_NAME.fullmatch(str(name)):
         return False
     return bool(members) and all(isinstance(split, str) and _SPLIT_NAME.fullmatch(split) for split in members)
@@ -179,7 +181,10 @@ def _fetch_missing(root: Path, splits: list[str], base_url: str) -> None:
 
 
 def _find_recordings(root: Path, splits: list[str], partial: bool) -> dict[str, list[Recording]]:
-    """The recordings of every split, in the order of their paths. One DataError tells all that is not as published."""
+    """Return the recordings of every split, in the order of their paths.
+
+    Raises one DataError that names everything that is not as published.
+    """
     missing = [split for split in splits if not (root / split).is_dir()]
     if missing:
         todo = "give the folder LibriSpeech, choose others with splits=..., or fetch these with download=true"
@@ -201,7 +206,7 @@ def _find_recordings(root: Path, splits: list[str], partial: bool) -> dict[str, 
 
 
 def _read_split(folder: Path) -> tuple[list[Recording], list[str]]:
-    """Recordings that have a transcript, and what is wrong with the others."""
+    """Return the recordings that have a transcript, and what is wrong with the others."""
     recordings: list[Recording] = []
     silent: list[str] = []
     unread: list[str] = []
@@ -210,7 +215,7 @@ def _read_split(folder: Path) -> tuple[list[Recording], list[str]]:
         transcript = chapter / f"{chapter.parent.name}-{chapter.name}.trans.txt"
         texts = read_transcripts(transcript) if transcript.is_file() else {}
         found = [path for path in sorted(chapter.iterdir()) if _is_recording(path)]
-        paths = {path.stem: path for path in reversed(found)}  # of several formats the first by name
+        paths = {path.stem: path for path in reversed(found)}  # if there are several formats, the first by name wins
         paths = {id: paths[id] for id in sorted(paths)}
         twice += [path.name for path in found if paths[path.stem] != path]
         speaker = chapter.parent.name

@@ -1,4 +1,4 @@
-"""What preparations of all kinds share: utterances made in threads and in shards, manifests, a summary of them."""
+"""What preparations of all corpora share: making utterances in threads and shards, writing manifests, a summary."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ _MEASURES: dict[str, Callable[[list[dict[str, Any]]], object]] = {
 
 @dataclass(frozen=True)
 class Preparation:
-    """What a corpus says of its preparation; ``run`` is the same for all.
+    """The description of how a corpus is prepared; ``run`` does it.
 
-    ``options`` (JSON values) determine the result. ``items`` gives for every name in ``manifests`` what becomes its
-    utterances, in order, the same on every machine. ``make`` turns an item into an utterance, writes its audio where it
-    has to, and depends on nothing else, so that shards may do it anywhere. ``complete``, where there is one, is called
-    with all utterances by manifest before the manifests are written. Recordings of which ``make`` raises a
-    DataError are one error that names them when all others are made or, with ``leave_out_unreadable``, left out with
-    a warning each. ``writes_audio`` tells whether ``make`` writes any; ``files`` names the files written below the
-    output folder's ``audio``, where these are not just the utterances'.
+    ``options`` (JSON values) determine the result. ``items`` returns for every name in ``manifests`` the items that
+    become its utterances, in the same order on every machine. ``make`` turns an item into an utterance and writes its
+    audio if there is any; it depends on nothing else, so any shard may do it. ``complete``, if given, is called with
+    the utterances of all manifests before these are written. If ``make`` raises DataErrors, one error names all these
+    recordings after the others are made; with ``leave_out_unreadable`` they are left out with a warning each.
+    ``writes_audio`` says whether ``make`` writes audio. ``files`` names the files written below the folder ``audio`` if
+    these are not just those of the utterances.
     """
 
     options: dict[str, Any]
@@ -63,12 +63,13 @@ class Preparation:
     files: Callable[[], Iterable[Path]] | None = None
 
     def run(self, output_folder: Path, shard: Shard | None) -> dict[str, Any]:
-        """Write the manifests unless they are there; returns ``measures`` of every one.
+        """Write the manifests unless they are there, and return ``measures`` of each of them.
 
-        Files of somebody else's are not touched: where one stands in the way, UsageError is raised first.
+        Files that no preparation wrote are never touched. If one is in the way, UsageError is raised first.
 
-        A shard makes its part of the utterances and keeps them in a hidden folder, where one that was killed goes
-        on; the one that finds those of all there writes the manifests. Others return how many are still missing.
+        A shard makes its part of the utterances and records them in a hidden folder, from which a killed shard can
+        continue. The shard that finds all utterances there writes the manifests; the others return how many are still
+        missing.
         """
         folder = PreparedFolder(output_folder, self.options, self.manifests)
         if shard is not None:
@@ -76,14 +77,14 @@ class Preparation:
         if not folder.finished:
             self._refuse_others(folder, shard)
             items = self.items()
-            if shard is None and self.writes_audio:  # what was there is replaced from the first recording on
+            if shard is None and self.writes_audio:  # an earlier preparation is replaced
                 folder.discard()
             if self.writes_audio:
                 folder.parts.mkdir(parents=True, exist_ok=True)
             in_order = [item for name in self.manifests for item in items[name]]
             utterances = self._make(folder, in_order, shard)
             missing = len(in_order) - len(utterances)
-            if not folder.finished:  # by another shard, whose parts are gone then
+            if not folder.finished:  # else another shard has finished it and removed the parts
                 if missing or (shard is not None and not _claim(folder.parts, shard)):
                     log.info("shard %s is done; the manifests are written when the others are", shard)
                     return {"shard": str(shard), "missing_utterances": missing}
@@ -94,9 +95,10 @@ class Preparation:
     def _make(
         self, folder: PreparedFolder, items: list[Any], shard: Shard | None
     ) -> dict[int, Utterance | None]:
-        """Utterances by the rank of their item: those that shards have made so far, and the others of this one.
+        """Return utterances by the rank of their item: those that shards have made so far, and the others of this
+        shard.
 
-        None stands for what is left out.
+        None stands for a recording that is left out.
         """
         utterances = _read_parts(folder)
         todo = [rank for rank in range(len(items)) if rank not in utterances and (shard is None or shard.owns(rank))]
@@ -114,7 +116,8 @@ class Preparation:
         return _read_parts(folder)
 
     def _try_to_make(self, item: object) -> Utterance | DataError:
-        """What ``make`` gives, or what is wrong with the recording; a full disk is no fault of a recording."""
+        """Return what ``make`` returns, or the error of the recording. A full disk is raised, as no recording is to
+        blame."""
         try:
             return self.make(item)
         except DataError as error:
@@ -123,7 +126,7 @@ class Preparation:
             return error
 
     def _readable(self, tried: Iterable[tuple[int, Utterance | DataError]]) -> Iterator[tuple[int, Utterance | None]]:
-        """What was made, one after another; at the end, one DataError about all that was not."""
+        """Yield what was made, one after another, and at the end raise one DataError about everything that was not."""
         errors: list[str] = []
         for rank, made in tried:
             if isinstance(made, Utterance):
@@ -153,9 +156,9 @@ class Preparation:
         folder.write(manifests, own if self.writes_audio else ())
 
     def _refuse_others(self, folder: PreparedFolder, shard: Shard | None) -> None:
-        """Raise UsageError where others' files are in the way.
+        """Raise UsageError if other files are in the way.
 
-        Shards clear nothing away, since others are at work: they want a folder without another preparation.
+        Shards remove nothing, since others may be at work. They need a folder without another preparation.
         """
         folder.refuse_foreign(self.writes_audio)
         if shard is None:
@@ -170,7 +173,7 @@ class Preparation:
 def in_threads(
     function: Callable[[Item], Result], items: Sequence[Item], threads: int, title: str
 ) -> Iterator[Result]:
-    """``function`` of every item, in their order, with progress on a terminal. Interrupted, it stops soon."""
+    """Yield ``function`` of every item in order, with progress on a terminal. After an interrupt it stops soon."""
     console = Console(stderr=True)
     executor = ThreadPoolExecutor(threads)
     try:
@@ -183,7 +186,7 @@ def in_threads(
 
 
 def summary(output_folder: Path, manifests: Iterable[str], measures: Sequence[str]) -> dict[str, Any]:
-    """``measures`` of every manifest."""
+    """Return the ``measures`` of every manifest."""
     summaries: dict[str, dict[str, object]] = {}
     for name in manifests:
         entries = list(read_json_object(output_folder / f"{name}.json").values())
@@ -192,31 +195,31 @@ def summary(output_folder: Path, manifests: Iterable[str], measures: Sequence[st
 
 
 def _claim(parts: Path, shard: Shard) -> bool:
-    """Whether this shard is to write the manifests: of shards that end at the same moment only one makes the file."""
+    """Return whether this shard is to write the manifests: of shards that end together only one can make the file."""
     try:
         with open(parts / _CLAIM, "x", encoding="utf-8") as file:
             file.write(str(shard))
-    except (FileExistsError, FileNotFoundError):  # another is at it, or has done it just now
+    except (FileExistsError, FileNotFoundError):  # another shard is writing them, or has just done so
         return False
     return True
 
 
 def _release(parts: Path, shard: Shard) -> None:
-    """What this shard claimed and was killed over it may claim again."""
+    """Give up the claim that this shard made before it was killed, so that it can be made again."""
     claim = parts / _CLAIM
     if claim.is_file() and claim.read_text(encoding="utf-8") == str(shard):
         claim.unlink()
 
 
 def _read_parts(folder: PreparedFolder) -> dict[int, Utterance | None]:
-    """Utterances by rank, of all shards, without those whose audio is gone; None for what they left out."""
+    """Return the utterances of all shards by rank, without those whose audio is gone; None for those left out."""
     rows = [row for path in sorted(folder.parts.glob("*.jsonl")) for row in read_journal(path)]
     utterances = {row.pop("rank"): None if "left_out" in row else _from_json(row, folder.path) for row in rows}
     return {rank: each for rank, each in utterances.items() if each is None or each.wav.is_file()}
 
 
 def _to_json(utterance: Utterance, output_folder: Path) -> dict[str, Any]:
-    """Audio in the output folder by its place there: other machines may know the folder by another path."""
+    """Return an utterance whose audio is named relative to the output folder, which may have another path elsewhere."""
     inside = utterance.wav.is_relative_to(output_folder)
     return asdict(utterance) | {"wav": str(utterance.wav.relative_to(output_folder) if inside else utterance.wav)}
 

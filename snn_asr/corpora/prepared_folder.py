@@ -1,12 +1,12 @@
-"""The folder that a preparation writes: which of its files are its own, and whether they are all there.
+"""The folder that a preparation writes: which of its files belong to it, and whether all of them are there.
 
-    prepared.json      the mark: the options, the SHA-256 of every manifest, the size of every file of audio
+    prepared.json      the mark: the options, the SHA-256 of every manifest, the size of every audio file
     train.json, ...    the manifests
-    audio/             what the corpus writes itself, where it does
-    .prepare-shards/   as long as a preparation is under way: what shards have made so far
+    audio/             what the corpus writes itself, if it does
+    .prepare-shards/   during a preparation: what shards have made so far
 
-The mark is written before the manifests, and goes after the files that it knows: whenever a preparation is ended, the
-next one knows its files, and never takes somebody else's for them.
+The mark is written before the manifests and removed after the files that it lists. So whenever a preparation is
+interrupted, the next one recognises its files, and never takes a file of the user's for one of them.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ MARK, SHARDS, AUDIO = "prepared.json", ".prepare-shards", "audio"
 
 
 class PreparedFolder:
-    """The folder ``path`` of a preparation with ``options`` (JSON values) that writes ``manifests`` (names without
-    suffix)."""
+    """The folder ``path`` of a preparation with ``options`` (JSON values); ``manifests`` are names without suffix."""
 
     def __init__(self, path: str | Path, options: Mapping[str, Any], manifests: Iterable[str] = ()) -> None:
         self.path, self._options = Path(path), json.loads(json.dumps(options))
         self._names = [f"{each}.json" for each in manifests]
         digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
-        self.parts = self.path / SHARDS / digest[:16]  # of this preparation: others' cannot be mixed with them
+        self.parts = self.path / SHARDS / digest[:16]  # named by the options, so that preparations cannot mix
 
     @property
     def finished(self) -> bool:
-        """The folder holds a preparation with exactly these options, all its files as they were written."""
+        """Whether the folder holds a preparation with exactly these options, with all its files as they were written.
+        """
         mark = self._mark()
         return self._is_with_options(mark) and all(self._is_own(name, mark) for name in mark["files"])
 
     @property
     def of_others(self) -> bool:
-        """The mark is of a preparation with other options."""
+        """Whether the mark is that of a preparation with other options."""
         return (self.path / MARK).exists() and not self._is_with_options(self._mark())
 
     def refuse_foreign(self, writes_audio: bool) -> None:
-        """Raise UsageError where a file that no preparation wrote stands in the place of one to be written."""
+        """Raise UsageError if a file that no preparation wrote is in the place of one to be written."""
         audio = next(self._audio(), None) if writes_audio else None
         begun = (self.path / SHARDS).is_dir()
-        mark = self._mark()  # read after the others: a shard that begins now writes its mark, or its parts, before them
+        mark = self._mark()  # read last: a shard that starts now writes its mark or parts first
         foreign = [MARK] if (self.path / MARK).exists() and not mark else []
         foreign += [name for name in self._names if (self.path / name).exists() and not self._is_own(name, mark)]
         if audio is not None and not mark and not begun:
@@ -60,13 +60,13 @@ class PreparedFolder:
             raise UsageError(what, self.path / foreign[0], "choose another --output-folder, or move it away")
 
     def discard(self) -> None:
-        """Remove what an earlier preparation recorded as its own, and halves of files that killed ones left.
+        """Remove what an earlier preparation recorded as its own, and incomplete files that killed ones left.
 
-        The mark goes last: as long as any of its files is there, it is known whose it is.
+        The mark is removed last: as long as any of its files is there, it can be recognised.
         """
         mark = self._mark()
         for name in mark.get("files", ()):
-            # A mark of an earlier version may list a user's manifests, too.
+            # The mark of an earlier version may also list manifests of the user's.
             sure = "manifests" in mark or name in self._names or self.is_audio(self.path / name)
             if sure and self._is_own(name, mark):
                 (self.path / name).unlink()
@@ -75,14 +75,14 @@ class PreparedFolder:
         self.remove_halves()
 
     def remove_halves(self) -> None:
-        """Remove halves of files that killed preparations left."""
+        """Remove incomplete files that killed preparations left."""
         for name in (MARK, *self._names, f"{AUDIO}/**/*.flac"):
             remove_leftovers(self.path, name)
 
     def write(self, manifests: Mapping[str, Sequence[Utterance]], audio: Iterable[Path]) -> None:
-        """Write the mark, then the manifests: with the last of them the preparation is finished.
+        """Write the mark, then the manifests; the last of them finishes the preparation.
 
-        ``audio`` are the files that it has written below the folder; others there are somebody else's.
+        ``audio`` are the files that the preparation has written below the folder; other files there are not its own.
         """
         contents = {f"{name}.json": encoded(manifest_text(self.path, each)) for name, each in manifests.items()}
         sizes = {name: len(content) for name, content in contents.items()}
@@ -94,7 +94,7 @@ class PreparedFolder:
             write_bytes(self.path / name, content)
 
     def is_audio(self, path: Path) -> bool:
-        """The path is one below the folder's audio."""
+        """Return whether the path lies below the folder's audio."""
         return path.is_relative_to(self.path / AUDIO)
 
     def tidy(self) -> None:
@@ -102,7 +102,7 @@ class PreparedFolder:
         shutil.rmtree(self.path / SHARDS, ignore_errors=True)
 
     def _mark(self) -> dict[str, Any]:
-        """The mark; empty where there is none, or none of ours."""
+        """Return the mark, or an empty one if there is none or it was not written by a preparation."""
         path = self.path / MARK
         if not path.is_file():
             return {}
@@ -119,7 +119,8 @@ class PreparedFolder:
         return "options" in mark and mark["options"] == self._options
 
     def _is_own(self, name: str, mark: Mapping[str, Any]) -> bool:
-        """The file is as the preparation of the mark wrote it: by its sum where it is noted, else by its size."""
+        """Return whether the file is as the preparation wrote it, by its SHA-256 if the mark has one, else by its size.
+        """
         path, known = self.path / name, mark.get("files", {})
         if name not in known or not path.is_file() or path.stat().st_size != known[name]:
             return False
@@ -131,6 +132,6 @@ class PreparedFolder:
 
 
 def _is_inside(name: str) -> bool:
-    """A name of a mark is that of a file in the folder itself or below its audio, and leads nowhere else."""
+    """Return whether a name in a mark is that of a file in the folder itself or below its audio, and nowhere else."""
     parts = PurePosixPath(name).parts
     return ".." not in parts and (parts == (name,) or parts[:1] == (AUDIO,))

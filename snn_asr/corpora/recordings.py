@@ -1,4 +1,4 @@
-"""What corpora that are distributed as one file an utterance have in common: recordings, and what becomes of them."""
+"""What corpora with one file for each utterance have in common: their recordings, and how these are checked."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ class Recording:
 
 
 def corpus_folder(corpus: str, data_folder: str | Path | None, name: str) -> Path:
-    """The corpus' folder ``name``, absolute: ``data_folder`` or what it holds. Raises UsageError without a folder."""
+    """Return the folder of the corpus, absolute: ``data_folder`` itself or its subfolder ``name``.
+
+    Raises UsageError if there is no such folder.
+    """
     if data_folder is None:
         raise UsageError("no data folder", f"corpus {corpus}", f"give --data-folder, the folder {name}")
     folder = Path(data_folder).absolute()
@@ -42,7 +45,7 @@ def require_flags(corpus: str, **flags: object) -> None:
 
 
 def recorded_seconds(path: Path) -> float:
-    """How long a recording lasts. Raises DataError where it cannot be read, was cut short or holds no sound."""
+    """Return how long a recording lasts. Raises DataError if it cannot be read, was cut short or holds no sound."""
     seconds = duration_seconds(path)
     if not seconds:
         raise DataError("holds no sound", path, "restore the recording")
@@ -50,7 +53,7 @@ def recorded_seconds(path: Path) -> float:
 
 
 def report(problems: Sequence[str], where: Path, partial: bool) -> None:
-    """Raise one DataError that tells how a corpus differs from what was published; ``partial``, only log it."""
+    """Raise one DataError that tells how a corpus differs from what was published, or with ``partial`` only log it."""
     if problems and not partial:
         todo = "restore the corpus, or take it as it is with partial=true"
         raise DataError(f"not as published: {'; '.join(problems)}", where, todo)
@@ -59,13 +62,13 @@ def report(problems: Sequence[str], where: Path, partial: bool) -> None:
 
 
 def counted(what: str, names: Sequence[str]) -> list[str]:
-    """No line without names, else one such as "4 recordings without transcript (a, b, c, ...)"."""
+    """Return a line such as "4 recordings without transcript (a, b, c, ...)", or no line if there are no names."""
     some = ", ".join(names[:_SHOWN]) + ", ..." * (len(names) > _SHOWN)
     return [f"{len(names)} {what} ({some})"] if names else []
 
 
 def fingerprint(recordings: Mapping[str, Sequence[Recording]]) -> str:
-    """Of where the recordings of all splits lie, their sizes and transcripts."""
+    """Return a fingerprint of where the recordings of all splits lie, their sizes and transcripts."""
     lines = []
     for split, members in recordings.items():
         lines += [split, *(f"{each.path} {each.path.stat().st_size} {each.speaker} {each.text}" for each in members)]
@@ -73,5 +76,5 @@ def fingerprint(recordings: Mapping[str, Sequence[Recording]]) -> str:
 
 
 def sha256_of_lines(lines: Iterable[str]) -> str:
-    """Hexadecimal SHA-256 of a listing, in which paths may have names that are not UTF-8."""
+    """Return the hexadecimal SHA-256 of lines, in which paths may have names that are not UTF-8."""
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()

@@ -2,12 +2,12 @@
 
     TRAIN|TEST/DR<n>/<speaker>/<sentence>.{WAV,PHN,WRD}    names in either letter case, audio NIST SPHERE or RIFF
 
-Lines of .PHN and .WRD are "first sample, end sample, label". The dialect sentences SA1 and SA2, which every speaker
-reads, are left out; eight sentences a speaker remain. Customary sets: the 462 speakers of TRAIN, and of TEST's 168
-speakers 50 for development and the core test of 24 (timit_speakers.txt): 3,696, 400 and 192 utterances.
+The lines of .PHN and .WRD are "first sample, end sample, label". The dialect sentences SA1 and SA2, which every speaker
+reads, are left out, so each speaker has eight sentences. The customary sets are the 462 speakers of TRAIN and, from the
+168 speakers of TEST, 50 for development and the core test of 24 (timit_speakers.txt): 3,696, 400 and 192 utterances.
 
-Manifests keep the 61 labels as marked, with their ends, and the words as text: the labels to train on (39, 48, 61 or
-words) are a choice of training, so one preparation serves all of them.
+The manifests keep the 61 labels as marked, with their ends, and the words as text. Which labels to train on (39, 48, 61
+or words) is chosen in training, so one preparation serves all of them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from snn_asr.data.phone_sets import phone_folding
 from snn_asr.errors import DataError, UsageError, listed, unknown_name
 from snn_asr.sharding import Shard
 
-MARK_RATE_HZ = 16000  # of the samples that .PHN and .WRD count
+MARK_RATE_HZ = 16000  # of the sample numbers in .PHN and .WRD
 PARTS = ("TRAIN", "TEST")
 TEST_SETS = ("core", "full")
 SENTENCES_PER_SPEAKER = 8
@@ -38,7 +38,7 @@ _SENTENCE = re.compile(r"(S[IX]\d+)\.WAV")  # SA1 and SA2 are left out
 
 @dataclass(frozen=True)
 class Recording:
-    """One utterance in the tree; ``part`` is TRAIN or TEST, names are upper-case whatever the files' are."""
+    """One utterance in the tree. ``part`` is TRAIN or TEST; all names are upper-case, whatever the files' own are."""
 
     part: str
     speaker: str
@@ -62,19 +62,21 @@ def prepare(
     fold: str | None = None,
     shard: Shard | None = None,
 ) -> dict:
-    """Write train.json, dev.json and test.json, which point at the corpus' own audio.
+    """Write train.json, dev.json and test.json, which point at the audio of the corpus itself.
 
-    ``test_set`` is "core" (24 speakers) or "full": all 168 of TEST, 1,344 utterances. The customary development
-    speakers are among these, so that every twentieth speaker of TRAIN then becomes development (23 speakers, 184
-    utterances) and 3,512 utterances train. ``development_speakers`` and ``test_speakers`` (ids apart by commas, or a
-    list) name other speakers, of TRAIN or TEST; what they leave of TRAIN is for training. ``fold`` "2/6" is for a part
-    of the corpus: of its speakers in order every sixth from the second on is tested, every sixth from the third on is
-    development, and the others train, so that in six folds everybody is tested once. A sentence SX is read by
-    seven speakers: TRAIN and TEST share none, but speakers of one part do.
+    ``test_set`` is "core" (24 speakers) or "full": all 168 speakers of TEST, 1,344 utterances. These include the
+    customary development speakers, so with "full" every twentieth speaker of TRAIN becomes development (23 speakers,
+    184 utterances), and 3,512 utterances remain to train on.
 
-    A tree with speakers or sentences missing is an error, ``partial`` a warning. Doing it again with the same options
+    ``development_speakers`` and ``test_speakers`` (ids separated by commas, or a list) name other speakers of TRAIN or
+    TEST; the remaining speakers of TRAIN are for training. ``fold``, such as "2/6", is for a part of the corpus. From
+    its speakers in order, every sixth from the second on is tested, every sixth from the third on is development, and
+    the others train, so that six folds test every speaker once. Seven speakers read each SX sentence: TRAIN and TEST
+    have none in common, but the speakers of one part do.
+
+    Missing speakers or sentences are an error, or with ``partial`` a warning. Preparing again with the same options
     does nothing. Returns utterances, hours and speakers of each set. Raises UsageError for options that cannot work,
-    DataError for a tree that is not complete or marks that cannot be read.
+    and DataError for an incomplete tree or marks that cannot be read.
     """
     require_flags("timit", partial=partial)
     if test_set not in TEST_SETS:
@@ -103,10 +105,10 @@ def prepare(
 
 
 def find_recordings(data_folder: str | Path) -> list[Recording]:
-    """All utterances but SA1 and SA2, by speaker and sentence.
+    """Return all utterances except SA1 and SA2, by speaker and sentence.
 
-    ``data_folder`` holds TRAIN or TEST, or a folder TIMIT that does. Raises DataError where there are none, or where
-    .PHN or .WRD are missing beside their audio.
+    ``data_folder`` holds TRAIN or TEST, or a folder TIMIT that does. Raises DataError if there are no utterances, or if
+    .PHN or .WRD files are missing beside their audio.
     """
     root = _entries(Path(data_folder))
     while not any(part in root for part in PARTS) and "TIMIT" in root:
@@ -132,7 +134,7 @@ def find_recordings(data_folder: str | Path) -> list[Recording]:
 
 @cache
 def standard_speakers() -> dict[str, list[str]]:
-    """All 630 by set: "train", "development", "core" (the core test), "other" (the rest of TEST)."""
+    """Return all 630 speakers by set: "train", "development", "core" (the core test), "other" (the rest of TEST)."""
     sets: dict[str, list[str]] = {}
     text = resources.files("snn_asr.corpora").joinpath("timit_speakers.txt").read_text(encoding="utf-8")
     for line in text.splitlines():
@@ -143,7 +145,7 @@ def standard_speakers() -> dict[str, list[str]]:
 
 
 def _entries(folder: Path) -> dict[str, Path]:
-    """What a folder holds, by upper-case name; nothing where there is no such folder."""
+    """Return what a folder holds by upper-case name, or nothing if there is no such folder."""
     try:
         return {path.name.upper(): path for path in sorted(folder.absolute().iterdir())} if folder.is_dir() else {}
     except OSError as error:
@@ -157,7 +159,7 @@ def _speaker_folders(part: Path | None) -> Iterator[tuple[str, Path]]:
 
 
 def _gaps(recordings: list[Recording]) -> list[str]:
-    """Lines that list the speakers who are missing, who lack sentences, and whom TIMIT does not have."""
+    """Return lines that list missing speakers, speakers with missing sentences, and speakers unknown to TIMIT."""
     counts = Counter(f"{each.part}/{each.speaker}" for each in recordings)
     parts = {name: "TRAIN" if name == "train" else "TEST" for name in standard_speakers()}
     standard = {f"{parts[name]}/{each}" for name, speakers in standard_speakers().items() for each in speakers}
@@ -173,8 +175,7 @@ def _gaps(recordings: list[Recording]) -> list[str]:
 def _choose(
     recordings: list[Recording], test_set: str, named: dict[str, list[str] | None], parts: Sequence[str]
 ) -> dict[str, list[Recording]]:
-    """The recordings of train (of ``parts``), dev and test, where ``named`` holds the speakers of dev and test that
-    options name."""
+    """Return the recordings of train (from ``parts``), dev and test; ``named`` holds the speakers that options name."""
     present = {each.speaker for each in recordings}
     for speaker in sorted({*(named["dev"] or ()), *(named["test"] or ())} - present):
         raise unknown_name("speaker", speaker, present, "corpus timit")
@@ -196,7 +197,7 @@ def _choose(
 
 
 def _fold(fold: str, speakers: list[str]) -> dict[str, list[str] | None]:
-    """The speakers of dev and test of a fold such as "2/6"."""
+    """Return the speakers of dev and test of a fold such as "2/6"."""
     match = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", str(fold))
     number, count = (int(each) for each in match.groups()) if match else (0, 0)
     if not 1 <= number <= count or count < 3:
@@ -207,7 +208,7 @@ def _fold(fold: str, speakers: list[str]) -> dict[str, list[str] | None]:
 
 
 def _customary_speakers(recordings: list[Recording], test_set: str) -> dict[str, list[str]]:
-    """The speakers of dev and test, present or not."""
+    """Return the customary speakers of dev and test, whether they are present or not."""
     standard = standard_speakers()
     if test_set == "core":
         return {"dev": standard["development"], "test": standard["core"]}
@@ -216,7 +217,7 @@ def _customary_speakers(recordings: list[Recording], test_set: str) -> dict[str,
 
 
 def _speaker_ids(option: str, value: object) -> list[str] | None:
-    """Speaker ids as given, upper-case and sorted."""
+    """Return the given speaker ids, upper-case and sorted."""
     if value is None:
         return None
     words = value.split(",") if isinstance(value, str) else value
@@ -226,7 +227,7 @@ def _speaker_ids(option: str, value: object) -> list[str] | None:
 
 
 def _source_fingerprint(recordings: list[Recording]) -> str:
-    """Of where the files lie and of their sizes: the manifests point at the audio and hold the marks."""
+    """Return a fingerprint of where the files lie and of their sizes, as the manifests depend on audio and marks."""
     paths = (path for each in recordings for path in (each.audio, each.phones, each.words))
     try:
         return sha256_of_lines(f"{path} {path.stat().st_size}" for path in paths)
@@ -255,11 +256,11 @@ def _utterance(recording: Recording) -> Utterance:
 
 
 def _read_marks(path: Path) -> list[tuple[str, int]]:
-    """Label and end, in samples, of every line of a .PHN or .WRD file."""
+    """Return label and end, in samples, of every line of a .PHN or .WRD file."""
     try:
         rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         marks = [(label, int(end)) for _start, end, label in rows]
-    except (OSError, ValueError) as error:  # a line of other fields, an end that is no number, not a text
+    except (OSError, ValueError) as error:  # wrong fields, an end that is no number, or not a text
         raise DataError(f"not lines of first sample, end sample, label ({error})", path, "restore the file") from error
     if not marks:
         raise DataError("no marks", path, "restore the file")
