@@ -13,7 +13,8 @@ among them, and whatever it recognises there is not a word. So it is given only 
 The gate opens with a rise, also for the LEAD_SECONDS of frames before it, and closes with rest. Opening and closing
 have different conditions (hysteresis), so that the pauses between the words of a sentence pass. Frames that come more
 than HANG_SECONDS after a rise are held until another rise, which lets them pass, or rest, which drops them. A recording
-begins undecided: its first frames are held until a rise, which lets all of them pass, or rest.
+begins undecided: its first frames are held until a rise, which lets all of them pass, or rest. If it ends before that,
+they pass unless all of them are digital silence.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class Gate:
         self._recent: deque[np.ndarray] = deque(maxlen=self.averaged)
         self._energies: deque[np.ndarray] = deque(maxlen=self.remembered)
         self.open, self.decided, self.above = False, False, False
+        self._silent = True  # no energy yet above that of silence
         self._rise = 0  # frames on end above the floor
         self._still = 0  # frames since the last rise
 
@@ -64,6 +66,7 @@ class Gate:
         self._recent.append(energies)
         energies = np.maximum(np.log(np.add.reduce(self._recent) / len(self._recent)), LOWEST)
         self._energies.append(energies)
+        self._silent = self._silent and not (energies > LOWEST).any()
         self.above = bool((energies > np.minimum.reduce(self._energies) + MARGIN).any())
         self._rise = self._rise + 1 if self.above else 0
         risen = self._rise >= self.onset or (not self.decided and self._fell(energies))
@@ -76,6 +79,11 @@ class Gate:
         elif self._still >= self.rest:
             self.decided = True
         return self.open
+
+    @property
+    def passes_at_the_end(self) -> bool:
+        """Whether the frames that are held pass if the recording ends here."""
+        return self.open or not (self.decided or self._silent)
 
     @property
     def doubtful(self) -> int:

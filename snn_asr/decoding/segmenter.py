@@ -86,7 +86,7 @@ class Segmenter:
         speech."""
         self._sort(*self._inputs.finish())
         if self._gate is not None and len(self._held):
-            self._enqueue(self._held if self._gate.open or not self._gate.decided else len(self._held))
+            self._enqueue(self._held if self._gate.passes_at_the_end else len(self._held))
         self._queue.append(_End())
 
     @property

@@ -133,6 +133,7 @@ def _gate(s: dict[str, int]) -> list[Member]:
         Member("uint32_t", "still", "inputs since the last rise"),
         Member("int", "gate_open", "the sound passes"),
         Member("int", "gate_decided", "it is known whether the sound began with speech"),
+        Member("int", "gate_heard", "some sound was more than digital silence"),
         Member("uint32_t", "segment_frames", "inputs heard in this segment"),
     ]
 

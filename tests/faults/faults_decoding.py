@@ -44,6 +44,20 @@ for _name in SOUNDSCAPES:
             fault(SILENCE, f"20 s of {_name} with {_engine}", codes=0, slow=_engine == "event")(_sound(_name, _engine))
 
 
+for _engine in ("batch", "event"):
+    for _seconds in (0.05, 0.3, 0.9, 1.0):
+
+        @fault(SILENCE, f"{_seconds} s of silence with {_engine}", codes=0)
+        def _short(world: World, seconds: float = _seconds, engine: str = _engine) -> Outcome:
+            (world.folder / "in").mkdir()
+            for name, loudness in (("zeros.wav", 0.0), ("below.wav", 1e-6)):
+                sound = torch.sin(torch.arange(int(seconds * RATE_HZ)) * 0.2) * loudness
+                soundfile.write(world.folder / "in" / name, sound.numpy(), RATE_HZ, subtype="FLOAT")
+            outcome = world.run("decode", world.model_run(), world.folder / "in", "--engine", engine)
+            assert outcome.output == "below\t\nzeros\t\n", outcome.output
+            return outcome
+
+
 @fault(SILENCE, "speech behind a minute of silence", codes=0)
 def _behind_silence(world: World) -> Outcome:
     spoken = torch.from_numpy(soundfile.read(world.recording(), dtype="float32")[0])

@@ -22,8 +22,10 @@ static int has_fallen(const recognizer *self, const float *energies)
 /* Take the energies of the next input, and whether they rise; whether the gate has opened or closed with it. */
 static int gate_moves(recognizer *self, const float *energies, int rises)
 {
-    int risen;
+    int risen, g;
 
+    for (g = 0; g < GROUPS; g++)
+        self->gate_heard |= energies[g] > LOWEST_ENERGY;
     self->rise = rises ? self->rise + 1 : 0;
     risen = self->rise >= ONSET || (!self->gate_decided && has_fallen(self, energies));
     self->still = risen ? 0 : self->still + 1;
@@ -36,6 +38,12 @@ static int gate_moves(recognizer *self, const float *energies, int rises)
     else if (self->still >= REST)
         self->gate_decided = 1;
     return self->gate_open;
+}
+
+/* Whether the inputs that are held pass if the sound ends here: not those of digital silence. */
+static int passes_at_the_end(const recognizer *self)
+{
+    return self->gate_open || (!self->gate_decided && self->gate_heard);
 }
 
 /* How many of the last inputs of an open gate have come too long after a rise to pass by themselves. */

@@ -126,7 +126,7 @@ void recognizer_finish(recognizer *self)
     }
 #endif
 #if GATE
-    release(self, 0, self->gate_open || !self->gate_decided);
+    release(self, 0, passes_at_the_end(self));
 #endif
     end_segment(self);
     recognizer_init(self, self->listener, self->context_of_listener);
