@@ -1,1 +1,1 @@
-"""The command line: one short file a command. Installed as ``snn_asr.cli``."""
+"""The command line: one short file for each command. Installed as ``snn_asr.cli``."""

@@ -1,4 +1,4 @@
-"""``snn-asr align``: recordings and their transcripts to words with times."""
+"""``snn-asr align``: from recordings and their transcripts to words with times."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ def align(
     transcript: Annotated[
         Path,
         typer.Argument(
-            help="The text of the recording (.txt), or the transcripts of all in any format that score reads.",
+            help="The text of the recording (.txt), or transcripts of all in any format that score reads.",
             metavar="TRANSCRIPT",
         ),
     ],
     output_folder: Annotated[
-        Path | None, typer.Option(help="Write results here, the tree mirrored, instead of to stdout.")
+        Path | None, typer.Option(help="Write results to this folder, in the inputs' tree, not to stdout.")
     ] = None,
     formats: Annotated[
-        str, typer.Option("--format", help="ctm, json, textgrid, srt, vtt, txt, trn; several with commas.")
+        str, typer.Option("--format", help="ctm, json, textgrid, srt, vtt, txt, trn; separate several by commas.")
     ] = "ctm",
     device: Device = "auto",
     endpoint_silence: Annotated[
@@ -34,9 +34,9 @@ def align(
 ) -> None:
     """Tell when the words of a known transcript are said.
 
-    Each word (of a model of phones: each phone) gets a begin, an end and a confidence, by CTC forced alignment. In a
-    folder, transcripts are found by the names of the recordings. Files that fail are reported, the rest is written
-    (exit code 3).
+    Each word gets a begin, an end and a confidence by CTC forced alignment; for a model of phones, each phone does. In
+    a folder, transcripts are found by the names of the recordings. If some files fail, they are reported, the others
+    are written, and the exit code is 3.
     """
     chosen = parse_formats(formats, output_folder)
 

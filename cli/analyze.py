@@ -28,14 +28,14 @@ def analyze(
         ),
     ],
     audio: Annotated[
-        Path | None, typer.Option("--input", help="An utterance to look at a model with, instead of noise.")
+        Path | None, typer.Option("--input", help="An utterance for a model to hear, instead of noise.")
     ] = None,
     output_folder: Annotated[Path, typer.Option(help="Where the figures and numbers go.")] = Path("analysis"),
     file_format: Annotated[str, typer.Option("--format", help="Format of the figures: png or svg.")] = "png",
     encoders: Annotated[
         str | None,
         typer.Option(
-            help="Encoders of a recipe, with commas; else lif, improved_v1, improved_v2, lstm where it has them."
+            help="Encoders of a recipe, separated by commas; by default lif, improved_v1, improved_v2 and lstm."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, noise and projections.", min=0, max=(1 << 63) - 1)] = 0,
@@ -44,8 +44,9 @@ def analyze(
 ) -> None:
     """Measure and draw gradients, parameters and events.
 
-    How far back in time a gradient reaches, and how true it is for how many bits of an event. A recipe's encoders are
-    looked at untrained. A model adds the distributions of its parameters and, with --input, its events and their rates.
+    It shows how far back in time a gradient reaches, and how exact it is, depending on the bits of an event. The
+    encoders of a recipe are analysed untrained. For a model it also shows the distributions of its parameters and, with
+    --input, its events and their rates.
     """
     from snn_asr.files import write_json
     from snn_asr.reports import figures
@@ -63,7 +64,7 @@ def analyze(
 
 
 def _refuse_foreign_files(folder: Path, names: list[str]) -> None:
-    """Raise UsageError where a file of the user's own has a name that is written; an earlier analysis is replaced."""
+    """Raise UsageError if a file of the user's has a name that will be written; an earlier analysis is replaced."""
     from snn_asr.errors import DataError, UsageError
     from snn_asr.files import read_json_object
 
@@ -117,7 +118,7 @@ def _find_recipe(target: str, trust: bool) -> Path:
 
 
 def _recipe_configs(path: Path, encoders: str | None) -> dict[str, Config]:
-    """The recipe's configuration with each of the encoders, by name."""
+    """Return the recipe's configuration with each of the encoders, by name."""
     from snn_asr.errors import UsageError
     from snn_asr.training import recipe, recipe_files
 
@@ -131,7 +132,7 @@ def _recipe_configs(path: Path, encoders: str | None) -> dict[str, Config]:
 
 
 def _key_numbers(analysis: Analysis) -> Iterator[str]:
-    """The findings for people, a line each."""
+    """Return the findings as text, one line each."""
     yield f"{analysis.subject}, on {analysis.features}"
     for reach in analysis.reaches:
         if reach.whole is None:

@@ -28,34 +28,34 @@ def compare(
     targets: Annotated[
         list[str],
         typer.Argument(
-            help="A recipe, with keys of it or its encoder blocks, or the folders of finished runs.",
+            help="A recipe and KEY=VALUE words, or the folders of finished runs.",
             metavar="RECIPE | RUN_FOLDER", autocompletion=complete_recipe,
         ),
     ],
-    encoders: Annotated[str, typer.Option(help="Encoders to train, with commas.")] = "improved_v2,gru,lstm",
+    encoders: Annotated[str, typer.Option(help="Encoders to train, separated by commas.")] = "improved_v2,gru,lstm",
     seeds: Annotated[
-        int, typer.Option(help="Runs an encoder, counting up from the recipe's seed.", min=1, max=1000)
+        int, typer.Option(help="Runs for each encoder, with seeds from the recipe's upwards.", min=1, max=1000)
     ] = 1,
     grid: Annotated[
         list[str] | None,
-        typer.Option(help="Values of a key to train, such as bits=2,4,6; of several keys every combination."),
+        typer.Option(help="Values of a key to train with, such as bits=2,4,6; keys are combined."),
     ] = None,
     data_folder: Annotated[Path | None, typer.Option(help="As for 'snn-asr train'.")] = None,
-    output_folder: Annotated[Path | None, typer.Option(help="One run folder an encoder and seed is made here.")] = None,
-    jobs: Annotated[int, typer.Option(help="Runs to train at a time, sharing the processor's cores.", min=1)] = 1,
+    output_folder: Annotated[Path | None, typer.Option(help="Where to put a run folder per encoder and seed.")] = None,
+    jobs: Annotated[int, typer.Option(help="Runs to train at the same time; they share the cores.", min=1)] = 1,
     device: Device = "auto",
-    baseline: Annotated[str | None, typer.Option(help="The row to compare with; else gru, else lstm.")] = None,
+    baseline: Annotated[str | None, typer.Option(help="The row to compare with; by default gru, or else lstm.")] = None,
     trust: Trust = False,
-    report: Annotated[Path | None, typer.Option(help="Write a page for a browser, all in this one file.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a page for a browser to this file.")] = None,
     frontier: Annotated[
-        Path | None, typer.Option(help="Draw error against all multiplications, as an SVG file of this name.")
+        Path | None, typer.Option(help="Draw error against all multiplications to this SVG file.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
     """Show encoders, or runs, side by side in one table.
 
-    Error rate with interval, parameters, multiplications. Runs that are finished are not repeated, interrupted ones go
-    on, and one that fails keeps no other from being trained and shown (exit code 3).
+    The table has error rates with intervals, parameters and multiplications. Finished runs are not repeated, and
+    interrupted ones continue. If a run fails, the others are still trained and shown, and the exit code is 3.
     """
     from snn_asr.errors import SnnAsrError, UsageError, unknown_name
     from snn_asr.training import recipe_files
@@ -97,7 +97,7 @@ def compare(
 
 
 def _finished_runs(words: list[str]) -> list[Path]:
-    """The words where they are the folders of runs; none where they are one recipe. Raises UsageError for a mixture."""
+    """Return the words if they are folders of runs, nothing if they are a recipe. Raises UsageError for a mixture."""
     from snn_asr.errors import UsageError
 
     runs = [each for each in words if (Path(each) / "run.json").is_file()]
@@ -117,7 +117,7 @@ def _leave_reports(folders: list[Path]) -> None:
 def _show(
     folders: list[Path], baseline: str | None, as_json: bool, frontier: Path | None, report: Path | None
 ) -> None:
-    """Print the table of these runs, and write the files that are wanted of it."""
+    """Print the table of these runs, and write the files that were asked for."""
     from snn_asr.files import write_text
     from snn_asr.reports import comparison, html, table
     from snn_asr.reports.frontier import frontier_svg

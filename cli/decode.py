@@ -1,4 +1,4 @@
-"""``snn-asr decode``: files and folders of audio to transcripts."""
+"""``snn-asr decode``: from files and folders of audio to transcripts."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # such as a line feed in a name,
 def decode(
     model: Model,
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT", help="Files, folders (recursive), globs, - for a list on stdin.")
+        list[str], typer.Argument(metavar="INPUT", help="Files, folders (recursive), globs; - reads a list on stdin.")
     ],
     output_folder: Annotated[
-        Path | None, typer.Option(help="Write transcripts here, the tree mirrored, instead of to stdout.")
+        Path | None, typer.Option(help="Write transcripts to this folder, in the inputs' tree, not to stdout.")
     ] = None,
     formats: Annotated[
-        str, typer.Option("--format", help="txt, json, trn, ctm, srt, vtt, textgrid; several with commas.")
+        str, typer.Option("--format", help="txt, json, trn, ctm, srt, vtt, textgrid; separate by commas.")
     ] = "txt",
     beam: Annotated[
-        int | None, typer.Option(help="Beam search that keeps so many prefixes (10 with --lm), not greedy.", min=1)
+        int | None, typer.Option(help="Search with a beam of so many prefixes (10 with --lm).", min=1)
     ] = None,
     lm: Annotated[
         Path | None, typer.Option(help="A language model: an ARPA file, from 'snn-asr lm' or others.")
@@ -46,28 +46,28 @@ def decode(
         float | None, typer.Option(help="Weight of the language model, 0.5 by default; 'snn-asr tune' finds it.")
     ] = None,
     insertion_bonus: Annotated[
-        float | None, typer.Option(help="Added for every word (or token) of the language model, 0 by default.")
+        float | None, typer.Option(help="Bonus for every word (or token) of the language model; default 0.")
     ] = None,
     lm_unit: LanguageModelUnit = "auto",
     closed_vocabulary: ClosedVocabulary = False,
     nbest: Annotated[
-        int | None, typer.Option(help="Texts in the n-best list that json has with a beam, 10 by default.", min=1)
+        int | None, typer.Option(help="Length of the n-best list in json (with a beam), 10 by default.", min=1)
     ] = None,
     engine: Annotated[
-        str, typer.Option(help="batch, or event: frame by frame on one CPU core, files of any length in little memory.")
+        str, typer.Option(help="batch, or event: frame by frame on one core; needs little memory for long files.")
     ] = "batch",
     precision: EventPrecision = None,
     device: Device = "auto",
     endpoint_silence: EndpointSilence = 1.0,
     shard: Annotated[
-        str | None, typer.Option(help="Decode one part of the inputs, such as 2/4; each by a process of its own.")
+        str | None, typer.Option(help="Decode one part of the inputs, such as 2/4 in the second of 4 processes.")
     ] = None,
 ) -> None:
     """Transcribe files and folders of audio.
 
-    Files that fail are reported, the rest is written (exit code 3). What an earlier call wrote to the output folder
-    is not done again while audio, model, beam search and formats are the same. Shards 1/4 to 4/4 of the same inputs may
-    write to one folder at the same time.
+    If some files fail, they are reported, the others are written, and the exit code is 3. What an earlier call wrote to
+    the output folder is not repeated while audio, model, beam search and formats are the same. Shards 1/4 to 4/4 of the
+    same inputs may write to one folder at the same time.
     """
     from snn_asr.decoding.named_files import find_files
     from snn_asr.errors import UsageError
@@ -120,7 +120,7 @@ def decode(
 def _refuse_without_model(
     lm_weight: float | None, insertion_bonus: float | None, lm_unit: str, closed_vocabulary: bool
 ) -> None:
-    """Raise UsageError for an option that means nothing without a language model."""
+    """Raise UsageError for an option that has no effect without a language model."""
     from snn_asr.errors import UsageError
 
     for option, given in (
@@ -132,7 +132,7 @@ def _refuse_without_model(
 
 
 def _beam_settings(**options: Any) -> BeamSettings:
-    """The beam search of these options; those that were not given (None) have its own defaults."""
+    """Return the settings of the beam search; options that were not given (None) have its defaults."""
     from snn_asr.decoding.beam import BeamSettings
 
     return BeamSettings(**{name: value for name, value in options.items() if value is not None})

@@ -12,7 +12,7 @@ import typer
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False) -> None:
     """Say what is installed, what runs, what is missing.
 
-    The exit code is 4 where something required is missing or broken.
+    The exit code is 4 if something required is missing or broken.
     """
     from snn_asr.doctor import OK, examine, healthy
     from snn_asr.errors import DataError

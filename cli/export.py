@@ -20,23 +20,23 @@ def export(
         str, typer.Option("--format", help="c: one C99 file, samples in, words out; onnx, nir: the network's graph.")
     ] = "c",
     precision: Annotated[
-        str | None, typer.Option(help="Weights of c: float32, int8 or int4; else as the model has them.")
+        str | None, typer.Option(help="Weights of c: float32, int8 or int4; by default the model's.")
     ] = None,
     features: Annotated[
         str,
         typer.Option(
-            help="Features of c: computed in 'float', or in 'fixed' point, for processors without a float unit."
+            help="Arithmetic of the features of c: float, or fixed for processors without a float unit."
         ),
     ] = "float",
     endpoint_silence: Annotated[
-        float, typer.Option(help="Seconds of silence that end a segment of c, as in 'stream'; 0: one segment.", min=0)
+        float, typer.Option(help="Seconds of silence that end a segment of c; 0: one segment.", min=0)
     ] = 1.0,
 ) -> None:
     """Write a model as source code or as a graph for other programs.
 
-    c needs no library but math.h, allocates nothing, and gives the words of 'snn-asr stream'. onnx has features and
-    states as inputs, logits and states as outputs, and needs the package onnx. nir is for models of hard_rlif, and
-    needs the package nir.
+    c is C99 code that needs no library but math.h, allocates nothing, and finds the same words as 'snn-asr stream'.
+    onnx is a graph from features and states to logits and states, and needs the package onnx. nir is for models of
+    hard_rlif, and needs the package nir.
     """
     from snn_asr.decoding.endpointing import EndpointSettings
     from snn_asr.errors import UsageError, unknown_name

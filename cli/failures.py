@@ -1,4 +1,4 @@
-"""What the commands with many inputs have in common: one line for each input that failed, then exit code 3."""
+"""What commands with many inputs share: one line for each input that failed, then exit code 3."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from snn_asr.errors import PartialFailure
 
 
 def show_failed(errors: Iterable[object]) -> None:
-    """A line on standard error for each error of an input."""
+    """Print one line on standard error for each error."""
     for each in errors:
         typer.echo(f"failed: {' '.join(str(each).split())}", err=True)
 
 
 def raise_for(failed: int, count: int, rest: str, things: str = "inputs") -> None:
-    """Raise PartialFailure where some of so many inputs failed; ``rest`` says what became of the others."""
+    """Raise PartialFailure if some of ``count`` inputs failed; ``rest`` says what became of the others."""
     if failed:
         raise PartialFailure(f"{failed} of {count} {things} failed", todo=f"see the lines above; {rest}")

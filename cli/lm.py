@@ -1,4 +1,4 @@
-"""``snn-asr lm``: an n-gram language model from training transcripts."""
+"""``snn-asr lm``: from training transcripts to an n-gram language model."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def lm(
     source: Annotated[
         str,
         typer.Argument(
-            help="A recipe (with --data-folder), a folder of manifests, a manifest, or a text of a sentence a line.",
+            help="A recipe (with --data-folder), a manifest or a folder of them, or a text with a sentence per line.",
             metavar="RECIPE | MANIFEST | TEXT",
         ),
     ],
-    output: Annotated[Path, typer.Option(help="The ARPA file to write; in gzip where it ends in .gz.")],
+    output: Annotated[Path, typer.Option(help="The ARPA file to write, compressed if its name ends in .gz.")],
     order: Annotated[int, typer.Option(help="Words of the longest n-gram.", min=1)] = 3,
     unit: Annotated[str, typer.Option(help="What it predicts: word, or token (of --model).")] = "word",
     model: Annotated[
@@ -37,8 +37,8 @@ def lm(
 ) -> None:
     """Estimate an n-gram language model from training transcripts.
 
-    Interpolated modified Kneser-Ney, as KenLM's lmplz: an ARPA file for decode --lm. Of prepared data only the
-    training transcripts are read.
+    It writes an ARPA file for decode --lm, with interpolated modified Kneser-Ney smoothing as in KenLM's lmplz. Of
+    prepared data only the training transcripts are read.
     """
     from snn_asr.decoding.arpa import write_arpa
     from snn_asr.decoding.ngram_estimation import estimate
@@ -70,7 +70,7 @@ def lm(
 
 
 def _texts(source: str, data_folder: Path | None, tokens: Tokens | None) -> Iterator[str]:
-    """The sentences, as the tokens of a model read them where there is one."""
+    """Return the sentences, as the tokens of a model spell them if there is one."""
     from snn_asr.data.manifest import find_manifests, read_manifest
     from snn_asr.data.transcripts import read_transcripts
     from snn_asr.errors import UsageError
@@ -96,7 +96,7 @@ def _texts(source: str, data_folder: Path | None, tokens: Tokens | None) -> Iter
 
 
 def _recipe_data(name: str, data_folder: Path | None, tokens: Tokens | None) -> tuple[Path, str]:
-    """A recipe's data folder, and how the names of its manifests begin. Nothing of the recipe is built."""
+    """Return a recipe's data folder and how the names of its manifests begin. Nothing of the recipe is built."""
     import yaml
 
     from snn_asr.errors import UsageError

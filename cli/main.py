@@ -20,7 +20,7 @@ from snn_asr.logs import log_to_stderr
 
 from .streams import flush_output, prepare_streams
 
-# In the order of work, which is the order of --help. Each is cli/<name>.py with a function (or an app) of that name.
+# In the order of work, as --help lists them. Each is a function or an app in cli/<name>.py, with the same name.
 COMMANDS = (
     "models", "recipes", "prepare", "train", "quantize", "export", "lm", "tune", "decode", "stream", "align", "score",
     "compare", "profile", "analyze", "doctor",
@@ -33,10 +33,10 @@ BROKEN_PIPE = 141  # 128 + SIGPIPE, what the shell reports for any filter whose 
 
 
 def main() -> None:
-    """Run the program on the words of its command line; start.py is the entry point, which imports this one.
+    """Run the program on the words of its command line; start.py is the entry point, which imports this module.
 
-    The process is left at once, with nothing taken apart before: torch's libraries would take a fifth more memory and
-    a second for it, and all that has to be written is written by then.
+    The process exits at once, without an orderly shutdown. A shutdown would cost a second and a fifth more memory in
+    torch's libraries, and everything that has to be written is written by then.
     """
     prepare_streams()
     interrupt_when_told_to_end()
@@ -48,17 +48,17 @@ def main() -> None:
 
 
 def let_idle_threads_sleep() -> None:
-    """Have OpenMP's threads, on which torch computes, sleep while they have nothing to do, unless the environment says
-    otherwise. To be called before torch is loaded.
+    """Make the OpenMP threads, on which torch computes, sleep while idle. Must be called before torch is loaded.
 
-    By default they spin for some ten milliseconds in the hope of more work, and take the cores from the compiled loops
-    that torch's products take turns with: a training step on two cores needed four tenths more processor time.
+    By default they spin for some ten milliseconds waiting for more work, and take the cores from the compiled loops
+    that run between torch's products: a training step on two cores needed four tenths more processor time. The
+    environment can choose otherwise.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code; an error has then been printed as one line on stderr."""
+    """Run one command line and return its exit code. An error is printed as one line on stderr."""
     words, debug = _take_debug(arguments)
     log_to_stderr(logging.DEBUG if debug else logging.INFO)
     error: BaseException | None = None
@@ -83,7 +83,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def build_command() -> Any:
-    """The command ``snn-asr`` with all its commands. Cheap: each imports what it needs only when it runs."""
+    """Return the command ``snn-asr`` with all its commands. This is cheap: each imports what it needs when it runs."""
     app = typer.Typer(rich_markup_mode=None, callback=_options, help=snn_asr.__doc__)
     for name in COMMANDS:
         command = getattr(importlib.import_module(f"snn_asr.cli.{name}"), name)
@@ -97,8 +97,7 @@ def build_command() -> Any:
 
 
 def _check_working_folder() -> None:
-    """Raise DataError where the folder that the program was started in is gone: torch's libraries end it without a word
-    that helps."""
+    """Raise DataError if the working folder is gone, because torch's libraries would then exit without explanation."""
     try:
         os.getcwd()
     except OSError as error:
@@ -106,18 +105,20 @@ def _check_working_folder() -> None:
 
 
 def _check_threads() -> None:
-    """Raise UsageError for a number of threads that keeps numba, and all that compiles with it, from being loaded."""
+    """Raise UsageError for a number of threads with which numba, and all that it compiles, cannot be loaded."""
     try:
         wrong = int(os.environ.get(_THREADS, "1")) < 1
     except ValueError:
-        return  # numba says so, and takes as many as there are processors
+        return  # numba warns, and uses as many as there are processors
     if wrong:
         raise UsageError("must be 1 or more", f"{_THREADS}={os.environ[_THREADS]}", "unset it")
 
 
 def _refuse_empty(words: Sequence[str]) -> None:
-    """Raise UsageError for an empty word: a shell variable without a value, which Python would take for the working
-    folder where a path is wanted."""
+    """Raise UsageError for an empty word, which usually is a shell variable without a value.
+
+    Python would take an empty path for the working folder.
+    """
     before = ""
     for word in words:
         name, equals, value = word.partition("=")
@@ -129,23 +130,23 @@ def _refuse_empty(words: Sequence[str]) -> None:
 
 
 def _invoke(words: list[str]) -> int:
-    """Parse and run, without Typer's own handling of errors, so that ``run`` handles them all."""
+    """Parse and run without Typer's own handling of errors, so that ``run`` handles them all."""
     command = build_command()
     try:
-        if _COMPLETING in os.environ:  # the shell asks, with the words so far in variables of its own
+        if _COMPLETING in os.environ:  # a shell asks for completions and passes the words in variables
             command.main(prog_name="snn-asr")
         _refuse_empty(words)
         with command.make_context("snn-asr", words) as context:
             command.invoke(context)
     except typer.Exit as leave:
         return leave.exit_code
-    except SystemExit as leave:  # what completes, and what installs that, leaves so
+    except SystemExit as leave:  # completion and its installation end this way
         return int(leave.code or 0)
     return 0
 
 
 def _take_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
-    """The arguments without ``--debug``, which may stand before or after the command, and whether it was there."""
+    """Return the arguments without ``--debug``, which may stand anywhere before ``--``, and whether it was there."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options, rest = list(arguments[:end]), list(arguments[end:])
     return [word for word in options if word != "--debug"] + rest, "--debug" in options
@@ -163,11 +164,11 @@ def _options(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """The help's entries; --debug itself is taken out before parsing, since parsing may fail too."""
+    """Declare the options for the help; --debug itself is taken out before parsing, since parsing may fail too."""
 
 
 def _explain(error: BaseException) -> tuple[str, int]:
-    """The line for the user (without the program's name) and the exit code."""
+    """Return the line for the user (without the program's name) and the exit code."""
     described = as_user_error(error)
     if described is not None:
         return _one_line(str(described)), described.exit_code

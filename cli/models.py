@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-models = typer.Typer(rich_markup_mode=None, help="List or describe the models that come along.")
+models = typer.Typer(rich_markup_mode=None, help="List or describe the shipped models.")
 
 
 @models.command("list")
 def list_models() -> None:
-    """List the models that come along: of each its name, for wherever MODEL is asked for, a tab, and what it knows."""
+    """List the shipped models: a name that MODEL accepts, a tab, and what the model knows."""
     from snn_asr.network import shipped_models
 
     for name in shipped_models.discover():

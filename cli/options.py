@@ -1,4 +1,4 @@
-"""What several commands share: options of one meaning, reading lists and ``key=value`` words."""
+"""What several commands share: common options, and reading lists and ``key=value`` words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from snn_asr.files import is_device
 
 
 def complete_model(incomplete: str) -> list[str]:
-    """For the shell: names of the models that come along and begin so."""
+    """Return, for shell completion, the names of shipped models that begin with ``incomplete``."""
     from snn_asr.network import shipped_models
 
     return [name for name in shipped_models.discover() if name.startswith(incomplete)]
@@ -32,13 +32,13 @@ Model = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 EventPrecision = Annotated[
     str | None,
-    typer.Option(help="Weights of the event engine: float32, int8 or int4; else as the model has them."),
+    typer.Option(help="Weights of the event engine: float32, int8 or int4; by default the model's."),
 ]
 LanguageModelUnit = Annotated[str, typer.Option(help="What the language model predicts: word, token or auto.")]
 ClosedVocabulary = Annotated[
     bool,
     typer.Option(
-        "--closed-vocabulary", help="Find no words but those that the language model knows.", show_default=False
+        "--closed-vocabulary", help="Find only words that the language model knows.", show_default=False
     ),
 ]
 EndpointSilence = Annotated[
@@ -52,27 +52,29 @@ _BEGINNING = 1 << 12  # bytes of a file that tell what it is
 
 
 def complete_recipe(incomplete: str) -> list[str]:
-    """For the shell: names of the recipes that come along and begin so."""
+    """Return, for shell completion, the names of shipped recipes that begin with ``incomplete``."""
     from snn_asr.training import recipe_files
 
     return [name for name in recipe_files.discover() if name.startswith(incomplete)]
 
 
 def complete_corpus(incomplete: str) -> list[str]:
-    """For the shell: names of the corpora that begin so."""
+    """Return, for shell completion, the names of corpora that begin with ``incomplete``."""
     from snn_asr import corpora
 
     return [name for name in corpora.discover() if name.startswith(incomplete)]
 
 
 def split_commas(words: str) -> list[str]:
-    """The words between commas, without those that are empty."""
+    """Return the words between commas, without empty ones."""
     return [each.strip() for each in words.split(",") if each.strip()]
 
 
 def refuse_given(context: typer.Context, parameters: Iterable[str], why: str, todo: str = "leave it out") -> None:
-    """Raise UsageError where one of these options, by the names of their parameters, stands on the command line: it
-    would have no effect, and ``why`` tells for what reason."""
+    """Raise UsageError if one of these options, named by their parameters, was given on the command line.
+
+    The option would have no effect, and ``why`` gives the reason.
+    """
     for each in context.command.params:
         source = context.get_parameter_source(each.name or "")
         if each.name in parameters and source is not None and source.name == "COMMANDLINE":
@@ -80,9 +82,9 @@ def refuse_given(context: typer.Context, parameters: Iterable[str], why: str, to
 
 
 def parse_formats(words: str, output_folder: Path | None) -> list[str]:
-    """The output formats of ``--format``, which are one where there is no folder to write to.
+    """Return the output formats of ``--format``; several are allowed only with a folder to write to.
 
-    Raises UsageError for one that is unknown, for none, and for several without a folder.
+    Raises UsageError for an unknown format, for none, and for several without a folder.
     """
     from snn_asr.decoding.writers import FORMATS
 
@@ -98,7 +100,7 @@ def parse_formats(words: str, output_folder: Path | None) -> list[str]:
 
 
 def refuse_inputs(output: Path, inputs: Iterable[str | Path | None], option: str) -> None:
-    """Raise UsageError where the file that ``option`` names is one of the inputs, or lies among them in a folder."""
+    """Raise UsageError if the file that ``option`` names is one of the inputs, or lies in a folder of them."""
     for each in inputs:
         if each is None or not output.is_file() or is_device(output):
             continue
@@ -108,9 +110,10 @@ def refuse_inputs(output: Path, inputs: Iterable[str | Path | None], option: str
 
 
 def refuse_foreign(output: Path, own: re.Pattern[bytes], kind: str, option: str) -> None:
-    """Raise UsageError where ``option`` names a folder, or a file that does not begin as ``own`` says.
+    """Raise UsageError if ``option`` names a folder, or an existing file whose beginning does not match ``own``.
 
-    ``kind`` are words for what the command writes: an earlier file of that kind may be replaced, and an empty one.
+    ``kind`` says in words what the command writes. An earlier file of that kind may be replaced, and so may an empty
+    file.
     """
     if output.is_dir():
         raise UsageError(f"{output} is a folder", option, "name a file")
@@ -125,10 +128,10 @@ def refuse_foreign(output: Path, own: re.Pattern[bytes], kind: str, option: str)
 
 
 def parse_overrides(words: Iterable[str] | None, **options: object) -> dict[str, object]:
-    """``["bits=4", "gru.dropout=1e-1"]`` as ``{"bits": 4, "gru.dropout": 0.1}``: values are YAML 1.2.
+    """Return ``["bits=4", "gru.dropout=1e-1"]`` as ``{"bits": 4, "gru.dropout": 0.1}``. Values are YAML 1.2.
 
-    ``options`` are the values of keys for which the command has options of their names; those not given (None) are
-    left out. Raises UsageError for a word that is not ``key=value``, a key given twice, or a value that is not YAML.
+    ``options`` are the values of keys that have an option of their own in the command; those not given (None) are left
+    out. Raises UsageError for a word that is not ``key=value``, a key given twice, or a value that is not YAML.
     """
     overrides: dict[str, object] = {}
     for word in words or ():
@@ -145,7 +148,8 @@ def parse_overrides(words: Iterable[str] | None, **options: object) -> dict[str,
 
 
 def parse_grid(words: Iterable[str] | None) -> dict[str, list[object]]:
-    """``["bits=2,4"]`` as ``{"bits": [2, 4]}``. Raises UsageError as ``parse_overrides``, and for a value twice."""
+    """Return ``["bits=2,4"]`` as ``{"bits": [2, 4]}``. Raises UsageError as ``parse_overrides``, and for repeated
+    values."""
     grid: dict[str, list[object]] = {}
     for word in words or ():
         key, _, values = word.partition("=")

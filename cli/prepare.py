@@ -23,10 +23,10 @@ def prepare(
         Path | None, typer.Option(help="The corpus as distributed; the demo corpus needs none.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of whatever the corpus draws at random.")] = None,
-    partial: Annotated[bool, typer.Option("--partial", help="Take a corpus of which parts are missing.")] = False,
+    partial: Annotated[bool, typer.Option("--partial", help="Accept a corpus with missing parts.")] = False,
     download: Annotated[bool, typer.Option("--download", help="Fetch the corpus from its public site.")] = False,
     shard: Annotated[
-        str | None, typer.Option(help="Read one part of the corpus, such as 2/4; each by a process of its own.")
+        str | None, typer.Option(help="Read one part of the corpus, such as 2/4 in the second of 4 processes.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     options: Annotated[
@@ -35,7 +35,7 @@ def prepare(
 ) -> None:
     """Write the manifests of a corpus: train.json, dev.json, test.json.
 
-    Shards 1/4 to 4/4 may work at the same time; the one that ends last writes the manifests.
+    Shards 1/4 to 4/4 may work at the same time; the last one to end writes the manifests.
     """
     from snn_asr import corpora
 

@@ -15,11 +15,11 @@ def profile(
     inputs: Annotated[list[str], typer.Argument(help="Audio, as for 'snn-asr decode'.", metavar="INPUT")],
     engine: Annotated[
         str | None,
-        typer.Option(help="batch (the default), or event: a live stream's events, time a frame, latency."),
+        typer.Option(help="batch (the default), or event: events, time per frame and latency of a live stream."),
     ] = None,
     energy: Annotated[
         bool,
-        typer.Option("--energy", help="What the event engine's operations and memory traffic take, estimated.",
+        typer.Option("--energy", help="Estimate the energy of the event engine's operations and memory.",
                      show_default=False),
     ] = False,
     precision: EventPrecision = None,

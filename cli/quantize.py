@@ -1,4 +1,4 @@
-"""``snn-asr quantize``: a model folder with weights in int8 or int4."""
+"""``snn-asr quantize``: a copy of a model folder with weights in int8 or int4."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ def quantize(
     model: Model,
     output: Annotated[Path, typer.Argument(help="The model folder to write.", metavar="OUTPUT")],
     precision: Annotated[
-        str | None, typer.Option(help="Weights of the copy: int8, as when not given, or int4.")
+        str | None, typer.Option(help="Weights of the copy: int8 (the default) or int4.")
     ] = None,
 ) -> None:
     """Write a copy of a model with int8 or int4 weights.
 
-    They take a quarter or an eighth of the size. 'stream' and 'decode --engine event' compute with them as they are,
-    everything else with the float32 numbers that they stand for. int4 may cost some accuracy; training that goes on for
-    it ('train RECIPE initial_model=RUN_FOLDER quantize=int4') may gain some back.
+    They take a quarter or an eighth of the space. 'stream' and 'decode --engine event' compute with the whole numbers,
+    everything else with the float32 numbers that they stand for. int4 may cost some accuracy; further training ('train
+    RECIPE initial_model=RUN_FOLDER quantize=int4') may regain some of it.
     """
     from snn_asr.errors import UsageError
     from snn_asr.events import quantization

@@ -1,4 +1,4 @@
-"""``snn-asr recipes``: what can be trained, how it reads, and a copy to change."""
+"""``snn-asr recipes``: which recipes there are, what they contain, and a copy to change."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ recipes = typer.Typer(rich_markup_mode=None, help="List, show or copy the recipe
 
 @recipes.command("list")
 def list_recipes() -> None:
-    """List the recipes that come along: of each its name, a tab, and what it trains."""
+    """List the shipped recipes: a name, a tab, and what the recipe trains."""
     from snn_asr.training import recipe_files
 
     for name, path in recipe_files.discover().items():
@@ -37,11 +37,11 @@ def show(
             help="Keys, as for 'snn-asr train'; encoder=NAME for another encoder block.", metavar="KEY=VALUE"
         ),
     ] = None,
-    keys: Annotated[bool, typer.Option("--keys", help="All keys: default, what they take, what they are for.")] = False,
+    keys: Annotated[bool, typer.Option("--keys", help="Show all keys: default, allowed values, and purpose.")] = False,
 ) -> None:
     """Print a recipe as train would read it: merged with its encoder's block, each value with its source.
 
-    Nothing of the recipe runs.
+    No code of the recipe is run.
     """
     from snn_asr.training import key_table, recipe
 
@@ -56,7 +56,7 @@ def copy(
     name: Recipe,
     folder: Annotated[Path, typer.Argument(help="Where to put the recipe's folder and encoders/.", metavar="FOLDER")],
 ) -> None:
-    """Copy a recipe and the encoder blocks to FOLDER, to change and train from there; its file is printed."""
+    """Copy a recipe and the encoder blocks to FOLDER, to change and train there, and print the path of its file."""
     from snn_asr.training import recipe_files
 
     typer.echo(recipe_files.copy(name, folder))

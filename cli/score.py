@@ -1,4 +1,4 @@
-"""``snn-asr score``: error rate of hypotheses against references."""
+"""``snn-asr score``: the error rate of hypotheses against references."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def score(
             metavar="REFERENCE",
         ),
     ],
-    hypothesis: Annotated[Path, typer.Argument(help="The same of what was recognised.", metavar="HYPOTHESIS")],
+    hypothesis: Annotated[Path, typer.Argument(help="What was recognised, likewise.", metavar="HYPOTHESIS")],
     unit: Annotated[str, typer.Option(help="What is counted: word, phone or character.")] = "word",
     phone_set: Annotated[
-        str | None, typer.Option(help="Fold TIMIT's phones of both sides first, into 39 (the usual), 48 or 61.")
+        str | None, typer.Option(help="First fold TIMIT's phones on both sides into 39 (the usual), 48 or 61.")
     ] = None,
-    by_speaker: Annotated[bool, typer.Option("--by-speaker", help="One line a speaker.")] = False,
+    by_speaker: Annotated[bool, typer.Option("--by-speaker", help="Show one line for each speaker.")] = False,
     bootstrap: Annotated[
         str, typer.Option(help="What the interval resamples: utterance, or speaker (as TIMIT wants).")
     ] = "utterance",

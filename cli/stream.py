@@ -1,4 +1,4 @@
-"""``snn-asr stream``: live sound or a file to words as they come."""
+"""``snn-asr stream``: from live sound or a file to words as they come."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def stream(
     endpoint_silence: EndpointSilence = 1.0,
     precision: EventPrecision = None,
     as_json: Annotated[
-        bool | None, typer.Option("--json/--text", help="JSON lines with times (as when piped), or text.")
+        bool | None, typer.Option("--json/--text", help="Write JSON lines with times (the default in a pipe), or text.")
     ] = None,
-    partial: Annotated[bool, typer.Option(help="JSON lines of unfinished words too.")] = False,
+    partial: Annotated[bool, typer.Option(help="Also write JSON lines for unfinished words.")] = False,
 ) -> None:
     """Recognise sound while it arrives, frame by frame, on one core.
 

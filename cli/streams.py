@@ -1,7 +1,8 @@
-"""Standard input, output and error as the program finds them: closed, full, or in an encoding that lacks most letters.
+"""Standard input, output and error, which may be closed, full, or in an encoding that lacks most letters.
 
-A service, a cron job or a container starts programs so. What is done then: results that go nowhere are no error (the
-files are written), but results that cannot be written are; notes on standard error are never worth an end of the work.
+Services, cron jobs and containers start programs like that. Results that nobody wants (a closed output) are no error,
+because the files are still written. Results that cannot be written are an error. A failure to write notes on standard
+error never ends the program.
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ from typing import Any, NoReturn, TextIO
 
 from snn_asr.errors import DataError
 
-_ERRORS = "snn_asr"  # the name of ``_spelt_out`` among Python's ways to treat what an encoding lacks
-_WITHOUT_MARK = {"utf-8": "utf-8-sig"}  # of byte order, with which some editors begin a file
+_ERRORS = "snn_asr"  # the name under which ``_spelt_out`` is registered as an error handler of codecs
+_WITHOUT_MARK = {"utf-8": "utf-8-sig"}  # the byte-order mark, which some editors put at the beginning of a file
 _OTHER_SIGNS = {"\N{MULTIPLICATION SIGN}": "x", "\N{RIGHTWARDS ARROW}": "->", "\N{HORIZONTAL ELLIPSIS}": "..."}
 
 
 def prepare_streams() -> None:
-    """Make the three streams of this process usable, whatever they are; for the beginning of the program."""
+    """Make the three standard streams of this process usable. To be called at the start of the program."""
     for descriptor in range(3):
         _keep_taken(descriptor)
     if sys.stdin is None:
         sys.stdin = ClosedInput()
-    elif isinstance(sys.stdin, io.TextIOWrapper):  # lists of files: names are bytes, in whatever encoding
+    elif isinstance(sys.stdin, io.TextIOWrapper):  # it may hold a list of files, whose names are bytes in any encoding
         names = sys.getfilesystemencoding()
         sys.stdin.reconfigure(encoding=_WITHOUT_MARK.get(names, names), errors="surrogateescape")
     codecs.register_error(_ERRORS, _spelt_out)
@@ -36,18 +37,21 @@ def prepare_streams() -> None:
 
 
 def flush_output() -> OSError | None:
-    """Write what standard output still holds; the error that stopped it, after which nothing more is written there."""
+    """Write what standard output still holds.
+
+    Returns the error that prevented it, if any; nothing more is written to standard output after one.
+    """
     try:
         sys.stdout.flush()
     except OSError as error:
-        # Otherwise Python tries again at its end, and complains.
+        # Otherwise Python would try again at its exit, and print a warning.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return error
     return None
 
 
 class ClosedInput(io.TextIOBase):
-    """Stands for a standard input that is closed: whoever reads it gets a DataError."""
+    """Replaces a standard input that is closed: reading from it raises a DataError."""
 
     def _refuse(self, *_: object) -> NoReturn:
         raise DataError("is closed", "standard input", "name files, or redirect something into it")
@@ -63,9 +67,9 @@ class ClosedInput(io.TextIOBase):
 
 
 class Results:
-    """Standard output whose errors say where they come from: an OSError of it has "standard output" as its file.
+    """Standard output whose errors say where they come from: an OSError names "standard output" as its file.
 
-    It shows no ``buffer``: Click would write UTF-8 there, past the user's choice, where the encoding is ASCII.
+    It has no ``buffer``. With one, Click would write UTF-8 to it if the encoding is ASCII, against the user's choice.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -93,22 +97,22 @@ class Results:
 
 
 class Notes(Results):
-    """Standard error that takes all it can: what cannot be written is dropped, without an error."""
+    """Standard error that ignores errors: what cannot be written is dropped."""
 
     def _failed(self, error: OSError) -> int:
         return 0
 
 
 def _keep_taken(descriptor: int) -> None:
-    """Open /dev/null where a standard stream is closed: the next file opened would take its number, and its text."""
+    """Open /dev/null if a standard stream is closed, because the next opened file would otherwise get its number."""
     try:
         os.fstat(descriptor)
     except OSError:
-        os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+        os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
 
 
 def _spelt_out(error: UnicodeError) -> tuple[str, int]:
-    """What an encoding lacks, in other signs or as the escapes that JSON and Python know (``\\u00e9``)."""
+    """Return what an encoding lacks as other signs, or as the escapes of JSON and Python (``\\u00e9``)."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = error.object[error.start : error.end]

@@ -1,4 +1,4 @@
-"""``snn-asr train``: a recipe and prepared data to a run folder with a model."""
+"""``snn-asr train``: from a recipe and prepared data to a run folder with a model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def train(
     ] = None,
     device: Device = "auto",
     seed: Annotated[int | None, typer.Option(help="Seed, instead of the recipe's.")] = None,
-    resume: Annotated[bool, typer.Option(help="Go on with an interrupted run, or begin anew.")] = True,
+    resume: Annotated[bool, typer.Option(help="Continue an interrupted run, or start again.")] = True,
     precision: Annotated[
         str | None,
         typer.Option(help="Precision of training: fp32, bf16 (products in bfloat16, states in float32) or fp64."),
@@ -37,10 +37,10 @@ def train(
 ) -> None:
     """Train a recipe, then decode and score its test set.
 
-    The model is that of the epoch with the lowest development error; its folder is printed. The same command goes on
-    where an interrupted run stopped, and leaves a finished one alone. report.html in the run folder shows the result.
+    The model is that of the epoch with the lowest development error, and its folder is printed. The same command
+    continues an interrupted run, and leaves a finished one alone. report.html in the run folder shows the result.
 
-    On several GPUs, or processes: torchrun --nproc-per-node 4 --no-python snn-asr train ..., where batch_frames are
+    On several GPUs, or processes: torchrun --nproc-per-node 4 --no-python snn-asr train ..., where batch_frames counts
     those of all together.
     """
     from snn_asr import processes

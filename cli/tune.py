@@ -1,4 +1,4 @@
-"""``snn-asr tune``: the language model's weight and the insertion bonus, on development data."""
+"""``snn-asr tune``: find the language model's weight and the insertion bonus on development data."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def tune(
     lm: Annotated[Path, typer.Option(help="The language model: an ARPA file.")],
     beam: Annotated[int, typer.Option(help="How many prefixes are kept.", min=1)] = 10,
     weights: Annotated[
-        str | None, typer.Option(help="Weights to try, with commas, instead of the usual grid.")
+        str | None, typer.Option(help="Weights to try, separated by commas, instead of the default grid.")
     ] = None,
     bonuses: Annotated[
-        str | None, typer.Option(help="Insertion bonuses to try, with commas, instead of the usual grid.")
+        str | None, typer.Option(help="Insertion bonuses to try, separated by commas, instead of the default grid.")
     ] = None,
     lm_unit: LanguageModelUnit = "auto",
     closed_vocabulary: ClosedVocabulary = False,
@@ -37,8 +37,8 @@ def tune(
 ) -> None:
     """Find the weight of a language model and the insertion bonus.
 
-    A grid is decoded on the development data, and on nothing else. The last line holds the best options for decode.
-    Recordings that cannot be read are reported and left out (exit code 3).
+    It decodes the development data, and no other, with a grid of values. The last line holds the best options for
+    decode. Recordings that cannot be read are reported and left out (exit code 3).
     """
     from snn_asr.data.manifest import find_manifests, read_manifest
     from snn_asr.decoding import tuning
@@ -65,7 +65,10 @@ def tune(
 
 
 def _numbers(words: str | None, option: str) -> list[float]:
-    """Numbers apart by commas; none for None. Raises UsageError for what are none, or not finite."""
+    """Return numbers separated by commas, none for None.
+
+    Raises UsageError for a word that is no finite number.
+    """
     from snn_asr.errors import UsageError
 
     try:
@@ -78,7 +81,7 @@ def _numbers(words: str | None, option: str) -> list[float]:
 
 
 def _show(result: Tuning, flags: list[str]) -> None:
-    """The table for people, what to try next, and the best options."""
+    """Print the table, what to try next, and the best options."""
     from snn_asr.reports.table import print_table
 
     rates = f"best {result.best.error_rate:.2f}, greedy {result.greedy:.2f}"
@@ -98,7 +101,7 @@ def _as_json(result: Tuning, flags: list[str]) -> dict:
 
 
 def _table(result: Tuning) -> Table:
-    """A line a weight, a column a bonus; the best is marked."""
+    """Return one line for each weight, with a column for each bonus; the best is marked."""
     from rich.table import Table
 
     bonuses = sorted({each.insertion_bonus for each in result.points})
