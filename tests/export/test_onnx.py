@@ -121,7 +121,7 @@ def test_the_example_of_the_documentation_hears_what_decode_does(tone_run, recog
     samples, whole = speak(["low", "high", "mid"], 1), copy.copy(recognizer)
     whole.endpointing = None
     names = {"samples": samples.double()}
-    exec(compile(example("docs/devices.md", "All of a recogniser around it:"), "docs/devices.md", "exec"), names)
+    exec(compile(example("docs/devices.md", "A complete recogniser around it:"), "docs/devices.md", "exec"), names)
     assert ast.literal_eval(capsys.readouterr().out) == [each.label for each in whole.transcribe(samples).tokens] != []
 
 
