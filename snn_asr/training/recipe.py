@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import math
 import pydoc
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from snn_asr.training import config
 from snn_asr.training.config import Config, Key
 from snn_asr.training.keys import ENCODER_KEYS
 from snn_asr.training.recipe_files import ENCODERS, Entry, RecipeFile, encoder_blocks, find, presets, read, summary
+from snn_asr.training.recipe_nodes import as_json, as_node, canonical, references
 
 PRESET = "preset"  # the override that names a preset
 PLACEHOLDER = "!PLACEHOLDER"
@@ -54,7 +54,7 @@ class Merged:
     @property
     def overrides(self) -> dict[str, Any]:
         """The overrides and the preset as JSON values, sorted by key, without encoder and seed."""
-        given = {key: _canonical(each.node) for key, each in self.entries.items() if each.source == GIVEN}
+        given = {key: canonical(each.node) for key, each in self.entries.items() if each.source == GIVEN}
         given |= {PRESET: self.preset} if self.preset is not None else {}
         return {key: given[key] for key in sorted(given) if key not in (*WITHOUT_EFFECT, "encoder", "seed")}
 
@@ -67,12 +67,12 @@ class Merged:
         if missing:
             raise UsageError(f"needs a value for '{missing[0]}'", self.path, f"give {missing[0]}=...")
         # Defaults that nothing refers to need no parsing, which saves half the time.
-        referred = set(_references(each.node for each in self.entries.values()))
+        referred = set(references(each.node for each in self.entries.values()))
         defaults = {
             key: each.default for key, each in config.keys().items()
             if self.entries[key].source == DEFAULT and key not in referred
         }
-        pairs = [(_node(key), each.node) for key, each in self.entries.items() if key not in defaults]
+        pairs = [(as_node(key), each.node) for key, each in self.entries.items() if key not in defaults]
         # Serialised without comments: HyperPyYAML builds other objects where one stands above a '!new:' in a list.
         body = yaml.serialize(yaml.MappingNode("tag:yaml.org,2002:map", pairs), width=math.inf)
         unbuilt = (
@@ -112,10 +112,10 @@ class Merged:
         ``chosen`` is the result of ``config``. An object that the recipe builds counts by its text in the recipe. Keys
         of ASKING_NOTHING are left out at the values there.
         """
-        values = {key: _canonical(each.node) for key, each in self.entries.items() if key not in config.keys()}
+        values = {key: canonical(each.node) for key, each in self.entries.items() if key not in config.keys()}
         for key, value in chosen.values().items():
-            plain, value = _plain(value)
-            values[key] = value if plain else _canonical(self.entries[key].node)
+            plain, value = as_json(value)
+            values[key] = value if plain else canonical(self.entries[key].node)
         values |= values.pop("encoder_options")
         return {
             key: value for key, value in sorted(values.items())
@@ -135,7 +135,7 @@ class Merged:
 
     def _line(self, key: str, known: Key | None) -> str:
         entry = self.entries[key]
-        pairs = [(_node(key), entry.node)]
+        pairs = [(as_node(key), entry.node)]
         first, *rest = yaml.serialize(
             yaml.MappingNode("tag:yaml.org,2002:map", pairs, flow_style=False), width=math.inf
         ).splitlines()
@@ -163,14 +163,14 @@ def merge(
     if encoder not in blocks:
         raise unknown_name("encoder", encoder, blocks, path)
     block = read(blocks[encoder])
-    entries = {key: Entry(_node(each.default), DEFAULT) for key, each in config.keys().items()} | block.entries
+    entries = {key: Entry(as_node(each.default), DEFAULT) for key, each in config.keys().items()} | block.entries
     for file in files:
         entries |= _known_entries(file, encoder, entries, blocks)
     for key, value in given.items():
         if key not in entries:
             raise unknown_name("key", key, {PRESET, *entries}, path)
-        entries[key] = Entry(_node(value), GIVEN)
-    entries["encoder"] = Entry(_node(encoder), entries["encoder"].source)
+        entries[key] = Entry(as_node(value), GIVEN)
+    entries["encoder"] = Entry(as_node(encoder), entries["encoder"].source)
     own = {key: each for key, each in block.entries.items() if key not in config.keys()}
     head = "\n#\n".join(each.head for each in files if each.head)
     return Merged(path, head, encoder, None if preset is None else str(preset), entries, own)
@@ -227,7 +227,7 @@ def _known_entries(
         if name not in blocks:
             raise unknown_name("encoder", name, blocks, f"{file.path}, {ENCODERS}")
     chosen = file.for_encoder(encoder)
-    referred = set(_references(each.node for each in chosen.values()))
+    referred = set(references(each.node for each in chosen.values()))
     entries, others = {}, None
     for key, each in chosen.items():
         if key in known or key in referred or each.node.tag == PLACEHOLDER:
@@ -237,51 +237,3 @@ def _known_entries(
         if key not in others or key in file.by_encoder.get(encoder, {}):
             raise unknown_name("key", key, {*known, *others}, file.path)
     return entries
-
-
-def _references(nodes: Iterable[yaml.Node]) -> Iterator[str]:
-    """The keys that ``!ref <key>`` and ``!copy <key>`` name anywhere below these nodes."""
-    waiting = list(nodes)
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, yaml.MappingNode):
-            waiting += [part for pair in node.value for part in pair]
-        elif isinstance(node, yaml.SequenceNode):
-            waiting += node.value
-        elif node.tag in ("!ref", "!copy"):
-            yield from re.findall(r"<(\w+)", node.value)
-
-
-def _node(value: object) -> yaml.Node:
-    """The YAML node of a plain value. Paths become texts and tuples lists."""
-    try:
-        representer = yaml.representer.SafeRepresenter(default_flow_style=True, sort_keys=False)
-        return representer.represent_data(str(value) if isinstance(value, Path) else value)
-    except yaml.YAMLError as error:
-        raise UsageError(f"{value!r} is no value of a recipe", None, "give a number, text, list or mapping") from error
-
-
-def _plain(value: Any) -> tuple[bool, Any]:
-    """Whether JSON can express a value, and the value as JSON has it."""
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return True, value
-    if isinstance(value, (list, tuple)):
-        parts = [_plain(each) for each in value]
-        return all(plain for plain, _ in parts), [each for _, each in parts]
-    if isinstance(value, Mapping):
-        pairs = {str(key): _plain(each) for key, each in value.items()}
-        return all(plain for plain, _ in pairs.values()), {key: each for key, (_, each) in sorted(pairs.items())}
-    return False, None
-
-
-def _canonical(node: yaml.Node) -> Any:
-    """The content of a node as a JSON value with sorted keys; a tag of HyperPyYAML becomes a key."""
-    if isinstance(node, yaml.MappingNode):
-        value: Any = dict(sorted((str(key.value), _canonical(each)) for key, each in node.value))
-    elif isinstance(node, yaml.SequenceNode):
-        value = [_canonical(each) for each in node.value]
-    elif node.tag.startswith("!"):
-        value = node.value
-    else:
-        value = _plain(yaml.safe_load(yaml.serialize(node)))[1]
-    return {node.tag: value} if node.tag.startswith("!") else value
