@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from snn_asr.data.transcript_formats import is_json, json_entries, numbered_lines
+from snn_asr.data.transcripts.json_formats import is_json, json_entries
+from snn_asr.data.transcripts.lines import numbered_lines
 from snn_asr.errors import DataError
 
 GIVE_FILE = "give --speakers FILE, a manifest or lines of 'utterance speaker'"

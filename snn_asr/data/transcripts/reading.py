@@ -1,4 +1,4 @@
-"""Reading references and hypotheses, as texts by utterance id, from any of the usual formats."""
+"""Reading references and hypotheses, as texts by utterance id, from any of the usual """
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ import unicodedata
 from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
-from snn_asr.data import transcript_formats as formats
-from snn_asr.data.transcript_formats import Utterance
+from snn_asr.data.transcripts.format_detection import text_parser
+from snn_asr.data.transcripts.json_formats import is_json, json_entries, json_text
+from snn_asr.data.transcripts.line_formats import Parser, parse_ctm, parse_kaldi, parse_stm, parse_trn
+from snn_asr.data.transcripts.lines import Utterance, located_lines
+from snn_asr.data.transcripts.subtitles import subtitle_text
+from snn_asr.data.transcripts.tables import parse_table
 from snn_asr.errors import DataError, describing
 from snn_asr.files import is_half, read_json, read_text, require_regular
 
@@ -126,23 +130,23 @@ def _read_one(path: Path, folder: Path, unit: str, side: str) -> Iterator[Uttera
 
 def _read_file(path: Path, unit: str, side: str) -> tuple[Iterable[Utterance], bool]:
     """The utterances of a file, and whether their texts hold NIST's marks."""
-    if formats.is_json(path):
-        entries = formats.json_entries(path)
-        return ((name, formats.json_text(entry, unit, side, where), where) for name, entry, where in entries), False
+    if is_json(path):
+        entries = json_entries(path)
+        return ((name, json_text(entry, unit, side, where), where) for name, entry, where in entries), False
     suffix = path.suffix.lower() or f".{path.name.lower()}"
     if suffix in (".csv", ".tsv"):
-        return formats.parse_table(path, unit), False
+        return parse_table(path, unit), False
     if suffix in (".srt", ".vtt"):
-        return [(path.stem, formats.subtitle_text(path), str(path))], False
-    lines = formats.located_lines(path)
-    parser: formats.Parser
-    parsers: dict[str, formats.Parser]
-    parsers = {".trn": formats.parse_trn, ".ctm": formats.parse_ctm, ".stm": formats.parse_stm}
+        return [(path.stem, subtitle_text(path), str(path))], False
+    lines = located_lines(path)
+    parser: Parser
+    parsers: dict[str, Parser]
+    parsers = {".trn": parse_trn, ".ctm": parse_ctm, ".stm": parse_stm}
     if path.name == "text" or path.name.endswith(".trans.txt"):
-        parser = formats.parse_kaldi
+        parser = parse_kaldi
     else:
-        parser = parsers.get(suffix) or formats.text_parser(path, lines)
-    return parser(lines), parser in (formats.parse_trn, formats.parse_stm)
+        parser = parsers.get(suffix) or text_parser(path, lines)
+    return parser(lines), parser in (parse_trn, parse_stm)
 
 
 def _failures(path: Path) -> int | None:

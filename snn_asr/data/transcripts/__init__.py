@@ -1,0 +1,13 @@
+"""References and hypotheses as texts by utterance id, read from any of the usual formats.
+
+    reading.py            from a file or folder to Transcripts, by the name of the file
+    format_detection.py   the format of a file of lines whose name does not tell it
+    line_formats.py       trn, ctm, stm, and Kaldi's text; lines.py reads the lines with their places
+    json_formats.py       manifests, and objects with an id
+    tables.py             .csv and .tsv
+    subtitles.py          .srt and .vtt
+"""
+
+from snn_asr.data.transcripts.reading import Transcripts, by_file_name, read_transcripts
+
+__all__ = ["Transcripts", "by_file_name", "read_transcripts"]
