@@ -26,7 +26,7 @@ from snn_asr.events.parts import (
     weight_names,
 )
 from snn_asr.events.quantization import grids_of
-from snn_asr.events.storage import Stored, flat, stored
+from snn_asr.events.storage import Stored, flat, packed, stored
 from snn_asr.network.integers import Grid
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.model import AcousticModel
@@ -43,48 +43,51 @@ DENSE = (stack.GRU, stack.LSTM, stack.BN_GRU, stack.BN_LSTM)  # which send all o
 
 @dataclass
 class CompiledState:
-    """The state of a stream (events/kernels/stack.py explains it).
+    """The state of a stream, ``memory`` (events/kernels/stack.py explains it).
 
-    ``units`` (L, 3, H) and ``sums`` (L, 2, W) are views of ``memory``; ``sent`` (L + 1,) counts the events so far.
+    ``sent`` (L + 1,), the events so far, ``units`` (L, 3, H) and ``sums`` (L, 2, W) are views of it.
     """
 
-    units: np.ndarray
-    sums: np.ndarray
     memory: np.ndarray
     sent: np.ndarray
+    units: np.ndarray
+    sums: np.ndarray
 
     @classmethod
     def zero(cls, layers: int, size: int, width: int, changes: int) -> CompiledState:
         """The zero state. ``changes`` is how many numbers the sources need that send changes."""
-        middle = layers * stack.STATE_ROWS * size
+        counts = stack.numbers_of_counts(layers + 1)
+        middle = counts + layers * stack.STATE_ROWS * size
         end = middle + layers * stack.SUMS_ROWS * width
         memory = flat([np.zeros(end + changes, np.float32)])
-        units = memory[:middle].reshape(layers, stack.STATE_ROWS, size)
-        sums = memory[middle:end].reshape(layers, stack.SUMS_ROWS, width)
-        return cls(units, sums, memory, np.zeros(layers + 1, np.int64))
+        sent = memory[:counts].view(np.int64)[: layers + 1]
+        units = memory[counts:middle].reshape(layers, stack.STATE_ROWS, size)
+        return cls(memory, sent, units, memory[middle:end].reshape(layers, stack.SUMS_ROWS, width))
 
     @property
     def nbytes(self) -> int:
-        return self.memory.nbytes + self.sent.nbytes
+        return self.memory.nbytes
 
     def reset(self) -> None:
         """Go back to the zero state, without resetting the counts of events."""
-        self.memory.fill(0)
+        self.memory[stack.numbers_of_counts(len(self.sent)) :].fill(0)
 
 
 @dataclass(frozen=True, eq=False)
 class CompiledNetwork:
-    """Arrays as events/kernels/stack.py names them; ``precision``, float32, int8 or int4, is that of the weights."""
+    """Arrays as events/kernels/stack.py names them, which are views of the ``image``; ``precision``, float32, int8 or
+    int4, is that of the weights."""
 
     precision: str
     every: bool
     classes: int
     layers: int
     changes: int
+    image: np.ndarray
     table: np.ndarray
-    weights: np.ndarray
-    places: np.ndarray
     constants: np.ndarray
+    places: np.ndarray
+    weights: np.ndarray
 
     @classmethod
     @torch.no_grad()
@@ -108,16 +111,16 @@ class CompiledNetwork:
         scales = [each.scales for each in lines] if grids else []
         neurons, every_number = _neurons(parts, model.settings.hidden_size), np.array([*features, *numbers])
         constants = [each.ravel() for each in (_affine(fed), neurons, every_number, *scales)]
-        return cls(
-            precision, every, model.head.out_features, len(parts), changes, _table(model, lines, parts, every),
-            flat([each.values for each in lines]), np.concatenate([each.places for each in lines]),
-            flat([each.astype(np.float32) for each in constants]),
-        )
+        image = packed([
+            _table(model, lines, parts, every), np.concatenate(constants, dtype=np.float32),
+            np.concatenate([each.places for each in lines]), np.concatenate([each.values for each in lines]),
+        ])
+        return cls(precision, every, model.head.out_features, len(parts), changes, image, *stack.unpack(image))
 
     @property
     def nbytes(self) -> int:
         """The size of everything that the streams share."""
-        return sum(each.nbytes for each in (self.table, self.weights, self.places, self.constants))
+        return self.image.nbytes
 
     @property
     def sources(self) -> list[Source]:
@@ -133,7 +136,7 @@ class CompiledNetwork:
     def run(self, inputs: np.ndarray, state: CompiledState) -> np.ndarray:
         """The logits (T, N) of contiguous float32 inputs (T, D)."""
         logits = np.empty((len(inputs), self.classes), np.float32)
-        stack.run(inputs, logits, self.table, self.weights, self.places, self.constants, state.memory, state.sent)
+        stack.run(inputs, logits, self.image, state.memory, self.layers)
         return logits
 
 

@@ -144,5 +144,15 @@ def flat(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate(arrays, out=room[start : start + size].view(arrays[0].dtype))
 
 
+def packed(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Arrays of any kinds in one, of the kind of the last: where each begins and the last one ends, in bytes (int64, on
+    the first cache line), and then the arrays, each on a cache line of its own."""
+    ends = np.cumsum([ALIGNMENT_BYTES, *(_up(each.nbytes, ALIGNMENT_BYTES) for each in parts)])
+    starts = np.zeros(ALIGNMENT_BYTES // 8, np.int64)
+    starts[: len(parts) + 1] = [*ends[:-1], ends[-2] + parts[-1].nbytes]
+    lines = [np.pad(each.ravel().view(np.uint8), (0, -each.nbytes % ALIGNMENT_BYTES)) for each in (starts, *parts)]
+    return flat(lines).view(parts[-1].dtype)
+
+
 def _up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple

@@ -21,11 +21,12 @@ WAYS = [
 
 @pytest.mark.parametrize("count", [0, 1, 4, 7, UNITS])
 @pytest.mark.parametrize("length", [64, 192, 256, 576])
+@pytest.mark.parametrize("lowest", [-127, 0])
 @pytest.mark.parametrize("add", WAYS)
-def test_sums_are_exact_up_to_the_largest_levels_and_weights(add, length, count):
+def test_sums_are_exact_up_to_the_largest_levels_and_weights(add, lowest, length, count):
     random = np.random.default_rng(length + count)
-    weights, levels = random.integers(-127, 128, (UNITS, length)), random.integers(-127, 128, count)
-    weights[:, ::5], levels[: count // 2] = 127, -127
+    weights, levels = random.integers(-127, 128, (UNITS, length)), random.integers(lowest, 128, count)
+    weights[:, ::5], levels[: count // 2] = 127, lowest or 127
     index, sent = np.zeros(count + ROOM, np.int32), np.zeros(count + ROOM, np.int8)
     index[:count], sent[:count] = np.sort(random.permutation(UNITS)[:count]), levels
     scales = random.random(length).astype(np.float32)

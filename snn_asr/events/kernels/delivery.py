@@ -23,7 +23,7 @@ from numba import float32
 from numba.extending import overload
 
 from snn_asr.events.kernels.by_output import REACH, UNSIGNED, sum_floats, sum_levels
-from snn_asr.events.kernels.four_products import FOUR_PRODUCTS, add_levels
+from snn_asr.events.kernels.four_products import FOUR_PRODUCTS, levels_in_fours
 from snn_asr.events.kernels.vectors import (
     LEVEL_LANES,
     MASKED,
@@ -49,6 +49,7 @@ _add_sixteen, _add_eight, _add_one = (blocks_adder(each) for each in LANES)
 _shift_sixteen, _shift_eight, _shift_one = (blocks_adder(each, shifting=True) for each in LANES)
 _add_wide, _add_narrow = levels_adder(WIDE), levels_adder(NARROW)
 _shift_wide, _shift_narrow = levels_adder(WIDE, shifting=True), levels_adder(NARROW, shifting=True)
+_add_fours, _add_positive_fours = levels_in_fours(negative=True), levels_in_fours(negative=False)
 _small, _MAGNITUDE = np.int8, np.int32(0x7FFFFFFF)
 
 
@@ -219,7 +220,13 @@ def _scale(whole, unit, scales, total):
 
 @njit(cache=True, nogil=True)
 def _add_levels_in_fours(line, weights, index, levels, count, largest, unit, scales, whole, total):
-    add_levels(total, index, levels, count, weights, line[FIRST], unit, scales)
+    lowest = _small(0)
+    for j in range(count):
+        lowest = min(lowest, levels[j])
+    if lowest < 0:
+        _add_fours(total, index, levels, count, weights, line[FIRST], unit, scales)
+    else:
+        _add_positive_fours(total, index, levels, count, weights, line[FIRST], unit, scales)
 
 
 @njit(cache=True, nogil=True)

@@ -1,11 +1,15 @@
 """Rows of int8 weights by the instruction that adds four products of an unsigned and a signed byte to an int32.
 
-Four rows are laced into one another, so that the weights of a column lie side by side. They are made unsigned by adding
-128 to them; 128 times the sum of the levels is subtracted in the end. Sums are whole numbers and exact; of one column
-they stay in a register for all events, and are scaled from there.
+Four rows are laced into one another, so that the weights of a column lie side by side. Levels that are never negative,
+as most coders have them, are the unsigned bytes. Otherwise weights are made unsigned by adding 128 to them, and 128
+times the sum of the levels is subtracted in the end. Sums are whole numbers and exact; of one column they stay in a
+register for all events, and are scaled from there.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 from llvmlite import binding, ir
 from numba import types
@@ -21,30 +25,34 @@ FOUR_PRODUCTS = binding.get_host_cpu_features().get("avx512vnni" if VECTOR_BYTES
 _BYTE, _WORD, _INTEGER = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 
 
-@intrinsic
-def add_levels(typingctx, total, index, levels, count, weights, first, unit, scales):
-    """total[k] (float32) = unit · scales[k] · sum over ``count`` events e of levels[e] · weights[first + index[e]
-    length + k], of levels and weights in int8. ``length`` is that of the total, a multiple of VECTOR_BYTES.
+def levels_in_fours(negative: bool) -> Callable[..., Any]:
+    """``add(total, index, levels, count, weights, first, unit, scales)``: total[k] (float32) = unit · scales[k] · sum
+    over ``count`` events e of levels[e] · weights[first + index[e] length + k], of levels and weights in int8.
+    ``negative``: levels may be. ``length`` is that of the total, a multiple of VECTOR_BYTES.
 
     Behind the last event the levels have as many zeros as fill its turn of TOGETHER.
     """
     def generate(context, builder, signature, arguments):
         data = [data_of(context, builder, signature, arguments, each) for each in (0, 1, 2, 4, 7)]
         length = length_of(context, builder, signature, arguments, 0)
-        origin = builder.gep(data[3], [arguments[5]])
+        pointers = *data[:3], builder.gep(data[3], [arguments[5]]), data[4]
         end = builder.sub(length, builder.urem(length, ir.Constant(_INTEGER, CHUNKS * VECTOR_BYTES)))
         for chunks, start, stop in ((CHUNKS, ir.Constant(_INTEGER, 0), end), (1, end, length)):
             step = ir.Constant(_INTEGER, chunks * VECTOR_BYTES)
             with cgutils.for_range_slice(builder, start, stop, step, inc=True) as (column, _):
-                _laced(builder, chunks, column, length, arguments[3], arguments[6], (*data[:3], origin, data[4]))
+                _laced(builder, chunks, column, length, arguments[3], arguments[6], pointers, negative)
         return context.get_dummy_value()
 
-    given = (total, index, levels, types.intp, weights, types.intp, types.float32, scales)
-    return types.void(*given), generate
+    @intrinsic
+    def add(typingctx, total, index, levels, count, weights, first, unit, scales):
+        given = (total, index, levels, types.intp, weights, types.intp, types.float32, scales)
+        return types.void(*given), generate
+
+    return add
 
 
-def _laced(builder, chunks, column, length, count, unit, pointers):
-    """``chunks`` times VECTOR_BYTES columns of ``add_levels``, from ``column`` on: their sums stay in registers."""
+def _laced(builder, chunks, column, length, count, unit, pointers, negative):
+    """``chunks`` times VECTOR_BYTES columns of ``levels_in_fours``, from ``column`` on: sums stay in registers."""
     total, index, levels, origin, scales = pointers
     words, bytes_each = ir.VectorType(_WORD, FLOAT_LANES), ir.VectorType(_BYTE, VECTOR_BYTES)
     shape = ir.FunctionType(words, [words] * 3)
@@ -53,6 +61,11 @@ def _laced(builder, chunks, column, length, count, unit, pointers):
     sums = [cgutils.alloca_once(builder, words) for _ in range(chunks * TOGETHER + 1)]
     for each in sums:
         builder.store(ir.Constant(words, [0] * FLOAT_LANES), each)
+
+    def multiply(place, unsigned, signed):
+        given = (builder.bitcast(each, words) for each in (unsigned, signed))
+        builder.store(builder.call(product, [builder.load(place), *given]), place)
+
     turn = ir.Constant(_INTEGER, TOGETHER)
     with cgutils.for_range_slice(builder, ir.Constant(_INTEGER, 0), count, turn, inc=True) as (event, _):
         rows = []
@@ -65,11 +78,12 @@ def _laced(builder, chunks, column, length, count, unit, pointers):
         for chunk in range(chunks):
             places = [builder.gep(row, [ir.Constant(_INTEGER, chunk * VECTOR_BYTES)]) for row in rows]
             found = [builder.load(builder.bitcast(each, bytes_each.as_pointer()), align=1) for each in places]
-            laced = _lace(builder, *(builder.xor(each, turned) for each in found))
-            for each, given in zip(sums[chunk * TOGETHER :], laced, strict=False):
-                builder.store(builder.call(product, [builder.load(each), builder.bitcast(given, words), factor]), each)
-        given = builder.bitcast(turned, words)
-        builder.store(builder.call(product, [builder.load(sums[-1]), given, factor]), sums[-1])
+            if negative:
+                found = [builder.xor(each, turned) for each in found]
+            for each, given in zip(sums[chunk * TOGETHER :], _lace(builder, *found), strict=False):
+                multiply(each, *((given, factor) if negative else (factor, given)))
+        if negative:
+            multiply(sums[-1], turned, factor)
     added, floats = builder.load(sums[-1]), ir.VectorType(ir.FloatType(), FLOAT_LANES)
     for chunk in range(chunks):
         laced = [builder.sub(builder.load(each), added) for each in sums[chunk * TOGETHER : (chunk + 1) * TOGETHER]]

@@ -1,7 +1,8 @@
-"""The frames of a chunk through all layers and the head, in one compiled call of few arrays: each takes time.
+"""The frames of a chunk through all layers and the head, in one compiled call of four arrays: each takes a tenth of a
+microsecond.
 
 Sources are numbered from the features (0) to the last layer (L); source l feeds layer l, counted from 0, or the head.
-What a model is, the same for all streams, and read only:
+What a model is, the same for all streams, and read only, is its ``image``, one array in which lie (storage.packed)
 
     table (L + 1, ...)    of each source, integers: UNITS, OUTPUTS that it feeds, those of its own layer that it feeds
                           BACK to and their first column in a row, BACK_AT, columns of a ROW, place of its FIRST weight,
@@ -10,7 +11,6 @@ What a model is, the same for all streams, and read only:
                           (its levels are of two) and SHIFTING (what its gates let in is) of the layer that it feeds,
                           and whether it sends EVERY value; the place of its SCALES among all; and, where that layer
                           hears its own units WITHIN its step, the line behind those of the sources that tells how
-    weights, places       of all sources, one behind the other, float32 or int8 (storage.py)
     constants             float32, one behind the other, with W the most outputs and H the units of a layer:
                           affine (L + 1, 2, W)   scale and offset behind the product of each source: batch normalisation
                                                  and biases
@@ -19,12 +19,14 @@ What a model is, the same for all streams, and read only:
                                                  CHANGE that is told, else below 0; of a layer also the cell's own (its
                                                  coder's four, or its threshold), FEEDBACK and SMOOTHING
                           scales                 of every column of int8 weights, line after line of the table
+    places, weights       of all sources, one behind the other, float32 or int8 (storage.py)
 
 and what a stream is:
 
-    memory                units (L, 3, H), the state of the cells, the output first; sums (L, 2, W), its rows FED_BACK
-                          and INTEGRATED; of each source that sends changes, what is known of its units, and a row of
-                          sums of their products
+    memory                the events that each source has sent so far (int64, numbers_of_counts); units (L, 3, H), the
+                          state of the cells, the output first; sums (L, 2, W), its rows FED_BACK and INTEGRATED; of
+                          each source that sends changes, what is known of its units, and a row of sums of their
+                          products
 """
 
 from __future__ import annotations
@@ -127,16 +129,35 @@ def _scratch(length, width, events):
 
 
 @njit(cache=True, nogil=True)
-def run(inputs, logits, table, weights, places, constants, memory, sent):
-    """inputs (T, D) to logits (T, N); ``memory`` moves on, ``sent`` (L + 1,) counts the events of sources."""
-    table, weights, places, constants = borrowed(table), borrowed(weights), borrowed(places), borrowed(constants)
+def numbers_of_counts(sources):
+    """float32 numbers of memory that the counts of so many sources take: whole lines of the cache."""
+    return -(-2 * sources // LINE) * LINE
+
+
+@njit(cache=True, nogil=True)
+def unpack(image):
+    """Table, constants, places and weights of a model's image, which is of the kind of the weights."""
+    each = image.itemsize
+    starts = image[: 4 * LINE // each].view(np.int64)
+    table = image[starts[0] // each : starts[1] // each].view(np.int64).reshape((-1, COLUMNS))
+    constants = image[starts[1] // each : starts[2] // each].view(np.float32)
+    places = image[starts[2] // each : starts[3] // each].view(np.int32)
+    return table, constants, places, image[starts[3] // each : starts[4] // each]
+
+
+@njit(cache=True, nogil=True)
+def run(inputs, logits, image, memory, layers):
+    """inputs (T, D) to logits (T, N); ``memory`` moves on."""
     inputs, logits, memory = borrowed(inputs), borrowed(logits), borrowed(memory)
-    layers, size, width = sent.shape[0] - 1, table[1, UNITS], _longest(table, OUTPUTS)
+    table, constants, places, weights = unpack(borrowed(image))
+    size, width = table[1, UNITS], _longest(table, OUTPUTS)
     length, room = _longest(table, ROW), _longest(table, UNITS) + ROOM
     affine, end = _cut(constants, 0, layers + 1, 2, width)
     neurons, end = _cut(constants, end, layers, NEURON_ROWS, size)
     numbers, end = _cut(constants, end, 1, layers + 1, NUMBERS)
-    units, middle = _cut(memory, 0, layers, STATE_ROWS, size)
+    counts = numbers_of_counts(layers + 1)
+    sent = memory[:counts].view(np.int64)
+    units, middle = _cut(memory, counts, layers, STATE_ROWS, size)
     sums, changes = _cut(memory, middle, layers, SUMS_ROWS, width)
     product, drive, whole, values, index, levels = _scratch(length, width, room)
     for n in range(inputs.shape[0]):

@@ -14,9 +14,8 @@ from snn_asr.kernel_cache import njit
 from snn_asr.network.cells.delta_gru import Parameters, State
 from snn_asr.network.kernels import Trace
 from snn_asr.network.kernels.cpu.elementwise import FAST, add, room, sigmoid, tangent
-from snn_asr.network.kernels.cpu.frames import backward_room, forward_room, pass_backward, pass_forward
+from snn_asr.network.kernels.cpu.frames import Passage, pass_backward, pass_forward, walk
 from snn_asr.network.kernels.cpu.products import pack, weight_gradient
-from snn_asr.network.kernels.cpu.threads import share
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
@@ -44,16 +43,15 @@ def _hold(hidden, held, threshold, change, output):
 
 
 @njit(cache=True, nogil=True)
-def _forward_rows(drive, lengths, panels, threshold, start, sums, trace):
+def _forward_rows(drive, lengths, passage, threshold, start, sums, trace):
     memories, hiddens, changes, outputs = trace
     work = np.empty((2, outputs.shape[2]), drive.dtype)
-    place = forward_room(lengths, changes, panels)
     for n in range(changes.shape[1]):
-        pass_forward(n, lengths, changes, start[2], panels, place)
+        pass_forward(n, lengths, changes, start[2], passage)
         for row in range(lengths.shape[0]):
             if n >= lengths[row]:
                 continue
-            product = place[3][row]
+            product = passage.own[row]
             add(memories[row, n - 1] if n else start[0][row], product, memories[row, n])
             hidden = hiddens[row, n - 1] if n else start[1][row]
             held = outputs[row, n - 1] if n else start[3][row]
@@ -85,23 +83,22 @@ def _to_gates(hidden, sums, memory, before, work, drive, feedback):
 
 
 @njit(cache=True, nogil=True)
-def _backward_rows(gradient, sums, trace, start, panels, drive, feedback):
+def _backward_rows(gradient, sums, trace, start, passage, drive, feedback):
     """g_D into ``drive`` and g_M into ``feedback``, (B, T, 3H) each."""
     memories, hiddens = trace
     rows, frames, size = gradient.shape
     to_hidden, work = np.zeros((rows, size), gradient.dtype), np.empty((3, size), gradient.dtype)
     lengths = np.full(rows, frames)
-    place = backward_room(lengths, feedback, panels)
     for n in range(feedback.shape[1] - 1, -1, -1):
         for row in range(lengths.shape[0]):
             if n >= lengths[row]:
                 continue
-            fed_back = place[3][row]
+            fed_back = passage.own[row]
             for k in range(size):
                 to_hidden[row, k] += gradient[row, n, k] + fed_back[k]
             before = hiddens[row, n - 1] if n else start[row]
             _to_gates(to_hidden[row], sums[row, n], memories[row, n], before, work, drive[row, n], feedback[row, n])
-        pass_backward(n, lengths, feedback, panels, place)
+        pass_backward(n, lengths, feedback, passage)
 
 
 def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:
@@ -110,13 +107,13 @@ def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters
     sums, states = room(drive, lengths, drive.shape[2]), State(*(room(drive, lengths, each.shape[1]) for each in state))
     start, threshold = [each.contiguous() for each in state], drive.numpy().dtype.type(parameters.threshold)
 
-    def run(rows: slice) -> None:
+    def run(rows: slice, passage: Passage) -> None:
         _forward_rows(
-            drive[rows].numpy(), lengths[rows].numpy(), panels, threshold, tuple(each[rows].numpy() for each in start),
+            drive[rows].numpy(), lengths[rows].numpy(), passage, threshold, tuple(each[rows].numpy() for each in start),
             sums[rows].numpy(), tuple(each[rows].numpy() for each in states),
         )
 
-    share(run, len(drive))
+    walk(run, panels, state.output)
     return Trace(sums, states)
 
 
@@ -126,12 +123,12 @@ def backward(gradient: Tensor, trace: Trace, state: State, parameters: Parameter
     drive, feedback = torch.empty_like(trace.sums), torch.empty_like(trace.sums)
     sums, *before = (each.contiguous() for each in (trace.sums, trace.states.memory, trace.states.hidden))
 
-    def run(rows: slice) -> None:
+    def run(rows: slice, passage: Passage) -> None:
         _backward_rows(
             gradient[rows].numpy(), sums[rows].numpy(), tuple(each[rows].numpy() for each in before),
-            start[rows].numpy(), panels, drive[rows].numpy(), feedback[rows].numpy(),
+            start[rows].numpy(), passage, drive[rows].numpy(), feedback[rows].numpy(),
         )
 
-    share(run, len(gradient))
+    walk(run, panels, state.output)
     first = state.output - state.change  # what the memories had received before this call
     return drive, weight_gradient(feedback, trace.states.output - first.unsqueeze(1), state.change)

@@ -28,9 +28,8 @@ from snn_asr.network.kernels.cpu.elementwise import (
     sigmoid,
     to_shifts,
 )
-from snn_asr.network.kernels.cpu.frames import backward_room, fetch, forward_room, pass_backward, pass_forward
+from snn_asr.network.kernels.cpu.frames import Passage, fetch, pass_backward, pass_forward, walk
 from snn_asr.network.kernels.cpu.products import no_panels, pack, weight_gradient
-from snn_asr.network.kernels.cpu.threads import share
 from snn_asr.network.kernels.cpu.tiles import power_below
 
 
@@ -52,18 +51,17 @@ def _integrate(forget, candidate, mask, gates, before, current):
 
 
 @njit(cache=True, nogil=True)
-def _forward_rows(drive, lengths, panels, mask, gates, spiking, levels, smoothing, start, sums, trace):
+def _forward_rows(drive, lengths, passage, mask, gates, spiking, levels, smoothing, start, sums, trace):
     """``sums`` is where the drive and the recurrent product are added, or the drive itself without one."""
     currents, membranes, feedbacks, outputs = trace
-    size, recurrent, smoothed = outputs.shape[2], panels.shape[0] > 0, feedbacks.shape[2] > 0
-    place = forward_room(lengths, outputs, panels)
+    size, recurrent, smoothed = outputs.shape[2], passage.panels.shape[0] > 0, feedbacks.shape[2] > 0
     for n in range(outputs.shape[1]):
-        pass_forward(n, lengths, outputs, start[3], panels, place)
+        pass_forward(n, lengths, outputs, start[3], passage)
         for row in range(lengths.shape[0]):
             if n >= lengths[row]:
                 continue
             fetch((drive, sums, currents, membranes, feedbacks, outputs), row, n + 1, lengths[row])
-            product = place[3][row]
+            product = passage.own[row]
             total = sums[row, n]
             if smoothed:
                 blend(product, feedbacks[row, n - 1] if n else start[2][row], smoothing, feedbacks[row, n])
@@ -97,7 +95,7 @@ def _to_gates(current, forget, candidate, mask, gates, before, to_forget, to_can
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _backward_rows(gradient, sums, trace, start, panels, mask, gates, spiking, limit, numbers, drive, feedback):
+def _backward_rows(gradient, sums, trace, start, passage, mask, gates, spiking, limit, numbers, drive, feedback):
     """``feedback`` (B, T, 2H) receives g_R where it is not g_D; ``numbers`` are a and 1 - a."""
     currents, membranes = trace
     smoothing, share_of_new = numbers
@@ -106,14 +104,13 @@ def _backward_rows(gradient, sums, trace, start, panels, mask, gates, spiking, l
     to_membrane, to_current = np.zeros((rows, size), gradient.dtype), np.zeros((rows, size), gradient.dtype)
     forget, lengths = np.zeros(size, gradient.dtype), np.full(rows, frames)
     fed_through = feedback if smoothed else drive
-    place = backward_room(lengths, fed_through, panels)
     for n in range(fed_through.shape[1] - 1, -1, -1):
         for row in range(lengths.shape[0]):
             if n >= lengths[row]:
                 continue
             fetch((gradient, sums, membranes, drive, feedback), row, n - 1, frames)
             fetch((currents,), row, n - 2, frames)
-            fed_back = place[3][row]
+            fed_back = passage.own[row]
             total, to_gates = sums[row, n], drive[row, n]
             receive(
                 gradient[row, n], fed_back, share_of_new, membranes[row, n], spiking, limit, to_membrane[row],
@@ -127,7 +124,7 @@ def _backward_rows(gradient, sums, trace, start, panels, mask, gates, spiking, l
                     feedback[row, n, k] = to_gates[k] + smoothing * feedback[row, n + 1, k]
             elif smoothed:
                 copy(to_gates, feedback[row, n])
-        pass_backward(n, lengths, fed_through, panels, place)
+        pass_backward(n, lengths, fed_through, passage)
 
 
 def _gates(parameters: Parameters, like: Tensor) -> tuple:
@@ -143,14 +140,14 @@ def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters
     mask, start = masks(parameters.mask, drive), [each.contiguous() for each in state]
     smoothing = drive.numpy().dtype.type(parameters.smoothing)
 
-    def run(rows: slice) -> None:
+    def run(rows: slice, passage: Passage) -> None:
         _forward_rows(
-            drive[rows].numpy(), lengths[rows].numpy(), panels, mask[rows], _gates(parameters, drive),
+            drive[rows].numpy(), lengths[rows].numpy(), passage, mask[rows], _gates(parameters, drive),
             coder is not None, levels(coder, drive), smoothing, tuple(each[rows].numpy() for each in start),
             sums[rows].numpy(), tuple(each[rows].numpy() for each in states),
         )
 
-    share(run, len(drive))
+    walk(run, panels, state.output)
     return Trace(sums, states)
 
 
@@ -166,15 +163,15 @@ def backward(
     numbers = tuple(gradient.numpy().dtype.type(each) for each in (parameters.smoothing, 1 - parameters.smoothing))
     given = [each.contiguous() for each in (trace.sums, states.current, states.membrane)]
 
-    def run(rows: slice) -> None:
+    def run(rows: slice, passage: Passage) -> None:
         sums, *before = (each[rows].numpy() for each in given)
         _backward_rows(
-            gradient[rows].numpy(), sums, tuple(before), start[rows].numpy(), panels, mask[rows],
+            gradient[rows].numpy(), sums, tuple(before), start[rows].numpy(), passage, mask[rows],
             _gates(parameters, gradient), coder is not None, levels(coder, gradient)[0], numbers,
             drive[rows].numpy(), feedback[rows].numpy(),
         )
 
-    share(run, len(gradient))
+    walk(run, panels, state.output)
     if recurrent is None:
         return drive, None
     to_weights = weight_gradient(feedback if parameters.smoothing else drive, states.output, state.output)

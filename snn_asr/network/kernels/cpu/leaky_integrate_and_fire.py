@@ -10,10 +10,9 @@ from snn_asr.kernel_cache import njit
 from snn_asr.network.cells.leaky_integrate_and_fire import THRESHOLD, Parameters, State
 from snn_asr.network.kernels import Trace
 from snn_asr.network.kernels.cpu.elementwise import FAST, add, room
-from snn_asr.network.kernels.cpu.frames import backward_room, fetch, forward_room, pass_backward, pass_forward
+from snn_asr.network.kernels.cpu.frames import Passage, fetch, pass_backward, pass_forward, walk
 from snn_asr.network.kernels.cpu.products import no_panels, pack, weight_gradient
 from snn_asr.network.kernels.cpu.slopes import differentiate, slope
-from snn_asr.network.kernels.cpu.threads import share
 
 
 @njit(cache=True, nogil=True)
@@ -37,18 +36,17 @@ def _fire(given, levels, total, adaptation, before, sent, potential, output):
 
 
 @njit(cache=True, nogil=True)
-def _forward_rows(drive, lengths, panels, given, levels, start, sums, trace):
+def _forward_rows(drive, lengths, passage, given, levels, start, sums, trace):
     """``given`` is that of ``_neurons``; ``sums`` receives drive and recurrent product, or is the drive."""
     potentials, adaptations, outputs = trace
-    recurrent, adaptive = panels.shape[0] > 0, adaptations.shape[2] > 0
-    place = forward_room(lengths, outputs, panels)
+    recurrent, adaptive = passage.panels.shape[0] > 0, adaptations.shape[2] > 0
     for n in range(outputs.shape[1]):
-        pass_forward(n, lengths, outputs, start[2], panels, place)
+        pass_forward(n, lengths, outputs, start[2], passage)
         for row in range(lengths.shape[0]):
             if n >= lengths[row]:
                 continue
             fetch((drive, sums, potentials, adaptations, outputs), row, n + 1, lengths[row])
-            product = place[3][row]
+            product = passage.own[row]
             if recurrent:
                 add(drive[row, n], product, sums[row, n])
             potential = potentials[row, n - 1] if n else start[0][row]
@@ -106,7 +104,7 @@ def _add_to_totals(adaptive, to_potential, to_adaptation, total, adaptation, bef
 
 
 @njit(cache=True, nogil=True)
-def _backward_rows(gradient, sums, trace, start, given, slope, threshold, panels, drive, totals):
+def _backward_rows(gradient, sums, trace, start, given, slope, threshold, passage, drive, totals):
     """The recursion of ``kernels.reference.leaky_integrate_and_fire``: g_D into ``drive``, and each row's gradients of
     the parameters into ``totals``, four of (B, H), the last three (B, 0) without adaptation."""
     potentials, adaptations, outputs = trace
@@ -116,14 +114,13 @@ def _backward_rows(gradient, sums, trace, start, given, slope, threshold, panels
     to_adaptation = np.zeros((rows, adaptations.shape[2]), gradient.dtype)
     height = np.zeros(size, gradient.dtype)
     lengths = np.full(rows, frames)
-    place = backward_room(lengths, drive, panels)
     for n in range(drive.shape[1] - 1, -1, -1):
         for row in range(lengths.shape[0]):
             if n >= lengths[row]:
                 continue
             fetch((gradient, sums, drive), row, n - 1, frames)
             fetch((potentials, adaptations, outputs), row, n - 2, frames)
-            fed_back = place[3][row]
+            fed_back = passage.own[row]
             differentiate(slope, potentials[row, n], threshold, height)
             _to_neuron(
                 given, gradient[row, n], fed_back, height, adaptive, to_potential[row], to_adaptation[row],
@@ -136,7 +133,7 @@ def _backward_rows(gradient, sums, trace, start, given, slope, threshold, panels
             own = totals[0][row], totals[1][row], totals[2][row], totals[3][row]
             gradients = to_potential[row], to_adaptation[row]
             _add_to_totals(adaptive, *gradients, sums[row, n], adaptations[row, n], before, own)
-        pass_backward(n, lengths, drive, panels, place)
+        pass_backward(n, lengths, drive, passage)
 
 
 def _neurons(parameters: Parameters) -> tuple:
@@ -155,14 +152,14 @@ def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters
     levels = tuple(drive.numpy().dtype.type(each) for each in (THRESHOLD, 1, 0))
     start = [each.contiguous() for each in state]
 
-    def run(rows: slice) -> None:
+    def run(rows: slice, passage: Passage) -> None:
         _forward_rows(
-            drive[rows].numpy(), lengths[rows].numpy(), panels, given, levels,
+            drive[rows].numpy(), lengths[rows].numpy(), passage, given, levels,
             tuple(each[rows].numpy() for each in start), sums[rows].numpy(),
             tuple(each[rows].numpy() for each in states),
         )
 
-    share(run, len(drive))
+    walk(run, panels, state.output)
     return Trace(sums, states)
 
 
@@ -178,14 +175,14 @@ def backward(gradient: Tensor, trace: Trace, state: State, parameters: Parameter
     slopes, sums = slope(parameters.derivative, number), trace.sums.detach().contiguous()
     states, start = ([each.detach().contiguous() for each in of] for of in (trace.states, state))
 
-    def run(rows: slice) -> None:
+    def run(rows: slice, passage: Passage) -> None:
         _backward_rows(
             gradient[rows].numpy(), sums[rows].numpy(), tuple(each[rows].numpy() for each in states),
-            tuple(each[rows].numpy() for each in start), given, slopes, number(THRESHOLD), panels, drive[rows].numpy(),
+            tuple(each[rows].numpy() for each in start), given, slopes, number(THRESHOLD), passage, drive[rows].numpy(),
             tuple(each[rows].numpy() for each in totals),
         )
 
-    share(run, len(gradient))
+    walk(run, panels, state.output)
     to_decay, *to_others = (each.sum(0) for each in totals)
     to_recurrent = None if recurrent is None else weight_gradient(drive, trace.states.output, state.output)
     return drive, to_decay, *(to_others if adaptive else (None, None, None)), to_recurrent

@@ -14,11 +14,13 @@ from torch import Tensor
 from snn_asr.kernel_cache import njit
 from snn_asr.network.kernels.cpu.elementwise import clear, copy
 from snn_asr.network.kernels.cpu.threads import share
-from snn_asr.network.kernels.cpu.tiles import COMPRESSES, VECTOR_BYTES, accumulate, compress, panel_width
+from snn_asr.network.kernels.cpu.tiles import COMPRESSES, VECTOR_BYTES, accumulate, compress, fetch_line, panel_width
 
 BLOCK = 64  # rows of a panel that are fetched at a time: 16 or 32 kB
 SLACK = 16  # numbers that may be written behind the last event of a row
 SPAN = 4  # blocks of frames in a weight gradient whose sums stay in the second cache
+LINE = 16  # numbers of a line of the cache, in float32
+AHEAD = 8  # frames that a weight gradient fetches before they are read
 DENSEST = 0.5  # share of non-zero numbers above which a weight gradient is left to torch's dense product
 _ROWS, _FOUND = 256, 1 << 16  # most rows and numbers among which events are found at a time in ``linear``
 
@@ -64,18 +66,24 @@ def find_events(given, row, index, value, splits):
 
 
 @njit(cache=True, nogil=True)
-def add_events(rows, index, value, splits, panels, totals):
-    """totals (R, P · L) += events times ``panels`` (P, D, L) in the first ``rows`` rows."""
-    width, inputs = panels.shape[2], panels.shape[1]
+def add_events(index, value, splits, panels, begin, end, backwards, totals):
+    """totals (R, P · L) += events of R rows times ``panels`` (P, D, L). Of all P · R pairs, panel by panel, those from
+    ``begin`` to ``end`` alone are taken, with the last panel first where it goes ``backwards``."""
+    if begin == end:
+        return
+    width, inputs, rows = panels.shape[2], panels.shape[1], splits.shape[0]
     row_size, total_size = index.shape[1], totals.shape[1]
-    for panel in range(panels.shape[0]):
+    first_panel, last_panel = begin // rows, (end + rows - 1) // rows
+    for number in range(first_panel, last_panel):
+        panel = first_panel + last_panel - 1 - number if backwards else number
+        first_row, last_row = max(begin - panel * rows, 0), min(end - panel * rows, rows)
         for block in range(splits.shape[1] - 1):
-            for row in range(rows):
-                begin, end = splits[row, block], splits[row, block + 1]
-                if begin < end:
+            for row in range(first_row, last_row):
+                first, last = splits[row, block], splits[row, block + 1]
+                if first < last:
                     accumulate(
-                        totals, row * total_size + panel * width, index, value, row * row_size + begin,
-                        row * row_size + end, panels, panel * inputs * width,
+                        totals, row * total_size + panel * width, index, value, row * row_size + first,
+                        row * row_size + last, panels, panel * inputs * width,
                     )
 
 
@@ -90,7 +98,7 @@ def _multiply_rows(inputs, panels, result):
         for row in range(count):
             find_events(inputs[first + row], row, index, value, splits)
             clear(totals[row])
-        add_events(count, index, value, splits, panels, totals)
+        add_events(index, value, splits[:count], panels, 0, panels.shape[0] * count, False, totals)
         for row in range(count):
             copy(totals[row], result[first + row])
 
@@ -104,6 +112,13 @@ def linear(inputs: Tensor, weights: Tensor) -> Tensor:
 
 
 @njit(cache=True, nogil=True)
+def fetch_all(numbers):
+    """Have the processor fetch numbers (N,) that are soon read, where it cannot foresee it, and wait for nothing."""
+    for k in range(0, numbers.shape[0], LINE):
+        fetch_line(numbers, k)
+
+
+@njit(cache=True, nogil=True)
 def _count(values):
     """How many of the values (N,) are not zero."""
     found = 0
@@ -113,8 +128,9 @@ def _count(values):
 
 
 @njit(cache=True, nogil=True)
-def _gather(gradient, sent, start, first_panel, last_panel, result):
-    """result (P, H, L)[panels] += sum over rows and frames of the outputs before, times the gradient's columns."""
+def _gather(gradient, sent, start, begin, end, result):
+    """result (P, H, L) += sum over rows and frames of the outputs before, times the gradient's columns; of all P · H
+    pairs those from ``begin`` to ``end``."""
     batch, frames, columns = gradient.shape
     size, width, length = sent.shape[2], result.shape[2], SPAN * BLOCK
     index, value = np.empty((size, length + 1), np.int32), np.empty((size, length + 1), sent.dtype)
@@ -123,37 +139,37 @@ def _gather(gradient, sent, start, first_panel, last_panel, result):
         for first in range(0, frames, length):
             last = min(first + length, frames)
             _find_by_unit(sent[row], start[row], first, last, index, value, splits)
-            for column in range(first_panel, last_panel):
+            for column in range(begin // size, (end + size - 1) // size):
                 left, right = column * width, min((column + 1) * width, columns)
                 for block in range((last - first + BLOCK - 1) // BLOCK):
                     origin = first + block * BLOCK
                     for n in range(origin, min(origin + BLOCK, last)):
                         place = (n - origin) * width
+                        fetch_all(gradient[row, min(n + AHEAD, frames - 1), left:right])
                         copy(gradient[row, n, left:right], panel[place : place + right - left])
-                    for unit in range(size):
-                        begin, end = splits[block, unit], splits[block + 1, unit]
-                        if begin < end:
+                    for unit in range(max(begin - column * size, 0), min(end - column * size, size)):
+                        first_event, last_event = splits[block, unit], splits[block + 1, unit]
+                        fetch_all(result[column, min(unit + 1, size - 1)])
+                        if first_event < last_event:
                             accumulate(
-                                result, (column * size + unit) * width, index, value, unit * (length + 1) + begin,
-                                unit * (length + 1) + end, panel, 0,
+                                result, (column * size + unit) * width, index, value, unit * (length + 1) + first_event,
+                                unit * (length + 1) + last_event, panel, 0,
                             )
 
 
 @njit(cache=True, nogil=True)
 def _find_by_unit(sent, start, first, last, index, value, splits):
     """Frames first .. last - 1 at which each unit had sent something the frame before, as frames of their block."""
-    found, sending = np.zeros(sent.shape[1], np.int64), np.empty(sent.shape[1] + 1, np.int32)
+    found = np.zeros(sent.shape[1], np.int64)
+    sending, values, blocks = event_buffers(1, sent.shape[1], sent)
     for n in range(first, last):
-        before = start if n == 0 else sent[n - 1]
         if (n - first) % BLOCK == 0:
             copy(found, splits[(n - first) // BLOCK])
-        count = 0
-        for unit in range(found.shape[0]):
-            sending[count] = unit
-            count += before[unit] != 0
-        for unit in sending[:count]:  # few: to write an entry for every unit takes longer than the sums
+        find_events(start if n == 0 else sent[n - 1], 0, sending, values, blocks)
+        for k in range(blocks[0, -1]):  # few: to write an entry for every unit takes longer than the sums
+            unit = sending[0, k]
             index[unit, found[unit]] = (n - first) % BLOCK
-            value[unit, found[unit]] = before[unit]
+            value[unit, found[unit]] = values[0, k]
             found[unit] += 1
     copy(found, splits[(last - first + BLOCK - 1) // BLOCK])
 
@@ -169,10 +185,10 @@ def weight_gradient(gradient: Tensor, sent: Tensor, start: Tensor) -> Tensor:
     width, (columns, size) = panel_width(gradient.numpy().dtype), (gradient.shape[2], sent.shape[2])
     result = gradient.new_zeros(-(-columns // width), size, width)
 
-    def run(panels: slice) -> None:
-        _gather(gradient.numpy(), sent.numpy(), start.numpy(), panels.start, panels.stop, result.numpy())
+    def run(pairs: slice) -> None:
+        _gather(gradient.numpy(), sent.numpy(), start.numpy(), pairs.start, pairs.stop, result.numpy())
 
-    share(run, len(result))
+    share(run, len(result) * size)
     return result.transpose(1, 2).reshape(-1, size)[:columns]
 
 

@@ -16,10 +16,9 @@ from snn_asr.kernel_cache import njit
 from snn_asr.network.cells.spiking_lstm import Parameters, State
 from snn_asr.network.kernels import Trace, dense, last_states
 from snn_asr.network.kernels.cpu.elementwise import FAST, add, room
-from snn_asr.network.kernels.cpu.frames import backward_room, fetch, forward_room, pass_backward, pass_forward
+from snn_asr.network.kernels.cpu.frames import Passage, fetch, pass_backward, pass_forward, walk
 from snn_asr.network.kernels.cpu.products import linear, pack, weight_gradient
 from snn_asr.network.kernels.cpu.slopes import differentiate, slope
-from snn_asr.network.kernels.cpu.threads import share
 from snn_asr.network.lengths import Lengths
 
 
@@ -37,17 +36,16 @@ def _fire(total, kept, numbers, before, cell, output):
 
 
 @njit(cache=True, nogil=True)
-def _forward_rows(drive, lengths, panels, kept, numbers, start, sums, trace):
+def _forward_rows(drive, lengths, passage, kept, numbers, start, sums, trace):
     """``sums`` may be the drive itself."""
     cells, outputs = trace
-    place = forward_room(lengths, outputs, panels)
     for n in range(outputs.shape[1]):
-        pass_forward(n, lengths, outputs, start[1], panels, place)
+        pass_forward(n, lengths, outputs, start[1], passage)
         for row in range(lengths.shape[0]):
             if n >= lengths[row]:
                 continue
             fetch((drive, sums, cells, outputs), row, n + 1, lengths[row])
-            product = place[3][row]
+            product = passage.own[row]
             add(drive[row, n], product, sums[row, n])
             before = cells[row, n - 1] if n else start[0][row]
             _fire(sums[row, n], kept, numbers, before, cells[row, n], outputs[row, n])
@@ -101,24 +99,23 @@ def _to_gates(gradient, fed_back, given, cell, drive):
 
 
 @njit(cache=True, nogil=True)
-def _backward_rows(gradient, lengths, trace, start, variant, numbers, slopes, panels, drive):
+def _backward_rows(gradient, lengths, trace, start, variant, numbers, slopes, passage, drive):
     """``drive`` may be where the sums are; its frames beyond the lengths are left as they are."""
     sums, cells = trace
     rows, frames, size = cells.shape
     carried, work = np.zeros((rows, size), gradient.dtype), np.zeros(size, gradient.dtype)
     given = np.zeros(4 * size, gradient.dtype), np.zeros(size, gradient.dtype), np.zeros(size, gradient.dtype)
-    place = backward_room(lengths, drive, panels)
     for n in range(drive.shape[1] - 1, -1, -1):
         for row in range(lengths.shape[0]):
             if n >= lengths[row]:
                 continue
             fetch((gradient, sums, drive), row, n - 1, frames)
             fetch((cells,), row, n - 2, frames)
-            fed_back = place[3][row]
+            fed_back = passage.own[row]
             before = cells[row, n - 1] if n else start[row]
             _factors(sums[row, n], before, cells[row, n], variant, numbers, slopes, work, given)
             _to_gates(gradient[row, n], fed_back, given, carried[row], drive[row, n])
-        pass_backward(n, lengths, drive, panels, place)
+        pass_backward(n, lengths, drive, passage)
 
 
 def _numbers(parameters: Parameters, like: Tensor) -> tuple:
@@ -132,14 +129,14 @@ def _walk(drive: Tensor, sums: Tensor, lengths: Tensor, state: State, parameters
     states = State(*(room(drive, lengths, each.shape[1]) for each in state))
     numbers = _numbers(parameters, drive)
 
-    def run(rows: slice) -> None:
+    def run(rows: slice, passage: Passage) -> None:
         _forward_rows(
-            drive[rows].numpy(), lengths[rows].numpy(), panels, parameters.cell == "kept", numbers,
+            drive[rows].numpy(), lengths[rows].numpy(), passage, parameters.cell == "kept", numbers,
             tuple(each[rows].numpy() for each in start), sums[rows].numpy(),
             tuple(each[rows].numpy() for each in states),
         )
 
-    share(run, len(drive))
+    walk(run, panels, state.output)
     return states
 
 
@@ -154,13 +151,13 @@ def _walk_back(
     slopes = tuple(slope(each, gradient.numpy().dtype) for each in derivatives)
     variant = parameters.cell == "kept", parameters.cell_gradient == "speech", parameters.cell_gradient == "surrogate"
 
-    def run(rows: slice) -> None:
+    def run(rows: slice, passage: Passage) -> None:
         _backward_rows(
             gradient[rows].numpy(), lengths[rows].numpy(), tuple(each[rows].numpy() for each in given),
-            start[rows].numpy(), variant, numbers, slopes, panels, drive[rows].numpy(),
+            start[rows].numpy(), variant, numbers, slopes, passage, drive[rows].numpy(),
         )
 
-    share(run, len(gradient))
+    walk(run, panels, state.output)
 
 
 def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:

@@ -1,0 +1,55 @@
+"""Threads that wait for one another within the walk of a batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from snn_asr.network.kernels.cpu import frames
+from snn_asr.network.kernels.cpu.barrier import wait
+
+THREADS, ROWS, UNITS = 3, 7, 5
+
+
+@pytest.fixture(autouse=True)
+def weights_shared_out(monkeypatch):
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(frames, "CACHED_BYTES", 0)
+    torch.set_num_threads(THREADS)
+    yield
+    torch.set_num_threads(threads)
+
+
+def walk(run) -> None:
+    frames.walk(run, np.zeros((2, UNITS, 64), np.float32), torch.zeros(ROWS, UNITS))
+
+
+def test_nobody_goes_on_before_all_have_come():
+    turns, ahead = np.zeros(ROWS, np.int64), []
+
+    def run(rows: slice, passage: frames.Passage) -> None:
+        for turn in range(200):
+            turns[rows] = turn
+            wait(passage.barrier, passage.threads)
+            ahead.append(turns.min() < turn)
+            wait(passage.barrier, passage.threads)
+
+    walk(run)
+    assert len(ahead) == 200 * THREADS and not any(ahead)
+
+
+def test_every_product_is_one_thread_s():
+    pairs = []
+    walk(lambda rows, passage: pairs.extend(range(passage.begin, passage.end)))
+    assert sorted(pairs) == list(range(2 * ROWS))
+
+
+def test_a_thread_that_fails_leaves_no_other_waiting():
+    def run(rows: slice, passage: frames.Passage) -> None:
+        if rows.start == 0:
+            raise MemoryError("no room")
+        wait(passage.barrier, passage.threads)
+
+    with pytest.raises(MemoryError, match="no room"):
+        walk(run)
