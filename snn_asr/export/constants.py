@@ -1,11 +1,10 @@
-"""The sizes, flags and tables of an exported recogniser, from a trained model."""
+"""Everything that fills the files in templates/ for a trained model: flags, sizes and numbers, and all tables."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from snn_asr.data.feature_settings import FeatureSettings
@@ -13,15 +12,15 @@ from snn_asr.data.features import DELTA_LOOK_AHEAD_FRAMES
 from snn_asr.data.spectra import ENERGY_FLOOR, PREEMPHASIS, Spectra
 from snn_asr.data.tokens import Tokens
 from snn_asr.decoding.endpointing import DEFAULT, Endpointer, EndpointSettings
-from snn_asr.decoding.hypothesis import WORD_START
 from snn_asr.decoding.noise_gate import GROUPS, LOWEST, MARGIN, Gate
 from snn_asr.decoding.spans import Spans
 from snn_asr.errors import unknown_name
 from snn_asr.events.engine import PRECISIONS
 from snn_asr.events.parts import RESETTING, input_change, input_shifts
 from snn_asr.export import fixed_point, rows, state
+from snn_asr.export.model_tables import feature_tables, network_tables, normalization_tables, word_tables
 from snn_asr.export.network import GATES, SourceWeights, exportable_layers, input_coder_of, sources_of
-from snn_asr.export.tables import Table, number, string, table, wrapped
+from snn_asr.export.tables import Table, number, wrapped
 from snn_asr.network.cells.gated import NEAREST
 from snn_asr.network.integers import INT4, LARGEST
 from snn_asr.network.layers.base import LayerParts
@@ -45,13 +44,15 @@ CELLS = {
     "lstm": Piece("lstm", 2), "bn_lstm": Piece("lstm", 2),
 }
 _LOGISTIC, _TANGENT = ("gated", "gru", "lstm"), ("gru", "lstm")  # pieces that need such functions
-_THRESHOLDS = ("spiking_lstm", "delta_gru")  # cells whose first number is their threshold
 
 
 @dataclass(frozen=True)
 class Recognizer:
-    """Everything that fills the files in templates/. ``piece`` is the file of the cell; ``sizes`` are whole numbers and
-    ``numbers`` other ones, both by name."""
+    """Everything that fills the files in templates/.
+
+    ``piece`` is the file of the cell. ``sizes`` are whole numbers and ``numbers`` other ones, both by name. ``pruned``
+    is the share of the weights that are left out.
+    """
 
     piece: str
     precision: str
@@ -115,8 +116,8 @@ def recognizer_of(
     if gate is not None:
         sizes |= _gate(gate, settings.features)
     tables = [
-        *_features(settings.features, flags), *_normalization(model), *_words(loaded.tokens),
-        *_network(model, parts, flags), *rows.tables_of(sources, layouts),
+        *feature_tables(settings.features, flags), *normalization_tables(model), *word_tables(loaded.tokens),
+        *network_tables(model, parts, flags), *rows.tables_of(sources, layouts),
     ]
     longest, driven = max(each.fed + each.back for each in sources), max(each.fed for each in sources)
     longest += max(rows.BLOCKS)  # the padding of a row's last block adds zeros after it
@@ -197,85 +198,3 @@ def _gate(endpointing: EndpointSettings, features: FeatureSettings) -> dict[str,
         "HELD": max(gate.rest, gate.lead) + 1, "WORDLESS": endpointer.wordless, "PAUSE": endpointer.pause,
         "LONGEST": endpointer.longest,
     }
-
-
-def _features(features: FeatureSettings, flags: dict[str, bool]) -> list[Table]:
-    spectra = Spectra(features)
-    first, end = spectra.reach.astype(np.int64).T
-    weights = np.concatenate([row[a:b] for row, a, b in zip(spectra.filters, first, end, strict=True)])
-    turn = np.cos(2 * np.pi * np.arange(spectra.fft_size // 2 + 1) / spectra.fft_size)
-    reals = [
-        ("window", spectra.window, "Povey's window"), ("cosine", turn, "of 2 pi k / FFT_SIZE"),
-        ("mel_weights", weights, "of all filters"),
-    ]
-    tables = [
-        *(fixed_point.tables(reals) if flags["FIXED"] else [table("real", *each) for each in reals]),
-        table("uint16_t", "mel_first", first, "the first frequency of each mel filter"),
-        table("uint16_t", "mel_end", end, "and the one behind its last"),
-    ]
-    if spectra.cosines is not None:
-        tables.append(table("real", "cepstral", spectra.cosines, "energies to cepstral coefficients"))
-    if flags["TIMED"]:
-        bands = np.array_split(np.arange(features.mels), min(GROUPS, features.mels))
-        ends = np.array([each[-1] + 1 for each in bands])
-        tables.append(table("uint16_t", "group_ends", ends, "the mel filters of the gate's groups"))
-        if spectra.cosines is not None:
-            smooth = np.linalg.pinv(spectra.cosines).astype(np.float32)
-            tables.append(table("float", "smooth_mels", smooth, "cepstral coefficients back to energies"))
-    return tables
-
-
-def _normalization(model: AcousticModel) -> list[Table]:
-    given = model.normalization
-    return [
-        table("float", "mean", given.mean.numpy(), "of the features in training"),
-        table("float", "deviation", given.deviation.numpy(), "and their deviation"),
-    ]
-
-
-def _words(tokens: Tokens) -> list[Table]:
-    """The labels as they are written in words, and their roles there."""
-    labels, roles = [], []
-    for label in tokens.labels:
-        labels.append(string(label.replace(WORD_START, "")))
-        if tokens.kind in ("words", "phones"):
-            roles.append("WHOLE_WORD")
-        elif tokens.kind == "characters":
-            roles.append("SEPARATOR" if label.isspace() else "WITHIN_WORD")
-        else:
-            roles.append("STARTS_WORD" if label.startswith(WORD_START) else "WITHIN_WORD")
-    size = sum(len(label.encode("utf-8")) + 1 + 4 for label in tokens.labels)
-    return [
-        Table(f"static const char *const labels[CLASSES] = {{\n{wrapped(labels)}}};\n", size),
-        Table(f"static const uint8_t roles[CLASSES] = {{\n{wrapped(roles)}}};\n", len(roles)),
-    ]
-
-
-def _network(model: AcousticModel, parts: list[LayerParts], flags: dict[str, bool]) -> list[Table]:
-    """The values of single units, and those that all units of a layer share."""
-    tables = []
-    if parts[0].neurons:
-        values = np.stack([np.stack([each.numpy() for each in part.neurons]) for part in parts])
-        tables.append(table("float", "neurons", values, "layer, quantity, unit"))
-    if parts[0].cell in _THRESHOLDS:
-        tables.append(table("float", "thresholds", np.array([each.numbers[0] for each in parts], np.float32)))
-    elif parts[0].numbers:
-        lines = "".join(f"    {_coder(each.numbers, flags['POWERS'], each.powers)},\n" for each in parts)
-        tables.append(Table(f"static const coder coders[LAYERS] = {{\n{lines}}};\n", 16 * len(parts)))
-    given = input_coder_of(model)
-    if given is not None:
-        numbers = given.range, given.scale, given.unit, given.threshold
-        text = _coder(numbers, flags["POWERS"], given.powers)
-        tables.append(Table(f"static const coder input_coder = {text};\n", 16))
-    if model.encoder.smoothed:
-        kept = np.array([float(each.coefficient) for each in model.encoder.integrators], np.float32)
-        tables.append(table("float", "smoothing", kept, "of what layers feed"))
-    if parts[0].smoothing:
-        kept = np.array([each.smoothing for each in parts], np.float32)
-        tables.append(table("float", "recurrent_smoothing", kept))
-    return tables
-
-
-def _coder(numbers: tuple[float, ...], with_powers: bool, powers: bool) -> str:
-    fields = [number("float", float(np.float32(each))) for each in numbers]
-    return f"{{{', '.join([*fields, *([str(int(powers))] if with_powers else [])])}}}"
