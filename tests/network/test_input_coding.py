@@ -35,24 +35,22 @@ def test_coder_follows_valid_features_alone(kind):
     assert ranges[0] == ranges[1] != 1.0
 
 
-@pytest.mark.parametrize("training", [True, False])
-def test_bernoulli_rate_is_the_logistic_function(training):
-    torch.manual_seed(0)
-    coding = build("bernoulli", CoderSettings()).train(training)
-    x = torch.tensor([-2.0, 0.0, 1.0]).expand(1, 20000, 3)
-    sent, _ = coding(x, torch.tensor([20000]), None)
-    assert set(sent.unique().tolist()) == {0.0, 1.0}
-    torch.testing.assert_close(sent.mean((0, 1)), torch.sigmoid(x[0, 0]), atol=0.015, rtol=0)
+def tail_of_the_normal_distribution(x: torch.Tensor) -> torch.Tensor:
+    """P(|N(0, 1)| > |x|)."""
+    return torch.erfc(x.abs() / 2**0.5)
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_noise_threshold_rate_is_the_tail_of_the_normal_distribution(training):
+@pytest.mark.parametrize(
+    ("name", "probability"), [("bernoulli", torch.sigmoid), ("noise", tail_of_the_normal_distribution)]
+)
+def test_random_codings_send_ones_with_their_probability(name, probability, training):
     torch.manual_seed(0)
-    coding = build("noise", CoderSettings()).train(training)
+    coding = build(name, CoderSettings()).train(training)
     x = torch.tensor([-2.0, 0.0, 0.5]).expand(1, 20000, 3)
     sent, _ = coding(x, torch.tensor([20000]), None)
-    wanted = torch.erfc(x[0, 0].abs() / 2**0.5)  # P(|N| > |x|)
-    torch.testing.assert_close(sent.mean((0, 1)), wanted, atol=0.015, rtol=0)
+    assert set(sent.unique().tolist()) == {0.0, 1.0}
+    torch.testing.assert_close(sent.mean((0, 1)), probability(x[0, 0]), atol=0.015, rtol=0)
 
 
 def test_training_draws_anew_and_evaluation_repeats():
