@@ -46,12 +46,14 @@ def align(
     from snn_asr.decoding.hypothesis import Hypothesis
     from snn_asr.decoding.named_files import find_files
     from snn_asr.decoding.recognizer import Recognizer
-    from snn_asr.decoding.writers import render_among
+    from snn_asr.decoding.writers import render_among, require_different_ids
     from snn_asr.processes import choose_device
 
     from .failures import raise_for, show_failed
 
     found = find_files([audio])
+    if output_folder is None:
+        require_different_ids((each.name for each in found.files), chosen[0])
     recognizer = Recognizer(model, choose_device(device))
     recognizer.require_alignment()
     recognizer.endpointing = EndpointSettings.of_silence(endpoint_silence)

@@ -86,11 +86,13 @@ def decode(
     from snn_asr.decoding.hypothesis import Hypothesis
     from snn_asr.decoding.recognizer import EVENT, Recognizer
     from snn_asr.decoding.stream import use_one_core
-    from snn_asr.decoding.writers import render_among
+    from snn_asr.decoding.writers import render_among, require_different_ids
     from snn_asr.processes import choose_device
 
     from .failures import raise_for, show_failed
 
+    if output_folder is None:
+        require_different_ids((each.name for each in found.files), chosen[0])
     if engine == EVENT:
         use_one_core()
     recognizer = Recognizer(model, "cpu" if engine == EVENT and device == "auto" else choose_device(device))

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import html
 import json
-import re
 import textwrap
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from snn_asr.data.transcripts.line_formats import nist_id
 from snn_asr.decoding.hypothesis import Alternative, Hypothesis, Word, words
-from snn_asr.errors import unknown_name
+from snn_asr.errors import UsageError, unknown_name
 
 FORMATS = {
     "txt": ".txt", "json": ".json", "trn": ".trn", "ctm": ".ctm", "srt": ".srt", "vtt": ".vtt", "textgrid": ".TextGrid",
 }
+NIST_FORMATS = ("trn", "ctm")
 
 CUE_LINE_CHARACTERS = 42  # the usual limits of subtitles: two lines of 42 characters, one to seven seconds
 CUE_LINES = 2
@@ -32,7 +34,7 @@ def render(hypothesis: Hypothesis, format: str) -> str:
     renderers: dict[str, Callable[[], str]] = {
         "txt": lambda: "\n".join(_one_line(each) for each in _texts(hypothesis)) + "\n",
         "json": lambda: json.dumps(record(hypothesis), indent=2, ensure_ascii=False) + "\n",
-        "trn": lambda: f"{_one_line(hypothesis.text)} ({_nist_id(hypothesis.id)})".lstrip() + "\n",
+        "trn": lambda: f"{_one_line(hypothesis.text)} ({nist_id(hypothesis.id)})".lstrip() + "\n",
         "ctm": lambda: _ctm(hypothesis),
         "srt": lambda: _srt(hypothesis),
         "vtt": lambda: _vtt(hypothesis),
@@ -51,6 +53,16 @@ def render_among(hypothesis: Hypothesis, format: str, count: int) -> str:
     if format == "json" and count > 1:
         return json.dumps(record(hypothesis), ensure_ascii=False) + "\n"
     return render(hypothesis, format)
+
+
+def require_different_ids(names: Iterable[str], format: str) -> None:
+    """Raise UsageError if two of these names, written one after the other, would have one id in the format."""
+    if format not in NIST_FORMATS:
+        return
+    for identifier, count in Counter(map(nist_id, names)).items():
+        if count > 1:
+            what, todo = f"{count} inputs would be called '{identifier}'", "give --output-folder, or rename one"
+            raise UsageError(what, f"--format {format}", todo)
 
 
 def record(hypothesis: Hypothesis) -> dict[str, Any]:
@@ -105,7 +117,7 @@ def _ctm(hypothesis: Hypothesis) -> str:
     for word in hypothesis.words:
         start, end = round(word.start, 3), round(word.end, 3)
         times = f"{start:.3f} {end - start:.3f}"
-        lines.append(f"{_nist_id(hypothesis.id)} 1 {times} {word.text} {word.confidence:.4f}\n")
+        lines.append(f"{nist_id(hypothesis.id)} 1 {times} {word.text} {word.confidence:.4f}\n")
     return "".join(lines)
 
 
@@ -205,8 +217,3 @@ def _clock(seconds: float, point: str) -> str:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-def _nist_id(identifier: str) -> str:
-    """NIST formats cannot hold white space or parentheses in an id."""
-    return re.sub(r"[\s()]", "_", identifier)

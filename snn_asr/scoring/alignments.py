@@ -10,6 +10,7 @@ so that it may even prefer three insertions and three deletions to five substitu
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -115,7 +116,8 @@ def kaldi_alignments(alignments: Mapping[str, Alignment]) -> str:
     counts.
 
     Fields are separated by white space, and each column is centred and as wide as its tokens. A gap is ``***``, and a
-    space within a token (or an id) is an open box. The counts of ``#csid`` are correct, substituted, inserted, deleted.
+    space or line feed within a token (or an id) is an open box. The counts of ``#csid`` are correct, substituted,
+    inserted, deleted.
     """
     lines = []
     for identifier, alignment in alignments.items():
@@ -137,7 +139,7 @@ def kaldi_alignments(alignments: Mapping[str, Alignment]) -> str:
 
 def shown(token: str | None) -> str:
     """A token in print: a gap as stars and a space as an open box, so that both can be seen."""
-    return GAP if token is None else token.replace(" ", "\N{OPEN BOX}")
+    return GAP if token is None else re.sub(r"\s", "\N{OPEN BOX}", token)
 
 
 def _centred(cell: str, width: int) -> str:

@@ -331,6 +331,30 @@ def _with_dots(world: World) -> Outcome:
     return outcome
 
 
+@fault("what one command writes another cannot read", "score of ctm whose id would begin as a comment", codes=0)
+def _comment(world: World) -> Outcome:
+    world.recording("in/;;a.wav")
+    out = world.folder / "out"
+    words = ("decode", world.made / "run", world.folder / "in", "--format", "ctm", "--output-folder", out)
+    assert world.run(*words).code == 0
+    outcome = world.run("score", out, out, "--json")
+    assert '"words": 0' not in outcome.output, outcome.output
+    return outcome
+
+
+for _command, _form in (("decode", "ctm"), ("decode", "trn"), ("align", "ctm")):
+
+    @fault(PASSED, f"{_command}: two recordings of one id in {_form}", codes=2, says="2 inputs would be called 'a_b'")
+    def _one_id(world: World, command: str = _command, form: str = _form) -> Outcome:
+        world.recording("in/a b.wav")
+        world.recording("in/a_b.wav")
+        (world.folder / "text").write_text("a_b one\n")
+        given = [world.folder / "text"] if command == "align" else []
+        words = (command, world.made / "run", world.folder / "in", *given, "--format", form)
+        assert world.run(*words, "--output-folder", world.folder / "out").code != 2
+        return world.run(*words)
+
+
 @fault(PASSED, "a pattern that matches a folder, too", codes=0, says="in/more: a folder that the pattern matches")
 def _pattern(world: World) -> Outcome:
     for each in ("in/a.wav", "in/more/b.wav"):

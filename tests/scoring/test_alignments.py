@@ -122,6 +122,10 @@ def test_format_alignment_of_characters_and_wide_scripts():
     assert format_alignment(align([], [])) == "REF:\nHYP:\n"
 
 
+def test_an_id_with_a_line_feed_stays_on_its_lines():
+    assert kaldi_alignments({"u\n1": align(["a"], ["a"])}).count("\n") == 4
+
+
 def test_kaldi_alignments():
     """The first is the example in Kaldi's wer_per_utt_details.pl, with the gap that its recipes write."""
     reference, hypothesis = "word-A word-B word-C word-D word-E", "word-A word-A word-B word-D word-X"

@@ -15,6 +15,11 @@ TRN_LINE = re.compile(r"(.*?)\s*\(([^()\s]+)\)")
 IGNORED = "IGNORE_TIME_SEGMENT_IN_SCORING"  # of an stm: a stretch of sound whose words do not count
 
 
+def nist_id(name: str) -> str:
+    """Return the name as an id in trn and ctm, which has no white space or parentheses, and begins no comment."""
+    return re.sub(r"[\s()]|^;(?=;)", "_", name)
+
+
 def parse_trn(lines: Iterable[Line]) -> Iterator[Utterance]:
     """Yield the utterances of NIST's ``text (id)``. Marks of alternatives and optional words stay in the text."""
     for where, line in lines:

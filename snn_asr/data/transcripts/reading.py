@@ -10,7 +10,7 @@ from pathlib import Path
 
 from snn_asr.data.transcripts.format_detection import text_parser
 from snn_asr.data.transcripts.json_formats import is_json, json_entries, json_text
-from snn_asr.data.transcripts.line_formats import Parser, parse_ctm, parse_kaldi, parse_stm, parse_trn
+from snn_asr.data.transcripts.line_formats import Parser, nist_id, parse_ctm, parse_kaldi, parse_stm, parse_trn
 from snn_asr.data.transcripts.lines import Utterance, located_lines
 from snn_asr.data.transcripts.subtitles import subtitle_text
 from snn_asr.data.transcripts.tables import parse_table
@@ -122,7 +122,7 @@ def _read_one(path: Path, folder: Path, unit: str, side: str) -> Iterator[Uttera
     utterances = list(_read_file(path, unit, side)[0])
     if suffix in (".srt", ".vtt") or (suffix == ".ctm" and not utterances):
         yield own, utterances[0][1] if utterances else "", str(path)
-    elif len(utterances) == 1 and utterances[0][0] == re.sub(r"[\s()]", "_", own):  # NIST's ids hold no white space
+    elif len(utterances) == 1 and utterances[0][0] == nist_id(own):
         yield own, *utterances[0][1:]
     else:
         yield from utterances
