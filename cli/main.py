@@ -29,6 +29,10 @@ _MAY_BE_EMPTY = ("--manifests",)  # options
 _GIVE_NAME = "give it a value; is a variable of the shell without one?"
 _COMPLETING = "_SNN_ASR_COMPLETE"  # the variable of the scripts that --install-completion installs
 _THREADS = "NUMBA_NUM_THREADS"
+# Variables whose values keep a library from being loaded, and words of its error.
+_REFUSED_BY_LIBRARIES = {
+    "TORCH_LOGS": "Invalid log settings", "PYTORCH_JIT": "setting of PYTORCH_JIT", "SB_LOG_LEVEL": "Unknown level",
+}
 BROKEN_PIPE = 141  # 128 + SIGPIPE, what the shell reports for any filter whose reader went away
 
 
@@ -169,7 +173,7 @@ def _options(
 
 def _explain(error: BaseException) -> tuple[str, int]:
     """Return the line for the user (without the program's name) and the exit code."""
-    described = as_user_error(error)
+    described = as_user_error(error) or _refused_variable(error)
     if described is not None:
         return _one_line(str(described)), described.exit_code
     if isinstance(error, (KeyboardInterrupt, typer.Abort)) or was_told_to_end():
@@ -180,6 +184,14 @@ def _explain(error: BaseException) -> tuple[str, int]:
         return _one_line(error.format_message()).rstrip(".") + hint, int(getattr(error, "exit_code", 2))
     kind = type(error).__name__
     return _one_line(f"unexpected error: {kind}: {error}; run again with --debug for the traceback"), 1
+
+
+def _refused_variable(error: BaseException) -> UsageError | None:
+    """The error for the user if a library could not be loaded because of a variable of the environment."""
+    for name, words in _REFUSED_BY_LIBRARIES.items():
+        if name in os.environ and words in str(error):
+            return UsageError("is not what the library takes", f"{name}={os.environ[name]}", "unset it, or correct it")
+    return None
 
 
 def _one_line(text: str) -> str:

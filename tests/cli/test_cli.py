@@ -38,6 +38,23 @@ def failing(monkeypatch: pytest.MonkeyPatch):
     return fail_with
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("TORCH_LOGS", "Invalid log settings: x, must be a comma separated list"),
+        ("SB_LOG_LEVEL", "Unknown level: 'X'"),
+        ("PYTORCH_JIT", "Unknown setting of PYTORCH_JIT. Try using 0 or 1."),
+    ],
+)
+def test_a_variable_that_a_library_refuses_is_named(failing, capsys, monkeypatch, name: str, message: str) -> None:
+    failing(ValueError(message))
+    monkeypatch.setenv(name, "x")
+    assert program.run(PREPARE) == 2
+    assert capsys.readouterr().err == f"snn-asr: {name}=x: is not what the library takes; unset it, or correct it\n"
+    monkeypatch.delenv(name)
+    assert program.run(PREPARE) == 1
+
+
 PREPARE = ["prepare", "demo", "--output-folder", "out"]
 
 
