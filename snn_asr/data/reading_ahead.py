@@ -6,7 +6,7 @@ import logging
 import os
 import resource
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
@@ -32,11 +32,23 @@ class ReadAhead(DataLoader[Any]):
         super().__init__(
             dataset, batch_sampler=batches, num_workers=workers, collate_fn=_as_it_is, pin_memory=pin_memory
         )
+        self._reading: Generator[Any, None, None] | None = None
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         """The batches, in their order."""
+        self.close()
+        self._reading = self._read()
+        return self._reading
+
+    def close(self) -> None:
+        """End the processes: those that outlive this one complain about it."""
+        if self._reading is not None:
+            self._reading.close()
+
+    def _read(self) -> Generator[Any, None, None]:
+        iterator = super().__iter__()
         try:
-            for batch in super().__iter__():
+            for batch in iterator:
                 if isinstance(batch, SnnAsrError):
                     raise batch
                 yield batch
@@ -45,6 +57,8 @@ class ReadAhead(DataLoader[Any]):
                 raise
             what = "a process that read ahead has been ended, as the system does where memory runs out"
             raise DataError(what, f"{_KEY}={self.num_workers}", "lower it, or free memory (also /dev/shm)") from error
+        finally:
+            iterator._shutdown_workers()  # type: ignore[attr-defined]  # else done only when nothing refers to it
 
 
 class WholeBatches(Dataset[Any]):

@@ -14,6 +14,7 @@ from snn_asr import __version__, processes
 from snn_asr.data.batches import BucketedBatches, evaluation_loader, training_loader
 from snn_asr.data.dataset import SpeechDataset
 from snn_asr.data.manifest import fingerprint
+from snn_asr.data.reading_ahead import ReadAhead
 from snn_asr.errors import InterruptedRun, UsageError
 from snn_asr.network.model import AcousticModel
 from snn_asr.network.model_folder import save_model
@@ -139,6 +140,8 @@ def _fit(
         ) from error
     finally:
         brain.progress.close()
+        if isinstance(loader, ReadAhead):
+            loader.close()
     return brain
 
 

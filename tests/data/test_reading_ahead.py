@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 from functools import partial
@@ -59,6 +60,15 @@ def test_a_process_that_the_system_ends_is_named_with_what_to_do():
     with pytest.raises(DataError, match="loader_workers=1: a process that read ahead has been ended") as raised:
         _read(lambda: os.kill(os.getpid(), signal.SIGKILL))
     assert raised.value.todo
+
+
+def test_no_process_outlives_a_reading_that_is_broken_off():
+    ahead = ReadAhead(WholeBatches(Breaking(lambda: 1), list), [[0], [1], [2]], 1, pin_memory=False)
+    batches = iter(ahead)
+    assert next(batches) == [0] and multiprocessing.active_children()
+    ahead.close()
+    assert not multiprocessing.active_children()
+    assert list(ahead) == [[0], [1], [2]] and not multiprocessing.active_children()
 
 
 def test_batches_are_those_that_this_process_reads(tones):
