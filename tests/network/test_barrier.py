@@ -15,7 +15,7 @@ THREADS, ROWS, UNITS = 3, 7, 5
 @pytest.fixture(autouse=True)
 def weights_shared_out(monkeypatch):
     threads = torch.get_num_threads()
-    monkeypatch.setattr(frames, "CACHED_BYTES", 0)
+    monkeypatch.setattr(frames, "shares_weights", lambda panels: True)
     torch.set_num_threads(THREADS)
     yield
     torch.set_num_threads(threads)
@@ -37,6 +37,15 @@ def test_nobody_goes_on_before_all_have_come():
 
     walk(run)
     assert len(ahead) == 200 * THREADS and not any(ahead)
+
+
+@pytest.mark.parametrize(("load", "shared"), [(2.1, True), (6.0, False)])
+def test_weights_are_shared_out_where_they_are_many_and_the_machine_is_not_busy(monkeypatch, load, shared):
+    monkeypatch.undo()
+    monkeypatch.setattr(frames.os, "getloadavg", lambda: (load, load, load))
+    monkeypatch.setattr(frames.os, "cpu_count", lambda: 2)
+    assert frames.shares_weights(np.zeros(1 << 19, np.float32)) == (shared and frames.WAITS)
+    assert not frames.shares_weights(np.zeros(1 << 10, np.float32))
 
 
 def test_every_product_is_one_thread_s():

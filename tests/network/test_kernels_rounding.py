@@ -137,7 +137,7 @@ def test_in_float32_each_step_differs_only_within_rounding_of_a_level(case):
 @pytest.mark.parametrize("weights", ["of all in each cache", "shared out"])
 def test_threads_and_repetitions_change_nothing(case, weights, monkeypatch):
     if weights == "shared out":
-        monkeypatch.setattr(frames, "CACHED_BYTES", 0)
+        monkeypatch.setattr(frames, "shares_weights", lambda panels: len(panels) > 0)
     given, results, threads = problem(case, 5, 70, 66, seed=4, dtype=torch.float32), [], torch.get_num_threads()
     try:
         for each in (1, 3, 3):

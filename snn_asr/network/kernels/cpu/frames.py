@@ -13,12 +13,14 @@ frame, so that weights which are fetched once serve the whole batch.
 call would keep all its outputs for ever.)
 
 ``walk`` shares the rows among threads. Each has all weights to fetch at every frame, unless they are too many for the
-cache of one processor: then every thread adds up its share of the columns for the rows of all threads, which wait for
-one another twice a frame (barrier.py), and each processor keeps its share of the weights from frame to frame.
+cache of one processor and the machine is not busy: then every thread adds up its share of the columns for the rows of
+all threads, which wait for one another twice a frame (barrier.py), and each processor keeps its share of the weights
+from frame to frame.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -32,6 +34,8 @@ from snn_asr.network.kernels.cpu.products import add_events, event_buffers, fetc
 from snn_asr.network.kernels.cpu.threads import at_once, in_threads, shares
 
 CACHED_BYTES = 1 << 20  # of weights, that stay in the second cache of a processor beside what a walk reads and writes
+
+SPARE_LOAD = 0.5  # processes more than processors, at which threads still share weights out
 
 
 class Passage(NamedTuple):
@@ -64,7 +68,7 @@ def walk(run: Callable[[slice, Passage], None], panels: np.ndarray, start: Tenso
     sums = np.zeros((rows, count * panels.shape[2] or units), panels.dtype)
     events = event_buffers(rows if count else 0, panels.shape[1], panels)
     barrier = new_barrier()
-    if panels.nbytes <= CACHED_BYTES or len(parts) == 1 or not WAITS:
+    if len(parts) == 1 or not shares_weights(panels):
         alone = [
             Passage(panels, sums[each], sums[each], _rows(events, each), 0, 0, pairs, barrier, 1)
             for each, pairs in zip(parts, [count * (each.stop - each.start) for each in parts], strict=True)
@@ -84,6 +88,12 @@ def walk(run: Callable[[slice, Passage], None], panels: np.ndarray, start: Tenso
             raise
 
     at_once(run_or_release, parts, together)
+
+
+def shares_weights(panels: np.ndarray) -> bool:
+    """Whether threads had better share the weights out: they are many, and no other work keeps the threads waiting for
+    one that is not on a processor. The load of the last minute tells; the results are the same."""
+    return panels.nbytes > CACHED_BYTES and WAITS and os.getloadavg()[0] < (os.cpu_count() or 1) + SPARE_LOAD
 
 
 def _rows(events: tuple[np.ndarray, np.ndarray, np.ndarray], rows: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
