@@ -54,9 +54,9 @@ def content(folder: Path) -> dict[Path, tuple[int, bytes]]:
 
 def interrupt_at(monkeypatch, owner: str, method: str, call: int, error: type = KeyboardInterrupt) -> None:
     """Raise at the ``call``-th call of a method, instead of calling it."""
-    from snn_asr.training import run as training  # it loads SpeechBrain
+    from snn_asr.training import brain  # it loads SpeechBrain
 
-    original, calls = getattr(getattr(training, owner), method), []
+    original, calls = getattr(getattr(brain, owner), method), []
 
     def interrupted(self, *arguments):
         calls.append(1)
@@ -64,4 +64,4 @@ def interrupt_at(monkeypatch, owner: str, method: str, call: int, error: type = 
             raise error()
         return original(self, *arguments)
 
-    monkeypatch.setattr(getattr(training, owner), method, interrupted)
+    monkeypatch.setattr(getattr(brain, owner), method, interrupted)

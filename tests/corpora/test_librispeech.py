@@ -14,7 +14,7 @@ import pytest
 import soundfile
 from librispeech_tree import MINUTES, flac, write_small, write_split
 
-from snn_asr import corpora, files
+from snn_asr import corpora
 from snn_asr.cli.options import parse_overrides
 from snn_asr.corpora import librispeech
 from snn_asr.corpora.librispeech import clean, plan, prepare
@@ -222,7 +222,7 @@ def killed_at(replacement: int, small: Path, out: Path) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         replace(*paths)
 
-    files.os.replace = replace_or_die
+    os.replace = replace_or_die
     prepare(small, out)
 
 

@@ -134,8 +134,8 @@ def test_an_interrupted_writing_leaves_whole_shards_and_the_rest_is_done_later(s
     # What a killed process may leave: its lock, which no one holds, and a temporary file.
     source.open(FeatureCache(tmp_path / "other", shard_bytes=1))
     left = next(path.stem for path in shards_of(tmp_path / "other") if path.name != done[0].name)
-    for name in (f".{left}.lock", f".{left}-abc.safetensors"):
-        (done[0].parent / name).write_bytes(b"half")
+    (done[0].parent / f".{left}.lock").write_text("process 1 on another-host")
+    (done[0].parent / f".{left}-abc.safetensors").write_bytes(b"half")
     source.computed.clear()
     source.assert_equal(source.open(cache))
     assert source.computed == Counter(range(1, 10))

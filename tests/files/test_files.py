@@ -123,7 +123,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
 
 def test_a_lock_is_held_by_one_and_freed_at_the_end(tmp_path):
     path = tmp_path / ".lock"
-    path.write_text("left by a killed process")
+    path.write_text("process 1 on another-host")  # left by one that was killed
     with locked(path) as mine:
         assert mine and str(os.getpid()) in holder(path)
         with locked(path) as other:

@@ -86,22 +86,22 @@ def test_every_epoch_leaves_a_row_in_the_log(whole_run):
 
 
 @pytest.mark.parametrize(
-    ("method", "call"),
+    ("owner", "method", "call"),
     graded(
         [
-            ("on_fit_batch_end", 10),  # in the midst of the third epoch
-            ("on_fit_batch_end", 1),  # before there is a checkpoint
-            ("_save", 2),  # the second epoch is done and nowhere on the disk
-            ("restore_best", 1),  # all epochs done, nothing decoded yet
+            ("RecognizerBrain", "on_fit_batch_end", 10),  # in the midst of the third epoch
+            ("RecognizerBrain", "on_fit_batch_end", 1),  # before there is a checkpoint
+            ("RecognizerBrain", "_save", 2),  # the second epoch is done and nowhere on the disk
+            ("BestEpoch", "restore", 1),  # all epochs done, nothing decoded yet
         ],
-        fast=[("on_fit_batch_end", 10)],
+        fast=[("RecognizerBrain", "on_fit_batch_end", 10)],
     ),
 )
 def test_a_run_killed_and_resumed_is_the_uninterrupted_one(
-    method, call, short_train, whole_run, tmp_path, monkeypatch
+    owner, method, call, short_train, whole_run, tmp_path, monkeypatch
 ):
     with monkeypatch.context() as patch:
-        interrupt_at(patch, "RecognizerBrain", method, call)
+        interrupt_at(patch, owner, method, call)
         with pytest.raises((InterruptedRun, KeyboardInterrupt)):
             short_train(tmp_path)
     assert not (tmp_path / "model").exists()
