@@ -180,6 +180,18 @@ class AcousticModel(nn.Module):
             nn.init.normal_(self.head.weight, std=math.sqrt(2 / inputs))
             nn.init.zeros_(self.head.bias)
 
+    def prefer_blank(self, bias: float) -> None:
+        """Add ``bias`` to the blank's logit, where the network's last bias is: training begins with more blanks.
+
+        CTC (Graves et al. 2006) may spell silence as blanks or as one long token, and where words are letters with
+        spaces between them, as a long space: utterances without that token then have errors that hardly fall. The
+        more likely the blank is at the beginning, the surer silence becomes blank.
+        """
+        last = self.head_normalization if self.settings.head_normalization == "output" else self.head
+        assert last is not None
+        with torch.no_grad():
+            last.bias[0] += bias
+
     def parameter_count(self) -> int:
         """Numbers that training finds: all parameters, without a bias of the head that does not learn."""
         biases = 0 if self.settings.head_bias else self.head.bias.numel()

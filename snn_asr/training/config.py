@@ -47,6 +47,7 @@ class Config:
         parts = {name: _read_part(part, values, where) for name, part in _PARTS.items()}
         config = cls(features=_read_features(values, where), **parts)
         config.training.check(where)
+        config.model.check(config.data.task, where)
         config.model.front_end.check(config.features)
         config.augmentation.check(config.features, config.data.task, where)
         options = _read_encoder_options(config.model.encoder, config.model.encoder_options, where)

@@ -140,6 +140,9 @@ class ModelConfig:
         "torch's, uniform within the root of 0.01 / (inputs + outputs) (small), or N(0, 2 / inputs) (normal)",
     )
     head_bias: bool = _key(True, flag(), "the head has a bias; with batch normalisation behind it, it needs none")
+    blank_bias: float = _key(
+        0.0, number(-20, 20), "added to the blank's bias before training; 3 keeps silence from being spelled as a space"
+    )
     head_epsilon: float = _key(
         1e-5, number(1e-12, 1), "added to the variances of that normalisation; 0.001 lets units be silent for long"
     )
@@ -151,6 +154,13 @@ class ModelConfig:
         "default": {}, "kind": mapping("options of the encoder by name"),
         "help": "further options of the encoder, by the names that encoders.build knows",
     })
+
+    def check(self, task: str, where: object) -> None:
+        """Raise UsageError for a bias of the blank where the network has no blank, or no bias to begin with."""
+        if self.blank_bias and task != TRANSCRIPTION:
+            raise UsageError(f"blank_bias={self.blank_bias:g}: task={task} knows no blank", where, "leave it out")
+        if self.blank_bias and not self.head_bias and self.head_normalization != "output":
+            raise UsageError(f"blank_bias={self.blank_bias:g} with head_bias=false", where, "leave one of them out")
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,7 @@ def _model(config: Config, train_set: SpeechDataset) -> AcousticModel:
     else:
         model = AcousticModel(settings, train_set.normalization(), train_set.tokens.size)
         model.initialize_head(network.head_initialization)
+        model.prefer_blank(network.blank_bias)
     model.error_at_every_step = config.data.task == CLASSIFICATION and config.training.class_error == "every"
     model.use_backend(network.backend)
     if processes.world() > 1:

@@ -231,6 +231,19 @@ def test_a_unit_that_was_silent_for_long_is_made_no_larger_than_the_epsilon_says
     assert greatest[0] == pytest.approx(10 * greatest[1], rel=1e-3)
 
 
+@pytest.mark.parametrize("place", ["none", "input", "output"])
+def test_a_preferred_blank_is_likelier_by_its_bias_and_nothing_else_changes(place):
+    settings = ModelSettings(FEATURES, "improved_v2", 16, 1, {}, place)
+    model = AcousticModel(settings, Normalization(torch.zeros(12), torch.ones(12)), 5)
+    frames, lengths = torch.randn(3, 30, 12), torch.tensor([30, 21, 9])
+    before = model(frames, lengths)[0].detach()
+    model.prefer_blank(2.5)
+    after = model(frames, lengths)[0].detach()
+    valid = torch.arange(10) < (lengths // 3).unsqueeze(1)
+    assert torch.equal(after[valid][:, 1:], before[valid][:, 1:])
+    assert torch.allclose(after[valid][:, 0], before[valid][:, 0] + 2.5, atol=1e-5)
+
+
 def test_unknown_choices_are_refused():
     with pytest.raises(UsageError, match="did you mean 'input'"):
         ModelSettings(FEATURES, "gru", 40, 2, {}, "inputs")

@@ -91,3 +91,10 @@ def test_options_of_the_tokens_are_checked_too(options, words):
 def test_options_of_an_encoder_are_checked_before_anything_is_built(options, words):
     with pytest.raises(UsageError, match=words):
         Config.read({"encoder_options": options})
+
+
+@pytest.mark.parametrize("other", [{"task": "classification"}, {"head_bias": False}])
+def test_a_bias_of_the_blank_needs_a_blank_and_a_bias(other):
+    with pytest.raises(UsageError, match="blank_bias=3"):
+        Config.read({"blank_bias": 3, **other}, "train.yaml")
+    Config.read({"blank_bias": 3, "head_bias": False, "head_normalization": "output"})

@@ -22,7 +22,7 @@ EVERY = graded(ENCODERS, fast=["improved_v2"], thorough=["spiking_lstm", "gru"])
 TOGETHER = {
     "epochs": 5, "warmup_epochs": 1, "cooldown_epochs": 3, "length_curriculum": [[60, 2]], "accumulation": 2,
     "average_decay": 0.5, "batch_norm_epochs": 2, "head_epsilon": 1e-3, "pruning": 0.5, "pruning_epochs": [1, 4],
-    "activity_penalty": 0.1, "speeds": [0.95, 1.05],
+    "activity_penalty": 0.1, "speeds": [0.95, 1.05], "blank_bias": 1.0,
     "frame_augmentations": [{"frequency_warp": {"low": 0.9, "high": 1.1}}, {"stack_shift": {"frames": 2}}],
 }
 
