@@ -134,7 +134,7 @@ def unusable(problems: Sequence[str]) -> DataError:
 
 
 # What to do about an OSError, by its errno.
-_TODO = {
+_REMEDIES = {
     errno.ENOSPC: "free some space, or choose another disk",
     errno.EDQUOT: "free some space, or choose another disk",
     errno.EFBIG: "choose a disk that holds larger files",
@@ -205,7 +205,7 @@ def as_user_error(error: BaseException, where: object = None, todo: str | None =
     if isinstance(error, OSError):
         where = where if where is not None else error.filename
         what = error.strerror or _first_line(error)
-        return DataError(what[:1].lower() + what[1:], where, _TODO.get(error.errno or 0, todo))
+        return DataError(what[:1].lower() + what[1:], where, _REMEDIES.get(error.errno or 0, todo))
     if isinstance(error, MemoryError) or (
         isinstance(error, (RuntimeError, ImportError)) and any(each in str(error) for each in _MEMORY)
     ):

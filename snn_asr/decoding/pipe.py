@@ -23,7 +23,7 @@ _READ_BYTES = 1 << 16  # at most; a pipe gives what there is
 _PCM, _EXTENSIBLE = 1, 0xFFFE  # tags of plain samples, and of a longer header that tells what they are
 _FORMAT_BYTES = 1 << 10  # longer than any format chunk of plain samples
 _UNKNOWN_FROM = 0x7FFF0000  # programs that write into a pipe give 0 or a number from here on as the length
-_TODO = "send raw 16-bit mono samples: ffmpeg -i - -f s16le -ac 1 -ar 16000 - | snn-asr stream MODEL"
+_REMEDY = "send raw 16-bit mono samples: ffmpeg -i - -f s16le -ac 1 -ar 16000 - | snn-asr stream MODEL"
 # Marks of formats that would otherwise be taken for samples, with their position in the file.
 _FORMATS = {
     (0, b"fLaC"): "FLAC", (0, b"OggS"): "OGG", (0, b"ID3"): "MP3", (0, b"NIST_1A"): "NIST SPHERE", (0, b".snd"): "AU",
@@ -82,19 +82,19 @@ def _read_header(pipe: BinaryIO) -> _Wav:
         name, size = head[:4], struct.unpack("<I", head[4:])[0]
         if name == b"data":
             if rate is None:
-                raise DataError("a WAV header without a format", _INPUT, _TODO)
+                raise DataError("a WAV header without a format", _INPUT, _REMEDY)
             return _Wav(rate, None if size == 0 or size >= _UNKNOWN_FROM else size)
         if name == b"fmt ":
             rate = _checked_rate(pipe.read(min(size + size % 2, _FORMAT_BYTES)), size)
         else:
             _skip(pipe, size + size % 2)
-    raise DataError("a WAV header that was cut short", _INPUT, _TODO)
+    raise DataError("a WAV header that was cut short", _INPUT, _REMEDY)
 
 
 def _checked_rate(content: bytes, size: int) -> int:
     """The sample rate in a format chunk. Raises DataError unless that describes 16-bit mono samples."""
     if not 16 <= size <= _FORMAT_BYTES or len(content) < size:
-        raise DataError("a WAV header whose format is damaged", _INPUT, _TODO)
+        raise DataError("a WAV header whose format is damaged", _INPUT, _REMEDY)
     tag, channels, rate, _, _, bits = struct.unpack("<HHIIHH", content[:16])
     if tag == _EXTENSIBLE and size >= 26:
         (tag,) = struct.unpack("<H", content[24:26])
@@ -133,4 +133,4 @@ def _refuse_formats(start: bytes, pipe: BinaryIO) -> bytes:
 
 
 def _refused(name: str) -> DataError:
-    return DataError(f"{name}, not raw samples", _INPUT, f"name a file instead of -, or {_TODO}")
+    return DataError(f"{name}, not raw samples", _INPUT, f"name a file instead of -, or {_REMEDY}")

@@ -31,7 +31,7 @@ MARK, LOG, TEST, MODEL, DATA, LOCK = "run.json", "log.jsonl", "test.json", "mode
 REPORT, REPORT_MARK = "report.html", b"<!DOCTYPE html>\n<!-- A report of snn-asr"  # what every report begins with
 _NAMES = (MARK, LOG, checkpoint.NAME, checkpoint.PREVIOUS, TEST, MODEL)  # of what a training may overwrite
 _IDENTITY = "identity"
-_TODO = "choose another --output-folder"
+_REMEDY = "choose another --output-folder"
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class RunFolder:
         with ExitStack() as stack:
             made = not self.path.exists()
             if made:
-                with describing(self.path, _TODO):
+                with describing(self.path, _REMEDY):
                     self.path.mkdir(parents=True, exist_ok=True)
                 stack.callback(self._remove_if_empty)
             self._refuse_foreign(data_folder)
@@ -78,7 +78,7 @@ class RunFolder:
             log.debug("%s: not locked (%s)", self.path, error)
             return
         if not mine:
-            todo = f"wait until it has ended, or {_TODO}"
+            todo = f"wait until it has ended, or {_REMEDY}"
             raise UsageError(f"another training is at work here ({holder(path)})", self.path, todo)
 
     def _remove_if_empty(self) -> None:
@@ -88,15 +88,15 @@ class RunFolder:
     def _refuse_foreign(self, data_folder: Path | None) -> None:
         """Raise UsageError if something would be overwritten that no training has written, and DataError if run.json
         cannot be read and therefore cannot tell."""
-        with describing(self.path, _TODO):
+        with describing(self.path, _REMEDY):
             if data_folder is not None and self.path.resolve() == data_folder.resolve():
-                raise UsageError("is the data folder, whose manifests would be overwritten", self.path, _TODO)
+                raise UsageError("is the data folder, whose manifests would be overwritten", self.path, _REMEDY)
             names = (*_NAMES, *(() if data_folder is not None else (DATA,)))
             present = [name for name in names if os.path.lexists(self.path / name)]
         foreign = [name for name in present if not self._is_own(name)] if self._marked() else present
         if foreign:
             what = "is not what a training has written, and would be overwritten"
-            raise UsageError(what, self.path / foreign[0], _TODO)
+            raise UsageError(what, self.path / foreign[0], _REMEDY)
 
     def _marked(self) -> bool:
         """Whether run.json belongs to a training."""
@@ -143,7 +143,7 @@ class RunFolder:
         before, now, why = Identity.from_json(found), Identity.from_json(self._mark), ""
         if now is not None:
             why = " of an earlier snn-asr" if before is None else f": {before.differences(now)}"
-        raise UsageError(f"holds another run{why}", self.path, f"{_TODO}, or replace it with --no-resume")
+        raise UsageError(f"holds another run{why}", self.path, f"{_REMEDY}, or replace it with --no-resume")
 
     @property
     def _started(self) -> bool:
