@@ -13,7 +13,6 @@ from kernel_cases import CASES, Problem, problem, run
 from snn_asr.network.cells import conventional, delta_gru, gated, spiking_lstm
 from snn_asr.network.cells import leaky_integrate_and_fire as leaky
 from snn_asr.network.coder import Coder
-from snn_asr.network.kernels.cpu import frames
 from snn_asr.network.kernels.reference import walk
 from snn_asr.network.surrogates import choose
 
@@ -134,10 +133,7 @@ def test_in_float32_each_step_differs_only_within_rounding_of_a_level(case):
 @pytest.mark.parametrize(
     "case", ["v2 6 bits smoothed", "v1 6 bits clamp", "lif 6 bits", "spiking_lstm kept", "RadLIF atan"]
 )
-@pytest.mark.parametrize("weights", ["of all in each cache", "shared out"])
-def test_threads_and_repetitions_change_nothing(case, weights, monkeypatch):
-    if weights == "shared out":
-        monkeypatch.setattr(frames, "shares_weights", lambda panels: len(panels) > 0)
+def test_threads_and_repetitions_change_nothing(case):
     given, results, threads = problem(case, 5, 70, 66, seed=4, dtype=torch.float32), [], torch.get_num_threads()
     try:
         for each in (1, 3, 3):

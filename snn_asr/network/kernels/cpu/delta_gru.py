@@ -51,7 +51,7 @@ def _forward_rows(drive, lengths, passage, threshold, start, sums, trace):
         for row in range(lengths.shape[0]):
             if n >= lengths[row]:
                 continue
-            product = passage.own[row]
+            product = passage.products[row]
             add(memories[row, n - 1] if n else start[0][row], product, memories[row, n])
             hidden = hiddens[row, n - 1] if n else start[1][row]
             held = outputs[row, n - 1] if n else start[3][row]
@@ -93,7 +93,7 @@ def _backward_rows(gradient, sums, trace, start, passage, drive, feedback):
         for row in range(lengths.shape[0]):
             if n >= lengths[row]:
                 continue
-            fed_back = passage.own[row]
+            fed_back = passage.products[row]
             for k in range(size):
                 to_hidden[row, k] += gradient[row, n, k] + fed_back[k]
             before = hiddens[row, n - 1] if n else start[row]

@@ -61,7 +61,7 @@ def _forward_rows(drive, lengths, passage, mask, gates, spiking, levels, smoothi
             if n >= lengths[row]:
                 continue
             fetch((drive, sums, currents, membranes, feedbacks, outputs), row, n + 1, lengths[row])
-            product = passage.own[row]
+            product = passage.products[row]
             total = sums[row, n]
             if smoothed:
                 blend(product, feedbacks[row, n - 1] if n else start[2][row], smoothing, feedbacks[row, n])
@@ -110,7 +110,7 @@ def _backward_rows(gradient, sums, trace, start, passage, mask, gates, spiking, 
                 continue
             fetch((gradient, sums, membranes, drive, feedback), row, n - 1, frames)
             fetch((currents,), row, n - 2, frames)
-            fed_back = passage.own[row]
+            fed_back = passage.products[row]
             total, to_gates = sums[row, n], drive[row, n]
             receive(
                 gradient[row, n], fed_back, share_of_new, membranes[row, n], spiking, limit, to_membrane[row],

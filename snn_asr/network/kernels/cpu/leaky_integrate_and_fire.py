@@ -46,7 +46,7 @@ def _forward_rows(drive, lengths, passage, given, levels, start, sums, trace):
             if n >= lengths[row]:
                 continue
             fetch((drive, sums, potentials, adaptations, outputs), row, n + 1, lengths[row])
-            product = passage.own[row]
+            product = passage.products[row]
             if recurrent:
                 add(drive[row, n], product, sums[row, n])
             potential = potentials[row, n - 1] if n else start[0][row]
@@ -120,7 +120,7 @@ def _backward_rows(gradient, sums, trace, start, given, slope, threshold, passag
                 continue
             fetch((gradient, sums, drive), row, n - 1, frames)
             fetch((potentials, adaptations, outputs), row, n - 2, frames)
-            fed_back = passage.own[row]
+            fed_back = passage.products[row]
             differentiate(slope, potentials[row, n], threshold, height)
             _to_neuron(
                 given, gradient[row, n], fed_back, height, adaptive, to_potential[row], to_adaptation[row],

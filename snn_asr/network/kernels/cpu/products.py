@@ -66,19 +66,15 @@ def find_events(given, row, index, value, splits):
 
 
 @njit(cache=True, nogil=True)
-def add_events(index, value, splits, panels, begin, end, backwards, totals):
-    """totals (R, P · L) += events of R rows times ``panels`` (P, D, L). Of all P · R pairs, panel by panel, those from
-    ``begin`` to ``end`` alone are taken, with the last panel first where it goes ``backwards``."""
-    if begin == end:
-        return
-    width, inputs, rows = panels.shape[2], panels.shape[1], splits.shape[0]
+def add_events(index, value, splits, panels, backwards, totals):
+    """totals (R, P · L) += events of R rows times ``panels`` (P, D, L), the last panel first where it goes
+    ``backwards``."""
+    count, inputs, width = panels.shape
     row_size, total_size = index.shape[1], totals.shape[1]
-    first_panel, last_panel = begin // rows, (end + rows - 1) // rows
-    for number in range(first_panel, last_panel):
-        panel = first_panel + last_panel - 1 - number if backwards else number
-        first_row, last_row = max(begin - panel * rows, 0), min(end - panel * rows, rows)
+    for number in range(count):
+        panel = count - 1 - number if backwards else number
         for block in range(splits.shape[1] - 1):
-            for row in range(first_row, last_row):
+            for row in range(splits.shape[0]):
                 first, last = splits[row, block], splits[row, block + 1]
                 if first < last:
                     accumulate(
@@ -98,7 +94,7 @@ def _multiply_rows(inputs, panels, result):
         for row in range(count):
             find_events(inputs[first + row], row, index, value, splits)
             clear(totals[row])
-        add_events(index, value, splits[:count], panels, 0, panels.shape[0] * count, False, totals)
+        add_events(index, value, splits[:count], panels, False, totals)
         for row in range(count):
             copy(totals[row], result[first + row])
 

@@ -45,7 +45,7 @@ def _forward_rows(drive, lengths, passage, kept, numbers, start, sums, trace):
             if n >= lengths[row]:
                 continue
             fetch((drive, sums, cells, outputs), row, n + 1, lengths[row])
-            product = passage.own[row]
+            product = passage.products[row]
             add(drive[row, n], product, sums[row, n])
             before = cells[row, n - 1] if n else start[0][row]
             _fire(sums[row, n], kept, numbers, before, cells[row, n], outputs[row, n])
@@ -111,7 +111,7 @@ def _backward_rows(gradient, lengths, trace, start, variant, numbers, slopes, pa
                 continue
             fetch((gradient, sums, drive), row, n - 1, frames)
             fetch((cells,), row, n - 2, frames)
-            fed_back = passage.own[row]
+            fed_back = passage.products[row]
             before = cells[row, n - 1] if n else start[row]
             _factors(sums[row, n], before, cells[row, n], variant, numbers, slopes, work, given)
             _to_gates(gradient[row, n], fed_back, given, carried[row], drive[row, n])
