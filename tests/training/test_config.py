@@ -14,6 +14,7 @@ RECIPES = [
     (name, preset)
     for name, path in recipe_files.discover().items() for preset in (None, *recipe_files.presets(path))
 ]
+GOING_ON = ["accurate_int4"]  # presets that ask for a trained model
 WRONG = [None, "x", [1], {"a": 1}, 1.5, -1, float("nan"), float("inf"), True, 10**30, "", [[]], [None]]
 
 
@@ -21,7 +22,8 @@ WRONG = [None, "x", [1], {"a": 1}, 1.5, -1, float("nan"), float("inf"), True, 10
 def test_every_recipe_that_comes_with_the_package_describes_a_model(name, preset):
     some = ("improved_v2", "spiking_lstm", "gru")  # a preset is told what blocks there are by each of them
     for encoder in some if preset else recipe_files.encoder_blocks(recipe_files.find(name)):
-        chosen = recipe.load(name, {"encoder": encoder, "preset": preset, "hidden_size": 8})
+        trained = {"initial_model": "an4-letters"} if preset in GOING_ON else {}
+        chosen = recipe.load(name, {"encoder": encoder, "preset": preset, "hidden_size": 8} | trained)
         size, layers = chosen.model.hidden_size, chosen.model.num_layers
         built = encoders.build(encoder, chosen.features.stacked_size, size, layers, **chosen.model.encoder_options)
         directions = 2 if chosen.model.bidirectional else 1
