@@ -1,13 +1,17 @@
-"""The GRU that Ponghiran & Roy (2022) compare with: batch normalisation, orthogonal U, a mask on the candidate.
+"""The GRU that Ponghiran & Roy (2022) compare their networks with.
 
     z[n] = σ(D_z[n] + Uz h[n-1])                   update gate
     r[n] = σ(D_r[n] + Ur h[n-1])                   reset gate
     c[n] = tanh(D_c[n] + Uc (r[n] ⊙ h[n-1])) ⊙ m   candidate
     h[n] = z[n] ⊙ h[n-1] + (1 - z[n]) ⊙ c[n]
 
-D = BN(W x) is the drive, without a bias; m is a dropout mask that is the same at all steps. It is PyTorch-Kaldi's GRU
-(Ravanelli et al. 2019): unlike torch's it resets what the candidate hears, not the product, and z keeps the old state.
-Theirs scales down in evaluation what the mask leaves, ours scales up in training: the next product is the same.
+D = BN(W x) is the drive, a batch-normalised product without a bias. Each gate's recurrent weights U start as an
+orthogonal matrix. m is a dropout mask, which is the same at all frames.
+
+This is the GRU of PyTorch-Kaldi (Ravanelli et al. 2019). Unlike in torch's GRU, the reset gate acts on the old output
+before it is multiplied by Uc, and not on the product. As in torch's, the update gate z keeps the old state.
+PyTorch-Kaldi scales the candidate down in evaluation, to make up for the units that the mask drops in training; here
+the mask scales it up in training instead. The product in the next layer is the same.
 """
 
 from __future__ import annotations
@@ -24,17 +28,17 @@ from snn_asr.errors import UsageError
 GATES = 3  # blocks of H rows in W and U: update, reset, candidate
 TRAINED = ("recurrent",)  # the fields of Parameters that learn
 BINARY, SENDS_EVENTS = False, False
-UNIT_PRODUCTS = 3  # r h, z h, (1 - z) c
+UNIT_PRODUCTS = 3  # multiplications of a unit at a frame: r h, z h and (1 - z) c
 
 
 class State(NamedTuple):
-    """h (B, H), zero at the start."""
+    """The output h (B, H), which is zero at the start."""
 
     output: Tensor
 
 
 class Parameters(NamedTuple):
-    """``recurrent`` (3H, H) is U; ``mask`` (B, H) is m, or None."""
+    """``recurrent`` (3H, H) is U. ``mask`` (B, H) is the dropout mask m, or None without dropout."""
 
     recurrent: Tensor
     mask: Tensor | None = None
@@ -42,7 +46,7 @@ class Parameters(NamedTuple):
 
 @dataclass(frozen=True)
 class Options:
-    """``recurrent_gain`` scales the orthogonal initialisation of each gate's U; theirs is 1."""
+    """``recurrent_gain`` scales the orthogonal matrix that each gate's U starts with. PyTorch-Kaldi's gain is 1."""
 
     recurrent_gain: float = 1.0
 
@@ -52,11 +56,12 @@ class Options:
 
 
 def starting_values(units: int, options: Options) -> dict[str, Tensor]:
+    """What the cell learns, by name, as it is before training."""
     return {"recurrent": orthogonal(GATES, units, options.recurrent_gain)}
 
 
 def orthogonal(gates: int, units: int, gain: float) -> Tensor:
-    """U (gates · H, H): an orthogonal matrix for each gate, times ``gain``."""
+    """Recurrent weights (gates · H, H): for each gate a random orthogonal matrix, times ``gain``."""
     matrices = torch.empty(gates * units, units)
     for each in matrices.chunk(gates):
         nn.init.orthogonal_(each, gain)
@@ -64,6 +69,7 @@ def orthogonal(gates: int, units: int, gain: float) -> Tensor:
 
 
 def parameters(learned: Mapping[str, Tensor], options: Options) -> Parameters:
+    """What ``step`` takes, from what has been learned so far."""
     return Parameters(learned["recurrent"])
 
 
@@ -72,7 +78,7 @@ def initial_state(batch: int, size: int, parameters: Parameters, like: Tensor) -
 
 
 def step(drive: Tensor, state: State, parameters: Parameters) -> tuple[Tensor, State]:
-    """One frame: drive (B, 3H) to output (B, H). Differentiable."""
+    """The output (B, H) and the new state of one frame, from its drive (B, 3H). Differentiable."""
     (before,), size = state, state.output.shape[-1]
     gates, candidate = drive[..., : 2 * size], drive[..., 2 * size :]
     update, reset = torch.sigmoid(gates + before @ parameters.recurrent[: 2 * size].T).chunk(2, dim=-1)

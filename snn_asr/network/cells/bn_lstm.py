@@ -1,12 +1,13 @@
-"""The LSTM that Ponghiran & Roy (2022) compare with: batch normalisation, orthogonal U, a mask on the candidate.
+"""The LSTM that Ponghiran & Roy (2022) compare their networks with.
 
     f, i, o = σ(D[n] + U h[n-1])              forget, input and output gate
     g = tanh(D_g[n] + Ug h[n-1]) ⊙ m          candidate
     c[n] = f ⊙ c[n-1] + i ⊙ g                 cell
     h[n] = o ⊙ tanh(c[n])                     output
 
-D = BN(W x) is the drive, without a bias; m is a dropout mask that is the same at all steps. It is PyTorch-Kaldi's LSTM
-(Ravanelli et al. 2019).
+D = BN(W x) is the drive, a batch-normalised product without a bias. Each gate's recurrent weights U start as an
+orthogonal matrix. m is a dropout mask, which is the same at all frames. This is the LSTM of PyTorch-Kaldi (Ravanelli et
+al. 2019).
 """
 
 from __future__ import annotations
@@ -22,23 +23,25 @@ from snn_asr.network.cells.bn_gru import Options, Parameters, orthogonal
 GATES = 4  # blocks of H rows in W and U: forget, input, output, candidate
 TRAINED = ("recurrent",)  # the fields of Parameters that learn
 BINARY, SENDS_EVENTS = False, False
-UNIT_PRODUCTS = 3  # f c, i g, o tanh(c)
+UNIT_PRODUCTS = 3  # multiplications of a unit at a frame: f c, i g and o tanh(c)
 
 __all__ = ["Options", "Parameters", "State", "initial_state", "parameters", "starting_values", "step"]
 
 
 class State(NamedTuple):
-    """Each (B, H), zero at the start: c and h."""
+    """``cell`` c and ``output`` h, each (B, H) and zero at the start."""
 
     cell: Tensor
     output: Tensor
 
 
 def starting_values(units: int, options: Options) -> dict[str, Tensor]:
+    """What the cell learns, by name, as it is before training."""
     return {"recurrent": orthogonal(GATES, units, options.recurrent_gain)}
 
 
 def parameters(learned: Mapping[str, Tensor], options: Options) -> Parameters:
+    """What ``step`` takes, from what has been learned so far."""
     return Parameters(learned["recurrent"])
 
 
@@ -47,7 +50,7 @@ def initial_state(batch: int, size: int, parameters: Parameters, like: Tensor) -
 
 
 def step(drive: Tensor, state: State, parameters: Parameters) -> tuple[Tensor, State]:
-    """One frame: drive (B, 4H) to output (B, H). Differentiable."""
+    """The output (B, H) and the new state of one frame, from its drive (B, 4H). Differentiable."""
     forget, admit, emit, candidate = (drive + state.output @ parameters.recurrent.T).chunk(GATES, dim=-1)
     candidate = torch.tanh(candidate)
     if parameters.mask is not None:

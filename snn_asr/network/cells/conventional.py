@@ -1,10 +1,11 @@
-"""The conventional spiking neuron that Ponghiran & Roy compare with (AAAI 2022, arXiv 2109.01905).
+"""The conventional spiking neuron that Ponghiran & Roy compare theirs with (AAAI 2022, arXiv 2109.01905).
 
     I[n] = τ ⊙ I[n-1] + D[n] ⊙ m          synaptic current
-    Y[n] = Q(V[n])                        coder.py: V[n] = V[n-1] - Y[n-1] + I[n]
+    V[n] = V[n-1] - Y[n-1] + I[n]         membrane: integrate and fire without a leak
+    Y[n] = Q(V[n])                        output, a level of the coder (network/coder.py)
 
-τ is learned per neuron, starts at 1 and is not bounded; no recurrent weights. D = BN(W x) is the drive, m a dropout
-mask that is the same at all steps.
+D = BN(W x) is the drive and m a dropout mask, which is the same at all frames. Each neuron learns its decay τ, which
+starts at 1 and is not bounded. There are no recurrent weights.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ TRAINED = ("decay",)  # the fields of Parameters that learn
 
 
 class State(NamedTuple):
-    """Each (B, H); zero at the start."""
+    """``current`` I, ``membrane`` V and ``output`` Y, each (B, H) and zero at the start."""
 
     current: Tensor
     membrane: Tensor
@@ -28,7 +29,8 @@ class State(NamedTuple):
 
 
 class Parameters(NamedTuple):
-    """``decay`` (H,) is τ; ``mask`` (B, H) or None; ``coder`` None switches the coder off."""
+    """``decay`` (H,) is τ. ``mask`` (B, H) is the dropout mask m, or None without dropout. Without a ``coder`` (None)
+    the current itself is sent."""
 
     decay: Tensor
     mask: Tensor | None
@@ -40,7 +42,10 @@ def initial_state(batch: int, size: int, parameters: Parameters, like: Tensor) -
 
 
 def step(drive: Tensor, state: State, parameters: Parameters) -> tuple[Tensor, State]:
-    """One frame: drive (B, H) to output (B, H). Differentiable; the specification of every kernel."""
+    """The output (B, H) and the new state of one frame, from its drive (B, H). Differentiable.
+
+    All kernels of this cell are checked against this function.
+    """
     current = parameters.decay * state.current + (drive if parameters.mask is None else drive * parameters.mask)
     output, membrane = send(current, state.membrane, state.output, parameters.coder)
     return output, State(current, membrane, output)

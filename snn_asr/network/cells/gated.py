@@ -3,18 +3,23 @@
     F[n] = σ(D_f[n] + Uf Y[n-1])                     forget signal
     C[n] = φ(D_c[n] + Uc Y[n-1])                     candidate
     I[n] = F[n] ⊙ I[n-1] + (1 - F[n]) ⊙ C[n] ⊙ m     synaptic current
-    Y[n] = Q(V[n])                                   coder.py: V[n] = V[n-1] - Y[n-1] + I[n]
+    V[n] = V[n-1] - Y[n-1] + I[n]                    membrane: integrate and fire without a leak
+    Y[n] = Q(V[n])                                   output, a level of the coder (network/coder.py)
 
-v2 is as written; v1 has no recurrent weights U. D = BN(W x) is the drive, all frames at once; m a dropout mask that is
-the same at all steps. φ is the paper's ReLU, or a clamp to [0, 1] that keeps the current bounded and goes with a fixed
-range of 1. Without a coder Y[n] = I[n]: the Li-GRU (Ravanelli et al. 2018), the non-spiking ablation of v2.
-Inside the coder's clamp no gradient runs along V; all temporal gradient runs along the gated I (and U).
+These are the equations of v2; v1 has no recurrent weights U. D = BN(W x) is the drive, which is computed for all frames
+at once, and m a dropout mask, which is the same at all frames. φ is the ReLU of the paper, or a clamp to [0, 1], which
+keeps the current bounded and suits a coder with a fixed range of 1. Without a coder Y[n] = I[n], and v2 is the Li-GRU
+(Ravanelli et al. 2018): the same network without spikes.
 
-With ``smoothing`` a above 0 the recurrent product passes through a leaky integrator, R[n] = a R[n-1] + (1 - a) U Y[n-1]
-in place of U Y[n-1]: still event-driven, and the rounding noise of single events is averaged. Not in the paper.
+While V lies within the range of the coder, no gradient runs from one membrane to the next: what is sent is subtracted,
+and the two gradients cancel. All gradient through time runs along the gated current I, and through U.
 
-With ``shifting`` 1 - F is the power of two nearest to σ(-D_f - Uf Y), so that I + (1 - F) ⊙ (C ⊙ m - I) takes a shift
-and no product; the gradient is that of σ, straight through the rounding. Not in the paper either.
+Two extensions are not in the paper:
+
+- With ``smoothing`` a above 0 a leaky integrator takes the place of the recurrent product U Y[n-1]: R[n] = a R[n-1] +
+  (1 - a) U Y[n-1]. It averages the rounding noise of single events, and still multiplies only events.
+- With ``shifting`` 1 - F is rounded to the nearest power of two, so that I + (1 - F) ⊙ (C ⊙ m - I) needs a shift in
+  place of a product. The gradient of F stays that of σ, as if nothing had been rounded.
 """
 
 from __future__ import annotations
@@ -31,12 +36,13 @@ from snn_asr.network.coder_settings import POWERS_OF_TWO
 GATES = 2  # blocks of H rows in W and U: forget, candidate
 CANDIDATES = ("relu", "clamp")
 GATE_LEVELS = ("smooth", POWERS_OF_TWO)
-NEAREST = 4 / 3  # times this, numbers up to 3/2 of a power of two lie below the next one
+NEAREST = 4 / 3  # times this and rounded down, numbers below 3/2 of a power of two become that power
 TRAINED = ("recurrent",)  # the fields of Parameters that learn
 
 
 class State(NamedTuple):
-    """Each (B, H), zero at the start; ``feedback`` R is (B, 2H), or (B, 0) where no product is smoothed."""
+    """``current`` I, ``membrane`` V and ``output`` Y (B, H each), and ``feedback``, the smoothed recurrent product R
+    (B, 2H), which is (B, 0) without smoothing. All are zero at the start."""
 
     current: Tensor
     membrane: Tensor
@@ -45,7 +51,9 @@ class State(NamedTuple):
 
 
 class Parameters(NamedTuple):
-    """``recurrent`` (2H, H) is U, None in v1; ``mask`` (B, H) or None; ``coder`` None switches the coder off."""
+    """``recurrent`` (2H, H) is U, or None in v1. ``mask`` (B, H) is the dropout mask m, or None without dropout.
+    Without a ``coder`` (None) the current itself is sent. ``candidate``, one of CANDIDATES, names φ; ``smoothing`` is
+    a, and ``shifting`` rounds 1 - F to powers of two."""
 
     recurrent: Tensor | None
     mask: Tensor | None
@@ -61,12 +69,15 @@ def initial_state(batch: int, size: int, parameters: Parameters, like: Tensor) -
 
 
 def to_shifts(forget: Tensor) -> Tensor:
-    """F whose 1 - F is the nearest power of two, without gradient; F = 1 stays."""
+    """F (any shape) after 1 - F has been rounded to the nearest power of two; F = 1 stays. No gradient."""
     return 1 - power_below((1 - forget.detach()) * NEAREST)
 
 
 def step(drive: Tensor, state: State, parameters: Parameters) -> tuple[Tensor, State]:
-    """One frame: drive (B, 2H) to output (B, H). Differentiable; the specification of every kernel."""
+    """The output (B, H) and the new state of one frame, from its drive (B, 2H). Differentiable.
+
+    All kernels of this cell are checked against this function.
+    """
     feedback = state.feedback
     if parameters.recurrent is not None:
         product = state.output @ parameters.recurrent.T

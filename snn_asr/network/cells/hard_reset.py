@@ -3,10 +3,12 @@
     u[n] = α u[n-1] (1 - s[n-1]) + (1 - α) (g D[n] + V s[n-1])      potential; after a spike it starts from 0
     s[n] = 1[u[n] > 1]                                              spike
 
-D = BN(W x) is the drive, g a constant gain; α is learned for each neuron, V are recurrent weights, or there are none.
-In continuous time it is τ du/dt = -u + I with τ = dt / (1 - α), a step of dt each frame (Pedersen et al. 2024,
-"Neuromorphic intermediate representation"). The derivative of s is a surrogate in u - 1; as in
-cells/leaky_integrate_and_fire.py α keeps to time constants of 5 to 25 frames.
+D = BN(W x) is the drive, g a constant gain, and V are the recurrent weights, if there are any. Each neuron learns its
+decay α. In continuous time the potential follows τ du/dt = -u + I with τ = dt / (1 - α), where dt is the time of a
+frame (Pedersen et al. 2024, "Neuromorphic intermediate representation").
+
+A spike has no derivative; a surrogate of u - 1 takes its place in the backward pass. As in
+cells/leaky_integrate_and_fire.py, α is clamped to time constants of 5 to 25 frames.
 """
 
 from __future__ import annotations
@@ -25,22 +27,23 @@ from snn_asr.network.surrogates import Derivative, spike
 
 GATES = 1
 TRAINED = ("decay", "recurrent")  # the fields of Parameters that learn
-NEURONS = ("decay",)  # what each unit has for itself
+NEURONS = ("decay",)  # the fields of Parameters with one value for each unit
 BINARY = True
-UNIT_PRODUCTS = 2  # α u and (1 - α) of the rest
-DECAYS = (exp(-1 / 5), exp(-1 / 25))
+UNIT_PRODUCTS = 2  # multiplications of a unit at a frame: by α, and by 1 - α
+DECAYS = (exp(-1 / 5), exp(-1 / 25))  # the interval of α
 THRESHOLD = 1.0
 
 
 class State(NamedTuple):
-    """u and s, each (B, H), zero at the start."""
+    """``potential`` u and ``output`` s, each (B, H) and zero at the start."""
 
     potential: Tensor
     output: Tensor
 
 
 class Parameters(NamedTuple):
-    """``decay`` α (H,); ``recurrent`` (H, H) is V, or None; ``gain`` g; ``derivative`` that of the spike."""
+    """``decay`` (H,) is α, ``recurrent`` (H, H) is V or None, and ``gain`` is g. ``derivative`` is the surrogate
+    derivative of the spike, a function of u - 1."""
 
     decay: Tensor
     recurrent: Tensor | None
@@ -50,8 +53,9 @@ class Parameters(NamedTuple):
 
 @dataclass(frozen=True)
 class Options:
-    """``surrogate`` and ``surrogate_width`` choose the derivative of the spike (surrogates.py), ``drive_gain`` is g:
-    with 1 a normalised drive hardly reaches the threshold."""
+    """``recurrent`` says whether there are recurrent weights. ``surrogate`` and ``surrogate_width`` choose the
+    derivative of the spike (network/surrogates.py). ``drive_gain`` is g: with a gain of 1 a normalised drive would
+    hardly reach the threshold."""
 
     recurrent: bool = True
     surrogate: str = "atan"
@@ -65,6 +69,7 @@ class Options:
 
 
 def starting_values(units: int, options: Options) -> dict[str, Tensor]:
+    """What the cell learns, by name, as it is before training."""
     low, high = DECAYS
     values = {"decay": low + (high - low) * torch.rand(units)}
     if options.recurrent:
@@ -73,6 +78,7 @@ def starting_values(units: int, options: Options) -> dict[str, Tensor]:
 
 
 def parameters(learned: Mapping[str, Tensor], options: Options) -> Parameters:
+    """What ``step`` takes, from what has been learned so far."""
     derivative = surrogates.choose(options.surrogate, options.surrogate_width)
     return Parameters(learned["decay"].clamp(*DECAYS), learned.get("recurrent"), options.drive_gain, derivative)
 
@@ -82,7 +88,7 @@ def initial_state(batch: int, size: int, parameters: Parameters, like: Tensor) -
 
 
 def step(drive: Tensor, state: State, parameters: Parameters) -> tuple[Tensor, State]:
-    """One frame: drive (B, H) to output (B, H). Differentiable."""
+    """The output (B, H) and the new state of one frame, from its drive (B, H). Differentiable."""
     current = parameters.gain * drive
     if parameters.recurrent is not None:
         current = current + state.output @ parameters.recurrent.T

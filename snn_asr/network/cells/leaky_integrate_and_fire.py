@@ -1,14 +1,17 @@
-"""Leaky integrate-and-fire with adaptation and recurrence as flags (Bittar & Garner 2022; in speech arXiv 2212.01187).
+"""Leaky integrate-and-fire neurons, with or without adaptation and recurrence (Bittar & Garner 2022; in speech
+recognition arXiv 2212.01187).
 
     w[n] = β w[n-1] + a u[n-1] + b s[n-1]                                     adaptation
     u[n] = α (u[n-1] - s[n-1]) + (1 - α) (D[n] + V s[n-1] - w[n])             potential; what was sent is subtracted
     s[n] = 1[u[n] > 1]                                                        spike
 
-LIF has neither w nor V, adLIF has w, RLIF has V, RadLIF both. D = BN(W x) is the drive; α, β, a and b are learned for
-each neuron. The derivative of s is a surrogate in u - 1, and flows through the subtraction too.
+LIF has neither the adaptation w nor the recurrent weights V. adLIF has w, RLIF has V, and RadLIF has both. D = BN(W x)
+is the drive. Each neuron learns α, β, a and b. A spike has no derivative; a surrogate of u - 1 takes its place in the
+backward pass, and its gradient also flows through the subtraction of s[n-1].
 
-Below the threshold (α, β, a) make a linear system whose eigenvalues have the product αβ and the sum α + β - (1 - α) a:
-it is stable where a > -(1 - β), within the intervals of the paper, and runs away exponentially below that.
+While no spike is sent, u and w form a linear system, whose eigenvalues have the product αβ and the sum
+α + β - (1 - α) a. For α and β in the intervals of the paper it is stable if a > -(1 - β); for a smaller a, u and w grow
+exponentially.
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ THRESHOLD = 1.0
 
 
 class State(NamedTuple):
-    """u, w and s, each (B, H), zero at the start; without adaptation w is (B, 0)."""
+    """``potential`` u, ``adaptation`` w and ``output`` s, each (B, H) and zero at the start. Without adaptation w is
+    (B, 0)."""
 
     potential: Tensor
     adaptation: Tensor
@@ -33,8 +37,9 @@ class State(NamedTuple):
 
 
 class Parameters(NamedTuple):
-    """``decay`` α, ``adaptation_decay`` β, ``coupling`` a and ``jump`` b, each (H,), the last three None without
-    adaptation; ``recurrent`` (H, H) is V, or None; ``derivative`` that of the spike, applied to u - 1."""
+    """``decay`` α, ``adaptation_decay`` β, ``coupling`` a and ``jump`` b are (H,) each; the last three are None without
+    adaptation. ``recurrent`` (H, H) is V, or None. ``derivative`` is the surrogate derivative of the spike, a function
+    of u - 1."""
 
     decay: Tensor
     adaptation_decay: Tensor | None
@@ -50,7 +55,10 @@ def initial_state(batch: int, size: int, parameters: Parameters, like: Tensor) -
 
 
 def step(drive: Tensor, state: State, parameters: Parameters) -> tuple[Tensor, State]:
-    """One frame: drive (B, H) to output (B, H). Differentiable; the specification of every kernel."""
+    """The output (B, H) and the new state of one frame, from its drive (B, H). Differentiable.
+
+    All kernels of this cell are checked against this function.
+    """
     decay, adaptation = parameters.decay, state.adaptation
     if parameters.recurrent is not None:
         drive = drive + state.output @ parameters.recurrent.T

@@ -1,29 +1,32 @@
 """The long short-term memory whose gates spike (Lotfi Rezaabad & Vishwanath, ICONS 2020, arXiv 2007.04779).
 
-    f, i, o, g = 1[D[n] + U h[n-1] > θ]       forget, input and output gate, candidate: they all spike
+    f, i, o, g = 1[D[n] + U h[n-1] > θ]       forget, input and output gate, and candidate: they all spike
     a[n] = f ⊙ c[n-1] + i ⊙ g
     c[n] = 1[a[n] > θ]  or  a[n]              cell: ``thresholded`` (the authors' code) or ``kept`` (their equations)
     h[n] = o ⊙ c[n]                           output
 
-D = W x + b, or BN(W x), is the drive, all frames at once. No leak, no membrane, no reset: the memory is c. All gates
-are 0 or 1, so every product with one is a selection. From the zero state a thresholded cell is 0 or 1. A kept cell is
-a count: 0, 1 or 2 within two frames (the values that the paper names), but while f stays open it goes on counting the
-frames at which i and g fire, without bound, until f closes for a frame.
+D = W x + b, or BN(W x), is the drive, which is computed for all frames at once. The neuron has no leak, no membrane and
+no reset; its memory is the cell c. All gates are 0 or 1, so that a product with a gate only selects values.
 
-Backward. 1[u > 0] has no derivative, so Gaussians stand in (surrogates.py): G_s(D + U h - θ) for the three gates, G_g
-of the same for the candidate, and G = G_c(a - θ) for the threshold of the cell. With dx the gradient of the loss with
-respect to x, "+" the next frame and "-" the one before,
+From the zero state a thresholded cell is always 0 or 1. A kept cell is a count. Within two frames it is 0, 1 or 2,
+which are the values that the paper names. While f stays open, however, it goes on counting the frames at which i and g
+fire, without bound, until f closes for a frame.
 
-    dc = e ⊙ o ⊙ dh + m+ ⊙ f+ ⊙ dc+           what the output and the next frame's memory send back
+**Backward pass.** The step function 1[u > 0] has no derivative, so that Gaussians take its place
+(network/surrogates.py): G_s(D + U h - θ) for the three gates, G_g(D + U h - θ) for the candidate, and G = G_c(a - θ)
+for the threshold of the cell. Let dx be the gradient of the loss with respect to x, "+" the next frame and "-" the one
+before:
+
+    dc = e ⊙ o ⊙ dh + m+ ⊙ f+ ⊙ dc+           what comes back from the output and from the next frame's cell
     da = G ⊙ dc,   df = da ⊙ c-,   di = da ⊙ g,   dg = da ⊙ i,   do = c ⊙ dh
 
-and ``cell_gradient`` says where else G goes:
+The option ``cell_gradient`` chooses the factors e and m:
 
-    straight     e = 1,  m = 1      the authors' image and character scripts: straight through along the memory
+    straight     e = 1,  m = 1      the authors' image and character scripts: no factor along the memory
     surrogate    e = 1,  m = G      the plain chain rule: G on every path from a to c
     speech       e = G,  m = 1      the authors' speech script: G once more on what comes from the output
 
-G < 1 for the usual widths, so ``surrogate`` forgets within a few frames. A kept cell has no threshold: G = 1.
+For the usual widths G < 1, so that ``surrogate`` forgets within a few frames. A kept cell has no threshold: G = 1.
 """
 
 from __future__ import annotations
@@ -41,15 +44,16 @@ TRAINED = ("recurrent",)  # the fields of Parameters that learn
 
 
 class State(NamedTuple):
-    """Each (B, H), zero at the start: c and h."""
+    """``cell`` c and ``output`` h, each (B, H) and zero at the start."""
 
     cell: Tensor
     output: Tensor
 
 
 class Parameters(NamedTuple):
-    """``recurrent`` (4H, H) is U, ``threshold`` θ; ``gate_slope``, ``candidate_slope`` and ``cell_slope`` are the
-    derivatives G_s, G_g and G_c."""
+    """``recurrent`` (4H, H) is U and ``threshold`` is θ. ``cell`` is one of CELLS and ``cell_gradient`` one of
+    CELL_GRADIENTS. ``gate_slope``, ``candidate_slope`` and ``cell_slope`` are the surrogate derivatives G_s, G_g and
+    G_c."""
 
     recurrent: Tensor
     threshold: float
@@ -65,12 +69,15 @@ def initial_state(batch: int, size: int, parameters: Parameters, like: Tensor) -
 
 
 def step(drive: Tensor, state: State, parameters: Parameters) -> tuple[Tensor, State]:
-    """One frame: drive (B, 4H) to output (B, H). Differentiable; the specification of every kernel."""
+    """The output (B, H) and the new state of one frame, from its drive (B, 4H). Differentiable.
+
+    All kernels of this cell are checked against this function.
+    """
     return fire(drive + state.output @ parameters.recurrent.T, state, parameters)
 
 
 def fire(sums: Tensor, state: State, parameters: Parameters) -> tuple[Tensor, State]:
-    """The rest of a step: from the sums D + U h (B, 4H) that the gates compare with the threshold."""
+    """The rest of ``step``, after the sums D + U h (B, 4H), which the gates compare with the threshold."""
     *gates, candidate = (sums - parameters.threshold).chunk(GATES, dim=-1)
     forget, admit, emit = (spike(each, parameters.gate_slope) for each in gates)
     candidate = spike(candidate, parameters.candidate_slope)
@@ -91,5 +98,5 @@ def fire(sums: Tensor, state: State, parameters: Parameters) -> tuple[Tensor, St
 
 
 def _with_gradient_of(other: Tensor, value: Tensor) -> Tensor:
-    """``value``, and backwards the gradient that ``other`` passes on besides its own."""
+    """The ``value`` with its own gradient and, besides, the gradient of ``other``."""
     return value + (other - other.detach())

@@ -1,19 +1,20 @@
-"""Whole-sequence forward and backward of the spiking cells, and the one place that chooses a backend.
+"""Kernels: loops over all frames of a batch, forward and backward, and the one place that chooses a backend.
 
-    kernels/reference/<cell>.py   plain PyTorch on any device: the specification
-    kernels/cpu/<cell>.py         numba
+    kernels/reference/<cell>.py   plain PyTorch on any device; the other kernels are checked against it
+    kernels/cpu/<cell>.py         numba, on the CPU
     kernels/triton/<cell>.py      Triton, on a CUDA device
     kernels/cuda/<cell>.py        CUDA C++, on a Hopper GPU or a later one
-    kernels/dense.py              products of a layer's weights that leave padding alone
+    kernels/dense.py              dense products that leave padding alone
 
-Kernels are optional: a cell that has none runs as a loop over its own ``step``, on any device, with gradients by
-autograd. Each module of a cell has, for drive (B, T, gates · H), lengths (B,) frames and the cell's own State and
-Parameters,
+Kernels are optional. A cell without kernels runs as a loop over its own ``step``, on any device, with gradients by
+autograd. The kernels of a cell are a module with two functions, where ``drive`` is (B, T, gates · H), ``lengths`` (B,)
+are frames, and State and Parameters are those of the cell:
 
     forward(drive, lengths, state, parameters) -> Trace
     backward(gradient (B, T, H), trace, state, parameters) -> gradients of the drive and of the cell's TRAINED fields
 
-and each package ``linear(inputs, weights)``. ``run_sequence`` binds the two for autograd.
+``run_sequence`` makes one differentiable operation of both. Besides, every backend has ``linear(inputs, weights)`` and
+``low_pass``, the leaky integrator of network/integrator.py.
 """
 
 from __future__ import annotations
@@ -32,17 +33,19 @@ from snn_asr.network.cells import CellParameters, CellState
 from snn_asr.network.lengths import Lengths
 
 BACKENDS = ("auto", "reference", "cpu", "triton", "cuda")
-DEVICES = {"cuda": "cuda", "triton": "cuda", "cpu": "cpu"}  # the one type of device of each, the faster ones first
-SHIFTING = ("reference", "cpu")  # backends that know levels and gates that are powers of two
+DEVICES = {"cuda": "cuda", "triton": "cuda", "cpu": "cpu"}  # the type of device that each needs, faster backends first
+SHIFTING = ("reference", "cpu")  # the backends whose kernels have levels and gates that are powers of two
 CELLS = "snn_asr.network.cells."
 
 
 def choose_backend(requested: str, device: torch.device, frame_by_frame: bool = False) -> str:
     """The name of the backend that runs ``requested`` on ``device``.
 
-    ``auto`` takes numba on the CPU, and on a GPU the fastest that can run: ``cuda``, ``triton``, else the reference.
-    ``frame_by_frame``: all rows must be at the same frame at a time, which the reference alone does. Raises UsageError
-    for an unknown name, and for a backend that was asked for where it cannot run.
+    ``auto`` chooses ``cpu`` on the CPU, and on a GPU the fastest backend that can run there: ``cuda``, ``triton``, or
+    else ``reference``. With ``frame_by_frame`` all rows have to reach a frame before any row goes on to the next; only
+    the reference does that.
+
+    Raises UsageError for an unknown name, and for a backend that was asked for but cannot run.
     """
     if requested not in BACKENDS:
         raise unknown_name("backend", requested, BACKENDS)
@@ -73,7 +76,7 @@ def _check_able(requested: str, device: torch.device, frame_by_frame: bool) -> N
 
 @cache
 def _lack(name: str, device: torch.device) -> str | None:
-    """What a backend would need on this device besides, None where it can run."""
+    """What is missing for the backend ``name`` to run on this device, or None if it can run."""
     if name in ("triton", "cuda") and not _installed("triton"):
         return "the package triton"
     if name == "cuda" and not (_installed("cuda") and _installed("cuda.core") and _installed("cuda.bindings")):
@@ -93,15 +96,18 @@ def _log_once(name: str, device: str) -> None:
 
 
 def load(backend: str, cell: ModuleType | None = None) -> ModuleType:
-    """The module of a backend, or that of one of its cells."""
+    """The package of a backend, or its module with the kernels of a cell."""
     suffix = "" if cell is None else "." + _short_name(cell)
     return importlib.import_module(f"{__name__}.{backend}{suffix}")
 
 
 def backend_of(backend: str, cell: ModuleType, parameters: CellParameters) -> str | None:
-    """The backend that has kernels of a cell with these parameters: the one asked for, else a slower one on the same
-    type of device or the reference; None for a cell without any. What is not as asked for is logged once."""
-    names, shifting = list(DEVICES), _shifting(parameters)  # the faster ones first
+    """The backend that runs a cell with these parameters when ``backend`` is asked for.
+
+    If that backend has no kernels for them, it is a slower one on the same type of device, then the reference, and None
+    for a cell that has no kernels at all. Whatever differs from what was asked for is logged once.
+    """
+    names, shifting = list(DEVICES), _shifting(parameters)  # faster backends first
     slower = names[names.index(backend) + 1 :] if backend in names else []
     for each in (backend, *(other for other in slower if DEVICES[other] == DEVICES[backend]), "reference"):
         if _has_kernel(each, cell) and (each in SHIFTING or not shifting):
@@ -135,15 +141,21 @@ def _short_name(cell: ModuleType) -> str:
 
 
 class Trace(NamedTuple):
-    """What a forward leaves behind: ``sums`` (B, T, gates · H) are all that a gate's function is applied to, drive
-    and recurrent product; ``states`` is the cell's State after every frame, each field (B, T, its width)."""
+    """What a forward pass keeps for the backward pass.
+
+    ``sums`` (B, T, gates · H) are what the functions of the gates are applied to: usually the drive plus the recurrent
+    product. ``states`` is the cell's State after every frame, each field (B, T, its width).
+    """
 
     sums: Tensor
     states: CellState
 
 
 class _Sequence(torch.autograd.Function):
-    """``run`` is [kernel, cell, lengths, state, parameters]; the forward appends its Trace."""
+    """The kernels of a cell as one operation of autograd.
+
+    ``run`` is the list [kernel, cell, lengths, state, parameters], to which the forward pass appends its Trace.
+    """
 
     @staticmethod
     def forward(ctx: Any, run: list, drive: Tensor, *trained: Tensor) -> Tensor:
@@ -170,13 +182,13 @@ def run_sequence(
     cell: ModuleType, drive: Tensor, lengths: Tensor | Lengths, state: CellState, parameters: CellParameters,
     backend: str,
 ) -> tuple[Tensor, CellState, CellState]:
-    """All frames of a layer of ``cell`` (a module of cells/, the last field of its State is the output).
+    """Run a layer of ``cell``, a module of network/cells/, over all frames of its drive (B, T, gates · H).
 
-    Returns the outputs (B, T, H), zero beyond the lengths; the state after each row's last valid frame; and the states
-    after every frame. Differentiable in the drive and in the cell's TRAINED parameters: the state passes no gradient
-    from one call to the next. ``torch.compile`` leaves it as it is.
+    Returns three things: the outputs (B, T, H), which are zero beyond the lengths; the state after each row's last
+    valid frame; and the states after every frame. The outputs are differentiable in the drive and in the cell's TRAINED
+    parameters; states pass no gradient from one call to the next. ``torch.compile`` does not touch this function.
     """
-    if torch.compiler.is_compiling():  # disable() at import would load the compiler, which takes seconds
+    if torch.compiler.is_compiling():  # not a decorator: disable() at import would load the compiler for seconds
         return torch.compiler.disable(_run)(cell, drive, lengths, state, parameters, backend)
     return _run(cell, drive, lengths, state, parameters, backend)
 
@@ -200,7 +212,7 @@ def _run(
 def _walk(
     cell: ModuleType, drive: Tensor, lengths: Lengths, state: CellState, parameters: CellParameters
 ) -> tuple[Tensor, CellState, CellState]:
-    """``run_sequence`` as a loop over the cell's step, with gradients by autograd."""
+    """``run_sequence`` as a loop over the cell's ``step``, with gradients by autograd."""
     walked = load("reference").walk(cell, drive, state, parameters)
     outputs = lengths.without_padding(walked.output)
     states = type(state)(*(each.detach() for each in walked._replace(output=outputs)))
@@ -208,5 +220,8 @@ def _walk(
 
 
 def last_states(states: CellState, lengths: Lengths, state: CellState) -> CellState:
-    """The states (B, T, width) after each row's last valid frame, (B, width); ``state`` for a row without one."""
+    """The state (B, width) after each row's last valid frame, from the ``states`` (B, T, width) after every frame.
+
+    A row without valid frames keeps the ``state`` from before the first frame.
+    """
     return type(state)(*(lengths.last(each, old) for each, old in zip(states, state, strict=True)))

@@ -7,7 +7,10 @@ from torch import Tensor
 
 
 def affine(inputs: Tensor, lengths: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
-    """inputs (B, T, D) times weights (M, D) transposed, plus bias (M,), over valid frames; zero beyond ``lengths``."""
+    """The products (B, T, M) of inputs (B, T, D) with the transpose of weights (M, D), plus the bias (M,).
+
+    Frames beyond ``lengths`` (B,) are not computed, and are zero.
+    """
     if bool((lengths == inputs.shape[1]).all()):
         return torch.addmm(bias, inputs.flatten(0, 1), weights.T).unflatten(0, inputs.shape[:2])
     result = inputs.new_empty(*inputs.shape[:2], len(weights))
@@ -18,7 +21,7 @@ def affine(inputs: Tensor, lengths: Tensor, weights: Tensor, bias: Tensor) -> Te
 
 
 def weight_gradient(gradient: Tensor, inputs: Tensor, lengths: Tensor) -> Tensor:
-    """Gradient (M, D) of the weights of ``affine``, from that of its result (B, T, M)."""
+    """The gradient (M, D) of the weights of ``affine``, from the gradient (B, T, M) of its result."""
     if bool((lengths == inputs.shape[1]).all()):
         return gradient.flatten(0, 1).T @ inputs.flatten(0, 1)
     result = gradient.new_zeros(gradient.shape[-1], inputs.shape[-1])

@@ -1,13 +1,20 @@
-"""numba on the CPU: compiled on first use and cached, one call for all frames of a share of the rows.
+"""Kernels for the CPU, which numba compiles on first use and keeps in a cache on disk.
 
-    tiles.py         the innermost loop of every product        products.py      events times packed weights
-    elementwise.py   what a unit does by itself at a frame      slopes.py        surrogate derivatives
-    frames.py        the walk over frames and rows              threads.py       work shared among threads
-    integrator.py    the leaky integrator behind a layer        <cell>.py        forward and backward of a cell
+    <cell>.py        the forward and backward pass of a cell: loops over the frames of several rows
+    frames.py        how those loops share out the rows, and multiply by the recurrent weights
+    products.py      products of events and weights
+    tiles.py         the innermost loop of these products
+    elementwise.py   what every unit computes by itself at a frame
+    slopes.py        surrogate derivatives
+    integrator.py    the leaky integrator behind a layer
+    threads.py       work shared among threads
 
-A sum is one chain of multiply-adds in the order of the units that sent something, whatever else is in the batch, and
-rows are shared among as many threads as torch uses: batched, alone, padded and chunked results, and those of one and
-of many threads, are equal bit for bit.
+The rows of a batch are shared among as many threads as torch uses. A result is the same bit for bit whether a row is
+computed alone or in a batch, with padding or without, whole or in chunks, and by one thread or by many: every sum is
+one chain of multiply-adds, in the order of the units that sent something, and depends on nothing else in the batch.
+
+In the backward passes a name ``grad_x`` stands for g_x, the gradient of the loss with respect to x. The equations are
+those of kernels/reference/, where reference/__init__.py explains the signs.
 """
 
 from snn_asr.network.kernels.cpu.integrator import low_pass

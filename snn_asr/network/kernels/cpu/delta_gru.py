@@ -1,7 +1,7 @@
-"""The GRU that sends changes (cells/delta_gru.py): one compiled call walks all frames of a share of the rows.
+"""The GRU that sends changes (cells/delta_gru.py): compiled loops over the frames of several rows.
 
-Forward and backward compute the equations of ``kernels.reference.delta_gru`` frame by frame. In the forward changes
-alone are multiplied, and the products added to the memory of each row; gradients are dense.
+The equations are those of kernels/reference/delta_gru.py, computed frame by frame. The forward pass multiplies only
+changes, and adds the products to the memory of each row. Gradients are dense.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from snn_asr.network.kernels.cpu.products import pack, weight_gradient
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def _gate(drive, memory, before, work, sums, hidden):
-    """h[n], and the sums of the three gates. ``work`` (2, H) is room for z and c."""
+    """Set h, ``hidden``, and the sums (3H,) that the functions of the gates are applied to.
+
+    ``before`` is h-, and ``work`` (2, H) is room for z and c.
+    """
     size = hidden.shape[0]
     update, candidate = work[0], work[1]
     for k in range(2 * size):
@@ -36,6 +39,7 @@ def _gate(drive, memory, before, work, sums, hidden):
 
 @njit(cache=True, nogil=True)
 def _hold(hidden, held, threshold, change, output):
+    """Set ŷ, ``output``, and the ``change`` Δ from ``held``, the ŷ of the frame before."""
     for k in range(output.shape[0]):
         output[k] = hidden[k] if abs(hidden[k] - held[k]) > threshold else held[k]
     for k in range(output.shape[0]):
@@ -44,6 +48,7 @@ def _hold(hidden, held, threshold, change, output):
 
 @njit(cache=True, nogil=True)
 def _forward_rows(drive, lengths, passage, threshold, start, sums, trace):
+    """Fill the sums (B, T, 3H) and the ``trace``, the states after every frame, from the states ``start``."""
     memories, hiddens, changes, outputs = trace
     work = np.empty((2, outputs.shape[2]), drive.dtype)
     for n in range(changes.shape[1]):
@@ -60,49 +65,52 @@ def _forward_rows(drive, lengths, passage, threshold, start, sums, trace):
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def _to_gates(hidden, sums, memory, before, work, drive, feedback):
-    """g_D and g_M from g_h; then the share of g_h that the frame before gets, in place. ``work`` (3, H) is room."""
-    size = hidden.shape[0]
-    one = hidden.dtype.type(1)
+def _spread(grad_hidden, sums, memory, before, work, grad_drive, grad_memory):
+    """Set g_D and g_M (3H,) from g_h; ``grad_hidden`` then becomes z ⊙ g_h, which goes to the frame before.
+
+    ``before`` is h-, and ``work`` (3, H) is room for r, z and c.
+    """
+    size = grad_hidden.shape[0]
+    one = grad_hidden.dtype.type(1)
     reset, update, candidate = work[0], work[1], work[2]
     sigmoid(sums[:size], reset)
     sigmoid(sums[size : 2 * size], update)
     tangent(sums[2 * size :], candidate)
     for k in range(size):
-        drive[size + k] = hidden[k] * (before[k] - candidate[k]) * update[k] * (one - update[k])
+        grad_drive[size + k] = grad_hidden[k] * (before[k] - candidate[k]) * update[k] * (one - update[k])
     for k in range(size):
-        drive[2 * size + k] = hidden[k] * (one - update[k]) * (one - candidate[k] * candidate[k])
+        grad_drive[2 * size + k] = grad_hidden[k] * (one - update[k]) * (one - candidate[k] * candidate[k])
     for k in range(size):
-        drive[k] = drive[2 * size + k] * memory[2 * size + k] * reset[k] * (one - reset[k])
+        grad_drive[k] = grad_drive[2 * size + k] * memory[2 * size + k] * reset[k] * (one - reset[k])
     for k in range(2 * size):
-        feedback[k] = drive[k]
+        grad_memory[k] = grad_drive[k]
     for k in range(size):
-        feedback[2 * size + k] = drive[2 * size + k] * reset[k]
+        grad_memory[2 * size + k] = grad_drive[2 * size + k] * reset[k]
     for k in range(size):
-        hidden[k] *= update[k]
+        grad_hidden[k] *= update[k]
 
 
 @njit(cache=True, nogil=True)
-def _backward_rows(gradient, sums, trace, start, passage, drive, feedback):
-    """g_D into ``drive`` and g_M into ``feedback``, (B, T, 3H) each."""
+def _backward_rows(gradient, sums, trace, start, passage, grad_drive, grad_memory):
+    """Fill g_D and g_M (B, T, 3H each) from the ``gradient`` (B, T, H) of the outputs."""
     memories, hiddens = trace
     rows, frames, size = gradient.shape
-    to_hidden, work = np.zeros((rows, size), gradient.dtype), np.empty((3, size), gradient.dtype)
+    grad_hidden, work = np.zeros((rows, size), gradient.dtype), np.empty((3, size), gradient.dtype)
     lengths = np.full(rows, frames)
-    for n in range(feedback.shape[1] - 1, -1, -1):
+    for n in range(grad_memory.shape[1] - 1, -1, -1):
         for row in range(lengths.shape[0]):
             if n >= lengths[row]:
                 continue
             fed_back = passage.products[row]
             for k in range(size):
-                to_hidden[row, k] += gradient[row, n, k] + fed_back[k]
-            before = hiddens[row, n - 1] if n else start[row]
-            _to_gates(to_hidden[row], sums[row, n], memories[row, n], before, work, drive[row, n], feedback[row, n])
-        pass_backward(n, lengths, feedback, passage)
+                grad_hidden[row, k] += gradient[row, n, k] + fed_back[k]
+            before, own = hiddens[row, n - 1] if n else start[row], grad_drive[row, n]
+            _spread(grad_hidden[row], sums[row, n], memories[row, n], before, work, own, grad_memory[row, n])
+        pass_backward(n, lengths, grad_memory, passage)
 
 
 def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:
-    """As the reference; frames beyond ``lengths`` are not computed, their outputs are zero."""
+    """The Trace of the reference. Frames beyond ``lengths`` are not computed, and their states are zero."""
     drive, panels = drive.contiguous(), pack(parameters.recurrent.detach().T)
     sums, states = room(drive, lengths, drive.shape[2]), State(*(room(drive, lengths, each.shape[1]) for each in state))
     start, threshold = [each.contiguous() for each in state], drive.numpy().dtype.type(parameters.threshold)
@@ -118,17 +126,17 @@ def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters
 
 
 def backward(gradient: Tensor, trace: Trace, state: State, parameters: Parameters) -> tuple[Tensor, Tensor]:
-    """Gradients of the drive and of U, as the reference's."""
+    """The gradients of the drive and of U, as the reference's."""
     gradient, panels, start = gradient.contiguous(), pack(parameters.recurrent.detach()), state.hidden.contiguous()
-    drive, feedback = torch.empty_like(trace.sums), torch.empty_like(trace.sums)
-    sums, *before = (each.contiguous() for each in (trace.sums, trace.states.memory, trace.states.hidden))
+    grad_drive, grad_memory = torch.empty_like(trace.sums), torch.empty_like(trace.sums)
+    sums, *states = (each.contiguous() for each in (trace.sums, trace.states.memory, trace.states.hidden))
 
     def run(rows: slice, passage: Passage) -> None:
         _backward_rows(
-            gradient[rows].numpy(), sums[rows].numpy(), tuple(each[rows].numpy() for each in before),
-            start[rows].numpy(), passage, drive[rows].numpy(), feedback[rows].numpy(),
+            gradient[rows].numpy(), sums[rows].numpy(), tuple(each[rows].numpy() for each in states),
+            start[rows].numpy(), passage, grad_drive[rows].numpy(), grad_memory[rows].numpy(),
         )
 
     walk(run, panels, state.output)
     first = state.output - state.change  # what the memories had received before this call
-    return drive, weight_gradient(feedback, trace.states.output - first.unsqueeze(1), state.change)
+    return grad_drive, weight_gradient(grad_memory, trace.states.output - first.unsqueeze(1), state.change)

@@ -1,8 +1,9 @@
-"""What a unit does by itself, over the units of one row at one frame.
+"""What every unit computes by itself, as loops over the units of one row at one frame: arrays (H,).
 
-Loops are short in arrays, each writes one or two: LLVM then proves that none overlaps another and works on eight units
-at a time. Rows lie in the first cache, so walking them again costs next to nothing. ``contract`` allows an addition
-and a multiplication to be one instruction; nothing else is reordered.
+Each loop uses few arrays and writes only one or two. LLVM can then prove that none of them overlaps another, and
+computes several units with one instruction. The arrays lie in the first-level cache, so that going through them again
+costs next to nothing. The setting ``contract`` lets a multiplication and an addition be one instruction; nothing else
+is reordered.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from snn_asr.network.coder import AnyCoder, FrameCoder
 from snn_asr.network.kernels.cpu.tiles import float_of_bits, power_below
 
 FAST = {"contract"}
-# How functions that divide are compiled: numba otherwise asks at every division whether the divisor is zero, to raise
-# Python's error, and LLVM then works on one unit at a time, which takes nine times as long.
+# How functions that divide are compiled. By default numba checks every divisor and raises Python's error if it is zero;
+# LLVM then computes one unit at a time, which takes nine times as long.
 DIVIDING: Any = {"error_model": "numpy", "fastmath": FAST}
-# e^x = 2^k e^r, |r| <= ln 2 / 2; ln 2 in two parts, then the coefficients of the classic Cephes polynomial for e^r.
+# For e^x = 2^k e^r with |r| <= ln 2 / 2: ln 2 in two parts, and the coefficients of the polynomial for e^r of the
+# Cephes library.
 _LOWEST, _HIGHEST, _LOG2_E = np.float32(-88.0), np.float32(89.0), np.float32(1.44269504)
 _LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
 _C0, _C1, _C2 = np.float32(1.9875691500e-4), np.float32(1.3981999507e-3), np.float32(8.3334519073e-3)
@@ -32,7 +34,10 @@ _ONE, _HALF = np.float32(1.0), np.float32(0.5)
 
 
 def exponential(x: float) -> float:
-    """e^x; compiled, in float32 within two units of the last place, 0 below -88, infinite above 88.4. NaN stays NaN."""
+    """e^x. Compiled for float32, it is within two units of the last place, 0 below -88 and infinite above 88.4.
+
+    NaN stays NaN.
+    """
     return math.exp(x)
 
 
@@ -52,19 +57,21 @@ def _exponential_single(x):
 
 @njit(cache=True, nogil=True)
 def clear(result):
+    """Set all numbers to 0."""
     for k in range(result.shape[0]):
         result[k] = 0
 
 
 @njit(cache=True, nogil=True)
-def copy(given, result):
-    """As many numbers as ``result`` has. (Slices that are assigned to compile twenty times as long.)"""
+def copy(source, result):
+    """Copy as many numbers as ``result`` has. (An assignment to a slice takes twenty times as long to compile.)"""
     for k in range(result.shape[0]):
-        result[k] = given[k]
+        result[k] = source[k]
 
 
 @njit(cache=True, nogil=True, **DIVIDING)
 def sigmoid(x, result):
+    """σ(x) = 1 / (1 + e^-x)."""
     one = x.dtype.type(1)
     for k in range(result.shape[0]):
         result[k] = one / (one + exponential(-x[k]))
@@ -80,13 +87,15 @@ def tangent(x, result):
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def add(left, right, result):
+    """result = left + right."""
     for k in range(result.shape[0]):
         result[k] = left[k] + right[k]
 
 
 @njit(cache=True, nogil=True)
 def to_shifts(forget, nearest):
-    """gated.to_shifts, in place; ``nearest`` is its factor, in the precision of ``forget``."""
+    """``to_shifts`` of cells/gated.py, in place. ``nearest`` is the NEAREST of that module, in the type of ``forget``.
+    """
     one = forget.dtype.type(1)
     for k in range(forget.shape[0]):
         forget[k] = one - power_below((one - forget[k]) * nearest)
@@ -94,14 +103,18 @@ def to_shifts(forget, nearest):
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def blend(product, before, kept, result):
-    """A leaky integrator: product + kept · (before - product)."""
+    """One frame of a leaky integrator: result = product + kept · (before - product)."""
     for k in range(result.shape[0]):
         result[k] = product[k] + kept * (before[k] - product[k])
 
 
 @njit(cache=True, nogil=True)
 def send(current, old_membrane, old_output, levels, membrane, output):
-    """coder.send: the new membrane and output of one row. No contraction here: levels must not move."""
+    """``send`` of network/coder.py for one row: sets the new ``membrane`` and ``output``.
+
+    ``levels`` are the numbers that the function of that name returns. Multiplication and addition are not contracted
+    here, because that could change a level.
+    """
     limit, scale, unit, threshold, zero, powers = levels
     for k in range(membrane.shape[0]):
         membrane[k] = (old_membrane[k] - old_output[k]) + current[k]
@@ -117,8 +130,11 @@ def send(current, old_membrane, old_output, levels, membrane, output):
 
 @njit(cache=True, nogil=True)
 def emit(row, n, spiking, levels, currents, membranes, outputs, membrane, output):
-    """``send`` of a row at a frame, (B, T, H) each; without a coder the currents themselves. ``membrane`` and
-    ``output`` (B, H) are those before the first frame."""
+    """``send`` for a row at frame ``n`` of currents, membranes and outputs, (B, T, H) each.
+
+    ``membrane`` and ``output`` (B, H) are those before the first frame. Without a coder (``spiking`` is false) the
+    currents themselves are sent.
+    """
     if spiking:
         old_membrane = membranes[row, n - 1] if n else membrane[row]
         old_output = outputs[row, n - 1] if n else output[row]
@@ -129,20 +145,25 @@ def emit(row, n, spiking, levels, currents, membranes, outputs, membrane, output
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def receive(gradient, fed_back, scale, potential, spiking, limit, membrane, current):
-    """The gradient of the outputs, and what came back through U, into those of V and of I (both in place)."""
+def receive(gradient, fed_back, scale, membrane, spiking, limit, grad_membrane, grad_current):
+    """The backward pass of ``send`` at one frame.
+
+    ``gradient`` is g_out of the outputs, and ``scale`` times ``fed_back`` what came back through U. ``grad_membrane``
+    and ``grad_current`` go from g_V+ and F+ ⊙ g_I+ to g_V and g_I in place. ``limit`` is the range of the coder.
+    """
     if not spiking:
-        for k in range(current.shape[0]):
-            current[k] += gradient[k] + scale * fed_back[k]
+        for k in range(grad_current.shape[0]):
+            grad_current[k] += gradient[k] + scale * fed_back[k]
         return
-    for k in range(current.shape[0]):
-        membrane[k] = gradient[k] + scale * fed_back[k] if abs(potential[k]) <= limit else membrane[k]
-    for k in range(current.shape[0]):
-        current[k] += membrane[k]
+    for k in range(grad_current.shape[0]):
+        grad_membrane[k] = gradient[k] + scale * fed_back[k] if abs(membrane[k]) <= limit else grad_membrane[k]
+    for k in range(grad_current.shape[0]):
+        grad_current[k] += grad_membrane[k]
 
 
 def levels(coder: AnyCoder | None, like: Tensor) -> tuple[Any, ...]:
-    """The numbers of ``send``, in the precision of ``like``."""
+    """The coder as ``send`` takes it: range, scale, unit, threshold and 0 in the type of ``like``, and whether the
+    levels are powers of two. Without a coder all numbers are 0."""
     assert not isinstance(coder, FrameCoder), "a range that moves at every frame runs on the reference"
     numbers = (0, 0, 0, 0) if coder is None else (coder.range, coder.scale, coder.unit, coder.threshold)
     return *(like.numpy().dtype.type(each) for each in (*numbers, 0)), coder is not None and coder.powers
@@ -150,18 +171,22 @@ def levels(coder: AnyCoder | None, like: Tensor) -> tuple[Any, ...]:
 
 @njit(cache=True, nogil=True)
 def _clear_beyond(lengths, sequence):
+    """Set the frames of a sequence (B, T, width) beyond the lengths (B,) to 0."""
     for row in range(sequence.shape[0]):
         for n in range(lengths[row], sequence.shape[1]):
             clear(sequence[row, n])
 
 
 def room(like: Tensor, lengths: Tensor, width: int) -> Tensor:
-    """A sequence (B, T, width) as long as ``like`` (B, T, ...), to be written within the lengths; zero beyond them."""
+    """A new sequence (B, T, width) with the batch and frames of ``like`` (B, T, ...).
+
+    Its frames within the lengths (B,) are still to be written; those beyond are zero.
+    """
     sequence = like.new_empty(*like.shape[:2], width)
     _clear_beyond(lengths.numpy(), sequence.numpy())
     return sequence
 
 
 def masks(mask: Tensor | None, like: Tensor) -> np.ndarray:
-    """The dropout mask (B, H) without gradient; (B, 0) for None."""
+    """The dropout mask (B, H) as an array; (B, 0) without a mask."""
     return (like.new_zeros(len(like), 0) if mask is None else mask.detach().contiguous()).numpy()

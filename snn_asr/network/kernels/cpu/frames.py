@@ -1,7 +1,7 @@
-"""What passes through the recurrent weights as a batch is walked, frame by frame, forward and backward.
+"""The loop over the frames of a batch, and the products with the recurrent weights within it, forward and backward.
 
-A cell's loop goes over frames and, within a frame, over the rows that have it: all rows of a frame come before the next
-frame, so that weights which are fetched once serve the whole batch.
+The loop of a cell goes over the frames and, within a frame, over the rows that have this frame. All rows pass a frame
+before the next one begins, so that weights that were fetched once serve the whole batch:
 
     for n in range(outputs.shape[1]):
         pass_forward(n, lengths, outputs, start, passage)
@@ -15,10 +15,10 @@ frame, so that weights which are fetched once serve the whole batch.
                 use passage.products[row], fill gradient[row, n]
         pass_backward(n, lengths, gradient, passage)
 
-(Not a generator, which would read better: numba does not give back the arrays that a generator was given, so that every
-call would keep all its outputs for ever.)
+(A generator would read better, but numba never frees the arrays that a generator was given: every call would keep all
+its outputs for ever.)
 
-``walk`` shares the rows among threads, each of which has all weights to fetch at every frame.
+``walk`` shares the rows among threads. Each thread fetches all weights at every frame.
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ from snn_asr.network.kernels.cpu.threads import share
 
 
 class Passage(NamedTuple):
-    """What a thread passes its rows' events through ``panels`` of recurrent weights with, (P, D, L).
+    """What a thread needs to multiply its rows by the recurrent weights.
 
-    ``products`` (rows, at least P · L) are what the rows receive at a frame, and ``events`` are what the rows
-    sent at the frame before (products.event_buffers). Without panels (P = 0) all products stay 0.
+    ``panels`` (P, D, L) are the packed weights (products.pack); P is 0 without recurrent weights. ``products`` (rows,
+    at least P · L) are what the rows receive through them at a frame, and ``events`` what the rows sent at the frame
+    before (products.event_buffers). Without recurrent weights all products stay 0.
     """
 
     panels: np.ndarray
@@ -48,9 +49,10 @@ class Passage(NamedTuple):
 
 
 def walk(run: Callable[[slice, Passage], None], panels: np.ndarray, start: Tensor) -> None:
-    """Call ``run(slice, passage)`` over all rows of a batch, shared among as many threads as torch has.
+    """Call ``run(slice, passage)`` for all rows of a batch, in as many shares as torch has threads.
 
-    ``start`` (B, H) are the outputs before the first frame. Without panels the products are 0, (B, H).
+    ``panels`` (P, D, L) are the packed recurrent weights, and ``start`` (B, H) are the outputs before the first frame.
+    Without weights all products stay 0, (B, H).
     """
     units, width = start.shape[1], len(panels) * panels.shape[2]
 
@@ -64,9 +66,10 @@ def walk(run: Callable[[slice, Passage], None], panels: np.ndarray, start: Tenso
 
 @njit(cache=True, nogil=True)
 def pass_forward(n, lengths, outputs, start, passage):
-    """Set the products for frame ``n``: recurrent weights times what a row sent at the frame before.
+    """Set the products for frame ``n``: the recurrent weights times what each row sent at frame n - 1.
 
-    That is ``outputs`` (B, T, H), which the caller fills, or ``start`` (B, H) before the first.
+    These values are ``outputs[:, n - 1]`` of outputs (B, T, H), which the caller fills frame by frame, or ``start``
+    (B, H) for the first frame.
     """
     if passage.panels.shape[0] == 0:
         return
@@ -79,8 +82,10 @@ def pass_forward(n, lengths, outputs, start, passage):
 
 @njit(cache=True, nogil=True)
 def pass_backward(n, lengths, gradient, passage):
-    """Set the products for the frame before ``n``: weights times ``gradient`` (B, T, gates · H), of the recurrent
-    product, at frame ``n``, filled by the caller. They are 0 at a row's last frame, and at all of them without panels.
+    """Set the products for frame n - 1: the recurrent weights times the gradient at frame ``n``.
+
+    ``gradient`` (B, T, gates · H) is that of the recurrent product, and the caller fills it frame by frame. What a row
+    receives at its last frame is 0, and without weights it is 0 at all frames.
     """
     if passage.panels.shape[0] == 0 or n == 0:
         return
@@ -91,27 +96,31 @@ def pass_backward(n, lengths, gradient, passage):
 
 
 @njit(cache=True, nogil=True)
-def _take(given, row, passage):
-    """Find the events of a row, whose products are to be set."""
+def _take(values, row, passage):
+    """Find the events among the ``values`` of a row, and set the row's products to 0."""
     clear(passage.products[row])
     index, value, splits = passage.events
-    find_events(given, row, index, value, splits)
+    find_events(values, row, index, value, splits)
 
 
 @njit(cache=True, nogil=True)
 def _add_up(n, passage):
-    """Panels come in one order at a frame and in the other at the next, which begins with those fetched last."""
+    """Add the events of frame ``n`` times the weights to the products.
+
+    The order of the panels changes at every frame: it begins with those that the frame before has fetched last.
+    """
     index, value, splits = passage.events
     add_events(index, value, splits, passage.panels, n % 2 == 1, passage.products)
 
 
 @njit(cache=True, nogil=True)
 def fetch(sequences, row, n, frames):
-    """Have the processor fetch what a row has in ``sequences`` (B, T, ...) at frame ``n``, if there is such a frame,
-    without waiting for it.
+    """Tell the processor to fetch what a row has in ``sequences`` (B, T, ...) at frame ``n``, if there is such a frame.
 
-    A walk that leaves a row for the others of the batch after a frame looks like no stream to the processor, which
-    would begin to fetch when it is asked to add. It is told a frame ahead: while the other rows have their turn."""
+    It does not wait for the data. A loop that turns to another row after every frame does not look like a stream to the
+    processor, which would fetch the data only when it is needed. So it is told one frame ahead, and fetches while the
+    other rows have their turn.
+    """
     if 0 <= n < frames:
         for each in sequences:
             fetch_all(each[row, n])

@@ -1,7 +1,8 @@
-"""The gated layers v1 and v2 (cells/gated.py): one compiled call walks all frames of a share of the rows.
+"""The gated layers v1 and v2 (cells/gated.py): compiled loops over the frames of several rows, forward and backward.
 
-Forward and backward compute the equations of ``kernels.reference.gated`` frame by frame: element-wise work in the
-first cache, recurrent products over events (products.py). The backward works its factors out again from the sums.
+The equations are those of kernels/reference/gated.py, computed frame by frame. The recurrent products multiply only
+events (products.py), and everything else is element-wise. The backward pass computes its factors from the sums again,
+instead of keeping them.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ from snn_asr.network.kernels.cpu.tiles import power_below
 
 @njit(cache=True, nogil=True, **DIVIDING)
 def _integrate(forget, candidate, mask, gates, before, current):
-    """I = F I- + (1 - F) φ(C) m. ``gates``: the candidate is clamped; the factor of ``to_shifts``, 0 for smooth gates.
+    """I = F ⊙ I- + (1 - F) ⊙ φ(C) ⊙ m, from the sums ``forget`` and ``candidate``.
+
+    ``gates`` are those of ``_gates``.
     """
     clamped, nearest = gates
     shifting = nearest > 0
@@ -52,7 +55,10 @@ def _integrate(forget, candidate, mask, gates, before, current):
 
 @njit(cache=True, nogil=True)
 def _forward_rows(drive, lengths, passage, mask, gates, spiking, levels, smoothing, start, sums, trace):
-    """``sums`` is where the drive and the recurrent product are added, or the drive itself without one."""
+    """Fill the ``trace``, the states after every frame, from the states ``start`` before the first.
+
+    ``sums`` (B, T, 2H) receives the drive plus the recurrent product; without recurrent weights it is the drive itself.
+    """
     currents, membranes, feedbacks, outputs = trace
     size, recurrent, smoothed = outputs.shape[2], passage.panels.shape[0] > 0, feedbacks.shape[2] > 0
     for n in range(outputs.shape[1]):
@@ -74,65 +80,74 @@ def _forward_rows(drive, lengths, passage, mask, gates, spiking, levels, smoothi
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def _to_gates(current, forget, candidate, mask, gates, before, to_forget, to_candidate):
-    """g_Df and g_Dc from g_I; then g_I of the frame before, in place. ``forget`` is F before it is rounded."""
+def _spread(grad_current, forget, candidate, mask, gates, before, grad_forget, grad_candidate):
+    """Set g_Df and g_Dc from g_I; ``grad_current`` then becomes F ⊙ g_I, which goes to the frame before.
+
+    ``forget`` is F before it is rounded, and ``before`` is I-.
+    """
     clamped, nearest = gates
     zero, one = forget.dtype.type(0), forget.dtype.type(1)
     masked = mask.shape[0] > 0
     highest = one if clamped else one / zero
-    for k in range(current.shape[0]):
+    for k in range(grad_current.shape[0]):
         value = min(max(candidate[k], zero), highest)
         value = value * mask[k] if masked else value
-        to_forget[k] = current[k] * (before[k] - value) * forget[k] * (one - forget[k])
+        grad_forget[k] = grad_current[k] * (before[k] - value) * forget[k] * (one - forget[k])
     if nearest > 0:
         to_shifts(forget, nearest)
-    for k in range(current.shape[0]):
-        slope = current[k] * (one - forget[k])
+    for k in range(grad_current.shape[0]):
+        slope = grad_current[k] * (one - forget[k])
         slope = slope * mask[k] if masked else slope
-        to_candidate[k] = slope if candidate[k] > zero and candidate[k] < highest else zero
-    for k in range(current.shape[0]):
-        current[k] *= forget[k]
+        grad_candidate[k] = slope if candidate[k] > zero and candidate[k] < highest else zero
+    for k in range(grad_current.shape[0]):
+        grad_current[k] *= forget[k]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _backward_rows(gradient, sums, trace, start, passage, mask, gates, spiking, limit, numbers, drive, feedback):
-    """``feedback`` (B, T, 2H) receives g_R where it is not g_D; ``numbers`` are a and 1 - a."""
+def _backward_rows(
+    gradient, sums, trace, start, passage, mask, gates, spiking, limit, numbers, grad_drive, grad_feedback
+):
+    """Fill g_D (B, T, 2H) from the ``gradient`` of the outputs, and g_R (B, T, 2H) if the product is smoothed.
+
+    Without smoothing g_R is g_D, and ``grad_feedback`` is (B, T, 0). ``numbers`` are the smoothing a and 1 - a.
+    """
     currents, membranes = trace
     smoothing, share_of_new = numbers
     rows, frames, size = gradient.shape
-    smoothed = feedback.shape[2] > 0
-    to_membrane, to_current = np.zeros((rows, size), gradient.dtype), np.zeros((rows, size), gradient.dtype)
+    smoothed = grad_feedback.shape[2] > 0
+    grad_membrane, grad_current = np.zeros((rows, size), gradient.dtype), np.zeros((rows, size), gradient.dtype)
     forget, lengths = np.zeros(size, gradient.dtype), np.full(rows, frames)
-    fed_through = feedback if smoothed else drive
-    for n in range(fed_through.shape[1] - 1, -1, -1):
+    grad_product = grad_feedback if smoothed else grad_drive
+    for n in range(grad_product.shape[1] - 1, -1, -1):
         for row in range(lengths.shape[0]):
             if n >= lengths[row]:
                 continue
-            fetch((gradient, sums, membranes, drive, feedback), row, n - 1, frames)
+            fetch((gradient, sums, membranes, grad_drive, grad_feedback), row, n - 1, frames)
             fetch((currents,), row, n - 2, frames)
             fed_back = passage.products[row]
-            total, to_gates = sums[row, n], drive[row, n]
+            total, own = sums[row, n], grad_drive[row, n]
             receive(
-                gradient[row, n], fed_back, share_of_new, membranes[row, n], spiking, limit, to_membrane[row],
-                to_current[row],
+                gradient[row, n], fed_back, share_of_new, membranes[row, n], spiking, limit, grad_membrane[row],
+                grad_current[row],
             )
             sigmoid(total[:size], forget)
             before = currents[row, n - 1] if n else start[row]
-            _to_gates(to_current[row], forget, total[size:], mask[row], gates, before, to_gates[:size], to_gates[size:])
+            _spread(grad_current[row], forget, total[size:], mask[row], gates, before, own[:size], own[size:])
             if smoothed and n + 1 < frames:
                 for k in range(2 * size):
-                    feedback[row, n, k] = to_gates[k] + smoothing * feedback[row, n + 1, k]
+                    grad_feedback[row, n, k] = own[k] + smoothing * grad_feedback[row, n + 1, k]
             elif smoothed:
-                copy(to_gates, feedback[row, n])
-        pass_backward(n, lengths, fed_through, passage)
+                copy(own, grad_feedback[row, n])
+        pass_backward(n, lengths, grad_product, passage)
 
 
 def _gates(parameters: Parameters, like: Tensor) -> tuple:
+    """Whether φ clamps the candidate, and the factor of ``to_shifts``, which is 0 if 1 - F is not rounded."""
     return parameters.candidate == "clamp", like.numpy().dtype.type(NEAREST if parameters.shifting else 0)
 
 
 def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:
-    """As the reference; frames beyond ``lengths`` are not computed, their outputs are zero."""
+    """The Trace of the reference. Frames beyond ``lengths`` are not computed, and their states are zero."""
     drive, coder, recurrent = drive.contiguous(), parameters.coder, parameters.recurrent
     sums = drive if recurrent is None else room(drive, lengths, drive.shape[2])
     states = State(*(room(drive, lengths, each.shape[1]) for each in state))
@@ -154,25 +169,26 @@ def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters
 def backward(
     gradient: Tensor, trace: Trace, state: State, parameters: Parameters
 ) -> tuple[Tensor, Tensor | None]:
-    """Gradients of the drive and of U, as the reference's."""
+    """The gradients of the drive and of U, as the reference's."""
     gradient, states, coder, recurrent = gradient.contiguous(), trace.states, parameters.coder, parameters.recurrent
-    drive = torch.empty_like(trace.sums, memory_format=torch.contiguous_format)
-    feedback = torch.empty_like(drive) if parameters.smoothing and recurrent is not None else drive[:, :, :0]
+    grad_drive = torch.empty_like(trace.sums, memory_format=torch.contiguous_format)
+    smoothed = parameters.smoothing and recurrent is not None
+    grad_feedback = torch.empty_like(grad_drive) if smoothed else grad_drive[:, :, :0]
     panels = no_panels(gradient) if recurrent is None else pack(recurrent.detach())
     mask, start = masks(parameters.mask, gradient), state.current.contiguous()
     numbers = tuple(gradient.numpy().dtype.type(each) for each in (parameters.smoothing, 1 - parameters.smoothing))
-    given = [each.contiguous() for each in (trace.sums, states.current, states.membrane)]
+    kept = [each.contiguous() for each in (trace.sums, states.current, states.membrane)]
 
     def run(rows: slice, passage: Passage) -> None:
-        sums, *before = (each[rows].numpy() for each in given)
+        sums, currents, membranes = (each[rows].numpy() for each in kept)
         _backward_rows(
-            gradient[rows].numpy(), sums, tuple(before), start[rows].numpy(), passage, mask[rows],
+            gradient[rows].numpy(), sums, (currents, membranes), start[rows].numpy(), passage, mask[rows],
             _gates(parameters, gradient), coder is not None, levels(coder, gradient)[0], numbers,
-            drive[rows].numpy(), feedback[rows].numpy(),
+            grad_drive[rows].numpy(), grad_feedback[rows].numpy(),
         )
 
     walk(run, panels, state.output)
     if recurrent is None:
-        return drive, None
-    to_weights = weight_gradient(feedback if parameters.smoothing else drive, states.output, state.output)
-    return drive, (1 - parameters.smoothing) * to_weights
+        return grad_drive, None
+    grad_product = grad_feedback if parameters.smoothing else grad_drive
+    return grad_drive, (1 - parameters.smoothing) * weight_gradient(grad_product, states.output, state.output)

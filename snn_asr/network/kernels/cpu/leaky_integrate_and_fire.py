@@ -1,4 +1,9 @@
-"""The leaky integrate-and-fire layers: compiled loops over frames, events where they are recurrent."""
+"""The leaky integrate-and-fire layers (cells/leaky_integrate_and_fire.py): compiled loops over the frames of several
+rows, forward and backward.
+
+The equations are those of kernels/reference/leaky_integrate_and_fire.py, computed frame by frame. Recurrent products
+multiply only events.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +21,22 @@ from snn_asr.network.kernels.cpu.slopes import differentiate, slope
 
 
 @njit(cache=True, nogil=True)
-def _adapt(given, potential, output, before, adaptation):
-    _, _, adaptation_decay, coupling, jump = given
+def _adapt(neurons, potential, output, before, adaptation):
+    """w = β w- + a u- + b s-, where ``before`` is w-. ``neurons`` are those of ``_neurons``."""
+    _, _, adaptation_decay, coupling, jump = neurons
     for k in range(adaptation.shape[0]):
         held = adaptation_decay[k] * before[k] + coupling[k] * potential[k]
         adaptation[k] = held + jump[k] * output[k]
 
 
 @njit(cache=True, nogil=True)
-def _fire(given, levels, total, adaptation, before, sent, potential, output):
-    decay, kept = given[0], given[1]
-    threshold, one, zero = levels
+def _fire(neurons, numbers, total, adaptation, before, sent, potential, output):
+    """Set u and s, ``potential`` and ``output``, from u-, ``before``, and s-, ``sent``.
+
+    ``total`` is the drive plus the recurrent product; ``numbers`` are the threshold, 1 and 0.
+    """
+    decay, kept = neurons[0], neurons[1]
+    threshold, one, zero = numbers
     adaptive = adaptation.shape[0] > 0
     for k in range(potential.shape[0]):
         inner = total[k] - adaptation[k] if adaptive else total[k]
@@ -36,8 +46,11 @@ def _fire(given, levels, total, adaptation, before, sent, potential, output):
 
 
 @njit(cache=True, nogil=True)
-def _forward_rows(drive, lengths, passage, given, levels, start, sums, trace):
-    """``given`` is that of ``_neurons``; ``sums`` receives drive and recurrent product, or is the drive."""
+def _forward_rows(drive, lengths, passage, neurons, numbers, start, sums, trace):
+    """Fill the ``trace``, the states after every frame, from the states ``start`` before the first.
+
+    ``sums`` (B, T, H) receives the drive plus the recurrent product; without recurrent weights it is the drive itself.
+    """
     potentials, adaptations, outputs = trace
     recurrent, adaptive = passage.panels.shape[0] > 0, adaptations.shape[2] > 0
     for n in range(outputs.shape[1]):
@@ -52,109 +65,117 @@ def _forward_rows(drive, lengths, passage, given, levels, start, sums, trace):
             potential = potentials[row, n - 1] if n else start[0][row]
             sent = outputs[row, n - 1] if n else start[2][row]
             if adaptive:
-                _adapt(given, potential, sent, adaptations[row, n - 1] if n else start[1][row], adaptations[row, n])
+                _adapt(neurons, potential, sent, adaptations[row, n - 1] if n else start[1][row], adaptations[row, n])
             adaptation, after = adaptations[row, n], potentials[row, n]
-            _fire(given, levels, sums[row, n], adaptation, potential, sent, after, outputs[row, n])
+            _fire(neurons, numbers, sums[row, n], adaptation, potential, sent, after, outputs[row, n])
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def _to_neuron(given, gradient, fed_back, slope, adaptive, potential, adaptation, work):
-    """g_u and g_w of a frame from those of the frame behind it, in place; (1 - α) g_u into ``work``."""
-    decay, kept, adaptation_decay, coupling, jump = given
-    size = potential.shape[0]
-    if adaptive:
+def _step_back(neurons, gradient, fed_back, slope, adaptive, grad_potential, grad_adaptation, grad_drive):
+    """Set g_D of a frame, and move ``grad_potential`` and ``grad_adaptation`` from g_u+ and g_w+ to g_u and g_w.
+
+    ``slope`` is the surrogate derivative h.
+    """
+    decay, kept, adaptation_decay, coupling, jump = neurons
+    size = grad_potential.shape[0]
+    if adaptive:  # the array of g_D first holds g_out + Vᵀ g_D+ + b g_w+
         for k in range(size):
-            work[k] = gradient[k] + fed_back[k] + jump[k] * adaptation[k]
+            grad_drive[k] = gradient[k] + fed_back[k] + jump[k] * grad_adaptation[k]
     else:
         for k in range(size):
-            work[k] = gradient[k] + fed_back[k]
+            grad_drive[k] = gradient[k] + fed_back[k]
     for k in range(size):
-        potential[k] = decay[k] * potential[k] + slope[k] * (work[k] - decay[k] * potential[k])
+        grad_potential[k] = decay[k] * grad_potential[k] + slope[k] * (grad_drive[k] - decay[k] * grad_potential[k])
     if adaptive:
         for k in range(size):
-            potential[k] += coupling[k] * adaptation[k]
+            grad_potential[k] += coupling[k] * grad_adaptation[k]
     for k in range(size):
-        work[k] = kept[k] * potential[k]
+        grad_drive[k] = kept[k] * grad_potential[k]
     if adaptive:
         for k in range(size):
-            adaptation[k] = adaptation_decay[k] * adaptation[k] - work[k]
+            grad_adaptation[k] = adaptation_decay[k] * grad_adaptation[k] - grad_drive[k]
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def _add_to_totals(adaptive, to_potential, to_adaptation, total, adaptation, before, totals):
-    """What a frame adds to the gradients of α, β, a and b, (H,) each. An unstable neuron's state overflows where its
-    gradient is 0: 0 · ∞ is 0."""
+def _add_to_totals(adaptive, grad_potential, grad_adaptation, total, adaptation, before, totals):
+    """Add what a frame contributes to the gradients of α, β, a and b, (H,) each.
+
+    ``before`` are u-, w- and s-, and ``totals`` the four gradients. The state of an unstable neuron overflows. Where
+    its gradient is 0, the product 0 · ∞ counts as 0 and not as NaN.
+    """
     potential, held, output = before
-    to_decay, to_adaptation_decay, to_coupling, to_jump = totals
+    grad_decay, grad_adaptation_decay, grad_coupling, grad_jump = totals
     zero = total.dtype.type(0)
     for k in range(total.shape[0]):
         inner = total[k] - adaptation[k] if adaptive else total[k]
-        product = to_potential[k] * (potential[k] - output[k] - inner)
-        to_decay[k] += product if to_potential[k] != zero else zero
+        product = grad_potential[k] * (potential[k] - output[k] - inner)
+        grad_decay[k] += product if grad_potential[k] != zero else zero
     if not adaptive:
         return
     for k in range(total.shape[0]):
-        product = to_adaptation[k] * held[k]
-        to_adaptation_decay[k] += product if to_adaptation[k] != zero else zero
+        product = grad_adaptation[k] * held[k]
+        grad_adaptation_decay[k] += product if grad_adaptation[k] != zero else zero
     for k in range(total.shape[0]):
-        product = to_adaptation[k] * potential[k]
-        to_coupling[k] += product if to_adaptation[k] != zero else zero
+        product = grad_adaptation[k] * potential[k]
+        grad_coupling[k] += product if grad_adaptation[k] != zero else zero
     for k in range(total.shape[0]):
-        to_jump[k] += to_adaptation[k] * output[k]
+        grad_jump[k] += grad_adaptation[k] * output[k]
 
 
 @njit(cache=True, nogil=True)
-def _backward_rows(gradient, sums, trace, start, given, slope, threshold, passage, drive, totals):
-    """The recursion of ``kernels.reference.leaky_integrate_and_fire``: g_D into ``drive``, and each row's gradients of
-    the parameters into ``totals``, four of (B, H), the last three (B, 0) without adaptation."""
+def _backward_rows(gradient, sums, trace, start, neurons, slope, threshold, passage, grad_drive, totals):
+    """Fill g_D (B, T, H), and the gradients of the parameters summed over the frames of each row.
+
+    The latter are ``totals``, four arrays (B, H) for α, β, a and b; the last three are (B, 0) without adaptation.
+    """
     potentials, adaptations, outputs = trace
     rows, frames, size = gradient.shape
     adaptive = adaptations.shape[2] > 0
-    to_potential = np.zeros((rows, size), gradient.dtype)
-    to_adaptation = np.zeros((rows, adaptations.shape[2]), gradient.dtype)
+    grad_potential = np.zeros((rows, size), gradient.dtype)
+    grad_adaptation = np.zeros((rows, adaptations.shape[2]), gradient.dtype)
     height = np.zeros(size, gradient.dtype)
     lengths = np.full(rows, frames)
-    for n in range(drive.shape[1] - 1, -1, -1):
+    for n in range(grad_drive.shape[1] - 1, -1, -1):
         for row in range(lengths.shape[0]):
             if n >= lengths[row]:
                 continue
-            fetch((gradient, sums, drive), row, n - 1, frames)
+            fetch((gradient, sums, grad_drive), row, n - 1, frames)
             fetch((potentials, adaptations, outputs), row, n - 2, frames)
             fed_back = passage.products[row]
             differentiate(slope, potentials[row, n], threshold, height)
-            _to_neuron(
-                given, gradient[row, n], fed_back, height, adaptive, to_potential[row], to_adaptation[row],
-                drive[row, n],
+            _step_back(
+                neurons, gradient[row, n], fed_back, height, adaptive, grad_potential[row], grad_adaptation[row],
+                grad_drive[row, n],
             )
             before = (
                 potentials[row, n - 1] if n else start[0][row], adaptations[row, n - 1] if n else start[1][row],
                 outputs[row, n - 1] if n else start[2][row],
             )
             own = totals[0][row], totals[1][row], totals[2][row], totals[3][row]
-            gradients = to_potential[row], to_adaptation[row]
+            gradients = grad_potential[row], grad_adaptation[row]
             _add_to_totals(adaptive, *gradients, sums[row, n], adaptations[row, n], before, own)
-        pass_backward(n, lengths, drive, passage)
+        pass_backward(n, lengths, grad_drive, passage)
 
 
 def _neurons(parameters: Parameters) -> tuple:
-    """α, 1 - α, β, a and b as arrays (H,), empty where they are None."""
+    """α, 1 - α, β, a and b as arrays (H,). The last three are empty without adaptation."""
     decay = parameters.decay.detach()
     found = (decay, 1 - decay, parameters.adaptation_decay, parameters.coupling, parameters.jump)
     return tuple((decay[:0] if each is None else each.detach()).contiguous().numpy() for each in found)
 
 
 def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:
-    """As the reference; frames beyond ``lengths`` are not computed, their outputs are zero."""
-    drive, recurrent, given = drive.contiguous(), parameters.recurrent, _neurons(parameters)
+    """The Trace of the reference. Frames beyond ``lengths`` are not computed, and their states are zero."""
+    drive, recurrent, neurons = drive.contiguous(), parameters.recurrent, _neurons(parameters)
     sums = drive if recurrent is None else room(drive, lengths, drive.shape[2])
     panels = no_panels(drive) if recurrent is None else pack(recurrent.detach().T)
     states = State(*(room(drive, lengths, each.shape[1]) for each in state))
-    levels = tuple(drive.numpy().dtype.type(each) for each in (THRESHOLD, 1, 0))
+    numbers = tuple(drive.numpy().dtype.type(each) for each in (THRESHOLD, 1, 0))
     start = [each.contiguous() for each in state]
 
     def run(rows: slice, passage: Passage) -> None:
         _forward_rows(
-            drive[rows].numpy(), lengths[rows].numpy(), passage, given, levels,
+            drive[rows].numpy(), lengths[rows].numpy(), passage, neurons, numbers,
             tuple(each[rows].numpy() for each in start), sums[rows].numpy(),
             tuple(each[rows].numpy() for each in states),
         )
@@ -164,11 +185,14 @@ def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters
 
 
 def backward(gradient: Tensor, trace: Trace, state: State, parameters: Parameters) -> tuple[Tensor | None, ...]:
-    """Gradients of the drive and of the parameters in TRAINED, as the reference's; summed within a row first."""
-    gradient, recurrent, given = gradient.contiguous(), parameters.recurrent, _neurons(parameters)
+    """The gradients of the drive and of the parameters in TRAINED, as the reference's.
+
+    Those of α, β, a and b are summed over each row first.
+    """
+    gradient, recurrent, neurons = gradient.contiguous(), parameters.recurrent, _neurons(parameters)
     panels = no_panels(gradient) if recurrent is None else pack(recurrent.detach())
     adaptive = parameters.adaptation_decay is not None
-    drive = torch.empty_like(gradient)
+    grad_drive = torch.empty_like(gradient)
     widths = (gradient.shape[2], *[gradient.shape[2] if adaptive else 0] * 3)
     totals = [gradient.new_zeros(len(gradient), width) for width in widths]
     number = gradient.numpy().dtype.type
@@ -178,11 +202,11 @@ def backward(gradient: Tensor, trace: Trace, state: State, parameters: Parameter
     def run(rows: slice, passage: Passage) -> None:
         _backward_rows(
             gradient[rows].numpy(), sums[rows].numpy(), tuple(each[rows].numpy() for each in states),
-            tuple(each[rows].numpy() for each in start), given, slopes, number(THRESHOLD), passage, drive[rows].numpy(),
-            tuple(each[rows].numpy() for each in totals),
+            tuple(each[rows].numpy() for each in start), neurons, slopes, number(THRESHOLD), passage,
+            grad_drive[rows].numpy(), tuple(each[rows].numpy() for each in totals),
         )
 
     walk(run, panels, state.output)
-    to_decay, *to_others = (each.sum(0) for each in totals)
-    to_recurrent = None if recurrent is None else weight_gradient(drive, trace.states.output, state.output)
-    return drive, to_decay, *(to_others if adaptive else (None, None, None)), to_recurrent
+    grad_decay, *of_adaptation = (each.sum(0) for each in totals)
+    grad_recurrent = None if recurrent is None else weight_gradient(grad_drive, trace.states.output, state.output)
+    return grad_drive, grad_decay, *(of_adaptation if adaptive else (None, None, None)), grad_recurrent

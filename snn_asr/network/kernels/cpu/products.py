@@ -1,8 +1,9 @@
-"""Products of events, rows in which most numbers are zero, with a dense matrix.
+"""Products of a dense matrix with rows of events: rows in which most numbers are zero.
 
-Weights are packed in panels (tiles.py), (panels, D, L), columns filled up with zeros. A panel is walked in blocks of
-rows that fit the first cache, and each block serves all rows of events before the next one is fetched: at a frame of a
-batch, all utterances. Dense rows are events too, at about the speed of a dense product.
+Only the non-zero numbers are multiplied. The weights are packed in panels (P, D, L), blocks of L columns (tiles.py),
+the last of which is filled up with zeros. A panel is read in blocks of rows that fit the first-level cache, and each
+block serves all rows of events before the next block is fetched; the rows are, for example, the utterances of a batch
+at one frame. Rows without zeros are computed as well, about as fast as by a dense product.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from snn_asr.network.kernels.cpu.elementwise import clear, copy
 from snn_asr.network.kernels.cpu.threads import share
 from snn_asr.network.kernels.cpu.tiles import COMPRESSES, VECTOR_BYTES, accumulate, compress, fetch_line, panel_width
 
-BLOCK = 64  # rows of a panel that are fetched at a time: 16 or 32 kB
-SLACK = 16  # numbers that may be written behind the last event of a row
-SPAN = 4  # blocks of frames in a weight gradient whose sums stay in the second cache
-LINE = 16  # numbers of a line of the cache, in float32
-AHEAD = 8  # frames that a weight gradient fetches before they are read
-DENSEST = 0.5  # share of non-zero numbers above which a weight gradient is left to torch's dense product
-_ROWS, _FOUND = 256, 1 << 16  # most rows and numbers among which events are found at a time in ``linear``
+BLOCK = 64  # rows of a panel in a block: 16 or 32 kB
+SLACK = 16  # numbers that ``compress`` may write behind the last event of a row
+SPAN = 4  # blocks of frames that a weight gradient takes together, so that its sums stay in the second-level cache
+LINE = 16  # float32 numbers in a cache line
+AHEAD = 8  # how many frames before they are read a weight gradient has them fetched
+DENSEST = 0.5  # with a larger share of non-zero numbers a weight gradient is left to torch's dense product
+_ROWS, _FOUND = 256, 1 << 16  # the most rows, and numbers in them, in which ``linear`` finds the events at a time
 
 
 def pack(weights: Tensor) -> np.ndarray:
-    """Weights (D, M) in panels (P, D, L)."""
+    """The panels (P, D, L) of weights (D, M)."""
     inputs, outputs = weights.shape
     width = panel_width(weights.detach().numpy().dtype)
     panels = -(-outputs // width)
@@ -35,40 +36,47 @@ def pack(weights: Tensor) -> np.ndarray:
 
 
 def blocks(inputs: int) -> int:
+    """The number of blocks of a panel with so many rows."""
     return -(-inputs // BLOCK)
 
 
 @njit(cache=True, nogil=True)
 def event_buffers(rows, size, like):
-    """``index``, ``value`` and ``splits`` of ``find_events`` for rows of ``size`` numbers, with the room it wants."""
+    """New arrays ``index``, ``value`` and ``splits`` for ``find_events``, for rows of ``size`` numbers as in ``like``.
+    """
     index, value = np.empty((rows, size + SLACK), np.int32), np.empty((rows, size + SLACK), like.dtype)
     return index, value, np.zeros((rows, (size + BLOCK - 1) // BLOCK + 1), np.int64)
 
 
 @njit(cache=True, nogil=True)
-def find_events(given, row, index, value, splits):
-    """Events of ``given`` (D,) into row ``row`` of ``index`` and ``value`` (R, D + SLACK); those of block c of rows of
-    the weights lie from ``splits[row, c]`` to ``splits[row, c + 1]``."""
-    found, size, lanes = 0, given.shape[0], VECTOR_BYTES // given.itemsize
+def find_events(numbers, row, index, value, splits):
+    """Write the events of ``numbers`` (D,) to row ``row`` of ``index`` and ``value`` (R, D + SLACK).
+
+    ``index`` receives their positions and ``value`` the numbers. The events that belong to block b of the weights then
+    lie from ``splits[row, b]`` to ``splits[row, b + 1]``.
+    """
+    found, size, lanes = 0, numbers.shape[0], VECTOR_BYTES // numbers.itemsize
     own_index, own_value = index[row], value[row]
     splits[row, 0] = 0
     for block in range(splits.shape[1] - 1):
         first, last = block * BLOCK, min((block + 1) * BLOCK, size)
         if COMPRESSES:
             while first + lanes <= last:
-                found += compress(given, first, own_index, own_value, found)
+                found += compress(numbers, first, own_index, own_value, found)
                 first += lanes
         for j in range(first, last):
             own_index[found] = j
-            own_value[found] = given[j]
-            found += given[j] != 0
+            own_value[found] = numbers[j]
+            found += numbers[j] != 0
         splits[row, block + 1] = found
 
 
 @njit(cache=True, nogil=True)
 def add_events(index, value, splits, panels, backwards, totals):
-    """totals (R, P · L) += events of R rows times ``panels`` (P, D, L), the last panel first where it goes
-    ``backwards``."""
+    """Add the products of the events of R rows and ``panels`` (P, D, L) to ``totals`` (R, P · L).
+
+    ``index``, ``value`` and ``splits`` are those of ``find_events``. ``backwards`` begins with the last panel.
+    """
     count, inputs, width = panels.shape
     row_size, total_size = index.shape[1], totals.shape[1]
     for number in range(count):
@@ -85,6 +93,7 @@ def add_events(index, value, splits, panels, backwards, totals):
 
 @njit(cache=True, nogil=True)
 def _multiply_rows(inputs, panels, result):
+    """Write inputs (N, D) times ``panels`` (P, D, L) to ``result`` (N, M)."""
     rows, size = inputs.shape
     most = min(_ROWS, _FOUND // size + 16)
     index, value, splits = event_buffers(most, size, inputs)
@@ -100,7 +109,10 @@ def _multiply_rows(inputs, panels, result):
 
 
 def linear(inputs: Tensor, weights: Tensor) -> Tensor:
-    """inputs (N, D) times weights (M, D) transposed, skipping zero inputs; each row in one fixed order."""
+    """The product (N, M) of inputs (N, D) with the transpose of weights (M, D).
+
+    Zero inputs are skipped. The order of a sum does not depend on the other rows.
+    """
     inputs, panels = inputs.detach().contiguous(), pack(weights.detach().T)
     result = inputs.new_empty(inputs.shape[0], weights.shape[0])
     share(lambda rows: _multiply_rows(inputs[rows].numpy(), panels, result[rows].numpy()), inputs.shape[0])
@@ -109,14 +121,15 @@ def linear(inputs: Tensor, weights: Tensor) -> Tensor:
 
 @njit(cache=True, nogil=True)
 def fetch_all(numbers):
-    """Have the processor fetch numbers (N,) that are soon read, where it cannot foresee it, and wait for nothing."""
+    """Tell the processor to fetch numbers (N,) that are read soon, which it could not foresee. Nothing waits for them.
+    """
     for k in range(0, numbers.shape[0], LINE):
         fetch_line(numbers, k)
 
 
 @njit(cache=True, nogil=True)
 def _count(values):
-    """How many of the values (N,) are not zero."""
+    """The number of non-zero values among ``values`` (N,)."""
     found = 0
     for k in range(values.shape[0]):
         found += values[k] != 0
@@ -125,8 +138,14 @@ def _count(values):
 
 @njit(cache=True, nogil=True)
 def _gather(gradient, sent, start, begin, end, result):
-    """result (P, H, L) += sum over rows and frames of the outputs before, times the gradient's columns; of all P · H
-    pairs those from ``begin`` to ``end``."""
+    """Add the gradient of the weights to ``result`` (P, H, L), which has the panels of its transpose.
+
+    ``gradient`` (B, T, P · L or less), ``sent`` (B, T, H) and ``start`` (B, H) are those of ``weight_gradient``. Of the
+    P · H pairs of a panel and a unit, counted panel by panel, only those from ``begin`` to ``end`` are computed.
+
+    The frames of a block take the place of the rows of a panel: each unit's events, the frames before which it had sent
+    something, select the gradients of those frames.
+    """
     batch, frames, columns = gradient.shape
     size, width, length = sent.shape[2], result.shape[2], SPAN * BLOCK
     index, value = np.empty((size, length + 1), np.int32), np.empty((size, length + 1), sent.dtype)
@@ -155,14 +174,19 @@ def _gather(gradient, sent, start, begin, end, result):
 
 @njit(cache=True, nogil=True)
 def _find_by_unit(sent, start, first, last, index, value, splits):
-    """Frames first .. last - 1 at which each unit had sent something the frame before, as frames of their block."""
+    """Find, for each unit, the frames among ``first`` to ``last`` - 1 before which it had sent something.
+
+    ``sent`` (T, H) and ``start`` (H,) are those of one row. ``index`` and ``value`` (H, SPAN · BLOCK + 1) receive the
+    frame, counted from the beginning of its block, and what was sent. The frames of block b lie from ``splits[b]`` to
+    ``splits[b + 1]``, (H,) each.
+    """
     found = np.zeros(sent.shape[1], np.int64)
     sending, values, blocks = event_buffers(1, sent.shape[1], sent)
     for n in range(first, last):
         if (n - first) % BLOCK == 0:
             copy(found, splits[(n - first) // BLOCK])
         find_events(start if n == 0 else sent[n - 1], 0, sending, values, blocks)
-        for k in range(blocks[0, -1]):  # few: to write an entry for every unit takes longer than the sums
+        for k in range(blocks[0, -1]):  # there are few of them: an entry for every unit would take longer than the sums
             unit = sending[0, k]
             index[unit, found[unit]] = (n - first) % BLOCK
             value[unit, found[unit]] = values[0, k]
@@ -171,8 +195,11 @@ def _find_by_unit(sent, start, first, last, index, value, splits):
 
 
 def weight_gradient(gradient: Tensor, sent: Tensor, start: Tensor) -> Tensor:
-    """Gradient (G, H) of a recurrent weight: the sum of gradient[:, n] (B, G) times sent[:, n - 1] (B, H), ``start`` at
-    n = 0. Events alone are multiplied where they are few enough."""
+    """The gradient (G, H) of recurrent weights, from the ``gradient`` (B, T, G) of their products.
+
+    It is the sum over all frames n and rows of gradient[:, n] times what was sent at the frame before: sent[:, n - 1]
+    of ``sent`` (B, T, H), or ``start`` (B, H) if n = 0. If events are few enough, only they are multiplied.
+    """
     sent = sent.detach().contiguous()
     if _count(sent.view(-1).numpy()) > DENSEST * sent.numel():
         before = torch.cat([start.unsqueeze(1), sent[:, :-1]], dim=1)
@@ -189,5 +216,5 @@ def weight_gradient(gradient: Tensor, sent: Tensor, start: Tensor) -> Tensor:
 
 
 def no_panels(like: Tensor) -> np.ndarray:
-    """Packed weights of a layer that has none."""
+    """The panels (0, 0, 0) of a layer without recurrent weights."""
     return like.new_zeros(0, 0, 0).numpy()

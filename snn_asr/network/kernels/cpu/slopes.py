@@ -1,4 +1,4 @@
-"""The surrogate derivatives of surrogates.py in compiled loops, over the units of one row at one frame."""
+"""The surrogate derivatives of network/surrogates.py as compiled loops over the units of one row at one frame."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ _STRAIGHT_THROUGH, _GAUSSIAN, _BOXCAR, _ATAN, _FAST_SIGMOID = range(5)
 
 
 class Slope(NamedTuple):
-    """``kind`` is one of the above; its formula, and what the two numbers are in it, stands in ``differentiate``."""
+    """A surrogate derivative in numbers.
+
+    ``kind`` is one of the five constants above. ``differentiate`` has the formula of each kind, with ``scale`` and
+    ``height``.
+    """
 
     kind: int
     scale: float
@@ -25,9 +29,9 @@ class Slope(NamedTuple):
 
 
 def slope(derivative: Derivative, dtype: np.dtype | type) -> Slope:
-    """The numbers of ``surrogates.choose``. Raises TypeError for any other function."""
+    """The Slope of a derivative that ``surrogates.choose`` has returned. Raises TypeError for any other function."""
     if not isinstance(derivative, partial) or derivative.func not in surrogates.SURROGATES.values():
-        raise TypeError("the cpu backend knows the derivatives of surrogates.choose alone")
+        raise TypeError("the cpu backend knows only the derivatives of surrogates.choose")
     width, area_width = derivative.keywords["width"], derivative.keywords.get("area_width")
     kind, scale, height = {
         surrogates.straight_through: (_STRAIGHT_THROUGH, 1.0, 1.0),
@@ -41,9 +45,9 @@ def slope(derivative: Derivative, dtype: np.dtype | type) -> Slope:
 
 
 @njit(cache=True, nogil=True, **DIVIDING)
-def differentiate(given, sums, threshold, result):
-    """The derivative ``given``, a Slope, at sums - threshold. The scale of a boxcar is its width."""
-    kind, scale, height = given
+def differentiate(slope, sums, threshold, result):
+    """Set ``result`` to the derivative ``slope`` (a Slope) at sums - threshold. The scale of a boxcar is its width."""
+    kind, scale, height = slope
     one, size = sums.dtype.type(1), result.shape[0]
     if kind == _GAUSSIAN:
         for k in range(size):

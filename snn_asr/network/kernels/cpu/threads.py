@@ -1,4 +1,4 @@
-"""Work shared among threads: compiled loops run without Python's lock."""
+"""Work shared among threads. Compiled loops do not hold Python's global lock, so that they run side by side."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import torch
 
 
 def share(run: Callable[[slice], None], parts: int) -> None:
-    """Call ``run(slice)`` over all parts, in as many equal shares as torch has threads."""
+    """Call ``run(slice)`` for all numbers from 0 to ``parts`` - 1, in as many equal slices as torch has threads.
+
+    Each slice has its thread. There are no more slices than parts, but always at least one.
+    """
     threads = max(1, min(torch.get_num_threads(), parts))
     bounds = [parts * share // threads for share in range(threads + 1)]
     slices = [slice(*pair) for pair in zip(bounds[:-1], bounds[1:], strict=True)]

@@ -1,10 +1,13 @@
-"""The innermost loop of every product, in LLVM's own terms: what numba's vectoriser does not find by itself.
+"""The innermost loop of every product, and other vector operations that numba cannot express.
 
-    total[offset : offset + L] += sum over e of value[e] · panel[start + index[e] L : ... + L]
+They are written in the intermediate language of LLVM (numba's ``intrinsic``), because numba by itself does not compile
+the loops into the wanted vector instructions. The loop of the products computes, over the events e,
 
-A panel is a block of L = ``panel_width`` columns of a matrix, its rows one after another. The L sums stay in registers
-for all events e, and each is one chain of multiply-adds in the order of the events: however events, rows and threads
-are shared out, a sum is the same bit for bit.
+    total[offset : offset + L] += sum over e of value[e] · panel[start + index[e] L : start + index[e] L + L]
+
+A panel is a block of L = ``panel_width`` neighbouring columns of a matrix, stored row by row. The L sums stay in
+registers for all events, and each is one chain of multiply-adds in the order of the events. A sum is therefore the same
+bit for bit, however events, rows and columns are shared out.
 """
 
 from __future__ import annotations
@@ -15,30 +18,37 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-VECTORS = 8  # sums in flight: enough to hide the latency of a multiply-add, few enough for 16 registers
+VECTORS = 8  # vectors of sums: enough to hide the latency of a multiply-add, few enough for 16 registers
 _INTEGER = ir.IntType(64)
 
 
 def _vector_bytes() -> int:
-    """Of the widest vectors of this processor: AVX-512's, else those of AVX2, which LLVM cuts in pieces where vectors
-    are shorter (NEON). numba's cache on disk tells processors apart by these features."""
+    """The size of a vector on this processor: 64 bytes with AVX-512, otherwise 32.
+
+    LLVM cuts vectors of 32 bytes in pieces if the processor has only shorter ones (NEON). numba's cache on disk keeps
+    the code of processors apart that differ in this.
+    """
     return 64 if binding.get_host_cpu_features().get("avx512f", False) else 32
 
 
 VECTOR_BYTES = _vector_bytes()
-# Whether a processor can push the chosen numbers of a vector together.
+# Whether the processor has an instruction that moves chosen elements of a vector to its beginning.
 COMPRESSES = VECTOR_BYTES == 64 and binding.get_host_cpu_features().get("avx512vl", False)
 
 
 def panel_width(dtype: np.dtype) -> int:
-    """Columns of a panel, L."""
+    """The number L of columns of a panel."""
     return VECTORS * VECTOR_BYTES // np.dtype(dtype).itemsize
 
 
 @intrinsic
 def accumulate(typingctx, total, offset, index, value, begin, end, panel, start):
-    """Add the events ``begin`` to ``end`` of ``index`` (int32) and ``value``; all arrays are contiguous, and
-    numbered as if they were flat."""
+    """Add the events from ``begin`` to ``end`` (exclusive) of ``index`` (int32) and ``value``, times their rows of the
+    panel, to L numbers of ``total`` from ``offset`` on; see the module.
+
+    The panel begins at element ``start`` of ``panel``. All arrays have to be contiguous, and positions count their
+    elements as if they were flat.
+    """
     signature = types.void(total, types.intp, index, value, types.intp, types.intp, panel, types.intp)
     return signature, _generate
 
@@ -73,15 +83,15 @@ def _generate(context, builder, signature, arguments):
     return context.get_dummy_value()
 
 
-def multiply_add(builder, factor, given, added):
-    """factor · given + added, of three vectors of floats."""
+def multiply_add(builder, factor, values, added):
+    """Generate factor · values + added, for three vectors of floats, as one instruction where there is one."""
     width = {ir.FloatType(): 32, ir.DoubleType(): 64}[added.type.element]
     shape, name = ir.FunctionType(added.type, [added.type] * 3), f"llvm.fmuladd.v{added.type.count}f{width}"
-    return builder.call(cgutils.get_or_insert_function(builder.module, shape, name), [factor, given, added])
+    return builder.call(cgutils.get_or_insert_function(builder.module, shape, name), [factor, values, added])
 
 
 def splat(builder, scalar, vector: ir.VectorType):
-    """A vector of one number."""
+    """Generate a vector whose elements are all ``scalar``."""
     integer = ir.IntType(32)
     undefined = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(undefined, scalar, ir.Constant(integer, 0))
@@ -91,25 +101,28 @@ def splat(builder, scalar, vector: ir.VectorType):
 
 
 @intrinsic
-def compress(typingctx, given, begin, index, value, found):
-    """Append those of a vector's numbers, from ``given[begin]``, that are not zero to ``value[found:]``, and where in
-    ``given`` they are to ``index[found:]`` (int32); returns how many. A whole vector is written in both. Only where
-    COMPRESSES; arrays are contiguous."""
-    return types.intp(given, types.intp, index, value, types.intp), _generate_compress
+def compress(typingctx, values, begin, index, value, found):
+    """Find the non-zero numbers in the vector that starts at ``values[begin]``, and return how many there are.
+
+    The numbers go to ``value[found:]``, and their positions in ``values`` to ``index[found:]`` (int32). Both receive a
+    whole vector, the rest of which has no meaning. Only for processors that have the instruction (COMPRESSES), and for
+    contiguous arrays.
+    """
+    return types.intp(values, types.intp, index, value, types.intp), _generate_compress
 
 
 def _generate_compress(context, builder, signature, arguments):
     kind = context.get_data_type(signature.args[0].dtype)
     lanes = VECTOR_BYTES * 8 // signature.args[0].dtype.bitwidth
     numbers, places, chosen = (ir.VectorType(each, lanes) for each in (kind, ir.IntType(32), ir.IntType(1)))
-    given, index, value = (
+    values, index, value = (
         context.make_array(signature.args[each])(context, builder, arguments[each]).data for each in (0, 2, 3)
     )
 
     def place(array, position, vector):
         return builder.bitcast(builder.gep(array, [position]), vector.as_pointer())
 
-    loaded = builder.load(place(given, arguments[1], numbers), align=4)
+    loaded = builder.load(place(values, arguments[1], numbers), align=4)
     mask = builder.fcmp_unordered("!=", loaded, ir.Constant(numbers, [0.0] * lanes))
     steps = ir.Constant(places, list(range(lanes)))
     where = builder.add(splat(builder, builder.trunc(arguments[1], ir.IntType(32)), places), steps)
@@ -124,17 +137,17 @@ def _generate_compress(context, builder, signature, arguments):
 
 @intrinsic
 def float_of_bits(typingctx, bits):
-    """The float32 with the bits of an int32."""
-    return types.float32(types.int32), lambda context, builder, _, given: builder.bitcast(given[0], ir.FloatType())
+    """The float32 that has the same bits as an int32."""
+    return types.float32(types.int32), lambda context, builder, _, taken: builder.bitcast(taken[0], ir.FloatType())
 
 
 @intrinsic
 def power_below(typingctx, value):
-    """A float32 or float64 rounded towards zero to a power of two with its sign: its mantissa is cleared. 0 stays 0."""
+    """A float32 or float64 rounded towards zero to a power of two with its sign. 0 stays 0."""
     mantissa = 23 if value == types.float32 else 52
 
     def generate(context, builder, signature, arguments):
-        bits = ir.IntType(signature.args[0].bitwidth)
+        bits = ir.IntType(signature.args[0].bitwidth)  # clearing the mantissa leaves the sign and the power of two
         kept = builder.and_(builder.bitcast(arguments[0], bits), ir.Constant(bits, -(1 << mantissa)))
         return builder.bitcast(kept, arguments[0].type)
 
@@ -143,7 +156,7 @@ def power_below(typingctx, value):
 
 @intrinsic
 def fetch_line(typingctx, sequence, position):
-    """Have the processor fetch the cache line of an element of a contiguous array (N,), and wait for nothing."""
+    """Tell the processor to fetch the cache line of an element of a contiguous array (N,), without waiting for it."""
     return types.void(sequence, types.intp), _generate_fetch
 
 

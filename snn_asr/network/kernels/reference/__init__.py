@@ -1,4 +1,9 @@
-"""Plain PyTorch, on any device: loops over the cells' steps and hand-written backward recursions."""
+"""Plain PyTorch on any device: a loop over the cell's ``step``, and a backward pass that is written by hand.
+
+The backward passes of all cells are described with the same signs. g_x is the gradient of the loss with respect to x,
+and g_out the gradient of the outputs, which comes from the next layer. The sign + marks a value of the next frame and -
+a value of the frame before; without a sign a value belongs to frame n. ⊙ is the element-wise product.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +16,11 @@ from snn_asr.network.cells import CellParameters, CellState
 
 
 def walk(cell: ModuleType, drive: Tensor, state: CellState, parameters: CellParameters) -> CellState:
-    """Loop over the cell's ``step``: drive (B, T, gates · H) to the state after every frame, each (B, T, width).
+    """The states after every frame, each field (B, T, width), from a loop over the cell's ``step``.
 
-    Under autograd this is the slow, independent road to the gradients that tests compare with. Frames beyond a row's
-    length are computed too, and worth nothing.
+    ``drive`` is (B, T, gates · H) and ``state`` the state before the first frame. Under autograd this gives gradients
+    slowly, but independently of the backward passes written by hand, so that tests compare these with it. Frames
+    beyond a row's length are computed as well; what they hold is of no use.
     """
     states = []
     for frame in drive.unbind(1):
@@ -29,14 +35,15 @@ def previous(sequence: Tensor, start: Tensor) -> Tensor:
 
 
 def weight_gradient(gradient: Tensor, inputs: Tensor) -> Tensor:
-    """Gradient (G, H) of a weight whose product with inputs (B, T, H) has the gradient (B, T, G)."""
+    """The gradient (G, H) of a weight, from the ``gradient`` (B, T, G) of its product with ``inputs`` (B, T, H)."""
     return gradient.flatten(0, 1).T @ inputs.flatten(0, 1)
 
 
 def low_pass(events: Tensor, lengths: Tensor, coefficient: Tensor | float, start: Tensor) -> Tensor:
-    """z[n] = a z[n-1] + (1 - a) y[n] of events y (B, T, H) from ``start`` (B, H): z (B, T, H), zero beyond the lengths.
+    """The leaky integrator z[n] = a z[n-1] + (1 - a) y[n] of events y (B, T, H), as z (B, T, H).
 
-    Differentiable in the events and in a coefficient a that is a tensor.
+    ``coefficient`` is a, and ``start`` (B, H) is z before the first frame. Beyond the lengths z is zero. It is
+    differentiable in the events and in a coefficient that is a tensor.
     """
     frames = []
     for frame in events.unbind(1):
@@ -47,5 +54,8 @@ def low_pass(events: Tensor, lengths: Tensor, coefficient: Tensor | float, start
 
 
 def linear(inputs: Tensor, weights: Tensor) -> Tensor:
-    """inputs (N, D) times weights (M, D) transposed, in the type of the weights: mixed precision is for the product."""
+    """The product (N, M) of inputs (N, D) with the transpose of weights (M, D), in the type of the weights.
+
+    Mixed precision computes the product itself in another type, and no more than that.
+    """
     return torch.nn.functional.linear(inputs, weights).to(weights.dtype)

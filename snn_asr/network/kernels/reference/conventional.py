@@ -1,4 +1,7 @@
-"""The conventional layer in plain PyTorch: the recursion of gated.py with F = τ, no gates."""
+"""The conventional layer in plain PyTorch (cells/conventional.py).
+
+Its backward pass is the recursion of the gated layers (gated.py) with F = τ and without gates.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +17,20 @@ from snn_asr.network.kernels.reference import gated, previous, walk
 
 
 def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:
+    """The states after every frame. The drive (B, T, H) itself is the sums, as there is no recurrent product."""
     return Trace(drive, walk(conventional, drive, state, parameters))
 
 
 def backward(
     gradient: Tensor, trace: Trace, state: State, parameters: Parameters, recursion: Callable = gated.recursion
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of the drive, g_I m, and of τ, the sum of g_I ⊙ I[n-1]; another backend passes its own recursion."""
+    """The gradients of the drive, g_D = g_I ⊙ m (B, T, H), and of the decay, g_τ = Σ g_I ⊙ I- (H,).
+
+    Another backend can give its own ``recursion``.
+    """
     decay = parameters.decay.expand_as(gradient)
-    given = gated.Factors(torch.ones_like(gradient), decay, gated.inside(trace, parameters))
-    current, _ = recursion(gradient, given, None, 0.0)
-    to_decay = (current * previous(trace.states.current, state.current)).sum((0, 1))
-    return (current if parameters.mask is None else current * parameters.mask.unsqueeze(1)), to_decay
+    factors = gated.Factors(torch.ones_like(gradient), decay, gated.inside(trace, parameters))
+    grad_current, _ = recursion(gradient, factors, None, 0.0)
+    grad_decay = (grad_current * previous(trace.states.current, state.current)).sum((0, 1))
+    grad_drive = grad_current if parameters.mask is None else grad_current * parameters.mask.unsqueeze(1)
+    return grad_drive, grad_decay

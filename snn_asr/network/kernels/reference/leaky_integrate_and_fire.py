@@ -1,14 +1,14 @@
-"""The adaptive LIF layers in plain PyTorch (cells/leaky_integrate_and_fire.py).
+"""The leaky integrate-and-fire layers in plain PyTorch (cells/leaky_integrate_and_fire.py).
 
-The backward walks the frames once more in reverse (g_x is the gradient with respect to x, "+" the next frame, "-" the
-one before, h the surrogate derivative at u - 1):
+The backward pass goes through the frames in reverse (reference/__init__.py explains the signs); h is the surrogate
+derivative at u - 1:
 
     g_s = g_out + Vᵀ g_D+ - α g_u+ + b g_w+
     g_u = h ⊙ g_s + α g_u+ + a g_w+
     g_w = β g_w+ - (1 - α) g_u
     g_D = (1 - α) g_u
 
-and the parameters' gradients are sums over rows and frames after it:
+The gradients of the parameters are sums over rows and frames:
 
     g_α = Σ g_u (u- - s- - (D + V s- - w)),   g_β = Σ g_w w-,   g_a = Σ g_w u-,   g_b = Σ g_w s-,   g_V = Σ g_D s-ᵀ
 """
@@ -27,6 +27,7 @@ from snn_asr.network.kernels.reference import previous, walk, weight_gradient
 
 
 def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:
+    """The states after every frame, and as sums (B, T, H) the drive plus the recurrent product."""
     states = walk(leaky_integrate_and_fire, drive, state, parameters)
     if parameters.recurrent is None:
         return Trace(drive, states)
@@ -34,46 +35,55 @@ def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters
 
 
 def recursion(gradient: Tensor, slope: Tensor, parameters: Parameters) -> tuple[Tensor, Tensor | None]:
-    """g_u and g_w (B, T, H), the latter None without adaptation, from the gradient of the outputs and h."""
+    """g_u and g_w (B, T, H) from the ``gradient`` of the outputs and the ``slope`` h, both (B, T, H).
+
+    Without adaptation g_w is None.
+    """
     decay, adaptation_decay, coupling, jump = parameters[:4]
-    to_potential = torch.empty_like(slope)
-    to_adaptation = None if adaptation_decay is None else torch.empty_like(slope)
-    potential, adaptation, fed_back = (torch.zeros_like(slope[:, 0]) for _ in range(3))
+    grad_potentials = torch.empty_like(slope)
+    grad_adaptations = None if adaptation_decay is None else torch.empty_like(slope)
+    grad_potential, grad_adaptation, fed_back = (torch.zeros_like(slope[:, 0]) for _ in range(3))
     for n in reversed(range(slope.shape[1])):
-        kept = decay * potential
-        sent = gradient[:, n] + fed_back - kept
+        kept = decay * grad_potential
+        grad_spike = gradient[:, n] + fed_back - kept
         if coupling is not None and jump is not None:
-            sent = sent + jump * adaptation
-            kept = kept + coupling * adaptation
-        potential = slope[:, n] * sent + kept
-        to_potential[:, n] = potential
-        if adaptation_decay is not None and to_adaptation is not None:
-            adaptation = adaptation_decay * adaptation - (1 - decay) * potential
-            to_adaptation[:, n] = adaptation
+            grad_spike = grad_spike + jump * grad_adaptation
+            kept = kept + coupling * grad_adaptation
+        grad_potential = slope[:, n] * grad_spike + kept
+        grad_potentials[:, n] = grad_potential
+        if adaptation_decay is not None and grad_adaptations is not None:
+            grad_adaptation = adaptation_decay * grad_adaptation - (1 - decay) * grad_potential
+            grad_adaptations[:, n] = grad_adaptation
         if parameters.recurrent is not None:
-            fed_back = ((1 - decay) * potential) @ parameters.recurrent
-    return to_potential, to_adaptation
+            fed_back = ((1 - decay) * grad_potential) @ parameters.recurrent
+    return grad_potentials, grad_adaptations
 
 
 def backward(
     gradient: Tensor, trace: Trace, state: State, parameters: Parameters, recursion: Callable = recursion
 ) -> tuple[Tensor | None, ...]:
-    """Gradients of the drive and of the parameters in TRAINED; another backend passes its own recursion."""
+    """The gradients of the drive, g_D (B, T, H), and of the parameters in TRAINED, None for those that are None.
+
+    Another backend can give its own ``recursion``.
+    """
     states, decay = trace.states, parameters.decay
     slope = parameters.derivative(states.potential - THRESHOLD)
-    to_potential, to_adaptation = recursion(gradient, slope, parameters)
+    grad_potential, grad_adaptation = recursion(gradient, slope, parameters)
     potential, output = previous(states.potential, state.potential), previous(states.output, state.output)
-    drive, inner = (1 - decay) * to_potential, trace.sums
-    adaptation: tuple[Tensor | None, ...] = (None, None, None)
-    if to_adaptation is not None:
+    grad_drive, inner = (1 - decay) * grad_potential, trace.sums
+    of_adaptation: tuple[Tensor | None, ...] = (None, None, None)
+    if grad_adaptation is not None:
         inner = inner - states.adaptation
         before = (previous(states.adaptation, state.adaptation), potential, output)
-        adaptation = tuple(_total(to_adaptation, each) for each in before)
-    to_decay = _total(to_potential, potential - output - inner)
-    recurrent = None if parameters.recurrent is None else weight_gradient(drive, output)
-    return drive, to_decay, *adaptation, recurrent
+        of_adaptation = tuple(_total(grad_adaptation, each) for each in before)
+    grad_decay = _total(grad_potential, potential - output - inner)
+    grad_recurrent = None if parameters.recurrent is None else weight_gradient(grad_drive, output)
+    return grad_drive, grad_decay, *of_adaptation, grad_recurrent
 
 
 def _total(gradient: Tensor, factor: Tensor) -> Tensor:
-    """Sum (H,) of the products (B, T, H). An unstable neuron's state overflows where its gradient is 0: 0 · ∞ is 0."""
+    """The sum (H,) over rows and frames of the products of both (B, T, H).
+
+    The state of an unstable neuron overflows. Where its gradient is 0, the product 0 · ∞ counts as 0 and not as NaN.
+    """
     return torch.where(gradient == 0, 0.0, gradient * factor).sum((0, 1))

@@ -1,13 +1,14 @@
 """The spiking LSTM in plain PyTorch (cells/spiking_lstm.py).
 
-The backward walks the frames once more in reverse (g_x is the gradient with respect to x, "+" the next frame, "-" the
-one before; G = G_c(a - θ), 1 for a kept cell; e = o, or G ⊙ o; m = f, or G ⊙ f, by ``cell_gradient``):
+The backward pass goes through the frames in reverse (reference/__init__.py explains the signs). G is the surrogate
+derivative G_c(a - θ) of the cell's threshold, or 1 for a kept cell. By the option ``cell_gradient``, e is o or G ⊙ o,
+and m is f or G ⊙ f:
 
-    g_h = g_out + Uᵀ g_D+                        what the output feeds: the next layer and U
+    g_h = g_out + Uᵀ g_D+                        all that an output feeds: the next layer and U
     g_c = e ⊙ g_h + m+ ⊙ g_c+
     g_Df = g_c ⊙ G c- G_s,  g_Di = g_c ⊙ G g G_s,  g_Do = g_h ⊙ c G_s,  g_Dg = g_c ⊙ G i G_g
 
-The factors that do not depend on a gradient are computed for all frames at once, before the recursion.
+Factors that do not depend on a gradient are computed for all frames at once, before the recursion.
 """
 
 from __future__ import annotations
@@ -25,8 +26,11 @@ from snn_asr.network.kernels.reference import previous, weight_gradient
 
 
 def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:
-    """Loop over the step. The sums are kept as they were compared: worked out again for all frames at once they could
-    round to the other side of the threshold."""
+    """The states after every frame, and as sums (B, T, 4H) the drive plus the recurrent product.
+
+    The sums are kept as they were compared with the threshold. Computed again, for all frames at once, they could be
+    rounded to the other side of it.
+    """
     sums, states = [], []
     for frame in drive.unbind(1):
         sums.append(frame + state.output @ parameters.recurrent.T)
@@ -37,21 +41,26 @@ def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters
 
 
 class Factors(NamedTuple):
-    """Per-frame factors of the recursion: ``gates`` (B, T, 4H) of g_D; ``emitted`` e and ``memory`` m (B, T, H)."""
+    """The factors of the recursion at every frame.
+
+    ``gates`` (B, T, 4H) are what g_c, and for the output gate g_h, is multiplied by in g_D. ``emitted`` is e and
+    ``memory`` is m, (B, T, H) each.
+    """
 
     gates: Tensor
     emitted: Tensor
     memory: Tensor
 
 
-def factors(trace: Trace, state: State, parameters: Parameters) -> Factors:
+def compute_factors(trace: Trace, state: State, parameters: Parameters) -> Factors:
+    """The factors of all frames."""
     above = trace.sums - parameters.threshold
     forget, admit, emit, candidate = (above > 0).to(above).chunk(GATES, dim=-1)
     before, slope = previous(trace.states.cell, state.cell), torch.ones_like(forget)
     if parameters.cell == "thresholded":
         slope = parameters.cell_slope(forget * before + admit * candidate - parameters.threshold)
-    opens, chooses = above.split([(GATES - 1) * forget.shape[-1], forget.shape[-1]], dim=-1)
-    slopes = torch.cat([parameters.gate_slope(opens), parameters.candidate_slope(chooses)], dim=-1)
+    gates, chosen = above.split([(GATES - 1) * forget.shape[-1], forget.shape[-1]], dim=-1)
+    slopes = torch.cat([parameters.gate_slope(gates), parameters.candidate_slope(chosen)], dim=-1)
     partners = torch.cat([slope * before, slope * candidate, trace.states.cell, slope * admit], dim=-1)
     return Factors(
         partners * slopes,
@@ -60,22 +69,22 @@ def factors(trace: Trace, state: State, parameters: Parameters) -> Factors:
     )
 
 
-def recursion(gradient: Tensor, given: Factors, recurrent: Tensor) -> Tensor:
-    """g_D (B, T, 4H) from the gradient (B, T, H) of the outputs."""
-    drive = torch.empty_like(given.gates)
+def recursion(gradient: Tensor, factors: Factors, recurrent: Tensor) -> Tensor:
+    """g_D (B, T, 4H) from the ``gradient`` (B, T, H) of the outputs."""
+    grad_drive = torch.empty_like(factors.gates)
     carried, fed_back = (torch.zeros_like(gradient[:, 0]) for _ in range(2))
     for n in reversed(range(gradient.shape[1])):
-        output = gradient[:, n] + fed_back
-        cell = given.emitted[:, n] * output + carried
-        drive[:, n] = torch.cat([cell, cell, output, cell], dim=-1) * given.gates[:, n]
-        carried = given.memory[:, n] * cell
-        fed_back = drive[:, n] @ recurrent
-    return drive
+        grad_output = gradient[:, n] + fed_back
+        grad_cell = factors.emitted[:, n] * grad_output + carried
+        grad_drive[:, n] = torch.cat([grad_cell, grad_cell, grad_output, grad_cell], dim=-1) * factors.gates[:, n]
+        carried = factors.memory[:, n] * grad_cell
+        fed_back = grad_drive[:, n] @ recurrent
+    return grad_drive
 
 
 def backward(
     gradient: Tensor, trace: Trace, state: State, parameters: Parameters, recursion: Callable = recursion
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of the drive and of U; another backend passes its own recursion."""
-    drive = recursion(gradient, factors(trace, state, parameters), parameters.recurrent)
-    return drive, weight_gradient(drive, previous(trace.states.output, state.output))
+    """The gradients of the drive, g_D (B, T, 4H), and of U (4H, H). Another backend can give its own ``recursion``."""
+    grad_drive = recursion(gradient, compute_factors(trace, state, parameters), parameters.recurrent)
+    return grad_drive, weight_gradient(grad_drive, previous(trace.states.output, state.output))
