@@ -1,7 +1,8 @@
 """A trained network as arrays for the compiled code of events/kernels, if its cell has a compiled form.
 
 Frozen batch normalisation becomes a scale and an offset for each output. A leaky integrator behind a layer would make
-events dense, but it commutes with the product, so that the product of the events is integrated instead (integrator.py).
+events dense, but it commutes with the product, so that the product of the events is integrated instead
+(network/integrator.py).
 """
 
 from __future__ import annotations
@@ -38,14 +39,14 @@ CELLS = {
     "spiking_lstm": stack.SPIKING_LSTM, "gru": stack.GRU, "lstm": stack.LSTM, "delta_gru": stack.DELTA_GRU,
     "bn_gru": stack.BN_GRU, "bn_lstm": stack.BN_LSTM,
 }
-DENSE = (stack.GRU, stack.LSTM, stack.BN_GRU, stack.BN_LSTM)  # which send all of their outputs, also zeros
+DENSE = (stack.GRU, stack.LSTM, stack.BN_GRU, stack.BN_LSTM)  # the cells that send all of their outputs, also zeros
 
 
 @dataclass
 class CompiledState:
-    """The state of a stream, ``memory`` (events/kernels/stack.py explains it).
+    """The state of a stream, in one array: the ``memory`` that events/kernels/stack.py describes.
 
-    ``sent`` (L + 1,), the events so far, ``units`` (L, 3, H) and ``sums`` (L, 2, W) are views of it.
+    ``sent`` (L + 1,), the number of events so far, ``units`` (L, 3, H) and ``sums`` (L, 2, W) are views of it.
     """
 
     memory: np.ndarray
@@ -55,7 +56,10 @@ class CompiledState:
 
     @classmethod
     def zero(cls, layers: int, size: int, width: int, changes: int) -> CompiledState:
-        """The zero state. ``changes`` is how many numbers the sources need that send changes."""
+        """The zero state of ``layers`` layers with ``size`` units, which feed at most ``width`` outputs each.
+
+        ``changes`` is how many numbers those sources need that send changes.
+        """
         counts = stack.numbers_of_counts(layers + 1)
         middle = counts + layers * stack.STATE_ROWS * size
         end = middle + layers * stack.SUMS_ROWS * width
@@ -66,6 +70,7 @@ class CompiledState:
 
     @property
     def nbytes(self) -> int:
+        """The size of this stream's own memory in bytes."""
         return self.memory.nbytes
 
     def reset(self) -> None:
@@ -75,8 +80,12 @@ class CompiledState:
 
 @dataclass(frozen=True, eq=False)
 class CompiledNetwork:
-    """Arrays as events/kernels/stack.py names them, which are views of the ``image``; ``precision``, float32, int8 or
-    int4, is that of the weights."""
+    """The arrays of a model that events/kernels/stack.py describes, views of the ``image``.
+
+    ``precision`` is that of the weights: float32, int8 or int4. ``every`` says that all products are taken, including
+    those with zeros. ``classes`` is the number of logits and ``layers`` the number of layers; ``changes`` is how many
+    numbers a stream needs for sources that send changes.
+    """
 
     precision: str
     every: bool
@@ -104,7 +113,7 @@ class CompiledNetwork:
         lines = [*sources, *within]
         coefficients = [float(each.coefficient) for each in model.encoder.integrators]
         numbers = [_numbers(each, coefficient) for each, coefficient in zip(parts, coefficients, strict=True)]
-        features = [[0.0] * stack.UNIT + [input_unit(model.encoder), _told(input_change(model.encoder))]]
+        features = [[0.0] * stack.UNIT + [input_unit(model.encoder), _smallest_change(input_change(model.encoder))]]
         changing = [row[stack.CHANGE] >= 0 for row in (*features, *numbers)]
         changes = sum(each.units + each.length for each, told in zip(sources, changing, strict=True) if told)
         every = every or CELLS[parts[0].cell] in DENSE
@@ -119,22 +128,24 @@ class CompiledNetwork:
 
     @property
     def nbytes(self) -> int:
-        """The size of everything that the streams share."""
+        """The size in bytes of everything that the streams share."""
         return self.image.nbytes
 
     @property
     def sources(self) -> list[Source]:
+        """The sources of events in their order: the features, and then the layers."""
         rows, within = self.table[: self.layers + 1], self.table[: self.layers, stack.WITHIN]
         fan_outs = rows[:, OUTPUTS] + rows[:, BACK]
         fan_outs[1:] += np.where(within > 0, self.table[within, OUTPUTS], 0)
         return [Source(int(row[UNITS]), int(fan_out)) for row, fan_out in zip(rows, fan_outs, strict=True)]
 
     def initial_state(self) -> CompiledState:
+        """The zero state of a new stream."""
         size, width = int(self.table[1, UNITS]), int(self.table[:, OUTPUTS].max())
         return CompiledState.zero(self.layers, size, width, self.changes)
 
     def run(self, inputs: np.ndarray, state: CompiledState) -> np.ndarray:
-        """The logits (T, N) of contiguous float32 inputs (T, D)."""
+        """The logits (T, N) of contiguous float32 inputs (T, D). The state moves on by T frames."""
         logits = np.empty((len(inputs), self.classes), np.float32)
         stack.run(inputs, logits, self.image, state.memory, self.layers)
         return logits
@@ -143,8 +154,10 @@ class CompiledNetwork:
 def _sources(
     model: AcousticModel, fed: list[Tensor], parts: list[LayerParts], grids: dict[str, Grid], every: bool
 ) -> tuple[list[Stored], list[Stored]]:
-    """The stored weights of every source, from the W of each layer and the head's at the end; and those of recurrent
-    products within a step, if there are any."""
+    """The stored weights of every source, and those of recurrent products within a step, if there are any.
+
+    ``fed`` has the W of each layer and, at the end, the weights of the head.
+    """
     names = weight_names(model)
     onward = [Rounded(weight, grids.get(name)) for weight, (name, *_) in zip(fed, names, strict=True)]
     around = [recurrence(each, grids.get(own[-1])) for each, own in zip(parts, names[:-1], strict=True)]
@@ -156,7 +169,7 @@ def _sources(
 
 
 def _table(model: AcousticModel, lines: list[Stored], parts: list[LayerParts], every: bool) -> np.ndarray:
-    """The table of the stack. ``lines`` are the sources, followed by the recurrent products within a step."""
+    """The table that stack.py describes. ``lines`` are the sources, and then the recurrent products within a step."""
     table, first, starts, scales = np.zeros((len(lines), stack.COLUMNS), np.int64), 0, 0, 0
     shifted = [input_shifts(model.encoder), *(each.powers for each in parts)]
     within = len(shifted) if len(lines) > len(shifted) else 0
@@ -172,6 +185,7 @@ def _table(model: AcousticModel, lines: list[Stored], parts: list[LayerParts], e
 
 
 def _affine(fed: list[tuple[Tensor, Tensor, Tensor]]) -> np.ndarray:
+    """The block ``affine`` of the constants, from the weights, scale and offset of each layer and of the head."""
     affine = np.zeros((len(fed), 2, max(len(weight) for weight, _, _ in fed)), np.float32)
     for line, (weight, scale, offset) in zip(affine, fed, strict=True):
         line[0, : len(weight)], line[1, : len(weight)] = scale.detach().numpy(), offset.detach().numpy()
@@ -179,17 +193,18 @@ def _affine(fed: list[tuple[Tensor, Tensor, Tensor]]) -> np.ndarray:
 
 
 def _numbers(parts: LayerParts, smoothing: float) -> list[float]:
-    """A row of ``numbers`` of the stack; ``smoothing`` is the coefficient of the integrator behind the layer."""
+    """A row of the block ``numbers``; ``smoothing`` is the coefficient of the integrator behind the layer."""
     rest = [0.0] * (stack.FEEDBACK - len(parts.numbers))
-    return [*parts.numbers, *rest, parts.smoothing, smoothing, parts.unit, _told(parts.change)]
+    return [*parts.numbers, *rest, parts.smoothing, smoothing, parts.unit, _smallest_change(parts.change)]
 
 
-def _told(threshold: float | None) -> float:
-    """The value of a source in the column CHANGE."""
+def _smallest_change(threshold: float | None) -> float:
+    """The value in the column CHANGE of a source that sends changes above a ``threshold``, or of one that does not."""
     return -1.0 if threshold is None else threshold / 2
 
 
 def _neurons(parts: list[LayerParts], size: int) -> np.ndarray:
+    """The block ``neurons`` of the constants."""
     neurons = np.zeros((len(parts), stack.NEURON_ROWS, size), np.float32)
     for layer, each in zip(neurons, parts, strict=True):
         for row, values in zip(layer, each.neurons, strict=False):

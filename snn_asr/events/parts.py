@@ -1,4 +1,4 @@
-"""The parts of a model that the event engine needs besides its layers': names of weights, head, input coding."""
+"""What the event engine has to know of a model besides its layers: names of weights, the head, and the input coding."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ RESETTING = "bn_gru"  # the cell whose reset gate comes before the recurrent pro
 
 
 class Source(NamedTuple):
-    """The features or a layer: the number of units, and of weights that the value of one unit is multiplied by."""
+    """A source of events, the features or a layer.
+
+    ``units`` is its number of units, and ``fan_out`` the number of weights that the value of one unit is multiplied by.
+    """
 
     units: int
     fan_out: int
@@ -74,7 +77,7 @@ def causal_layers(encoder: Encoder) -> list[Layer]:
 
 
 def head_parts(model: AcousticModel) -> tuple[Tensor, Tensor, Tensor]:
-    """Weights (N, H), scale and offset (N,) of the head with its normalisation."""
+    """The weights (N, H), scale (N,) and offset (N,) of the head, which include its normalisation."""
     weight, bias = model.head.weight, model.head.bias
     if model.head_normalization is None:
         return weight, torch.ones_like(bias), bias
@@ -97,9 +100,11 @@ def input_shifts(encoder: Encoder) -> bool:
 
 
 def source_matrices(model: AcousticModel) -> list[dict[str, Tensor]]:
-    """For each source (the features and the layers) the matrices that its values are multiplied by, by their names in
-    the state dict: the one to the next layer or the head (with its normalisation) and, if there is one, the recurrent
-    one."""
+    """For each source (the features and the layers) the matrices that its values are multiplied by.
+
+    They are the matrix to the next layer or to the head (with its normalisation) and, if there is one, the recurrent
+    matrix, by their names in the state dict.
+    """
     parts, names = [each.parts() for each in causal_layers(model.encoder)], weight_names(model)
     fed = zip(names, [*(each.weight for each in parts), head_parts(model)[0]], strict=True)
     found = [{own[0]: weight} for own, weight in fed]
@@ -110,7 +115,7 @@ def source_matrices(model: AcousticModel) -> list[dict[str, Tensor]]:
 
 
 def shares_left(model: AcousticModel) -> list[float]:
-    """For each source the share of the weights behind it that are not zero."""
+    """For each source the share of its weights that are not zero."""
     met = [torch.cat([each.flatten() for each in own.values()]) for own in source_matrices(model)]
     return [int(torch.count_nonzero(each)) / each.numel() for each in met]
 

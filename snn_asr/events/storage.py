@@ -21,12 +21,12 @@ from snn_asr.events.kernels.vectors import FLOAT_LANES, SINGLES
 from snn_asr.events.parts import Rounded
 
 ALIGNMENT_BYTES = 64  # a row begins on a cache line
-# The expected time of an event, in steps of one vector of a row (about 1.2 ns with AVX-512 at 2.1 GHz). A block takes a
-# number of steps that depends on its size, and everything takes FAR times as long if the second-level cache is too
-# small.
+# The expected time of an event is counted in steps. A step is the time for one vector of a row, which has STEP_WEIGHTS
+# weights (about 1.2 ns with AVX-512 at 2.1 GHz). A block takes BLOCK_STEPS by its size, and a step of by_output.py
+# takes LOOKED_UP_STEPS. Weights of more than CACHED_BYTES do not fit the second-level cache and take FAR times as long.
 STEP_WEIGHTS = {"float32": 16, "int8": 32}
 BLOCK_STEPS = {16: 1.7, 8: 1.3, 1: 0.7}
-LOOKED_UP_STEPS = {"float32": 1.5, "int8": 2.5}  # a step of by_output.py
+LOOKED_UP_STEPS = {"float32": 1.5, "int8": 2.5}
 CACHED_BYTES, FAR = 3 << 19, 2.0
 PLACE_BYTES = np.dtype(np.int32).itemsize
 
@@ -93,6 +93,7 @@ def quickest(rows: np.ndarray, dense: bool = False) -> int:
 
 
 def _far(stored_bytes: int) -> float:
+    """The factor of the time if so many bytes of weights are read."""
     return FAR if stored_bytes > CACHED_BYTES else 1.0
 
 
@@ -126,18 +127,19 @@ def by_output(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _blocks(rows: np.ndarray, lanes: int) -> tuple[np.ndarray, np.ndarray]:
+    """The weights and places in blocks of ``lanes`` weights; single weights come in groups of SINGLES."""
     kept = _kept(rows, lanes)
-    if lanes == 1:  # the first weights that are zero fill them up; of so long rows there are enough
+    if lanes == 1:  # fills up each unit with its first weights that are zero; in rows as long as these there are enough
         missing = -kept.sum(axis=1, keepdims=True) % SINGLES
         kept |= ~kept & (np.cumsum(~kept, axis=1) <= missing)
     starts = np.cumsum([0, *kept.sum(axis=1)])
     values = rows.reshape(len(rows), -1, lanes)[kept].ravel()
-    values = np.pad(values, (0, -values.nbytes % ALIGNMENT_BYTES // values.itemsize))  # the next source's begin aligned
+    values = np.pad(values, (0, -values.nbytes % ALIGNMENT_BYTES // values.itemsize))  # aligns the next source
     return values, np.concatenate([starts, np.nonzero(kept)[1] * lanes]).astype(np.int32)
 
 
 def flat(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """The arrays one after the other, beginning on a cache line."""
+    """The arrays one after the other, as one array that begins on a cache line."""
     size = sum(each.nbytes for each in arrays)
     room = np.empty(size + ALIGNMENT_BYTES, np.uint8)
     start = -room.ctypes.data % ALIGNMENT_BYTES
@@ -145,8 +147,11 @@ def flat(arrays: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def packed(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Arrays of any kinds in one, of the kind of the last: where each begins and the last one ends, in bytes (int64, on
-    the first cache line), and then the arrays, each on a cache line of its own."""
+    """Arrays of any types in one array, whose type is that of the last.
+
+    The first cache line says where each array begins and the last one ends, in bytes (int64). Then the arrays follow,
+    each of which begins on a cache line.
+    """
     ends = np.cumsum([ALIGNMENT_BYTES, *(_up(each.nbytes, ALIGNMENT_BYTES) for each in parts)])
     starts = np.zeros(ALIGNMENT_BYTES // 8, np.int64)
     starts[: len(parts) + 1] = [*ends[:-1], ends[-2] + parts[-1].nbytes]
@@ -155,4 +160,5 @@ def packed(parts: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _up(number: int, multiple: int) -> int:
+    """The number, rounded up to a multiple."""
     return -(-number // multiple) * multiple

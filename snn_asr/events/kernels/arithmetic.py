@@ -1,4 +1,8 @@
-"""Element-wise pieces that several cells share, in place, in float32 and in the order of kernels/cpu."""
+"""Element-wise operations that several cells share.
+
+They work in place and in float32, in the same order as those of network/kernels/cpu. All arrays are (H,) or as long as
+the drive of a layer.
+"""
 
 from __future__ import annotations
 
@@ -8,64 +12,68 @@ from snn_asr.kernel_cache import njit
 from snn_asr.network.kernels.cpu.elementwise import DIVIDING, exponential
 from snn_asr.network.kernels.cpu.tiles import power_below
 
-# What decays to below this becomes zero: among the smallest floats a processor is a hundred times as slow, and rounding
-# keeps a decaying number there for ever.
+# A decaying value becomes zero below this. Otherwise rounding would keep it for ever among the denormal numbers, with
+# which a processor is a hundred times as slow.
 TINY = np.float32(1e-30)
 _ONE, _TWO, _ZERO = np.float32(1), np.float32(2), np.float32(0)
 
 
 @njit(cache=True, nogil=True, **DIVIDING)
 def gate(x):
-    """σ of one number."""
+    """σ(x) of one number."""
     return _ONE / (_ONE + exponential(-x))
 
 
 @njit(cache=True, nogil=True, **DIVIDING)
 def logistic(values):
-    """σ(x), as the layers' kernels compute it: exactly 0, 1/2 and 1 far below 0, at 0 and far above."""
+    """σ(x) of all values, as network/kernels/cpu computes it: exactly 0 far below 0, 1/2 at 0, and 1 far above 0."""
     for k in range(values.shape[0]):
         values[k] = gate(values[k])
 
 
 @njit(cache=True, nogil=True, **DIVIDING)
 def tangent(values):
-    """tanh(x) = 1 - 2 / (1 + e^2x)."""
+    """tanh(x) = 1 - 2 / (1 + e^2x) of all values."""
     for k in range(values.shape[0]):
         values[k] = _ONE - _TWO / (_ONE + exponential(_TWO * values[k]))
 
 
 @njit(cache=True, nogil=True)
-def integrate(kept, given, coefficient):
-    """kept = a · kept + (1 - a) · given, for each output."""
+def integrate(kept, values, coefficient):
+    """One frame of a leaky integrator: kept = a · kept + (1 - a) · values, where a is the coefficient."""
     for k in range(kept.shape[0]):
-        mean = given[k] + coefficient * (kept[k] - given[k])
+        mean = values[k] + coefficient * (kept[k] - values[k])
         kept[k] = mean if abs(mean) > TINY else _ZERO
 
 
 @njit(cache=True, nogil=True)
-def normalize(given, scale, offset, drive):
-    """Batch normalisation with frozen statistics, and a bias: drive = scale · given + offset."""
+def normalize(product, scale, offset, drive):
+    """Batch normalisation with frozen statistics, and the bias: drive = scale · product + offset."""
     for k in range(drive.shape[0]):
-        drive[k] = given[k] * scale[k] + offset[k]
+        drive[k] = product[k] * scale[k] + offset[k]
 
 
 @njit(cache=True, nogil=True)
-def normalize_and_add(given, scale, offset, recurrent, drive):
-    """The same with the recurrent product: drive = scale · given + offset + recurrent."""
+def normalize_and_add(product, scale, offset, recurrent, drive):
+    """The same with the recurrent product: drive = scale · product + offset + recurrent."""
     for k in range(drive.shape[0]):
-        drive[k] = given[k] * scale[k] + offset[k] + recurrent[k]
+        drive[k] = product[k] * scale[k] + offset[k] + recurrent[k]
 
 
 @njit(cache=True, nogil=True)
 def add(drive, recurrent):
-    """drive += recurrent, which is as long."""
+    """drive += recurrent, for two arrays of the same length."""
     for k in range(recurrent.shape[0]):
         drive[k] += recurrent[k]
 
 
 @njit(cache=True, nogil=True)
 def send(current, membrane, output, numbers, powers):
-    """coder.send. ``numbers`` are the range, scale, unit and threshold of the coder; a scale of 0: there is none."""
+    """``send`` of network/coder.py: one frame of the membranes, and the outputs that their levels are.
+
+    ``numbers`` begin with the range, scale, unit and threshold of the coder. A scale of 0 stands for no coder: then the
+    current itself is sent. ``powers`` says whether levels are powers of two.
+    """
     limit, scale, unit, threshold = numbers[0], numbers[1], numbers[2], numbers[3]
     if scale == 0:
         for k in range(output.shape[0]):

@@ -1,13 +1,17 @@
-"""Sums output by output, of what pruning has left: for features, which hardly ever are zero, so that no row is skipped.
+"""Products of pruned weights, summed output by output.
 
-Sixteen outputs (the lanes of a vector) are summed side by side, each over those units whose weight is not zero. Values
-of all units lie in the registers of a processor, as a table of REACH units at a time; an instruction looks up those
-that the lanes ask for, and the next one multiplies and adds. So the work is that of the weights that are left, and of
-as many zeros as lanes with few weights wait for those with many.
+This way is for features. They are hardly ever zero, so that skipping the rows of zeros would gain nothing.
 
-A step is a vector of weights, and a byte for each that tells the unit within the table: one weight of every lane in
-float32; four in int8, as an instruction adds up that many products. The steps of a group of lanes and a table follow
-one another in the order of the units: in float32 a sum is the chain of multiply-adds that rows give, to the bit.
+Sixteen outputs, one for each lane of a vector, are summed side by side, each over the units whose weight is not zero.
+The values of the units lie in two registers of the processor, as a table of REACH units at a time. One instruction
+looks up the values that the lanes ask for, and the next one multiplies and adds. The work therefore grows with the
+number of weights that pruning has left; besides, lanes with few weights are filled up with zeros while they wait for
+lanes with many.
+
+The weights are stored in steps. A step is a vector of weights, with a byte for each that says which unit of the table
+it belongs to: one weight of every lane in float32, and four in int8, because an instruction adds up four products. The
+steps of a group of lanes and a table follow the order of the units, so that in float32 a sum is the same chain of
+multiply-adds as with rows, bit for bit.
 """
 
 from __future__ import annotations
@@ -22,19 +26,22 @@ from snn_asr.events.kernels.four_products import FOUR_PRODUCTS
 from snn_asr.events.kernels.vectors import FLOAT_LANES, data_of, length_of
 from snn_asr.network.kernels.cpu.tiles import VECTOR_BYTES, multiply_add, splat
 
-REACH = {"float32": 2 * FLOAT_LANES, "int8": 2 * VECTOR_BYTES}  # units of a table, which fills two registers
-DEPTH = {"float32": 1, "int8": 4}  # weights of an output in a step
-# Whether the processor looks up bytes and numbers in two registers.
+REACH = {"float32": 2 * FLOAT_LANES, "int8": 2 * VECTOR_BYTES}  # the units of a table, which fills two registers
+DEPTH = {"float32": 1, "int8": 4}  # the weights of an output in a step
+# Whether the processor has instructions that look up bytes and numbers in two registers.
 LOOKS_UP = VECTOR_BYTES == 64 and FOUR_PRODUCTS and binding.get_host_cpu_features().get("avx512vbmi", False)
-UNSIGNED = np.int8(-128)  # the bits of 128, which is added to the levels of int8: the instruction takes unsigned ones
+UNSIGNED = np.int8(-128)  # the bits of 128, which is added to int8 levels, as the instruction takes unsigned bytes
 _BYTE, _WORD, _INTEGER = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 
 
 @intrinsic
 def sum_floats(typingctx, total, table, tables, starts, places, weights, first):
-    """total[k] = sum over the units u of table[u] · the weight from u to k, float32. ``places`` have, from ``starts``
-    on, the first step of each group of outputs and each of its ``tables``, the last one's end, and the steps' units.
-    The weights begin at ``first``. Only where the processor LOOKS_UP; elsewhere it does nothing."""
+    """total[k] = the sum over the units u of table[u] · the weight from u to k, in float32.
+
+    ``places`` hold, from ``starts`` on, the first step of each group of outputs and of each of its ``tables``, then the
+    end of the last one, and then the units of all steps. The weights begin at ``first``. On a processor that cannot
+    look up (LOOKS_UP) it does nothing.
+    """
     def generate(context, builder, signature, arguments):
         if not LOOKS_UP:
             return context.get_dummy_value()
@@ -64,8 +71,10 @@ def sum_floats(typingctx, total, table, tables, starts, places, weights, first):
 
 @intrinsic
 def sum_levels(typingctx, total, table, tables, starts, places, weights, first, unit, scales):
-    """The same with levels and weights in int8: total[k] = unit · scales[k] · the sum. The table has the bits of
-    UNSIGNED turned in every level."""
+    """The same with levels and weights in int8: total[k] = unit · scales[k] · the sum.
+
+    In the table every level is combined with UNSIGNED by an exclusive or, which adds 128 to it.
+    """
     def generate(context, builder, signature, arguments):
         if not LOOKS_UP:
             return context.get_dummy_value()
@@ -104,8 +113,11 @@ def sum_levels(typingctx, total, table, tables, starts, places, weights, first, 
 
 
 def _steps(builder, sizes, table, places, kind, sums, step, finish):
-    """For every group of outputs: ``sums`` (kinds of vectors) set to 0, ``step`` for all steps of all tables, whose two
-    registers are of a ``kind``, and ``finish``."""
+    """Generate the loops over all groups of outputs, their tables, and the steps of a table.
+
+    For each group the vectors ``sums`` (given by their kinds) are set to 0, ``step`` is generated for every step of
+    every table, whose two registers are vectors of ``kind``, and at the end ``finish``.
+    """
     columns, tables, starts = sizes
     groups = builder.udiv(columns, ir.Constant(_INTEGER, FLOAT_LANES))
     starts = builder.gep(places, [starts])

@@ -1,19 +1,19 @@
-"""Events and the weights that they select: float32, or int8 with sums in whole numbers.
+"""From the values of a source to the sums that it feeds: finds the events, and adds up the weights that they select.
 
-The weights of a source (events/storage.py) are rows, one a unit, or blocks: of each unit those runs of LANES
-neighbouring weights that are not all zero. A row is read from end to end; a block is added where it belongs. Or they
-lie output by output (by_output.py). Each sum takes its events in the order of their units, so that all give the same
-bits: what is left out would add zeros.
+**Layouts** (events/storage.py). The weights of a source are rows, one for each unit, which are read from end to end; or
+blocks, which are those groups of 16 or 8 neighbouring weights of a row (or single weights) that are not all zero, each
+added in its place; or they lie output by output (by_output.py). Every sum takes its events in the order of their units,
+so that all layouts give the same bits: what a layout leaves out would add zeros.
 
-int8: value = level · unit and weight = integer · scale, one scale for each output (a row of W, of shape (M, D)), so
-that sums of level · integer are exact in any order, and ``unit · scale`` is applied once to each sum. Levels are the
-coder's own where it has at most 127 of them; dense values are rounded to 127 levels of their frame's largest magnitude.
-Processors that sum up four products of bytes in one instruction do so (four_products.py). On others several rows are
-added at a time in 16 bits, where 127 · 32 · 8 and 127 · 127 · 2 do not overflow. Levels that are powers of two are not
-multiplied by: weights are shifted, and added or subtracted.
+**float32.** Rows are added four at a time. The last four are completed by events of value 0 that point to a row just
+read; ``collect`` writes them behind the last event.
 
-float32 rows are added four at a time; the last four are filled up by events of value 0 that point to a row just read:
-``collect`` has room for them behind the last.
+**int8.** A value is level · unit, and a weight is integer · scale, with one scale for each output. The sums of level ·
+integer are whole numbers, exact in any order, and each sum is multiplied once by unit · scale. Levels are the coder's
+own if it has at most 127 of them. Dense values are rounded to 127 levels, the highest of which is the largest magnitude
+of the frame. If the processor can sum up four products of bytes in one instruction, it does so (four_products.py).
+Otherwise several rows are added at a time in 16 bits: 8 rows with levels up to 32, or 2 rows with levels up to 127, so
+that no sum overflows. Levels that are powers of two need no products: weights are shifted, and added or subtracted.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from snn_asr.events.kernels.vectors import (
 from snn_asr.kernel_cache import njit
 from snn_asr.network.kernels.cpu.tiles import float_of_bits
 
-ROOM = TOGETHER  # that lists of events need behind the last
-FEW_LEVELS, MOST_LEVELS = 32, 127
-HIGHEST_SHIFT = 8  # 127 · 2^8 is the largest product in 16 bits
-WIDE, NARROW = 8, 2  # vectors of a tile of int8 rows
-LANES = (16, 8, 1)  # the sizes of blocks; 1: single weights
-UNITS, OUTPUTS, BACK, BACK_AT, ROW, FIRST, KIND, STARTS, SHIFTS = range(9)  # columns of ``table``, as stack.py has it
-ROWS, BY_OUTPUT = 0, -1  # KIND of a source with rows, and of one that is summed so; others have the size of blocks
+ROOM = TOGETHER  # elements that lists of events need behind the last event
+FEW_LEVELS, MOST_LEVELS = 32, 127  # the largest levels of which 8 rows fit in 16 bits, and the largest at all
+HIGHEST_SHIFT = 8  # 127 · 2^8 is the largest product that fits in 16 bits
+WIDE, NARROW = 8, 2  # the vectors of a tile of int8 rows
+LANES = (16, 8, 1)  # the sizes of blocks, the last for single weights
+UNITS, OUTPUTS, BACK, BACK_AT, ROW, FIRST, KIND, STARTS, SHIFTS = range(9)  # columns of ``table``; stack.py explains it
+ROWS, BY_OUTPUT = 0, -1  # the KIND of a source with rows, or summed by output; for blocks it is their size
 REACH_OF_FLOATS, REACH_OF_LEVELS = REACH["float32"], REACH["int8"]
 
 _add_sixteen, _add_eight, _add_one = (blocks_adder(each) for each in LANES)
@@ -55,7 +55,10 @@ _small, _MAGNITUDE = np.int8, np.int32(0x7FFFFFFF)
 
 @njit(cache=True, nogil=True)
 def collect(values, every, index, sent):
-    """Write the non-zero values (or ``every``) and their places; return their number."""
+    """Find the non-zero ``values`` (or take ``every`` value), and return their number.
+
+    They are written to ``sent``, and their places to ``index``, in the order of the units.
+    """
     count, size = 0, values.shape[0]
     whole = size - size % MASKED
     if every:
@@ -74,18 +77,23 @@ def collect(values, every, index, sent):
 
 @njit(cache=True, nogil=True)
 def clear(total):
+    """Set all numbers to 0."""
     for k in range(total.shape[0]):
         total[k] = 0
 
 
 def deliver(line, weights, places, index, sent, count, unit, scales, levels, whole, total):
-    """total (M,) = the sum of sent · weights of the source that ``line`` of the table describes; compiled.
+    """Set ``total`` (M,) to the sum of the values sent times their weights, for the source of a ``line`` of the table.
 
-    int8 weights have the ``scales`` (M,) of their columns; there the values sent are multiples of ``unit`` (0: of
-    nothing), and room for their ``levels`` and for the sums in ``whole`` numbers is given, which BY_OUTPUT uses as its
-    table. Returns the unit that they were rounded to, 0 where they were not.
+    ``index`` and ``sent`` are ``count`` events as ``collect`` writes them. The other arguments are for int8 weights:
+    ``scales`` (M,) are those of the columns, ``unit`` is what the values sent are multiples of (0 if they are not), and
+    ``levels`` and ``whole`` are room for the levels and for sums in whole numbers. BY_OUTPUT uses ``whole`` as its
+    table.
+
+    Returns the unit that the values were rounded to, or 0 if they were not rounded. Only compiled functions may call
+    this one.
     """
-    raise TypeError("it is called by compiled functions alone")
+    raise TypeError("only compiled functions can call it")
 
 
 @overload(deliver)
@@ -112,8 +120,8 @@ def _deliver_floats(line, weights, places, index, sent, count, unit, scales, lev
 
 @njit(cache=True, nogil=True)
 def _add_blocks(line, weights, places, index, sent, count, total):
-    """``places`` has, from STARTS on, the first block of each unit and the end of the last one's, then the place in a
-    row of every block."""
+    """Add blocks to the total. From STARTS on ``places`` has the first block of every unit, the end of the last unit's
+    blocks, and then the place of every block in a row."""
     lanes, first, starts = line[KIND], line[FIRST], line[STARTS]
     own = places[starts + line[UNITS] + 1 :]
     for j in range(count):
@@ -128,7 +136,7 @@ def _add_blocks(line, weights, places, index, sent, count, total):
 
 @njit(cache=True, nogil=True)
 def _shift_blocks(line, weights, places, index, shifts, count, whole):
-    """The same with int8 weights and shifts."""
+    """The same with int8 weights that are shifted."""
     lanes, first, starts = line[KIND], line[FIRST], line[STARTS]
     own = places[starts + line[UNITS] + 1 :]
     for j in range(count):
@@ -143,7 +151,8 @@ def _shift_blocks(line, weights, places, index, shifts, count, whole):
 
 @njit(cache=True, nogil=True)
 def _largest(sent, count):
-    """The largest magnitude. Bits of positive floats order them as whole numbers, whose maximum comes in vectors."""
+    """The largest magnitude of the values sent."""
+    # Positive floats have the order of their bits, and the maximum of whole numbers is computed in vectors.
     bits, largest = sent.view(np.int32), np.int32(0)
     for j in range(count):
         largest = max(largest, bits[j] & _MAGNITUDE)
@@ -152,9 +161,9 @@ def _largest(sent, count):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _levels_of(sent, count, unit, levels):
-    """Whole numbers for the values sent; returns their unit and the largest magnitude.
+    """Set ``levels`` to the values sent in whole units, and return the unit and the largest magnitude of a level.
 
-    A ``unit`` of 0, or one that is too small for 127 levels, is chosen here.
+    If the ``unit`` is 0, or too small for 127 levels, the largest value sent becomes level 127.
     """
     largest = _largest(sent, count)
     if unit == 0 or largest > unit * (MOST_LEVELS + np.float32(0.25)):
@@ -166,8 +175,10 @@ def _levels_of(sent, count, unit, levels):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _shifts_of(sent, count, unit, levels):
-    """k for a value of 2^k units, -1 - k for one of -2^k; returns the largest k, or HIGHEST_SHIFT + 1 at once where it
-    is larger than that."""
+    """Set ``levels`` to k for a value of 2^k units, and to -1 - k for one of -2^k units, and return the largest k.
+
+    It stops at the first k that is above HIGHEST_SHIFT, and returns HIGHEST_SHIFT + 1.
+    """
     largest = 0
     for j in range(count):
         level, shift = np.int64(np.rint(abs(sent[j]) / unit)), 0
@@ -214,12 +225,14 @@ def _deliver_integers(line, weights, places, index, sent, count, unit, scales, l
 
 @njit(cache=True, nogil=True)
 def _scale(whole, unit, scales, total):
+    """total = whole · unit · scales."""
     for k in range(total.shape[0]):
         total[k] = np.float32(whole[k]) * (unit * scales[k])
 
 
 @njit(cache=True, nogil=True)
 def _add_levels_in_fours(line, weights, index, levels, count, largest, unit, scales, whole, total):
+    """Set the total to the sum of rows, on processors that sum up four products of bytes."""
     lowest = _small(0)
     for j in range(count):
         lowest = min(lowest, levels[j])
@@ -231,6 +244,7 @@ def _add_levels_in_fours(line, weights, index, levels, count, largest, unit, sca
 
 @njit(cache=True, nogil=True)
 def _add_levels_in_shorts(line, weights, index, levels, count, largest, unit, scales, whole, total):
+    """Set the total to the sum of rows, on other processors. ``largest`` is the largest magnitude of a level."""
     clear(whole[: line[ROW]])
     _add_integer_rows(line, weights, index, levels, count, 8 if largest <= FEW_LEVELS else 2, False, whole)
     _scale(whole, unit, scales, total)
@@ -241,7 +255,10 @@ _add_levels = _add_levels_in_fours if FOUR_PRODUCTS else _add_levels_in_shorts
 
 @njit(cache=True, nogil=True)
 def _add_integer_rows(line, weights, index, levels, count, together, shifting, whole):
-    """Rows are as long as several narrow tiles."""
+    """Add rows to ``whole`` (int32), ``together`` events at a time in 16 bits, tile by tile.
+
+    The length of a row is a multiple of a narrow tile.
+    """
     first, length, column = line[FIRST], line[ROW], 0
     while column < length:
         wide = column + WIDE * LEVEL_LANES <= length

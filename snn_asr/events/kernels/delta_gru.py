@@ -8,8 +8,10 @@ from snn_asr.kernel_cache import njit
 
 @njit(cache=True, nogil=True)
 def step(drive, recurrent, state, neurons, numbers):
-    """drive and recurrent (3H,) as those of the GRU, the latter the memories; state: output, hidden (H,); ``numbers``
-    begin with the threshold."""
+    """``drive`` and ``recurrent`` (3H,) are those of ``gru_step``, where the recurrent product is the memory M.
+
+    The rows of ``state`` are output and hidden, (H,) each. The first of ``numbers`` is the threshold Θ.
+    """
     output, hidden = state[0], state[1]
     gru_step(drive, recurrent, hidden, neurons[0])
     for k in range(output.shape[0]):

@@ -1,9 +1,9 @@
-"""Rows of int8 weights by the instruction that adds four products of an unsigned and a signed byte to an int32.
+"""Sums of int8 rows by the instruction that adds four products, each of an unsigned and a signed byte, to an int32.
 
-Four rows are laced into one another, so that the weights of a column lie side by side. Levels that are never negative,
-as most coders have them, are the unsigned bytes. Otherwise weights are made unsigned by adding 128 to them, and 128
-times the sum of the levels is subtracted in the end. Sums are whole numbers and exact; of one column they stay in a
-register for all events, and are scaled from there.
+Four rows are interleaved, so that the four weights of a column lie side by side. If no level is negative, as with most
+coders, the levels are the unsigned bytes. Otherwise the weights are: 128 is added to each weight, and 128 times the
+sum of the levels is subtracted at the end. The sums are whole numbers and exact. The sum of a column stays in a
+register for all events, and is scaled before it is written.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from numba.extending import intrinsic
 from snn_asr.events.kernels.vectors import FLOAT_LANES, TOGETHER, data_of, length_of
 from snn_asr.network.kernels.cpu.tiles import VECTOR_BYTES, splat
 
-CHUNKS = 4  # times VECTOR_BYTES columns that are added up together, where a row has as many
-# Whether the processor has that instruction, for vectors of VECTOR_BYTES.
+CHUNKS = 4  # CHUNKS · VECTOR_BYTES columns are added up together, if a row is long enough
+# Whether the processor has this instruction for vectors of VECTOR_BYTES.
 FOUR_PRODUCTS = binding.get_host_cpu_features().get("avx512vnni" if VECTOR_BYTES == 64 else "avxvnni", False)
 _BYTE, _WORD, _INTEGER = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 
 
 def levels_in_fours(negative: bool) -> Callable[..., Any]:
-    """``add(total, index, levels, count, weights, first, unit, scales)``: total[k] (float32) = unit · scales[k] · sum
-    over ``count`` events e of levels[e] · weights[first + index[e] length + k], of levels and weights in int8.
-    ``negative``: levels may be. ``length`` is that of the total, a multiple of VECTOR_BYTES.
+    """A compiled function that adds up int8 rows; ``negative`` says whether levels may be negative.
 
-    Behind the last event the levels have as many zeros as fill its turn of TOGETHER.
+    ``add(total, index, levels, count, weights, first, unit, scales)`` computes total[k] (float32) = unit · scales[k] ·
+    the sum over ``count`` events e of levels[e] · weights[first + index[e] · length + k], where levels and weights are
+    int8. ``length`` is that of the total, a multiple of VECTOR_BYTES. Behind the last event the levels have to have
+    enough zeros to complete its group of TOGETHER events.
     """
     def generate(context, builder, signature, arguments):
         data = [data_of(context, builder, signature, arguments, each) for each in (0, 1, 2, 4, 7)]
@@ -40,7 +41,7 @@ def levels_in_fours(negative: bool) -> Callable[..., Any]:
         for chunks, start, stop in ((CHUNKS, ir.Constant(_INTEGER, 0), end), (1, end, length)):
             step = ir.Constant(_INTEGER, chunks * VECTOR_BYTES)
             with cgutils.for_range_slice(builder, start, stop, step, inc=True) as (column, _):
-                _laced(builder, chunks, column, length, arguments[3], arguments[6], pointers, negative)
+                _columns(builder, chunks, column, length, arguments[3], arguments[6], pointers, negative)
         return context.get_dummy_value()
 
     @intrinsic
@@ -51,13 +52,13 @@ def levels_in_fours(negative: bool) -> Callable[..., Any]:
     return add
 
 
-def _laced(builder, chunks, column, length, count, unit, pointers, negative):
-    """``chunks`` times VECTOR_BYTES columns of ``levels_in_fours``, from ``column`` on: sums stay in registers."""
+def _columns(builder, chunks, column, length, count, unit, pointers, negative):
+    """Generate the sums of ``chunks`` · VECTOR_BYTES columns of ``levels_in_fours``, from ``column`` on."""
     total, index, levels, origin, scales = pointers
     words, bytes_each = ir.VectorType(_WORD, FLOAT_LANES), ir.VectorType(_BYTE, VECTOR_BYTES)
     shape = ir.FunctionType(words, [words] * 3)
     product = cgutils.get_or_insert_function(builder.module, shape, f"llvm.x86.avx512.vpdpbusd.{8 * VECTOR_BYTES}")
-    turned = ir.Constant(bytes_each, [-128] * VECTOR_BYTES)  # to turn the highest bit adds 128
+    turned = ir.Constant(bytes_each, [-128] * VECTOR_BYTES)  # an exclusive or with the highest bit adds 128
     sums = [cgutils.alloca_once(builder, words) for _ in range(chunks * TOGETHER + 1)]
     for each in sums:
         builder.store(ir.Constant(words, [0] * FLOAT_LANES), each)
@@ -80,14 +81,14 @@ def _laced(builder, chunks, column, length, count, unit, pointers, negative):
             found = [builder.load(builder.bitcast(each, bytes_each.as_pointer()), align=1) for each in places]
             if negative:
                 found = [builder.xor(each, turned) for each in found]
-            for each, given in zip(sums[chunk * TOGETHER :], _lace(builder, *found), strict=False):
-                multiply(each, *((given, factor) if negative else (factor, given)))
+            for each, mixed in zip(sums[chunk * TOGETHER :], _interleave(builder, *found), strict=False):
+                multiply(each, *((mixed, factor) if negative else (factor, mixed)))
         if negative:
             multiply(sums[-1], turned, factor)
     added, floats = builder.load(sums[-1]), ir.VectorType(ir.FloatType(), FLOAT_LANES)
     for chunk in range(chunks):
-        laced = [builder.sub(builder.load(each), added) for each in sums[chunk * TOGETHER : (chunk + 1) * TOGETHER]]
-        for number, whole in enumerate(_unlace(builder, laced)):
+        mixed = [builder.sub(builder.load(each), added) for each in sums[chunk * TOGETHER : (chunk + 1) * TOGETHER]]
+        for number, whole in enumerate(_in_order(builder, mixed)):
             first = builder.add(column, ir.Constant(_INTEGER, chunk * VECTOR_BYTES + number * FLOAT_LANES))
             scale = builder.load(builder.bitcast(builder.gep(scales, [first]), floats.as_pointer()), align=4)
             scale = builder.fmul(splat(builder, unit, floats), scale)
@@ -95,15 +96,20 @@ def _laced(builder, chunks, column, length, count, unit, pointers, negative):
             builder.store(builder.fmul(builder.sitofp(whole, floats), scale), target, align=4)
 
 
-def _lace(builder, first, second, third, fourth):
-    """Four vectors of bytes in which those of one column lie side by side: in each 16 bytes of vector v (0 to 3) there
-    are the columns 4 v to 4 v + 3 of the same 16 bytes of the rows."""
+def _interleave(builder, first, second, third, fourth):
+    """Generate four vectors in which the bytes of one column, one from each of four rows, lie side by side.
+
+    In every 16 bytes of vector v (0 to 3) there are the columns 4 v to 4 v + 3 of the same 16 bytes of the rows.
+    """
     pairs = [_halves(builder, first, second, 1), _halves(builder, third, fourth, 1)]
     return [each for half in (0, 1) for each in _halves(builder, pairs[0][half], pairs[1][half], 2)]
 
 
 def _halves(builder, left, right, unit):
-    """Units of so many bytes of both in turns: those of the lower and of the upper half of each 16 bytes."""
+    """Generate two vectors with groups of ``unit`` bytes from ``left`` and ``right`` in turn.
+
+    The first has the groups of the lower half of every 16 bytes, and the second those of the upper half.
+    """
     def half(offset):
         starts = range(0, VECTOR_BYTES, 16)
         places = [
@@ -115,12 +121,12 @@ def _halves(builder, left, right, unit):
     return half(0), half(8)
 
 
-def _unlace(builder, laced):
-    """The sums of ``_lace``'s vectors in the order of their columns."""
+def _in_order(builder, mixed):
+    """Generate the sums of the vectors of ``_interleave`` in the order of their columns."""
     double = ir.VectorType(_WORD, 2 * FLOAT_LANES)
     both = [
         builder.shuffle_vector(left, right, ir.Constant(double, list(range(2 * FLOAT_LANES))))
-        for left, right in (laced[:2], laced[2:])
+        for left, right in (mixed[:2], mixed[2:])
     ]
     for start in range(0, VECTOR_BYTES, FLOAT_LANES):
         columns = range(start, start + FLOAT_LANES)

@@ -14,8 +14,11 @@ _ZERO, _ONE, _NEAREST = np.float32(0), np.float32(1), np.float32(NEAREST)
 
 @njit(cache=True, nogil=True)
 def step(drive, state, numbers, clamped, shifting, powers):
-    """drive (2H,) with the recurrent product; state: output, current, membrane (H,). ``shifting``: what the gate lets
-    in is a power of two."""
+    """``drive`` (2H,) includes the recurrent product. The rows of ``state`` are output, current and membrane (H,).
+
+    ``clamped`` says that the candidate is clamped to [0, 1], ``shifting`` that 1 - F is rounded to a power of two, and
+    ``powers`` that levels are powers of two. ``numbers`` begin with those of the coder (arithmetic.send).
+    """
     output, current, membrane = state[0], state[1], state[2]
     size = output.shape[0]
     forget, candidate = drive[:size], drive[size:]

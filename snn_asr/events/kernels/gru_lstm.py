@@ -1,4 +1,7 @@
-"""One frame of torch.nn.GRU and LSTM, and of their twins with batch normalisation (cells/bn_gru.py, bn_lstm.py)."""
+"""One frame of torch's GRU and LSTM, and of those with batch normalisation (cells/bn_gru.py, cells/bn_lstm.py).
+
+These layers are dense: all of their outputs are sent.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,12 @@ from snn_asr.kernel_cache import njit
 
 @njit(cache=True, nogil=True)
 def gru_step(drive, recurrent, output, bias):
-    """drive (3H,): reset, update, new, with both biases but that of the new gate's recurrent product, which is
-    ``bias`` (H,); recurrent (3H,); output (H,) becomes the next.
+    """Set ``output`` (H,) to h[n] of torch's GRU:
 
-    h = (1 - z) n + z h,  n = tanh(D_n + r (U_n h + b))
+        h[n] = (1 - z) ⊙ c + z ⊙ h[n-1],   c = tanh(D_c + r ⊙ (U_c h[n-1] + b))
+
+    ``drive`` (3H,) has the blocks of the reset gate r, the update gate z and the candidate c (torch calls it the new
+    gate), with all biases but b, which is ``bias`` (H,). ``recurrent`` (3H,) is the recurrent product U h[n-1].
     """
     size = output.shape[0]
     reset, update, new = drive[:size], drive[size : 2 * size], drive[2 * size :]
@@ -27,8 +32,11 @@ def gru_step(drive, recurrent, output, bias):
 
 @njit(cache=True, nogil=True)
 def reset_outputs(drive, recurrent, output):
-    """The gates of the GRU that resets what its candidate hears: drive (3H,) is update, reset, candidate, recurrent
-    (2H,) is that of the gates. Update becomes z, reset what is left of the output (H,), r h."""
+    """The first half of a frame of cells/bn_gru.py, whose reset gate comes before the recurrent product.
+
+    ``drive`` (3H,) has the blocks update, reset and candidate, and ``recurrent`` (2H,) is the recurrent product of the
+    two gates. In place, update becomes z, and reset becomes r ⊙ h[n-1], which is what Uc is multiplied by.
+    """
     size = output.shape[0]
     reset = drive[size : 2 * size]
     add(drive[: 2 * size], recurrent)
@@ -39,7 +47,10 @@ def reset_outputs(drive, recurrent, output):
 
 @njit(cache=True, nogil=True)
 def bn_gru_step(drive, output):
-    """What is left when the candidate has heard: h = (1 - z) c + z h, c = tanh(D_c + U_c (r h))."""
+    """The second half of a frame of cells/bn_gru.py: h[n] = (1 - z) ⊙ c + z ⊙ h[n-1].
+
+    The candidate's block of the ``drive`` (3H,) includes Uc (r ⊙ h[n-1]) now.
+    """
     size = output.shape[0]
     update, candidate = drive[:size], drive[2 * size :]
     tangent(candidate)
@@ -49,7 +60,10 @@ def bn_gru_step(drive, output):
 
 @njit(cache=True, nogil=True)
 def lstm_step(state, admit, forget, candidate, emit):
-    """The gates (H,) are blocks of the drive with the recurrent product; state: output, cell (H,)."""
+    """The gates, (H,) each, are the blocks of the drive plus the recurrent product.
+
+    The rows of ``state`` are output and cell, (H,) each.
+    """
     output, cell = state[0], state[1]
     logistic(admit)
     logistic(forget)

@@ -11,9 +11,10 @@ _ZERO, _ONE = np.float32(0), np.float32(1)
 
 @njit(cache=True, nogil=True)
 def step(drive, state, neurons, adaptive, hard):
-    """drive (H,) with the recurrent product; state: output, potential, adaptation; neurons: α, β, a and b (H,).
+    """``drive`` (H,) includes the recurrent product. The rows of ``state`` are output, potential and adaptation, and
+    those of ``neurons`` α, β, a and b, (H,) each.
 
-    After a spike the potential starts from 0 in a ``hard`` reset, else the spike is subtracted from it.
+    With a ``hard`` reset the potential starts from 0 after a spike; otherwise the spike is subtracted from it.
     """
     output, potential, adaptation = state[0], state[1], state[2]
     decay = neurons[0]

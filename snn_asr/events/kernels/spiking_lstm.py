@@ -1,4 +1,4 @@
-"""One frame of the spiking LSTM (cells/spiking_lstm.py): gates select."""
+"""One frame of the spiking LSTM (cells/spiking_lstm.py). Its gates are 0 or 1, so that they only select values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ _ZERO, _ONE = np.float32(0), np.float32(1)
 
 @njit(cache=True, nogil=True)
 def step(drive, state, numbers, kept):
-    """drive (4H,) with the recurrent product; state: output, cell (H,); ``numbers`` begin with the threshold."""
+    """``drive`` (4H,) includes the recurrent product. The rows of ``state`` are output and cell, (H,) each.
+
+    The first of ``numbers`` is the threshold θ. ``kept`` says that the cell is not thresholded.
+    """
     output, cell = state[0], state[1]
     size, threshold = output.shape[0], numbers[0]
     forget, admit, emit, candidate = drive[:size], drive[size : 2 * size], drive[2 * size : 3 * size], drive[3 * size :]

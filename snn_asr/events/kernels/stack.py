@@ -1,32 +1,45 @@
-"""The frames of a chunk through all layers and the head, in one compiled call of four arrays: each takes a tenth of a
-microsecond.
+"""Takes the frames of a chunk through all layers and the head, in one compiled call, ``run``.
 
-Sources are numbered from the features (0) to the last layer (L); source l feeds layer l, counted from 0, or the head.
-What a model is, the same for all streams, and read only, is its ``image``, one array in which lie (storage.packed)
+The L + 1 sources are numbered: source 0 is the features, and source l > 0 is the output of the l-th layer. Source l
+feeds the layer with index l, counted from 0, and the last source feeds the head.
 
-    table (L + 1, ...)    of each source, integers: UNITS, OUTPUTS that it feeds, those of its own layer that it feeds
-                          BACK to and their first column in a row, BACK_AT, columns of a ROW, place of its FIRST weight,
-                          KIND and STARTS of weights in blocks (delivery.py), and whether the values that it sends are
-                          powers of two of its unit, SHIFTS; CELL, FLAG (candidate clamped, adaptive, or kept), POWERS
-                          (its levels are of two) and SHIFTING (what its gates let in is) of the layer that it feeds,
-                          and whether it sends EVERY value; the place of its SCALES among all; and, where that layer
-                          hears its own units WITHIN its step, the line behind those of the sources that tells how
-    constants             float32, one behind the other, with W the most outputs and H the units of a layer:
-                          affine (L + 1, 2, W)   scale and offset behind the product of each source: batch normalisation
-                                                 and biases
-                          neurons (L, 4, H)      what each neuron of a cell has for itself
-                          numbers (L + 1, 8)     of each source its UNIT and, where it sends changes (changes.py), the
-                                                 CHANGE that is told, else below 0; of a layer also the cell's own (its
-                                                 coder's four, or its threshold), FEEDBACK and SMOOTHING
-                          scales                 of every column of int8 weights, line after line of the table
-    places, weights       of all sources, one behind the other, float32 or int8 (storage.py)
+``run`` has only four arrays as arguments, because handing over an array takes a tenth of a microsecond. The model is
+one array, its ``image``, which is read only and which all streams share (storage.packed). It consists of:
 
-and what a stream is:
+    table (L + 1, 16)     integers, a line for each source. About the source itself:
+                            UNITS            its number of units
+                            OUTPUTS          the number of sums that it feeds in the next layer or the head
+                            BACK, BACK_AT    the number of sums that it feeds in its own layer, and where they begin in
+                                             a row
+                            ROW              the number of columns of a row of weights
+                            FIRST            the place of its first weight
+                            KIND, STARTS     the layout of its weights, and where its places begin (delivery.py)
+                            SHIFTS           whether its values are powers of two, in units of the source
+                            EVERY            whether it sends every value, also zeros
+                            SCALES           where its scales begin among the scales of all sources
+                          About the layer that it feeds:
+                            CELL             which cell
+                            FLAG             an option of the cell: clamped candidate, adaptation, or kept cell
+                            POWERS           whether the levels are powers of two
+                            SHIFTING         whether 1 - F of its gates is a power of two
+                            WITHIN           the line, behind those of the sources, of the weights that the layer's own
+                                             units are multiplied by within a step, or 0 (cells/bn_gru.py)
+    constants             float32, one block after the other. W is the largest number of outputs, H a layer's units:
+                            affine (L + 1, 2, W)   the scale and the offset after the product of each source: batch
+                                                   normalisation and biases
+                            neurons (L, 4, H)      the values that each neuron has for itself, such as its decay
+                            numbers (L + 1, 8)     of each source its UNIT and, if it sends changes, the smallest CHANGE
+                                                   that is sent, otherwise a negative number; of a layer also the four
+                                                   numbers of its coder (or its threshold), FEEDBACK and SMOOTHING
+                            scales                 of each column of int8 weights, in the order of the table's lines
+    places, weights       those of all sources, one after the other (storage.py); weights are float32 or int8
 
-    memory                the events that each source has sent so far (int64, numbers_of_counts); units (L, 3, H), the
-                          state of the cells, the output first; sums (L, 2, W), its rows FED_BACK and INTEGRATED; of
-                          each source that sends changes, what is known of its units, and a row of sums of their
-                          products
+A stream is one array as well, its ``memory``, which consists of:
+
+    counts                the number of events that each source has sent so far (int64)
+    units (L, 3, H)       the states of the cells, the output first
+    sums (L, 2, W)        the rows FED_BACK and INTEGRATED of each layer
+    changes               for each source that sends changes: what is known of its units, and the sums of the products
 """
 
 from __future__ import annotations
@@ -58,23 +71,26 @@ from snn_asr.kernel_cache import njit
 GATED, CONVENTIONAL, LEAKY_INTEGRATE_AND_FIRE, HARD_RESET, SPIKING_LSTM, GRU, LSTM, DELTA_GRU, BN_GRU, BN_LSTM = range(
     10
 )
-# Columns of ``table`` behind those of delivery.py, and how many it has.
+# Columns of ``table`` that follow those of delivery.py, and the number of columns.
 CELL, FLAG, EVERY, POWERS, SHIFTING, SCALES, WITHIN, COLUMNS = 9, 10, 11, 12, 13, 14, 15, 16
-# Columns of ``numbers``: coefficients of the integrators on the recurrent product and behind the layer, and the unit of
-# the values that the source sends, 0 where they are no multiples of one; the smallest change that is told.
+# Columns of ``numbers`` after the cell's own four, and their number: the coefficients of the integrators of the
+# recurrent product and behind the layer; the unit of which the values sent are multiples, or 0; the smallest change
+# that is sent.
 FEEDBACK, SMOOTHING, UNIT, CHANGE, NUMBERS = 4, 5, 6, 7, 8
 NEURON_ROWS, STATE_ROWS, SUMS_ROWS = 4, 3, 2
-# Rows of ``sums``: the recurrent product for the next frame, and the smoothed product of what stands behind the layer.
+# Rows of ``sums``: the recurrent product for the next frame, and the integrated product for what the layer feeds.
 FED_BACK, INTEGRATED = range(2)
-LINE = 16  # numbers of four bytes on a cache line
-LONGEST_REACH = REACH["float32"]  # in numbers of four bytes: of the tables of by_output.py
+LINE = 16  # numbers of four bytes in a cache line
+LONGEST_REACH = REACH["float32"]  # numbers of four bytes in the longest table of by_output.py
 _ZERO = np.float32(0)
 
 
 @njit(cache=True, nogil=True)
 def _step(line, drive, recurrent, state, neurons, numbers):
-    """One frame of the layer that a source feeds, ``line`` of the table; the recurrent product is in the drive already,
-    but for a GRU's."""
+    """One frame of the layer that a source feeds; ``line`` is the source's line of the table.
+
+    The drive includes the recurrent product, except for the GRU and the delta GRU, which take it apart.
+    """
     size = state.shape[1]
     cell, flag, powers = line[CELL], line[FLAG] != 0, line[POWERS] != 0
     if cell == GATED:
@@ -99,14 +115,14 @@ def _step(line, drive, recurrent, state, neurons, numbers):
 
 @njit(cache=True, nogil=True)
 def _cut(floats, start, first, second, third):
-    """A block (first, second, third) of ``floats`` from ``start`` on, and its end."""
+    """The block (first, second, third) of ``floats`` that begins at ``start``, and where it ends."""
     end = start + first * second * third
     return floats[start:end].reshape((first, second, third)), end
 
 
 @njit(cache=True, nogil=True)
 def _longest(table, column):
-    """The largest number in that column."""
+    """The largest number in a column of the table."""
     longest = 0
     for source in range(table.shape[0]):
         longest = max(longest, table[source, column])
@@ -115,8 +131,11 @@ def _longest(table, column):
 
 @njit(cache=True, nogil=True)
 def _scratch(length, width, events):
-    """What a call writes to and forgets, in one piece of memory. Room for the product of a source, for the drive of a
-    layer and for sums in whole numbers (or a table), which begin on cache lines; for values, places and levels."""
+    """Memory that a call needs only while it runs, in one piece.
+
+    It has room for the product of a source, for the drive of a layer, and for sums in whole numbers (or a table), each
+    of which begins on a cache line, and for the values, places and levels of events.
+    """
     lengths, widths = -(-length // LINE) * LINE, -(-width // LINE) * LINE
     wholes = max(lengths, -(-events // LONGEST_REACH) * LONGEST_REACH)
     words = np.empty(LINE + lengths + widths + wholes + 3 * events, np.int32)
@@ -130,13 +149,13 @@ def _scratch(length, width, events):
 
 @njit(cache=True, nogil=True)
 def numbers_of_counts(sources):
-    """float32 numbers of memory that the counts of so many sources take: whole lines of the cache."""
+    """How many float32 numbers of memory the counts of so many sources take: whole cache lines."""
     return -(-2 * sources // LINE) * LINE
 
 
 @njit(cache=True, nogil=True)
 def unpack(image):
-    """Table, constants, places and weights of a model's image, which is of the kind of the weights."""
+    """The table, constants, places and weights in a model's image, whose type is that of the weights."""
     each = image.itemsize
     starts = image[: 4 * LINE // each].view(np.int64)
     table = image[starts[0] // each : starts[1] // each].view(np.int64).reshape((-1, COLUMNS))
@@ -147,7 +166,11 @@ def unpack(image):
 
 @njit(cache=True, nogil=True)
 def run(inputs, logits, image, memory, layers):
-    """inputs (T, D) to logits (T, N); ``memory`` moves on."""
+    """Set the logits (T, N) of inputs (T, D); the ``memory`` of the stream moves on by T frames.
+
+    ``layers`` is L. Each frame goes through the sources in turn: their events are found and delivered, the sums are
+    normalised and become the drive, and the layer takes one step.
+    """
     inputs, logits, memory = borrowed(inputs), borrowed(logits), borrowed(memory)
     table, constants, places, weights = unpack(borrowed(image))
     size, width = table[1, UNITS], _longest(table, OUTPUTS)
@@ -194,7 +217,7 @@ def run(inputs, logits, image, memory, layers):
                 normalize(fed, affine[source, 0], affine[source, 1], driven)
             else:
                 normalize_and_add(fed, affine[source, 0], affine[source, 1], recurrent, driven)
-            if line[WITHIN] > 0:  # the candidate hears what the gates have just left of the last outputs
+            if line[WITHIN] > 0:  # the candidate receives what the reset gate leaves of the last outputs
                 inner, candidate = table[line[WITHIN]], driven[2 * size :]
                 reset_outputs(driven, recurrent, units[source, 0])
                 count = collect(driven[size : 2 * size], line[EVERY], index, values)

@@ -1,7 +1,8 @@
-"""The innermost loops of the event engine in LLVM's own terms, where numba's vectoriser finds no vectors by itself.
+"""The innermost loops of the event engine, written in the intermediate language of LLVM (numba's ``intrinsic``).
 
-What is written here is the same on every processor: LLVM cuts vectors that are too wide for it in pieces. Arrays are
-contiguous and numbered as if they were flat.
+numba by itself does not compile these loops into vector instructions. The code runs on every processor, because LLVM
+cuts vectors that are too wide for it in pieces. All arrays have to be contiguous, and positions count their elements as
+if they were flat.
 """
 
 from __future__ import annotations
@@ -17,19 +18,22 @@ from numba.extending import intrinsic
 
 from snn_asr.network.kernels.cpu.tiles import VECTOR_BYTES, multiply_add, splat
 
-MASKED = 16  # values that ``keep_nonzero`` looks at
-SINGLES = 4  # single weights that are added in a turn: a unit has a multiple of them, filled up with zeros
-LEVEL_LANES = VECTOR_BYTES // np.dtype(np.int16).itemsize  # levels of one vector, and the int8 weights for them
-FLOAT_LANES = VECTOR_BYTES // np.dtype(np.float32).itemsize
-TOGETHER = 4  # rows of float32 that are added in a turn
+MASKED = 16  # the values that ``keep_nonzero`` looks at together
+SINGLES = 4  # the single weights that are added together; each unit has a multiple of them, filled up with zeros
+LEVEL_LANES = VECTOR_BYTES // np.dtype(np.int16).itemsize  # the int16 numbers of a vector
+FLOAT_LANES = VECTOR_BYTES // np.dtype(np.float32).itemsize  # the float32 numbers of a vector
+TOGETHER = 4  # the rows of float32 that are added together
 _INTEGER, _SHORT, _WORD = ir.IntType(64), ir.IntType(16), ir.IntType(32)
 _ONE = ir.Constant(_INTEGER, 1)
 
 
 @intrinsic
 def keep_nonzero(typingctx, values, start, index, sent, count):
-    """Write those of the MASKED values from ``start`` on (float32) that are not zero behind the first ``count`` of
-    ``sent``, and their places to ``index`` (int32); return how many are there then."""
+    """Find the non-zero numbers among the MASKED ``values`` (float32) from ``start`` on.
+
+    They are appended to the first ``count`` elements of ``sent``, and their places in ``values`` to those of ``index``
+    (int32). Returns the new count.
+    """
     def generate(context, builder, signature, arguments):
         floats, words = ir.VectorType(ir.FloatType(), MASKED), ir.VectorType(_WORD, MASKED)
         found = builder.load(_address(context, builder, signature, arguments, 0, 1, floats), align=4)
@@ -49,7 +53,10 @@ def keep_nonzero(typingctx, values, start, index, sent, count):
 
 @intrinsic
 def borrowed(typingctx, array):
-    """The same array without a count of who uses it: parts of it cost nothing to take. The caller keeps it alive."""
+    """The same array without numba's count of its users, so that it costs nothing to take parts of it.
+
+    The caller has to keep the array alive.
+    """
     def generate(context, builder, signature, arguments):
         taken = context.make_array(array)(context, builder, arguments[0])
         taken.meminfo = cgutils.get_null_value(taken.meminfo.type)
@@ -60,11 +67,11 @@ def borrowed(typingctx, array):
 
 @intrinsic
 def add_rows(typingctx, total, index, sent, count, weights, first):
-    """total[k] += sum over ``count`` events e of sent[e] · weights[first + index[e] length + k], all float32.
+    """total[k] += the sum over ``count`` events e of sent[e] · weights[first + index[e] · length + k], in float32.
 
     Each sum is one chain of multiply-adds in the order of the events. ``length`` is that of the total, a multiple of
-    FLOAT_LANES. TOGETHER events are added in a turn, for which the total is read and written once: behind the last
-    event the lists have as many of value 0 as fill its turn.
+    FLOAT_LANES. The total is read and written once for every TOGETHER events. Behind the last event the lists have to
+    have enough events of value 0 to complete its group.
     """
     def generate(context, builder, signature, arguments):
         total, index, sent, weights = (data_of(context, builder, signature, arguments, each) for each in (0, 1, 2, 4))
@@ -93,12 +100,17 @@ def add_rows(typingctx, total, index, sent, count, weights, first):
 
 
 def levels_adder(vectors: int, shifting: bool = False) -> Callable[..., Any]:
-    """``add(total, column, index, levels, begin, end, weights, first, length)`` for a tile of ``vectors`` times
-    LEVEL_LANES columns: total[column + k] (int32) += sum over the events e from ``begin`` to ``end`` of levels[e]
-    (int8) · weights[first + index[e] length + column + k] (int8).
+    """A compiled function that adds int8 rows, for a tile of ``vectors`` · LEVEL_LANES neighbouring columns.
 
-    The sums stay in registers, and those of the events given are added in 16 bits before they are widened. Where levels
-    are powers of two, ``shifting``, weights are shifted and added: a level 2^k is given as k, -2^k as -1 - k.
+    ``add(total, column, index, levels, begin, end, weights, first, length)`` computes, for all columns k of the tile
+    that starts at ``column``,
+
+        total[column + k] += the sum over the events e from ``begin`` to ``end`` of
+                             levels[e] · weights[first + index[e] · length + column + k]
+
+    where the total is int32, and levels and weights are int8. The sums stay in registers, and are 16 bits wide until
+    all of these events are added. If levels are powers of two (``shifting``), weights are shifted instead of
+    multiplied: the level 2^k is given as k, and -2^k as -1 - k.
     """
     def generate(context, builder, signature, arguments):
         short, wide = (ir.VectorType(each, LEVEL_LANES) for each in (_SHORT, _WORD))
@@ -132,11 +144,14 @@ def levels_adder(vectors: int, shifting: bool = False) -> Callable[..., Any]:
 
 
 def blocks_adder(lanes: int, shifting: bool = False) -> Callable[..., Any]:
-    """``add(total, value, places, begin, end, weights, first)``: total[places[b] + k] += value · weights[first + b
-    lanes + k] for the blocks b from ``begin`` to ``end`` and k below ``lanes``.
+    """A compiled function that adds blocks of ``lanes`` weights.
 
-    Single weights are taken SINGLES at a turn, of which there is a multiple. Sums are of the kind of ``value``: float32
-    with float32 weights, int32 with int8 weights, which are shifted where the value is one of ``levels_adder``'s.
+    ``add(total, value, places, begin, end, weights, first)`` computes total[places[b] + k] += value · weights[first +
+    b · lanes + k] for the blocks b from ``begin`` to ``end`` and all k below ``lanes``.
+
+    Single weights (``lanes`` 1) are taken in groups of SINGLES, so that their number has to be a multiple of it. Sums
+    have the type of ``value``: float32 with float32 weights, and int32 with int8 weights. If ``shifting``, the value is
+    a shift as in ``levels_adder``.
     """
     def generate(context, builder, signature, arguments):
         total, places, weights = (data_of(context, builder, signature, arguments, each) for each in (0, 2, 5))
@@ -171,30 +186,34 @@ def blocks_adder(lanes: int, shifting: bool = False) -> Callable[..., Any]:
 
 
 def length_of(context, builder, signature, arguments, place):
-    """Of an array of one dimension."""
+    """The length of the argument at ``place``, an array of one dimension."""
     array = context.make_array(signature.args[place])(context, builder, arguments[place])
     return builder.extract_value(array.shape, 0)
 
 
 def data_of(context, builder, signature, arguments, place):
+    """The address of the first element of the argument at ``place``, an array."""
     return context.make_array(signature.args[place])(context, builder, arguments[place]).data
 
 
 def _address(context, builder, signature, arguments, array, start, vector):
+    """The address of a vector in an array; ``array`` and ``start`` are places among the arguments."""
     pointer = builder.gep(data_of(context, builder, signature, arguments, array), [arguments[start]])
     return builder.bitcast(pointer, vector.as_pointer())
 
 
-def _shifted(builder, given, factor):
-    """given · 2^k for a factor k, -given · 2^k for -1 - k, without a product: all bits of a negative number are those
-    of a positive one turned, and one more."""
+def _shifted(builder, weights, factor):
+    """Generate weights · 2^k for a factor k >= 0, and -weights · 2^k for the factor -1 - k, without a product.
+
+    ``sign`` is 0 or -1, all bits set. An exclusive or with -1 turns -1 - k into k, and x into -x - 1.
+    """
     sign = builder.ashr(factor, ir.Constant(factor.type, [factor.type.element.width - 1] * factor.type.count))
-    shifted = builder.shl(given, builder.xor(factor, sign))
+    shifted = builder.shl(weights, builder.xor(factor, sign))
     return builder.sub(builder.xor(shifted, sign), sign)
 
 
 def _extended(builder, row, offset: int, kind: ir.VectorType):
-    """So many int8 from ``offset`` on, widened to the vector's kind."""
+    """Generate a vector of ``kind`` from as many int8 of the row, from ``offset`` on."""
     small = ir.VectorType(ir.IntType(8), kind.count)
     place = builder.gep(row, [ir.Constant(_INTEGER, offset)])
     return builder.sext(builder.load(builder.bitcast(place, small.as_pointer()), align=1), kind)
