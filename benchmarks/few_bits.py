@@ -78,7 +78,7 @@ def line_of(case: Case, utterances: list[Utterance], seconds: float) -> str:
     constants = recognizer_of(case.loaded, model.precision, DEFAULT).constant_bytes
     macs, acs = (found["operations"][each] / 1e6 for each in ("macs_per_second", "acs_per_second"))
     return (
-        f"{found['error_rate']:6.2f} [{low:.2f}, {high:.2f}]  {footprint(model)['stored_bytes'] / 1000:8.1f} "
+        f"{found['error_rate']:6.2f} [{low:.2f}, {high:.2f}]  {footprint(model).stored_bytes / 1000:8.1f} "
         f"{constants / 1000:8.1f} {macs:8.2f} {acs:8.2f} {1e6 * seconds / len(case.frames):8.2f}  {case.name}"
     )
 

@@ -60,10 +60,11 @@ def profile(
     if engine == EVENT:
         from snn_asr.efficiency import stream_profile
 
-        result = stream_profile.profile_stream(recognizer, paths, precision)
-        text = describe_energy(result) if energy else stream_profile.describe_stream(result)
+        streamed = stream_profile.profile_stream(recognizer, paths, precision)
+        text = describe_energy(streamed) if energy else stream_profile.describe_stream(streamed)
+        values = streamed.to_json()
     else:
         result = profile.profile(recognizer, paths)
-        text = profile.describe(result)
-    typer.echo(json.dumps(result, indent=2) if as_json else text)
+        text, values = profile.describe(result), result.to_json()
+    typer.echo(json.dumps(values, indent=2) if as_json else text)
     raise_for(len(errors), len(errors) + len(paths), "the others are profiled")

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from snn_asr.efficiency.model_work import feature_operations, network_shape
 from snn_asr.efficiency.work import FLOAT32, Work
@@ -35,6 +35,77 @@ DRAM_PICOJOULES = (1300.0, 2600.0)  # the least and the most
 DENSE_PRECISION = INT8  # of the dense network that spiking has to beat
 
 
+@dataclass(frozen=True)
+class Line:
+    """One kind of work: its amount in a second of speech, in operations or bytes, and its energy."""
+
+    per_second: float
+    microjoules: float
+
+
+@dataclass(frozen=True)
+class Totals:
+    """The energy of a second in all, in microjoules, by where weights and sums lie.
+
+    With the weights in SRAM it is ``sram``, and ``one_by_one`` if besides every event is added to sums in memory on its
+    own. With the weights in DRAM it is ``dram``: the least and the most.
+    """
+
+    sram: float
+    one_by_one: float
+    dram: list[float]
+
+
+@dataclass(frozen=True)
+class PricedWork:
+    """The work of a second of speech with its energy: the sizes of both memories, each kind of work, and the totals."""
+
+    weights_memory_bytes: float
+    state_memory_bytes: float
+    lines: dict[str, Line]
+    microjoules: Totals
+
+    @classmethod
+    def of(cls, work: Work) -> PricedWork:
+        """Return the work with its energy."""
+        totals = Totals(in_sram(work), one_by_one(work), [in_dram(work, each) for each in DRAM_PICOJOULES])
+        return cls(work.weights_memory, work.state_memory, lines(work), totals)
+
+
+@dataclass(frozen=True)
+class FeatureWork:
+    """The work of computing the features of a second of speech in float32, without their memory."""
+
+    multiplications: float
+    additions: float
+    microjoules: float
+
+
+@dataclass(frozen=True)
+class EnergyEstimate:
+    """The energy of a second of speech, beside that of dense networks.
+
+    ``events`` is the network as it runs, with weights in ``precision``. ``every_product`` is the same network with
+    every product computed, and ``microjoules_dense`` a dense network in ``dense_precision``;
+    ``microjoules_without_events`` is what the network takes if no event is sent. ``density`` is the share of events
+    among all values that sources could send in lists, or None if nothing is sent in lists.
+
+    ``break_even_density`` is the density at which the events cost as much as the dense network in ``dense_precision``,
+    if all sources become denser in proportion; above 1 there is no such density. It is None without events in lists.
+    The names in these dictionaries are those of PLACES.
+    """
+
+    precision: str
+    events: PricedWork
+    every_product: PricedWork
+    microjoules_without_events: dict[str, float]
+    density: float | None
+    dense_precision: str
+    microjoules_dense: dict[str, float]
+    break_even_density: dict[str, float | None]
+    features: FeatureWork
+
+
 def access_picojoules(memory_bytes: float) -> float:
     """Return the energy to read or write 64 bits in an SRAM of ``memory_bytes``."""
     sizes = sorted(SRAM_PICOJOULES)
@@ -44,8 +115,8 @@ def access_picojoules(memory_bytes: float) -> float:
     return low + (high - low) * (root - near) / (far - near)
 
 
-def lines(work: Work) -> dict[str, tuple[float, float]]:
-    """Return the amount in a second (operations or bytes) and the microjoules of each kind of work, all in SRAM."""
+def lines(work: Work) -> dict[str, Line]:
+    """Return each kind of work with its energy, if everything lies in SRAM."""
     multiplication, addition = (each[work.precision] for each in (MULTIPLICATION_PICOJOULES, ADDITION_PICOJOULES))
     weights, states = (access_picojoules(each) / ACCESS_BYTES for each in (work.weights_memory, work.state_memory))
     picojoules = {
@@ -53,17 +124,17 @@ def lines(work: Work) -> dict[str, tuple[float, float]]:
         "unit_multiplications": MULTIPLICATION_PICOJOULES[FLOAT32], "unit_additions": ADDITION_PICOJOULES[FLOAT32],
         "weights": weights, "constants": weights, "values": states, "states": states, "sums": states,
     }
-    return {name: (getattr(work, name), getattr(work, name) * each / 1e6) for name, each in picojoules.items()}
+    return {name: Line(getattr(work, name), getattr(work, name) * each / 1e6) for name, each in picojoules.items()}
 
 
 def in_sram(work: Work) -> float:
     """Return microjoules a second if the weights lie in SRAM."""
-    return sum(energy for _, energy in lines(work).values())
+    return sum(each.microjoules for each in lines(work).values())
 
 
 def in_dram(work: Work, access: float = DRAM_PICOJOULES[0]) -> float:
     """Return microjoules a second if weights and constants lie in DRAM, at ``access`` picojoules for 64 bits."""
-    rest = sum(energy for name, (_, energy) in lines(work).items() if name not in ("weights", "constants"))
+    rest = sum(each.microjoules for name, each in lines(work).items() if name not in ("weights", "constants"))
     return rest + (work.weights + work.constants) / ACCESS_BYTES * access / 1e6
 
 
@@ -78,13 +149,10 @@ PLACES = {"sram": in_sram, "one_by_one": one_by_one, "dram": in_dram}
 
 def energy_estimate(
     model: AcousticModel, precision: str, sent: Sequence[float], frames: int, seconds: float
-) -> dict[str, Any] | None:
-    """Return the energy for a second of audio as JSON values, or None for a model that ``require_estimate`` refuses.
+) -> EnergyEstimate | None:
+    """Return the energy for a second of audio, or None for a model that ``require_estimate`` refuses.
 
-    ``sent`` holds how many events the features and each layer sent in all ``frames``. The result also has the energy of
-    the same network with every product computed. ``break_even_density`` is the density at which the events cost as much
-    as the dense network in int8, if all sources become denser in proportion; above 1 there is no such density. It is
-    None if nothing is sent in lists of events.
+    ``sent`` holds how many events the features and each layer sent in all ``frames``, which took so many ``seconds``.
     """
     if model.front_end is not None:
         return None
@@ -93,35 +161,23 @@ def energy_estimate(
     taken, dense = shape.work(events, rate), shape.every_product(rate, DENSE_PRECISION)
     floor, listed = shape.work(shape.without_lists(events), rate), shape.listed_events(events)
     density = listed / shape.listed_units if shape.listed_units else None
-    break_even = {}
+    break_even: dict[str, float | None] = {}
     for name, price in PLACES.items():
         saved, spent = price(dense) - price(floor), price(taken) - price(floor)
         break_even[name] = density * saved / spent if density else None
     multiplications, additions = feature_operations(model.settings.features)
     own = multiplications * MULTIPLICATION_PICOJOULES[FLOAT32] + additions * ADDITION_PICOJOULES[FLOAT32]
-    return {
-        "precision": precision,
-        "events": _priced(taken),
-        "every_product": _priced(shape.every_product(rate)),
-        "microjoules_without_events": {name: price(floor) for name, price in PLACES.items()},
-        "density": density,
-        "dense_precision": DENSE_PRECISION,
-        "microjoules_dense": {name: price(dense) for name, price in PLACES.items()},
-        "break_even_density": break_even,
-        "features": {"multiplications": multiplications, "additions": additions, "microjoules": own / 1e6},
-    }
-
-
-def _priced(work: Work) -> dict[str, Any]:
-    return {
-        "weights_memory_bytes": work.weights_memory,
-        "state_memory_bytes": work.state_memory,
-        "lines": {name: {"per_second": count, "microjoules": energy} for name, (count, energy) in lines(work).items()},
-        "microjoules": {
-            "sram": in_sram(work), "one_by_one": one_by_one(work),
-            "dram": [in_dram(work, each) for each in DRAM_PICOJOULES],
-        },
-    }
+    return EnergyEstimate(
+        precision=precision,
+        events=PricedWork.of(taken),
+        every_product=PricedWork.of(shape.every_product(rate)),
+        microjoules_without_events={name: price(floor) for name, price in PLACES.items()},
+        density=density,
+        dense_precision=DENSE_PRECISION,
+        microjoules_dense={name: price(dense) for name, price in PLACES.items()},
+        break_even_density=break_even,
+        features=FeatureWork(multiplications, additions, own / 1e6),
+    )
 
 
 def require_estimate(model: AcousticModel) -> None:

@@ -5,7 +5,7 @@ The counting itself is done in operations.py.
 
 from __future__ import annotations
 
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 INPUT, CORE, HEAD = "input", "core", "head"
@@ -30,6 +30,33 @@ class Products:
             self.acs += effective
         else:
             self.macs += effective
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Operations for each second of speech, each frame and each utterance, and the density of each layer.
+
+    ``dense_macs_per_second`` also counts the products with zeros, and ``core`` is what lies within and between layers.
+    ``element_wise_per_second`` are the multiplications inside the units. ``nonzero_inputs``, ``density``,
+    ``density_over_time`` and ``products`` are those of the OperationCount.
+    """
+
+    seconds: float
+    frames: int
+    macs_per_second: float
+    acs_per_second: float
+    dense_macs_per_second: float
+    core_macs_per_second: float
+    core_acs_per_second: float
+    element_wise_per_second: float
+    macs_per_frame: float
+    acs_per_frame: float
+    macs_per_utterance: float
+    acs_per_utterance: float
+    nonzero_inputs: int
+    density: list[float]
+    density_over_time: list[list[float]]
+    products: dict[str, Products]
 
 
 @dataclass
@@ -93,27 +120,27 @@ class OperationCount:
             self.nonzero_inputs + other.nonzero_inputs,
         )
 
-    def per_second(self, seconds: float) -> dict[str, object]:
-        """Return the rates for each second of speech and the density of each layer, as JSON values."""
+    def rates(self, seconds: float) -> Rates:
+        """Return the rates, if all utterances together take so many ``seconds``."""
         core, divisor = self.products[CORE], max(seconds, 1e-9)
-        return {
-            "seconds": seconds,
-            "frames": self.frames,
-            "macs_per_second": self.macs / divisor,
-            "acs_per_second": self.acs / divisor,
-            "dense_macs_per_second": self.dense / divisor,
-            "core_macs_per_second": core.macs / divisor,
-            "core_acs_per_second": core.acs / divisor,
-            "element_wise_per_second": self.element_wise / divisor,
-            "macs_per_frame": self.macs / max(self.frames, 1),
-            "acs_per_frame": self.acs / max(self.frames, 1),
-            "macs_per_utterance": self.macs / max(self.utterances, 1),
-            "acs_per_utterance": self.acs / max(self.utterances, 1),
-            "nonzero_inputs": self.nonzero_inputs,
-            "density": self.density,
-            "density_over_time": self.density_over_time,
-            "products": {name: asdict(each) for name, each in self.products.items()},
-        }
+        return Rates(
+            seconds=seconds,
+            frames=self.frames,
+            macs_per_second=self.macs / divisor,
+            acs_per_second=self.acs / divisor,
+            dense_macs_per_second=self.dense / divisor,
+            core_macs_per_second=core.macs / divisor,
+            core_acs_per_second=core.acs / divisor,
+            element_wise_per_second=self.element_wise / divisor,
+            macs_per_frame=self.macs / max(self.frames, 1),
+            acs_per_frame=self.acs / max(self.frames, 1),
+            macs_per_utterance=self.macs / max(self.utterances, 1),
+            acs_per_utterance=self.acs / max(self.utterances, 1),
+            nonzero_inputs=self.nonzero_inputs,
+            density=self.density,
+            density_over_time=self.density_over_time,
+            products=self.products,
+        )
 
 
 def _sum_nested(first: list[Any], second: list[Any]) -> list[Any]:

@@ -128,8 +128,8 @@ def _footprints(models: Mapping[str, Recognizer]) -> dict[str, Any]:
     for label, recognizer in models.items():
         size = footprint(recognizer.model)
         rows.append((
-            label, f"{size['parameters']:,}", f"{size['core_parameters']:,}",
-            f"{100 * size['connection_sparsity']:.1f} %", f"{size['footprint_bytes']:,}", f"{size['stored_bytes']:,}",
+            label, f"{size.parameters:,}", f"{size.core_parameters:,}",
+            f"{100 * size.connection_sparsity:.1f} %", f"{size.footprint_bytes:,}", f"{size.stored_bytes:,}",
         ))
     columns = ("encoder", "parameters", "core parameters", "zero weights", "bytes in memory", "bytes stored")
     return {"footprint_columns": columns, "footprints": rows}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -35,7 +35,7 @@ class Evaluation:
             "error_rate": total.error_rate, "interval": self.score.interval, "insertions": total.insertions,
             "deletions": total.deletions, "substitutions": total.substitutions,
             "reference_length": total.reference_length, "utterances": len(self.references),
-            "operations": self.operations.per_second(seconds),
+            "operations": asdict(self.operations.rates(seconds)),
         }
 
     def transcripts(self) -> dict[str, dict[str, str]]:

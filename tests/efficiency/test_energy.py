@@ -42,7 +42,7 @@ def test_accesses_are_interpolated_in_the_root_of_the_size(kilobytes, picojoules
 
 def test_prices_by_hand():
     """Microjoules: millions of operations or bytes times picojoules."""
-    priced = {name: energy for name, (_, energy) in lines(WORK).items()}
+    priced = {name: each.microjoules for name, each in lines(WORK).items()}
     assert priced == pytest.approx({
         "multiplications": 10 * 0.2, "additions": 20 * 0.1,
         "unit_multiplications": 30 * 3.7, "unit_additions": 40 * 0.9,
@@ -61,7 +61,7 @@ def test_prices_by_hand():
 ])
 def test_operations_cost_what_their_precision_does(precision, multiplication, addition):
     work = Work(precision, 1e6, 1e6, 1e6, 1e6, *[0.0] * 8)
-    priced = [energy for _, energy in lines(work).values()]
+    priced = [each.microjoules for each in lines(work).values()]
     assert priced[:4] == pytest.approx([multiplication, addition, 3.7, 0.9])
     assert sum(priced[4:]) == 0
 
@@ -73,15 +73,15 @@ def test_at_the_break_even_density_the_dense_network_takes_as_much(name, precisi
     sent = [FEATURES * RATE, 30 * RATE, 10 * RATE]
     result = energy_estimate(model, precision, sent, RATE, 4.0)
     shape = network_shape(model, precision)
-    assert result["density"] == pytest.approx(40 / 400)
-    assert result["events"]["microjoules"]["sram"] == pytest.approx(in_sram(shape.work([FEATURES, 30, 10], 25)))
+    assert result.density == pytest.approx(40 / 400)
+    assert result.events.microjoules.sram == pytest.approx(in_sram(shape.work([FEATURES, 30, 10], 25)))
     for place, price in PLACES.items():
-        grown = result["break_even_density"][place] / result["density"]
+        grown = result.break_even_density[place] / result.density
         there = shape.work([FEATURES, 30 * grown, 10 * grown], 25)
         assert price(there) == pytest.approx(price(shape.every_product(25, "int8"))) == pytest.approx(
-            result["microjoules_dense"][place]
+            result.microjoules_dense[place]
         )
-    limits = result["break_even_density"]
+    limits = result.break_even_density
     assert limits["one_by_one"] < limits["sram"]
     if precision == "float32":
         assert limits["dram"] < 0.5  # four bytes for one
@@ -90,18 +90,18 @@ def test_at_the_break_even_density_the_dense_network_takes_as_much(name, precisi
 def test_what_sends_no_lists_has_no_break_even():
     sent = [FEATURES * RATE, SIZE * RATE, SIZE * RATE]
     result = energy_estimate(trained("gru"), "int8", sent, RATE, 1.0)
-    assert result["density"] is None and set(result["break_even_density"].values()) == {None}
-    assert result["events"] == result["every_product"]
-    assert result["microjoules_without_events"]["sram"] == result["events"]["microjoules"]["sram"]
+    assert result.density is None and set(result.break_even_density.values()) == {None}
+    assert result.events == result.every_product
+    assert result.microjoules_without_events["sram"] == result.events.microjoules.sram
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1.0])
 def test_silence_and_no_audio_take_what_every_frame_takes(seconds):
     frames = int(seconds * RATE)
     result = energy_estimate(trained("improved_v2"), "int8", [FEATURES * frames, 0, 0], frames, seconds)
-    assert (result["density"], result["break_even_density"]["dram"]) == (0, None)
-    taken = result["events"]["microjoules"]["sram"]
-    assert taken == result["microjoules_without_events"]["sram"] and (taken > 0) == (frames > 0)
+    assert (result.density, result.break_even_density["dram"]) == (0, None)
+    taken = result.events.microjoules.sram
+    assert taken == result.microjoules_without_events["sram"] and (taken > 0) == (frames > 0)
 
 
 def test_convolutions_are_refused_in_one_line():

@@ -205,7 +205,7 @@ def test_silent_inputs_cost_the_input_product_nothing():
 def test_a_batch_without_a_frame_costs_nothing():
     encoder = trained("improved_v2")
     assert counted(encoder, torch.zeros(2, 0, 3), torch.tensor([0, 0])) == OperationCount()
-    assert OperationCount().per_second(0.0)["macs_per_second"] == 0
+    assert OperationCount().rates(0.0).macs_per_second == 0
 
 
 def test_records_are_of_the_last_forward_and_the_hooks_go():
@@ -220,14 +220,14 @@ def test_records_are_of_the_last_forward_and_the_hooks_go():
 
 def test_rates_for_each_second():
     total = counted(trained("improved_v2"), sparse_input(), torch.tensor(LENGTHS))
-    rates = total.per_second(0.5)
-    assert rates["macs_per_second"] == 2 * total.macs
-    assert rates["dense_macs_per_second"] == 2 * total.dense
-    assert rates["core_macs_per_second"] == 2 * total.products[CORE].macs
-    assert rates["element_wise_per_second"] == 2 * 4 * 2 * 4 * sum(LENGTHS)  # 4 products a unit, 2 layers of 4 units
+    rates = total.rates(0.5)
+    assert rates.macs_per_second == 2 * total.macs
+    assert rates.dense_macs_per_second == 2 * total.dense
+    assert rates.core_macs_per_second == 2 * total.products[CORE].macs
+    assert rates.element_wise_per_second == 2 * 4 * 2 * 4 * sum(LENGTHS)  # 4 products a unit, 2 layers of 4 units
     smoothed = counted(trained("improved_v2", smoothing=0.6), sparse_input(), torch.tensor(LENGTHS))
     assert smoothed.element_wise - total.element_wise == (8 + CLASSES) * sum(LENGTHS)  # the drives it integrates
-    assert rates["density"] == total.density and len(total.density) == 2
+    assert rates.density == total.density and len(total.density) == 2
 
 
 @pytest.mark.parametrize("name", ["gru", "lstm", "ligru"])

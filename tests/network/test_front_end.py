@@ -275,4 +275,4 @@ def test_a_recipe_with_a_front_end_trains_and_decodes(tones, tone_recipe, tmp_pa
     assert {each.stem: model.transcribe(each).text for each in audio} == expected
     result = profile(model, audio)
     of_layer = 2 * 32 * 20  # of the encoder's first layer, a frame
-    assert result["products"]["input"]["dense"] == result["frames"] * (of_layer + 5 * 4 * 9)
+    assert result.rates.products["input"].dense == result.rates.frames * (of_layer + 5 * 4 * 9)

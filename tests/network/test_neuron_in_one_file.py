@@ -163,7 +163,7 @@ def test_it_trains_resumes_decodes_streams_and_is_counted(recipe, tones, tmp_pat
 
     recognizer.use_engine("batch")
     result = profile(recognizer, sorted((tones / "audio" / "test").glob("*.wav")))
-    assert result["acs_per_second"] > 0 and 0 < result["density"][0] < 1
+    assert result.rates.acs_per_second > 0 and 0 < result.rates.density[0] < 1
     before, after = quantize_folder(whole, tmp_path / "small")
     assert after < before and Recognizer(tmp_path / "small", "cpu").model.precision == "int8"
 

@@ -81,7 +81,7 @@ def test_a_pruned_model_is_small_on_disk_and_the_same_when_loaded(encoder, tmp_p
     state = loaded.state_dict()
     assert all(torch.equal(each, state[name]) for name, each in model.state_dict().items())
     assert size(folder) < 0.6 * size(dense)
-    assert footprint(model)["stored_bytes"] == pytest.approx(size(folder), abs=8000)  # besides the header
+    assert footprint(model).stored_bytes == pytest.approx(size(folder), abs=8000)  # besides the header
     formats = [json.loads((each / models.CONFIG).read_text())["format"] for each in (folder, dense)]
     assert formats == [3, 1]
     models.save_model(tmp_path / "again", loaded, TOKENS, {}, "# a recipe\n")

@@ -1,0 +1,41 @@
+"""What a live stream costs: the form of the result. Its numbers are checked in tests/cli/test_cli_stream.py."""
+
+from __future__ import annotations
+
+import json
+
+from snn_asr.efficiency.stream_profile import Spread, profile_stream
+
+
+def test_the_json_has_all_values_in_one_order(recognizer, tones):
+    result = profile_stream(recognizer, [tones / "audio" / "test" / "test-02.wav"]).to_json()
+    assert json.loads(json.dumps(result)) == result
+    assert list(result) == [
+        "encoder", "engine", "files", "seconds", "frames", "layers", "weights_bytes", "state_bytes",
+        "network_microseconds_per_frame", "real_time_factor", "algorithmic_latency_seconds", "processing_seconds",
+        "word_latency_seconds", "energy",
+    ]
+    assert list(result["layers"][0]) == [
+        "source", "units", "events_per_second", "density", "operation", "done_per_second", "avoided_per_second",
+    ]
+    assert list(result["processing_seconds"]) == list(result["word_latency_seconds"]) == ["median", "95 %", "largest"]
+    energy = result["energy"]
+    assert list(energy) == [
+        "precision", "events", "every_product", "microjoules_without_events", "density", "dense_precision",
+        "microjoules_dense", "break_even_density", "features",
+    ]
+    places = ["sram", "one_by_one", "dram"]
+    for each in ("microjoules_without_events", "microjoules_dense", "break_even_density"):
+        assert list(energy[each]) == places
+    for each in (energy["events"], energy["every_product"]):
+        assert list(each) == ["weights_memory_bytes", "state_memory_bytes", "lines", "microjoules"]
+        assert list(each["microjoules"]) == places and len(each["microjoules"]["dram"]) == 2
+        assert len(each["lines"]) == 9
+        assert {tuple(line) for line in each["lines"].values()} == {("per_second", "microjoules")}
+    assert list(energy["features"]) == ["multiplications", "additions", "microjoules"]
+
+
+def test_the_spread_of_times():
+    assert Spread.of([]) is None
+    spread = Spread.of([float(each) for each in range(101)])
+    assert spread is not None and spread.by_name() == {"median": 50.0, "95 %": 95.0, "largest": 100.0}
