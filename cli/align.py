@@ -47,7 +47,7 @@ def align(
     from snn_asr.decoding.named_files import find_files
     from snn_asr.decoding.recognizer import Recognizer
     from snn_asr.decoding.writers import render_among, require_different_ids
-    from snn_asr.processes import choose_device
+    from snn_asr.devices import choose_device
 
     from .failures import raise_for, show_failed
 

@@ -87,7 +87,7 @@ def decode(
     from snn_asr.decoding.recognizer import EVENT, Recognizer
     from snn_asr.decoding.stream import use_one_core
     from snn_asr.decoding.writers import render_among, require_different_ids
-    from snn_asr.processes import choose_device
+    from snn_asr.devices import choose_device
 
     from .failures import raise_for, show_failed
 

@@ -32,11 +32,11 @@ def profile(
     from snn_asr.decoding.named_files import find_files
     from snn_asr.decoding.recognizer import BATCH, EVENT, Recognizer
     from snn_asr.decoding.stream import use_one_core
+    from snn_asr.devices import choose_device
     from snn_asr.efficiency import profile
     from snn_asr.efficiency.energy import require_estimate
     from snn_asr.efficiency.energy_table import describe_energy
     from snn_asr.errors import DataError, UsageError
-    from snn_asr.processes import choose_device
 
     from .failures import raise_for, show_failed
 

@@ -43,7 +43,7 @@ def tune(
     from snn_asr.data.manifest import find_manifests, read_manifest
     from snn_asr.decoding import tuning
     from snn_asr.decoding.recognizer import Recognizer
-    from snn_asr.processes import choose_device
+    from snn_asr.devices import choose_device
 
     from .failures import raise_for, show_failed
 

@@ -1,4 +1,4 @@
-"""Training in several processes, which ``torchrun`` starts: the rank of this process, sums over all, and devices.
+"""Training in several processes, which ``torchrun`` starts: the rank of this process, and sums over all processes.
 
 Outside torchrun there is one process, rank 0 of 1, and the sums are those of this process. Each process works on its
 share of every batch. The result is that of one process with the whole batch, because everything that is computed over a
@@ -19,9 +19,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from snn_asr.errors import SnnAsrError, UsageError, unknown_name
+from snn_asr.devices import send
+from snn_asr.errors import SnnAsrError, UsageError
 
-DEVICES = ("auto", "cpu", "cuda")
 VARIABLES = ("WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # that torchrun sets besides RANK and LOCAL_RANK
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}  # by type of device
 SILENCE = timedelta(seconds=60)  # of one process in training, after which the others end
@@ -184,42 +184,3 @@ class _Sum(torch.autograd.Function):
 def differentiable_total(values: Tensor) -> Tensor:
     """The sum over all processes; its gradient is that of the sum of all processes' losses."""
     return _Sum.apply(values)
-
-
-def available_processors() -> int:
-    """How many of the machine's processors this process may use. A container or a batch system may allow only some."""
-    allowed = getattr(os, "sched_getaffinity", None)
-    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
-
-
-def choose_device(requested: str | torch.device) -> str:
-    """The name of the device to use: ``auto`` takes the GPU if there is one, and ``cuda:1`` the second GPU.
-
-    Raises UsageError for an unknown name or an absent GPU.
-    """
-    name = str(requested)
-    kind, _, index = name.partition(":")
-    if kind not in DEVICES or (index and not (index.isdecimal() and (kind == "cuda" or name == "cpu:0"))):
-        raise unknown_name("device", name, DEVICES, "--device")
-    gpus = torch.cuda.device_count() if kind != "cpu" and torch.cuda.is_available() else 0
-    if kind == "auto":
-        return "cuda" if gpus else "cpu"
-    if kind == "cuda" and int(index or 0) >= gpus:
-        what = f"torch sees {gpus} GPUs" if gpus else "torch sees no GPU"
-        raise UsageError(what, f"--device {name}", "use --device cpu, or see 'snn-asr doctor'")
-    return "cpu" if kind == "cpu" else name
-
-
-def own_device(device: str) -> str:
-    """The device of this process: one of the GPUs, if torchrun has started a process for each."""
-    local_rank = os.environ.get("LOCAL_RANK")
-    return f"cuda:{local_rank}" if device == "cuda" and local_rank is not None else device
-
-
-def send(values: Tensor, device: torch.device | str) -> Tensor:
-    """Values from the host on the device, without waiting for its other work; the values themselves if they are there
-    already."""
-    device = torch.device(device)
-    if device.type == "cuda" and values.device.type == "cpu":
-        return values.pin_memory().to(device, non_blocking=True)
-    return values.to(device, non_blocking=True)

@@ -13,7 +13,7 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 # A folder, or a file beside the folders, may import those of lower ranks; those of the base also each other.
-BASE = ("errors", "files", "interruption", "kernel_cache", "logs", "processes", "sharding")
+BASE = ("devices", "errors", "files", "interruption", "kernel_cache", "logs", "processes", "sharding")
 ORDER = (
     BASE, ("data",), ("network",), ("events",), ("scoring",), ("decoding",), ("efficiency",), ("export",),
     ("training",), ("reports",), ("", "doctor", "encoders"), ("cli",),

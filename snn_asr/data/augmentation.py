@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from snn_asr.data.feature_settings import GLOBAL, FeatureSettings
+from snn_asr.devices import send
 from snn_asr.errors import UsageError, unknown_name
-from snn_asr.processes import send
 
 MOST_SHIFTED = 10_000  # frames
 LOUDEST_DB = 1000  # or, below 0, softest

@@ -22,7 +22,7 @@ from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.manifest import Utterance
 from snn_asr.data.reading_ahead import ReadAhead, WholeBatches, possible_workers
 from snn_asr.data.resident import ResidentFrames, fits
-from snn_asr.processes import send
+from snn_asr.devices import send
 
 
 @dataclass(frozen=True)

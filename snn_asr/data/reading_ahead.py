@@ -11,7 +11,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
-from snn_asr import processes
+from snn_asr import devices
 from snn_asr.data.dataset import SpeechDataset
 from snn_asr.errors import DataError, SnnAsrError, as_user_error
 
@@ -92,7 +92,7 @@ def _as_it_is(batch: Any) -> Any:
 def possible_workers(wanted: int) -> int:
     """How many processes may read ahead of ``wanted``: no more than there are processors, and than the files that this
     process may still open allow. The log says where that is fewer."""
-    processors, handles = processes.available_processors(), _free_handles() // _HANDLES
+    processors, handles = devices.available_processors(), _free_handles() // _HANDLES
     if wanted > processors:
         log.warning("%s=%d: more than there are processors; %d read ahead", _KEY, wanted, processors)
     wanted = min(wanted, processors)

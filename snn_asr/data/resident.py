@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from snn_asr.data.dataset import SpeechDataset
-from snn_asr.processes import send
+from snn_asr.devices import send
 
 MOST_BYTES = 1 << 30  # of frames at all speeds together: some six hours of speech at three speeds
 

@@ -38,11 +38,11 @@ from snn_asr.decoding.levels import AUTO
 from snn_asr.decoding.segmenter import Found, Segmenter
 from snn_asr.decoding.stream import SEGMENT, Stream
 from snn_asr.decoding.timed_segments import aligned_segment, searched_segment, timed_segment
+from snn_asr.devices import choose_device
 from snn_asr.errors import DataError, UsageError, as_user_error, unknown_name
 from snn_asr.network import model_folder as models
 from snn_asr.network.model import AcousticModel
 from snn_asr.network.tasks import TRANSCRIPTION
-from snn_asr.processes import choose_device
 
 if TYPE_CHECKING:
     from snn_asr.events.engine import EventNetwork

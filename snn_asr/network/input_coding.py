@@ -22,6 +22,7 @@ import numpy
 import torch
 from torch import Tensor, nn
 
+from snn_asr.devices import send
 from snn_asr.errors import unknown_name
 from snn_asr.network.cells import conventional
 from snn_asr.network.changes import check_threshold, hold_all
@@ -30,7 +31,6 @@ from snn_asr.network.coder_settings import CoderSettings
 from snn_asr.network.kernels import choose_backend, run_sequence
 from snn_asr.network.lengths import Lengths
 from snn_asr.network.ranges import RangeTracker
-from snn_asr.processes import send
 
 CODINGS = ("none", "coder", "bernoulli", "noise", "delta")
 SEED = 2020  # of the draws in evaluation

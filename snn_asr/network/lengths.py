@@ -13,7 +13,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from snn_asr.processes import count, send
+from snn_asr.devices import send
+from snn_asr.processes import count
 
 
 class Lengths:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 import snn_asr
-from snn_asr import processes
+from snn_asr import devices
 
 _PROGRAM = ("snn_asr", "cli", "recipes")  # folders of the checkout
 _GIT_SECONDS = 5  # that git may take; without an answer a run has no commit
@@ -54,7 +54,7 @@ def _git(root: Path, *words: str) -> str | None:
 
 def processor() -> str:
     """The processor's name and how many of its cores this process may use, such as ``AMD EPYC 7R13, 2 cores``."""
-    cores = processes.available_processors()
+    cores = devices.available_processors()
     return f"{_processor_name()}, {cores} {'core' if cores == 1 else 'cores'}"
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from snn_asr import processes
+from snn_asr import devices
 
 CONTROL = "nvidia-cuda-mps-control"
 PIPES, LOGS = "CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY"
@@ -39,13 +39,13 @@ def shared_gpu(device: str, jobs: int) -> Iterator[None]:
     """
     control = shutil.which(CONTROL)
     running = PIPES in os.environ or (USUAL_PIPES / "control").exists()
-    if jobs < 2 or control is None or running or not processes.choose_device(device).startswith("cuda"):
+    if jobs < 2 or control is None or running or not devices.choose_device(device).startswith("cuda"):
         yield
         return
     with tempfile.TemporaryDirectory(prefix="snn-asr-mps-", ignore_cleanup_errors=True) as folder:
         own = {PIPES: folder, LOGS: folder}
         there = {**os.environ, **own}
-        index = processes.choose_device(device).partition(":")[2] or "0"
+        index = devices.choose_device(device).partition(":")[2] or "0"
         started = _answers([control, "-d"], there)
         serving = started and _answers([sys.executable, "-c", PROBE, index], there)
         if serving:

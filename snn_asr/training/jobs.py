@@ -17,10 +17,10 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
 
+from snn_asr.devices import available_processors
 from snn_asr.errors import DataError, InterruptedRun, SnnAsrError, UsageError, as_user_error
 from snn_asr.interruption import INTERRUPTED, held_back, interruptible
 from snn_asr.logs import log_to_stderr
-from snn_asr.processes import available_processors
 
 log = logging.getLogger(__name__)
 

@@ -15,12 +15,12 @@ from snn_asr.data.batches import BucketedBatches, evaluation_loader, training_lo
 from snn_asr.data.dataset import SpeechDataset
 from snn_asr.data.manifest import fingerprint
 from snn_asr.data.reading_ahead import ReadAhead
+from snn_asr.devices import choose_device, own_device
 from snn_asr.errors import InterruptedRun, UsageError
 from snn_asr.network.model import AcousticModel
 from snn_asr.network.model_folder import save_model
 from snn_asr.network.ranges import RangeTracker
 from snn_asr.network.tasks import CLASSIFICATION
-from snn_asr.processes import choose_device, own_device
 from snn_asr.training import recipe
 from snn_asr.training.brain import RecognizerBrain
 from snn_asr.training.config import Config

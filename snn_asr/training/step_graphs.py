@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snn_asr import processes
+from snn_asr import devices, processes
 from snn_asr.network.encoders import directions
 from snn_asr.network.kernels import choose_backend
 from snn_asr.network.layers.base import Layer
@@ -110,7 +110,7 @@ class StepGraphs:
         filled = frames.new_zeros(rows, count, frames.shape[2])
         filled[: len(frames), : frames.shape[1]] = frames
         counts = [*lengths.counts, *[0] * (rows - len(frames))]
-        return filled, processes.send(torch.tensor(counts, dtype=torch.int64), frames.device)
+        return filled, devices.send(torch.tensor(counts, dtype=torch.int64), frames.device)
 
     def _capture(self, key: Hashable, frames: Tensor, counts: Tensor) -> None:
         if self._pool is None:

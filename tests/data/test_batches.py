@@ -144,7 +144,7 @@ def test_groups_of_ten_thousand_recordings_are_full_and_little_of_them_is_paddin
 
 
 def test_no_more_processes_read_ahead_than_there_are_processors(tones, monkeypatch, caplog):
-    monkeypatch.setattr("snn_asr.processes.available_processors", lambda: 1)
+    monkeypatch.setattr("snn_asr.devices.available_processors", lambda: 1)
     dataset = tone_set(tones)
     batches = BucketedBatches(dataset, 1000, seed=1)
     assert training_loader(dataset, batches, 1, "cpu").num_workers == 1 and "loader_workers" not in caplog.text

@@ -81,7 +81,7 @@ def test_batches_are_those_that_this_process_reads(tones):
 
 @pytest.mark.parametrize("free, possible", [(0, 0), (63, 0), (64, 1), (130, 2), (10**9, 4)])
 def test_no_more_processes_read_ahead_than_files_may_be_open(monkeypatch, caplog, free, possible):
-    monkeypatch.setattr("snn_asr.processes.available_processors", lambda: 8)
+    monkeypatch.setattr("snn_asr.devices.available_processors", lambda: 8)
     monkeypatch.setattr(reading_ahead, "_free_handles", lambda: free)
     assert possible_workers(4) == possible
     assert ("ulimit -n" in caplog.text) == (possible < 4)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from snn_asr import processes
+from snn_asr import devices
 from snn_asr.training import gpu_sharing
 from snn_asr.training.gpu_sharing import CONTROL, LOGS, PIPES, shared_gpu
 
@@ -29,7 +29,7 @@ def service(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}/usr/bin{os.pathsep}/bin")
     monkeypatch.delenv(PIPES, raising=False)
     monkeypatch.setattr(gpu_sharing, "USUAL_PIPES", tmp_path / "nobody's")
-    monkeypatch.setattr(processes, "choose_device", lambda name: "cpu" if name == "cpu" else "cuda")
+    monkeypatch.setattr(devices, "choose_device", lambda name: "cpu" if name == "cpu" else "cuda")
     monkeypatch.setattr(gpu_sharing, "PROBE", "")
     return install
 

@@ -29,9 +29,9 @@ from snn_asr.corpora.prepared_folder import PreparedFolder
 from snn_asr.data.audio import write_audio
 from snn_asr.data.manifest import Utterance
 from snn_asr.data.resampling import resample
+from snn_asr.devices import available_processors
 from snn_asr.errors import UsageError
 from snn_asr.files import write_text
-from snn_asr.processes import available_processors
 from snn_asr.sharding import Shard
 
 SAMPLE_RATE = 16000
