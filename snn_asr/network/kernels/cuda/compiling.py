@@ -1,4 +1,4 @@
-"""Kernels from source: compiled by NVRTC for the GPU at hand, kept on disk, launched on torch's stream."""
+"""Compiles the CUDA kernels for the GPU at hand by NVRTC, keeps them on disk, and launches them on torch's stream."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ ATTRIBUTES = driver.CUfunction_attribute
 
 @cache
 def source(name: str) -> str:
-    """The text of a .cu file beside this module, its includes of this folder in place."""
+    """The text of a .cu file beside this module, in which the files that it includes from this folder are inserted."""
     folder = resources.files(__package__)
     text = folder.joinpath(name).read_text(encoding="utf-8")
     return re.sub(r'#include "([\w.]+)"\n', lambda found: source(found[1]), text)
 
 
 def compiled(name: str, definitions: Mapping[str, object], architecture: str) -> bytes:
-    """Machine code of a .cu file for an architecture (``sm_90``), with macros defined; from disk where it is there."""
+    """The machine code of a .cu file for an architecture (``sm_90``), with macros defined, from disk if it is there."""
     text = source(name)
     version = ".".join(map(str, nvrtc.nvrtcVersion()[1:]))
     key = hashlib.sha256(repr((text, sorted(definitions.items()), architecture, version)).encode()).hexdigest()
@@ -58,7 +58,7 @@ def compiled(name: str, definitions: Mapping[str, object], architecture: str) ->
 
 
 def _folders() -> list[Path]:
-    """Where compiled kernels lie: the user's cache, and where that cannot be written a folder for temporary files."""
+    """The folders for compiled kernels: the user's cache, and one for temporary files if that cannot be written."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     user = os.getuid() if hasattr(os, "getuid") else "user"
     return [Path(home) / "snn-asr" / "cuda", Path(tempfile.gettempdir()) / f"snn-asr-cuda-{user}"]
@@ -69,8 +69,8 @@ def kernel(
 ) -> Callable[..., None]:
     """The function ``walk`` of a .cu file, ready to be launched: ``run(clusters, *arguments)``.
 
-    Tensors go as addresses (None: 0), numbers as int or float of 32 bits. The result is kept for the process. Raises
-    RuntimeError where the device cannot run such a kernel.
+    Tensors are handed over as addresses (0 for None), and numbers as int or float of 32 bits. The function is kept for
+    the whole process. Raises RuntimeError if the device cannot run such a kernel.
     """
     return _kernel(name, tuple(sorted(definitions.items())), device, threads, shared, cluster)
 
@@ -103,7 +103,7 @@ def _kernel(
 
 
 def _checked(result: tuple) -> object:
-    """What a call of the driver gives, after its error code. Raises RuntimeError for an error."""
+    """The results of a call of the driver, without its error code. Raises RuntimeError for an error."""
     error, *values = result
     if error != driver.CUresult.CUDA_SUCCESS:
         raise RuntimeError(f"the CUDA driver refuses: {error.name}")
@@ -125,5 +125,5 @@ def _passed(argument: Argument) -> object:
 
 @cache
 def say_once(message: str) -> None:
-    """One line in the log, however often it is asked for."""
+    """Log a line, but only once, however often it is asked for."""
     logging.getLogger(__name__).info(message)

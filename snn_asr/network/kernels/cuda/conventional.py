@@ -1,4 +1,4 @@
-"""This cell of cells/conventional.py has no cluster kernels: it runs on Triton."""
+"""The conventional layer (cells/conventional.py) has no kernels on clusters, and runs on Triton."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gated layer v2 (cells/gated.py) on clusters. v1, the Li-GRU, and products that are smoothed run on Triton."""
+"""The gated layer v2 (cells/gated.py) on clusters. v1, the Li-GRU and smoothed recurrent products run on Triton."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _walk(way: str, given: Tensor, parameters: Parameters) -> Walk | None:
 
 
 def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:
-    """As the reference; frames beyond ``lengths`` are not computed, their states are zero."""
+    """The Trace of the reference. Frames beyond ``lengths`` are not computed, and their states are zero."""
     run = _walk("forward", drive, parameters)
     if run is None:
         return triton.forward(drive, lengths, state, parameters)
@@ -46,7 +46,7 @@ def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters
 def backward(
     gradient: Tensor, trace: Trace, state: State, parameters: Parameters
 ) -> tuple[Tensor, Tensor | None]:
-    """Gradients of the drive and of U, as the reference's."""
+    """The gradients of the drive and of U, as the reference's."""
     run = _walk("backward", trace.sums, parameters)
     if run is None:
         return triton.backward(gradient, trace, state, parameters)

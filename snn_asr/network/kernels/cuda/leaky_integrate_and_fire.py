@@ -24,7 +24,7 @@ def _walk(way: str, given: Tensor, parameters: Parameters) -> Walk | None:
 
 
 def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:
-    """As the reference; frames beyond ``lengths`` are not computed, their states are zero."""
+    """The Trace of the reference. Frames beyond ``lengths`` are not computed, and their states are zero."""
     run = _walk("forward", drive, parameters)
     if run is None:
         return triton.forward(drive, lengths, state, parameters)
@@ -44,7 +44,7 @@ def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters
 
 
 def backward(gradient: Tensor, trace: Trace, state: State, parameters: Parameters) -> tuple[Tensor | None, ...]:
-    """Gradients of the drive and of the parameters in TRAINED, as the reference's."""
+    """The gradients of the drive and of the parameters in TRAINED, as the reference's."""
     run = _walk("backward", trace.sums, parameters)
     if run is None:
         return triton.backward(gradient, trace, state, parameters)

@@ -1,9 +1,10 @@
-"""How a layer is laid out on clusters of CTAs: how many, units of each, and what of the weights lies where.
+"""The layout of a layer on clusters of CTAs: how many CTAs, how many units each of them has, and where its weights lie.
 
-A cluster takes 8 rows; a CTA of it UNITS units, 8 · k. The weights of a CTA are operands of 16 × 16 numbers for the
-tensor cores, 512 bytes a warp (a slot): as many as there are registers for stay in registers, others in shared memory,
-and what is left in global memory, from where every frame reads it again through the L2 cache. Small clusters hold more
-weights a CTA and let more clusters run at a time; which is faster depends on the rows.
+A cluster takes 8 rows of the batch, and each of its CTAs takes UNITS units, a multiple of 8. The weights of a CTA are
+operands of the tensor cores: 16 × 16 numbers each, 512 bytes for a warp, which is called a slot. As many slots as
+possible stay in registers, others in shared memory, and the rest in global memory, from where they are read again at
+every frame through the L2 cache. In small clusters each CTA has more weights to hold, but more clusters run at the same
+time. Which is faster depends on the number of rows.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Plan:
 
     @property
     def slots(self) -> int:
-        """Operands of a warp, of 16 × 16 weights each."""
+        """The number of operands (16 × 16 weights each) of a warp."""
         if self.way == "forward":
             return self.spread_m * self.spread_k * self.parts
         depth, tiles = _up(self.gates * self.units, 16), _up(self.cluster * self.units, 16)
@@ -56,11 +57,11 @@ class Plan:
 
     @property
     def spilled(self) -> int:
-        """Bytes of a cluster that lie in global memory."""
+        """The bytes of a cluster's weights that lie in global memory."""
         return (self.slots - self.held - self.kept) * self.warps * SLOT * self.cluster
 
     def microseconds(self, rows: int, processors: int) -> float:
-        """A guess of what a frame costs, fitted to an H200: only good for choosing between layouts."""
+        """The estimated time of a frame, fitted to an H200. It is only good for choosing between layouts."""
         products = _up(self.warps, 4) * 4 * self.slots  # of a CTA and frame, its four tensor cores equally busy
         each = 0.8 + 0.0018 * products
         if self.way == "backward":
@@ -70,8 +71,10 @@ class Plan:
 
 
 def resident(cluster: int, processors: int) -> int:
-    """Clusters that run at a time: they never span the chip's groups of 16 or 18 processors, the last of which is
-    short of some."""
+    """The number of clusters that run at the same time.
+
+    A cluster lies within one of the chip's groups of 16 or 18 multiprocessors, and the last group lacks some.
+    """
     groups = max(1, processors // 18)
     if cluster == 9:
         return groups + groups // 2
@@ -87,7 +90,7 @@ def _aligned(count: int) -> int:
 
 
 def best(way: str, size: int, gates: int, parts: int, rows: int, processors: int) -> Plan | None:
-    """The layout that should be fastest for so many rows; None where the weights do not fit on any."""
+    """The layout that should be fastest for so many rows, or None if the weights do not fit in any layout."""
     make = _forward if way == "forward" else _backward
     units = {_up(_up(size, cluster), 8) * 8 for cluster in range(1, LARGEST_CLUSTER + 1)}
     found = [plan for each in units for plan in make(size, gates, parts, each)]
@@ -101,7 +104,7 @@ def _held(way: str, slots: int, warps: int, units: int) -> int:
 
 
 def _placed(base: int, slots: int, held: int, warps: int) -> tuple[int, int] | None:
-    """Slots in shared memory, and all its bytes; None where too much is left over."""
+    """The number of slots in shared memory, and all bytes of it; None if too many slots are left over."""
     kept = min(slots - held, (SHARED - base) // (warps * SLOT))
     if held < 1 or kept < 0 or (slots - held - kept) * warps * SLOT > MOST_SPILLED:
         return None
@@ -109,7 +112,9 @@ def _placed(base: int, slots: int, held: int, warps: int) -> tuple[int, int] | N
 
 
 def _forward(size: int, gates: int, parts: int, units: int) -> Iterator[Plan]:
-    """Every way to spread the products over warps: tiles of gate rows, and inputs that groups of warps share."""
+    """Every way to spread the products over warps: by tiles of rows of the gates, and by inputs that groups of warps
+    share.
+    """
     tiles, cluster = _up(gates * units, 16), max(SMALLEST_CLUSTER, _up(size, units))
     for spread_m in range(1, min(tiles, 4) + 1):
         across = _up(tiles, spread_m)

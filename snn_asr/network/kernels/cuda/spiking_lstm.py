@@ -15,7 +15,7 @@ from snn_asr.network.kernels.triton.walking import dense, product_type
 
 
 def _slopes(parameters: Parameters) -> list[tuple[int, float, float]] | None:
-    """The numbers of the three derivatives, None where one of them is unknown to the kernels."""
+    """The numbers of the three derivatives, or None if the kernels do not know one of them."""
     derivatives = (parameters.gate_slope, parameters.candidate_slope, parameters.cell_slope)
     known = [each for each in map(slope_numbers, derivatives) if each is not None]
     return known if len(known) == len(derivatives) else None
@@ -32,7 +32,7 @@ def _walk(way: str, given: Tensor, parameters: Parameters) -> Walk | None:
 
 
 def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:
-    """As the reference; frames beyond ``lengths`` are not computed, their states are zero."""
+    """The Trace of the reference. Frames beyond ``lengths`` are not computed, and their states are zero."""
     run = _walk("forward", drive, parameters)
     if run is None:
         return triton.forward(drive, lengths, state, parameters)
@@ -46,7 +46,7 @@ def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters
 
 
 def backward(gradient: Tensor, trace: Trace, state: State, parameters: Parameters) -> tuple[Tensor, Tensor]:
-    """Gradients of the drive and of U, as the reference's."""
+    """The gradients of the drive and of U, as the reference's."""
     run, slopes = _walk("backward", trace.sums, parameters), _slopes(parameters)
     if run is None or slopes is None:
         return triton.backward(gradient, trace, state, parameters)

@@ -1,5 +1,5 @@
-"""From a layer and a batch to the launch of a walk: whether the cluster kernels serve it, and the same arguments for
-every cell."""
+"""Launches the cluster kernels for a layer and a batch: whether they can run it, and the arguments that all cells
+share."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ INDEXED = 2**31  # elements that the kernels can number
 
 
 class Walk:
-    """A compiled walk of a layer: called with the cell's own arguments, then lengths, rows, frames and numbers, it is
-    launched over a batch."""
+    """A compiled kernel of a layer, which walks all frames of a batch.
+
+    It is called with the cell's own arguments, and then the lengths, rows, frames and numbers.
+    """
 
     def __init__(self, run: Callable[..., None], rows: int, chosen: plan.Plan) -> None:
         self._run, self._clusters, self._chosen = run, -(-rows // plan.ROWS), chosen
@@ -36,7 +38,8 @@ def walk(
 ) -> Walk | None:
     """The walk of ``source`` for a batch of drives or gradients (B, T, ·) and recurrent weights (gates · H, H).
 
-    ``flags`` are the cell's own definitions. None, said once in the log, where no layout fits: the caller takes Triton.
+    ``flags`` are the cell's own definitions. If no layout fits, that is logged once, and the result is None: the caller
+    then takes Triton.
     """
     kind = product_type(drive, recurrent)
     rows, frames = drive.shape[:2]
@@ -69,8 +72,10 @@ def _walk(
 
 
 def weights_and_scale(recurrent: Tensor, kind: torch.dtype) -> tuple[Tensor, Tensor]:
-    """The recurrent weights in float32, and the power of two by which the kernel multiplies them before they become
-    fp16: near its largest number they lose the fewest digits. bfloat16 has the range of float32."""
+    """The recurrent weights in float32, and a power of two by which the kernel multiplies them before they become fp16.
+
+    Near the largest number of fp16 they lose the fewest digits. bfloat16 has the range of float32 and needs no factor.
+    """
     weights = recurrent.detach().float().contiguous()
     if kind == torch.bfloat16:
         return weights, weights.new_ones(())
@@ -79,19 +84,23 @@ def weights_and_scale(recurrent: Tensor, kind: torch.dtype) -> tuple[Tensor, Ten
 
 
 def forward_operands(drive: Tensor, output: Tensor, recurrent: Tensor) -> list[Tensor]:
-    """What every forward takes first: the drive in float32, the first frame's recurrent product, the weights and their
-    scale. The product (B, gates · H) of the state's ``output`` (B, H) is made here: what a state holds need not be a
-    level of this coder."""
+    """The first arguments of every forward kernel: the drive in float32, the recurrent product of the first frame, and
+    the weights with their scale.
+
+    The product (B, gates · H) of the state's ``output`` (B, H) is computed here, because the values in a state need not
+    be levels of this coder.
+    """
     first = output.detach().float() @ recurrent.detach().float().T
     given = drive.detach().float().contiguous()
     return [given, first, *weights_and_scale(recurrent, product_type(drive, recurrent))]
 
 
 def weight_gradient(gradient: Tensor, outputs: Tensor, first: Tensor, kind: torch.dtype, unit: float) -> Tensor:
-    """Gradient (G, H) of weights whose product with the outputs of the frame before, ``first`` (B, H) before frame 0,
-    has the gradient (B, T, G). The outputs are multiples of ``unit``.
+    """The gradient (G, H) of recurrent weights, from the gradient (B, T, G) of their product with the outputs of the
+    frame before, which are multiples of ``unit``; ``first`` (B, H) are the outputs before frame 0.
 
-    One product over the sequences as they lie, shifted by one frame, less what crosses from row to row.
+    It is one product over the sequences as they lie in memory, shifted by one frame, minus the part in which the last
+    frame of a row meets the first of the next.
     """
     size, rows, inputs = (gradient.shape[-1], outputs.shape[-1]), gradient.flatten(0, 1), outputs.flatten(0, 1)
     if worth_splitting(len(rows), *size):

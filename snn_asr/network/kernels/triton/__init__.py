@@ -1,4 +1,4 @@
-"""Triton on a CUDA device.
+"""Kernels in Triton, for a CUDA device.
 
     tiles.py      what the kernels share: a program's tile, its products and gates, the coder, frames loaded ahead
     slopes.py     surrogate derivatives inside kernels
@@ -8,11 +8,13 @@
     products.py   large products on tensor cores
     <cell>.py     forward and backward kernels of a family
 
-Without a recurrent product one launch walks all frames, state in registers (v1, lif, LIF, adLIF). With one, each frame
-is a launch: the product with what all units sent at the frame before, and all element-wise work behind it. Rows stop at
-their lengths. State is float32 (float64 for drives of that type); operands of the recurrent product are bfloat16 or
-float16 where the drive or the weights are, sums are not. No TF32: on a dyadic grid all sums are exact, hence the spikes
-the reference's.
+Without a recurrent product (v1, lif, LIF, adLIF) one launch walks all frames, and the state stays in registers. With a
+recurrent product every frame is a launch of its own: the product with what all units sent at the frame before, and the
+element-wise work behind it. Rows stop at their lengths.
+
+The state is float32, or float64 for drives of that type. The operands of the recurrent product are bfloat16 or float16
+if the drive or the weights are, but its sums are not. TF32 is not used: on a dyadic grid all sums are exact, so that
+the spikes are those of the reference.
 
 docs/gpu.md has the design in full, and what was measured.
 """

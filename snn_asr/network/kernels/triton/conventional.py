@@ -1,4 +1,4 @@
-"""The conventional layer (cells/conventional.py) in Triton: one scan over all frames each way."""
+"""The conventional layer (cells/conventional.py) in Triton: one scan over all frames, forward and backward."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _backward(
     SIZE: tl.constexpr, UNITS: tl.constexpr, GROUP: tl.constexpr, STATE: tl.constexpr, MASKED: tl.constexpr,
     SPIKING: tl.constexpr,
 ):
-    """g_I for all frames, under the mask, and each row's share of the gradient of τ."""
+    """Write g_I ⊙ m, the gradient of the drive, for all frames, and each row's share of the gradient of τ."""
     row, units, here, length = row_of(lengths, SIZE, UNITS)
     start, place, limit = row * SIZE + units, row * frames * SIZE + units, tl.load(numbers)
     first = tl.load(current0 + start, mask=here, other=0.0)
@@ -90,7 +90,7 @@ def _flags(parameters: Parameters) -> dict[str, bool]:
 
 
 def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:
-    """As the reference; frames beyond ``lengths`` are not computed, their states are zero."""
+    """The Trace of the reference. Frames beyond ``lengths`` are not computed, and their states are zero."""
     given = dense(drive, state_type(drive))
     batch, frames, size = given.shape
     states = State(*(torch.empty_like(given) for _ in State._fields))
@@ -104,7 +104,7 @@ def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters
 
 
 def backward(gradient: Tensor, trace: Trace, state: State, parameters: Parameters) -> tuple[Tensor, Tensor]:
-    """Gradients of the drive and of τ, as the reference's."""
+    """The gradients of the drive and of τ, as the reference's."""
     kind, (batch, frames, size) = trace.sums.dtype, gradient.shape
     to_drive, to_decay = torch.empty_like(trace.sums), torch.zeros_like(state.current, dtype=kind)
     tensors = {

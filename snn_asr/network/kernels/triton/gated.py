@@ -1,6 +1,7 @@
-"""The gated layers (cells/gated.py) in Triton: a step a frame with recurrent weights, without them a scan.
+"""The gated layers (cells/gated.py) in Triton: one launch for each frame with recurrent weights, and a scan without
+them.
 
-They walk the equations of ``kernels.reference.gated``; the backward works its factors out again from the sums.
+The equations are those of kernels/reference/gated.py. The backward pass computes its factors from the sums again.
 """
 
 from __future__ import annotations
@@ -77,7 +78,10 @@ def _backward(
     UNITS: tl.constexpr, DEPTH: tl.constexpr, STATE: tl.constexpr, PRODUCT: tl.constexpr, SMOOTHED: tl.constexpr,
     CLAMPED: tl.constexpr, MASKED: tl.constexpr, SPIKING: tl.constexpr,
 ):
-    """``feedbacks`` is g_R, or g_D where nothing is smoothed; g_V and F ⊙ g_I go from step to step."""
+    """One frame of the backward pass, which hands g_V and F ⊙ g_I on to the next launch.
+
+    ``feedbacks`` is g_R, or g_D if the recurrent product is not smoothed.
+    """
     rows, units, lengths, frames, longest = tile(table, ROWS, UNITS)
     row = rows * frames * SIZE
     gradients, sums = at(table, 4, STATE) + row + units, at(table, 5, STATE) + 2 * row + units
@@ -136,7 +140,7 @@ def _options(parameters: Parameters) -> dict:
 
 
 def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:
-    """As the reference; frames beyond ``lengths`` are not computed, their states are zero."""
+    """The Trace of the reference. Frames beyond ``lengths`` are not computed, and their states are zero."""
     if parameters.recurrent is None:
         return gated_scan.forward(drive, lengths, state, parameters)
     kind, recurrent = state_type(drive), parameters.recurrent
@@ -149,7 +153,7 @@ def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters
 
 
 def backward(gradient: Tensor, trace: Trace, state: State, parameters: Parameters) -> tuple[Tensor, Tensor | None]:
-    """Gradients of the drive and of U, as the reference's."""
+    """The gradients of the drive and of U, as the reference's."""
     if parameters.recurrent is None:
         return gated_scan.backward(gradient, trace, state, parameters)
     kind, recurrent, states = trace.sums.dtype, parameters.recurrent, trace.states

@@ -1,4 +1,5 @@
-"""The gated layer v1 (cells/gated.py) in Triton: without recurrent weights one scan over all frames each way."""
+"""The gated layer v1 (cells/gated.py) in Triton: one scan over all frames, forward and backward, without recurrent
+weights."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ from snn_asr.network.kernels.triton.walking import coder_numbers, dense, state_t
 
 @triton.jit
 def gate(sums, mask, CLAMPED: tl.constexpr, MASKED: tl.constexpr):
-    """φ of the candidate's sums, under the dropout mask."""
+    """φ of the candidate's sums, times the dropout mask."""
     value = tl.maximum(sums, 0.0)
     if CLAMPED:
         value = tl.minimum(value, 1.0)
@@ -38,7 +39,7 @@ def gate(sums, mask, CLAMPED: tl.constexpr, MASKED: tl.constexpr):
 
 @triton.jit
 def gate_factors(sums, candidate, before, mask, CLAMPED: tl.constexpr, MASKED: tl.constexpr):
-    """F, and what the gradient of I is multiplied by for that of the two gates' sums."""
+    """F, and the two factors of g_I in the gradients of the two gates' sums."""
     forget = sigmoid(sums)
     to_forget = (before - gate(candidate, mask, CLAMPED, MASKED)) * forget * (1.0 - forget)
     to_candidate = 1.0 - forget
@@ -119,7 +120,7 @@ def _flags(parameters: Parameters) -> dict[str, bool]:
 
 
 def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:
-    """As the reference; frames beyond ``lengths`` are not computed, their states are zero."""
+    """The Trace of the reference. Frames beyond ``lengths`` are not computed, and their states are zero."""
     given = dense(drive, state_type(drive))
     batch, frames, size = *drive.shape[:2], state.output.shape[-1]
     currents, membranes, outputs = (given.new_empty(batch, frames, size) for _ in range(3))
@@ -134,7 +135,7 @@ def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters
 
 
 def backward(gradient: Tensor, trace: Trace, state: State, parameters: Parameters) -> tuple[Tensor, None]:
-    """The gradient of the drive, as the reference's; there is no U."""
+    """The gradient of the drive, as the reference's. There is no U."""
     kind, (batch, frames, size) = trace.sums.dtype, gradient.shape
     to_drive = torch.empty_like(trace.sums)
     tensors = {

@@ -1,10 +1,10 @@
-"""The leaky integrator of network/integrator.py in Triton: one scan over the frames each way, for any GPU.
+"""The leaky integrator of network/integrator.py in Triton, for any GPU: one scan over the frames, forward and backward.
 
     z[n] = z[n-1] + (1 - a) (y[n] - z[n-1])        forward, rounded as torch.lerp rounds
     c[n] = g_z[n] + a c[n+1],  g_y = (1 - a) c,  g_a = Σ c[n] (z[n-1] - y[n])
 
-A program owns one row and 32 units, one unit a thread. The coefficient is read on the device: nothing waits for a
-learned one.
+A program has one row and 32 units, one unit for each thread. The coefficient is read on the device, so that the host
+does not have to wait for a learned one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ GROUP = 16  # frames whose loads are under way at a time
 
 @triton.jit
 def _weights(coefficient, STATE: tl.constexpr):
-    """1 - a and a, and whether torch.lerp starts from its first end with such a weight."""
+    """1 - a, a, and whether torch.lerp starts from its first end with such a weight."""
     weight = 1.0 - tl.load(coefficient)
     return weight.to(STATE), (1.0 - weight).to(STATE), weight < 0.5
 
@@ -113,9 +113,10 @@ def _launch(kernel: triton.runtime.JITFunction, first: Tensor, *others: Tensor, 
 
 
 def low_pass(events: Tensor, lengths: Tensor, coefficient: Tensor | float, start: Tensor) -> Tensor:
-    """z (B, T, H), zero beyond the lengths, differentiable in the events and in a coefficient that is a tensor.
+    """The leaky integrator z (B, T, H) of events y (B, T, H), zero beyond the lengths (B,).
 
-    ``start`` (B, H) is z before the first frame. Nothing is read back from the device.
+    ``coefficient`` is a, and ``start`` (B, H) is z before the first frame. It is differentiable in the events and in a
+    coefficient that is a tensor. Nothing is read back from the device.
     """
     if not isinstance(coefficient, Tensor):
         coefficient = torch.full((), coefficient, dtype=torch.float64, device=events.device)

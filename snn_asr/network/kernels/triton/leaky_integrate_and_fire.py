@@ -1,6 +1,7 @@
-"""The leaky integrate-and-fire layers in Triton: LIF and adLIF scans (leaky_scan.py), RLIF and RadLIF a step a frame.
+"""The leaky integrate-and-fire layers in Triton: LIF and adLIF are scans (leaky_scan.py), and RLIF and RadLIF take a
+launch for each frame.
 
-The surrogate derivative and the gradients of the recurrent ones' parameters come from the reference.
+The surrogate derivatives, and the gradients of the parameters of RLIF and RadLIF, come from the reference.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def _backward(
     table, clock, weights, offset, SIZE: tl.constexpr, PITCH: tl.constexpr, ROWS: tl.constexpr, UNITS: tl.constexpr,
     DEPTH: tl.constexpr, STATE: tl.constexpr, PRODUCT: tl.constexpr, ADAPTIVE: tl.constexpr,
 ):
-    """g_u and g_w of the frame behind are read where they were written."""
+    """One frame of the backward pass. g_u+ and g_w+ are read from where the launch before has written them."""
     rows, units, lengths, frames, longest = tile(table, ROWS, UNITS)
     row = rows * frames * SIZE
     gradients, slopes = at(table, 4, STATE) + row + units, at(table, 5, STATE) + row + units
@@ -94,7 +95,7 @@ def _neurons(parameters: Parameters, kind: torch.dtype) -> list[Tensor | None]:
 
 
 def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:
-    """As the reference; frames beyond ``lengths`` are not computed, their states are zero."""
+    """The Trace of the reference. Frames beyond ``lengths`` are not computed, and their states are zero."""
     kind, recurrent = state_type(drive), parameters.recurrent
     if recurrent is None:
         return leaky_scan.forward(drive, lengths, state, parameters)
@@ -107,7 +108,7 @@ def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters
 
 
 def backward(gradient: Tensor, trace: Trace, state: State, parameters: Parameters) -> tuple[Tensor | None, ...]:
-    """Gradients of the drive and of the parameters in TRAINED, as the reference's."""
+    """The gradients of the drive and of the parameters in TRAINED, as the reference's."""
     if parameters.recurrent is None:
         numbers = slope_numbers(parameters.derivative)
         if numbers is None:
@@ -117,7 +118,7 @@ def backward(gradient: Tensor, trace: Trace, state: State, parameters: Parameter
 
 
 def _recursion(gradient: Tensor, slope: Tensor, parameters: Parameters) -> tuple[Tensor, Tensor | None]:
-    """The recursion of the reference; 1 - α is worked into V before it is packed."""
+    """The recursion of the reference. V is multiplied by 1 - α before it is packed."""
     kind, recurrent, adaptive = slope.dtype, parameters.recurrent, _adaptive(parameters)
     assert recurrent is not None
     to_potential, to_adaptation = (torch.zeros_like(slope, memory_format=torch.contiguous_format) for _ in range(2))

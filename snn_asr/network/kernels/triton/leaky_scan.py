@@ -1,5 +1,6 @@
-"""LIF and adLIF (cells/leaky_integrate_and_fire.py) in Triton: one scan over all frames each way, which also sums the
-gradients of the neurons' parameters."""
+"""LIF and adLIF (cells/leaky_integrate_and_fire.py) in Triton: one scan over all frames, forward and backward.
+
+The backward scan also sums up the gradients of the neurons' parameters."""
 
 from __future__ import annotations
 
@@ -51,7 +52,7 @@ def _forward(
 
 @triton.jit
 def _product(gradient, factor):
-    """An unstable neuron's state overflows where its gradient is 0: 0 · ∞ is 0."""
+    """The product, in which 0 · ∞ counts as 0: the state of an unstable neuron overflows where its gradient is 0."""
     return tl.where(gradient == 0, 0.0, gradient * factor)
 
 
@@ -61,7 +62,7 @@ def _backward(
     output0, numbers, lengths, to_drive, sums, frames, SIZE: tl.constexpr, UNITS: tl.constexpr, GROUP: tl.constexpr,
     STATE: tl.constexpr, ADAPTIVE: tl.constexpr, KIND: tl.constexpr,
 ):
-    """``sums`` (4, B, H): each row's share of the gradients of α, β, a and b."""
+    """The backward scan. ``sums`` (4, B, H) receive each row's share of the gradients of α, β, a and b."""
     row, units, here, length = row_of(lengths, SIZE, UNITS)
     start, place, threshold = row * SIZE + units, row * frames * SIZE + units, tl.load(numbers)
     scale, height = tl.load(numbers + 1), tl.load(numbers + 2)
@@ -121,7 +122,7 @@ def neurons(parameters: Parameters, kind: torch.dtype) -> dict[str, Tensor | Non
 
 
 def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:
-    """As the reference; frames beyond ``lengths`` are not computed, their states are zero."""
+    """The Trace of the reference. Frames beyond ``lengths`` are not computed, and their states are zero."""
     given, adaptive = dense(drive, state_type(drive)), parameters.adaptation_decay is not None
     batch, frames, size = given.shape
     adaptations = torch.empty_like(given) if adaptive else given.new_zeros(batch, frames, 0)

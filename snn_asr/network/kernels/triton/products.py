@@ -1,12 +1,14 @@
-"""Large products on tensor cores, of float32 operands to 1e-5 of the largest result or better.
+"""Large products of float32 operands on tensor cores, exact to 1e-5 of the largest result or better.
 
     x = (h + l) / s,   h = fp16(s x),   l = fp16(s x - h),   s a power of two that brings the largest x near 2^14
     x wᵀ = (h h'ᵀ + h l'ᵀ + l h'ᵀ) / (s s')
 
-Two parts hold 22 bits of a number near the largest; what is left out, l l', is smaller than a rounding of float32. The
-three products are one, over operands whose parts lie side by side. In mixed precision there is one part of bfloat16.
-Sums over many rows, of a weight's gradient, are cut in pieces: tensor cores do not round what they add up, which is
-what limits the accuracy (8e-6 over sums of 3,300 products, on an H100).
+The two parts h and l of a number near the largest hold 22 of its bits, and the product that is left out, l l', is
+smaller than a rounding of float32. The three products are computed as one, over operands whose parts lie side by side.
+In mixed precision there is a single part, in bfloat16.
+
+The sums of a weight's gradient, over many rows, are cut in pieces: tensor cores do not round what they add up,
+which limits the accuracy (8e-6 over sums of 3,300 products, on an H100).
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ ALIGNED = 8  # elements: the rows of an operand begin at multiples of 16 bytes
 
 
 class Parts(NamedTuple):
-    """``values`` (N, parts · padded), and what the product is multiplied by for them (None: 1)."""
+    """An operand: ``values`` (N, parts · padded), and the factor that the product has to be multiplied by (None for
+    1)."""
 
     values: Tensor
     back: Tensor | None
@@ -46,7 +49,7 @@ def _split(
     given, peak, result, back, rows, factor, SIZE: tl.constexpr, PADDED: tl.constexpr, PARTS: tl.constexpr,
     WEIGHTS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):
-    """Rows [h l h], of weights [h h l]; one part alone is multiplied by a factor, narrowed and padded."""
+    """Write the rows [h l h], or [h h l] for weights. A single part is multiplied by a factor, narrowed and padded."""
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
     x = tl.load(given + row * SIZE + column, mask=(row < rows) & (column < SIZE), other=0.0).to(tl.float32)
@@ -98,8 +101,10 @@ def _launch(given: Tensor, narrow: torch.dtype, peak: Tensor | None, factor: flo
 
 
 def product(inputs: Parts, weights: Parts) -> Tensor:
-    """inputs (N, K) times weights (M, K) transposed, (N, M) in float32. A width that is no multiple of 8 is filled up
-    for the product: the fast kernels of cuBLAS write no other."""
+    """The product (N, M) in float32 of inputs (N, K) with the transpose of weights (M, K).
+
+    A width that is not a multiple of 8 is filled up, because the fast kernels of cuBLAS write no other width.
+    """
     width = len(weights.values)
     filled = torch.nn.functional.pad(weights.values, (0, 0, 0, -width % ALIGNED))
     found = torch.mm(inputs.values, filled.T, out_dtype=torch.float32)
@@ -107,8 +112,10 @@ def product(inputs: Parts, weights: Parts) -> Tensor:
 
 
 def product_over_rows(gradient: Parts, inputs: Parts, size: tuple[int, int], shift: int = 0) -> Tensor:
-    """gradient (N, M) transposed times inputs (N, K): (M, K) in float32. ``shift`` pairs each row of the gradient with
-    the row of the inputs so many before it."""
+    """The product (M, K) in float32 of the transpose of the gradient (N, M) with inputs (N, K).
+
+    Each row of the gradient is paired with the row of the inputs that lies ``shift`` rows before it.
+    """
     rows = len(gradient.values) - shift
     first = gradient.values[shift:, : 2 * gradient.padded]
     second = inputs.values[:rows, : 2 * inputs.padded]
@@ -123,7 +130,7 @@ def product_over_rows(gradient: Parts, inputs: Parts, size: tuple[int, int], shi
 
 
 def _scaled(found: Tensor, *operands: Parts) -> Tensor:
-    """The product of scaled operands, dense and on its own scale again."""
+    """The product of scaled operands, without its padding and on its own scale again."""
     backs = [each.back for each in operands if each.back is not None]
     if not backs:
         return found.contiguous()
@@ -132,8 +139,8 @@ def _scaled(found: Tensor, *operands: Parts) -> Tensor:
 
 
 def worth_splitting(rows: int, *sizes: int) -> bool:
-    """Whether a product of ``rows`` × sizes takes longer than splitting its operands does, and torch gives products of
-    narrow operands in float32."""
+    """Whether a product of ``rows`` × sizes takes longer than splitting its operands, and this torch returns products
+    of narrow operands in float32."""
     return math.prod(sizes, start=rows) >= SMALLEST and hasattr(torch.ops.aten.mm, "dtype")
 
 
@@ -159,10 +166,10 @@ class _Linear(torch.autograd.Function):
 
 
 def linear(inputs: Tensor, weights: Tensor) -> Tensor:
-    """inputs (N, D) times weights (M, D) transposed, differentiable, in float32.
+    """The product (N, M) in float32 of inputs (N, D) with the transpose of weights (M, D), differentiable in both.
 
-    In mixed precision the operands are narrow and the sums are not. A small product, or one on a CPU or in float64, is
-    torch's.
+    In mixed precision the operands are narrow, but the sums are not. Small products, and those on a CPU or in float64,
+    are left to torch.
     """
     wide = inputs.is_cuda and inputs.dtype == weights.dtype == torch.float32
     if not wide or not worth_splitting(*inputs.shape, len(weights)):

@@ -1,8 +1,8 @@
-"""How scans are launched: kernels that walk all frames of one row and UNITS units, state in registers.
+"""Launches scans: kernels whose programs walk all frames of one row and UNITS units, with the state in registers.
 
-Nothing that a program needs comes from another one, so memory is the limit: a group of frames is loaded at a time
-(tiles.frames_ahead), and rows stop at their lengths. The kernels name their own arguments; ``numbers`` are scalars in
-the type of the state.
+No program needs anything from another one, so that memory is what limits the speed. Therefore a group of frames is
+loaded at a time (tiles.frames_ahead), and rows stop at their lengths. The kernels name their own arguments; ``numbers``
+are scalars in the type of the state.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ def scan(
 ) -> None:
     """Run ``kernel`` over ``frames`` of H = ``size`` units, for rows of these lengths (B,).
 
-    ``tensors`` are contiguous and of the type of the state, by their names in the kernel (None: never read).
+    ``tensors`` are contiguous and of the type of the state, by their names in the kernel. None stands for one that is
+    never read.
     """
     like = next(each for each in tensors.values() if each is not None)
     if not (len(lengths) and frames and size):

@@ -1,4 +1,4 @@
-"""The surrogate derivatives of surrogates.py inside kernels."""
+"""The surrogate derivatives of network/surrogates.py inside Triton kernels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ KINDS = ("straight_through", "gaussian", "boxcar", "atan", "fast_sigmoid")
 
 
 def slope_numbers(derivative: Derivative) -> tuple[int, float, float] | None:
-    """Place in KINDS, scale and height of a derivative of ``surrogates.choose``, None of any other function."""
+    """The place in KINDS, the scale and the height of a derivative of ``surrogates.choose``; None for other
+    functions."""
     if not isinstance(derivative, partial) or derivative.func not in surrogates.SURROGATES.values():
         return None
     width, area_width = derivative.keywords["width"], derivative.keywords.get("area_width")
@@ -32,7 +33,7 @@ def slope_numbers(derivative: Derivative) -> tuple[int, float, float] | None:
 
 @triton.jit
 def slope(u, scale, height, KIND: tl.constexpr):
-    """The derivative at u, the distance from the threshold; scale and height from ``slope_numbers``."""
+    """The derivative at u, the distance from the threshold. Scale and height are those of ``slope_numbers``."""
     if KIND == 1:
         result = height * tl.exp(-(u * u) * scale)
     elif KIND == 2:

@@ -1,6 +1,6 @@
-"""The spiking LSTM (cells/spiking_lstm.py) in Triton: a step a frame each way.
+"""The spiking LSTM (cells/spiking_lstm.py) in Triton: one launch for each frame, forward and backward.
 
-The factors of the backward, with whatever surrogate derivatives, come from ``kernels.reference.spiking_lstm``.
+The factors of the backward pass, with any surrogate derivatives, come from kernels/reference/spiking_lstm.py.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from snn_asr.network.kernels.triton.walking import after, dense, pack, product_t
 
 @triton.jit
 def _gate(total, drives, sums, alive, threshold):
-    """1 where drive and recurrent product exceed the threshold, else 0; the sum is kept."""
+    """1 where the sum of drive and recurrent product exceeds the threshold, and 0 elsewhere. The sum is stored."""
     total += tl.load(drives, mask=alive, other=0.0)
     tl.store(sums, total, mask=alive)
     return tl.where(total - threshold > 0, 1.0, 0.0).to(total.dtype)
@@ -82,7 +82,7 @@ def _backward(
 
 
 def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters) -> Trace:
-    """As the reference; frames beyond ``lengths`` are not computed, their states are zero."""
+    """The Trace of the reference. Frames beyond ``lengths`` are not computed, and their states are zero."""
     kind = state_type(drive)
     given, states = dense(drive, kind), slots(state, drive.shape[1], kind)
     sums = torch.zeros_like(given)
@@ -96,12 +96,12 @@ def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters
 
 
 def backward(gradient: Tensor, trace: Trace, state: State, parameters: Parameters) -> tuple[Tensor, Tensor]:
-    """Gradients of the drive and of U, as the reference's."""
+    """The gradients of the drive and of U, as the reference's."""
     return reference.backward(gradient, trace, state, parameters, _recursion)
 
 
 def _recursion(gradient: Tensor, given: reference.Factors, recurrent: Tensor) -> Tensor:
-    """The recursion of ``kernels.reference.spiking_lstm``."""
+    """The recursion of kernels/reference/spiking_lstm.py."""
     kind = given.gates.dtype
     drive = torch.zeros_like(given.gates, memory_format=torch.contiguous_format)
     cell = gradient.new_zeros(len(gradient), gradient.shape[-1], dtype=kind)

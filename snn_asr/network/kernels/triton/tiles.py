@@ -1,8 +1,8 @@
-"""Parts of the kernels: a program's tile, recurrent products, gates, coder.
+"""Parts that several kernels share: a program's tile, recurrent products, gates, and the coder.
 
-What differs from call to call comes in a table of 64-bit integers in device memory, so that a captured launch serves
-every batch: the batch, its frames, the addresses of lengths (B,) and of the largest length of each tile of rows, then
-the addresses of the cell's own tensors (0: none).
+Everything that differs from call to call comes in a table of 64-bit integers in device memory, so that a captured
+launch serves every batch. The table has the number of rows, the number of frames, the addresses of the lengths (B,) and
+of the largest length in each tile of rows, and then the addresses of the cell's own tensors (0 for none).
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import triton.language as tl
 
 @triton.jit
 def at(table, entry: tl.constexpr, kind: tl.constexpr):
-    """Pointer to the tensor of ``kind`` in an entry of the table."""
+    """A pointer to the tensor, of type ``kind``, whose address is in an entry of the table."""
     return tl.load(table + entry).to(tl.pointer_type(kind))
 
 
 @triton.jit
 def tile(table, ROWS: tl.constexpr, UNITS: tl.constexpr):
-    """Rows (ROWS, 1), units (1, UNITS), lengths (ROWS, 1) of the rows (0: no such row), number of frames, largest
-    length of the tile."""
+    """The tile of a program: its rows (ROWS, 1), its units (1, UNITS), the lengths (ROWS, 1) of the rows (0 for rows
+    that do not exist), the number of frames, and the largest length in the tile."""
     rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     units = tl.program_id(0) * UNITS + tl.arange(0, UNITS)
     lengths = tl.load(at(table, 2, tl.int64) + rows, mask=rows < tl.load(table), other=0)
@@ -33,7 +33,8 @@ def product(
     inputs, alive, weights, WIDTH: tl.constexpr, PITCH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
     DEPTH: tl.constexpr, STATE: tl.constexpr, PRODUCT: tl.constexpr,
 ):
-    """Rows of WIDTH numbers at ``inputs`` (ROWS, 1) times this program's COLUMNS of packed ``weights``, PITCH a row."""
+    """The product of the rows of WIDTH numbers at ``inputs`` (ROWS, 1) with this program's COLUMNS of packed
+    ``weights``, whose rows are PITCH numbers apart."""
     columns = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
     total = tl.full((ROWS, COLUMNS), 0.0, STATE)
     for start in range(0, WIDTH, DEPTH):
@@ -46,7 +47,7 @@ def product(
 
 @triton.jit
 def sigmoid(x):
-    """Exactly 0, 1/2 and 1 at -∞, 0 and ∞ (and wherever float32 cannot tell the difference)."""
+    """σ, exactly 0, 1/2 and 1 at -∞, 0 and ∞ (and wherever float32 cannot tell the difference)."""
     denominator = 1.0 + tl.exp(-x)
     if x.dtype == tl.float32:
         result = tl.div_rn(1.0, denominator)  # a plain division of float32 is only nearly right
@@ -57,13 +58,13 @@ def sigmoid(x):
 
 @triton.jit
 def coder_of(numbers):
-    """Range, scale, unit and threshold of coder.Coder, the first four ``numbers``."""
+    """The range, scale, unit and threshold of a Coder, which are the first four ``numbers``."""
     return tl.load(numbers), tl.load(numbers + 1), tl.load(numbers + 2), tl.load(numbers + 3)
 
 
 @triton.jit
 def send(membrane, coder):
-    """What coder.Coder sends of a membrane; ``coder`` from ``coder_of``."""
+    """The output of a coder for a membrane; ``coder`` are the numbers of ``coder_of``."""
     scaled = tl.minimum(tl.maximum(membrane, -coder[0]), coder[0]) * coder[1]
     level = tl.where(scaled < 0, tl.ceil(scaled), tl.floor(scaled))
     return tl.where(tl.abs(level) <= coder[3], 0.0, level * coder[2])
@@ -71,8 +72,8 @@ def send(membrane, coder):
 
 @triton.jit
 def emit(current, membrane, output, coder, SPIKING: tl.constexpr):
-    """Membrane and output of a frame, from its current and those of the frame before; without a coder all three are the
-    current."""
+    """The membrane and the output of a frame, from its current and from both of the frame before. Without a coder both
+    are the current."""
     if SPIKING:
         membrane = (membrane - output) + current
         output = send(membrane, coder)
@@ -83,21 +84,21 @@ def emit(current, membrane, output, coder, SPIKING: tl.constexpr):
 
 @triton.jit
 def receive(gradient, membrane, to_membrane, limit):
-    """The gradient of the membrane, from that of the outputs and that of the membrane one frame later."""
+    """The gradient of the membrane, from that of the output and that of the membrane at the next frame."""
     return tl.where(tl.abs(membrane) <= limit, gradient, to_membrane)
 
 
 @triton.jit
 def row_of(lengths, SIZE: tl.constexpr, UNITS: tl.constexpr):
-    """Of a scan, whose programs own one row and UNITS units: the row, the units, which of them there are, and the
-    row's length."""
+    """The part of a scan that a program has: its row, its UNITS units, which of them exist, and the length of the
+    row."""
     row, units = tl.program_id(1).to(tl.int64), tl.program_id(0) * UNITS + tl.arange(0, UNITS)
     return row, units, units < SIZE, tl.load(lengths + row)
 
 
 @triton.jit
 def mask_of(mask, place, here, like, MASKED: tl.constexpr):
-    """The dropout mask at a program's units; without one, what is never read."""
+    """The dropout mask at a program's units. Without a mask the result is never read."""
     if MASKED:
         like = tl.load(mask + place, mask=here, other=0.0)
     return like
@@ -132,9 +133,12 @@ def frames_ahead(
     pointers, first, STEP: tl.constexpr, length, here, PITCH: tl.constexpr, GROUP: tl.constexpr,
     LOWEST: tl.constexpr = 0,
 ):
-    """A tuple of what lies at the frames ``first``, ``first`` + STEP and so on, GROUP of them, 0 beyond the length or
-    below LOWEST; frames are PITCH apart. All loads are under way before the first is waited for: a loop over frames
-    that loads as it goes spends its time waiting for memory."""
+    """The values at GROUP frames ``first``, ``first`` + STEP and so on, as a tuple; 0 beyond the length or below
+    LOWEST.
+
+    Frames are PITCH numbers apart. All loads have been started before the first one is waited for; a loop that loads
+    one frame after another would spend its time waiting for memory.
+    """
     found = ()
     for i in tl.static_range(GROUP):
         n = first + i * STEP

@@ -1,13 +1,13 @@
-"""How recurrent kernels are launched: one step a frame, captured in a CUDA graph.
+"""Launches recurrent kernels: one launch for each frame, captured in a CUDA graph.
 
-A kernel names what it takes: ``table`` (tiles.py), ``clock``, ``numbers``, ``weights``, ``offset``, and compile-time
-options. A step works on the frame clock + offset (the backward counts from the end); a graph
-holds FRAMES of them and moves the clock on, so that it serves sequences of any length: what it reads itself lies at
-addresses that never change, and the table leads to the rest. Capturing costs some milliseconds, once for each kernel,
-size of layer and number of row tiles.
+A kernel takes ``table`` (tiles.py), ``clock``, ``numbers``, ``weights``, ``offset`` and options that are known when it
+is compiled. A launch works on the frame clock + offset; the backward pass counts from the end. A graph holds FRAMES
+launches and then moves the clock on, so that it serves sequences of any length. What a graph itself reads lies at
+addresses that never change, and the table leads to everything else. Capturing a graph costs some milliseconds, once for
+each kernel, size of layer and number of row tiles.
 
-A persistent kernel, which keeps the weights on chip and meets the others at a grid-wide barrier after each frame, could
-take the place of a graph's steps with the same arguments.
+A persistent kernel could take the place of the launches of a graph with the same arguments. It would keep the weights
+on the chip, and its programs would meet at a barrier after each frame.
 """
 
 from __future__ import annotations
@@ -36,8 +36,11 @@ KINDS = {
 
 
 class Arguments(NamedTuple):
-    """``table`` (tiles.py), ``clock`` (1,) the first frame, ``numbers`` scalars in the type of the state, ``weights``
-    as ``pack`` gives them, (0, 0) without a recurrent product."""
+    """The arguments of a kernel.
+
+    ``table`` is explained in tiles.py, ``clock`` (1,) is the first frame, and ``numbers`` are scalars in the type of
+    the state. ``weights`` are those of ``pack``, (0, 0) without a recurrent product.
+    """
 
     table: Tensor
     clock: Tensor
@@ -47,7 +50,7 @@ class Arguments(NamedTuple):
 
 @dataclass(frozen=True)
 class Launch:
-    """A kernel with all that it is compiled for, and its grid of tiles of units and rows."""
+    """A kernel with the options that it is compiled for, and its grid of tiles of units and rows."""
 
     kernel: triton.runtime.JITFunction
     grid: tuple[int, int]
@@ -62,12 +65,12 @@ class Launch:
 
 
 def state_type(drive: Tensor) -> torch.dtype:
-    """Type of the states for a drive."""
+    """The type of the states for a drive."""
     return torch.float64 if drive.dtype == torch.float64 else torch.float32
 
 
 def product_type(drive: Tensor, recurrent: Tensor) -> torch.dtype:
-    """Type of the operands of the recurrent product: a narrow one where either tensor has it."""
+    """The type of the operands of the recurrent product: a narrow type if one of the two tensors has it."""
     narrow = (each.dtype for each in (drive, recurrent) if each.dtype in NARROW)
     return next(narrow, state_type(drive))
 
@@ -81,7 +84,7 @@ def dense(given: None, kind: torch.dtype) -> None: ...
 
 
 def dense(given: Tensor | None, kind: torch.dtype) -> Tensor | None:
-    """A tensor without gradient, contiguous, of the type of the state."""
+    """The tensor without gradient, contiguous, in the type of the state."""
     return None if given is None else given.detach().to(kind).contiguous()
 
 
@@ -92,7 +95,7 @@ def coder_numbers(coder: AnyCoder | None) -> tuple[float, ...]:
 
 
 def slots(state: CellState, frames: int, kind: torch.dtype) -> CellState:
-    """For every field zeros (B, T + 1, width), the state itself in the first frame."""
+    """For each field of the state zeros (B, T + 1, width), with the state itself in the first frame."""
     found = [each.new_zeros(len(each), frames + 1, each.shape[1], dtype=kind) for each in state]
     for slot, start in zip(found, state, strict=True):
         slot[:, 0] = start
@@ -105,7 +108,8 @@ def after(states: CellState) -> CellState:
 
 
 def pack(weights: Tensor, gates: int, kind: torch.dtype) -> Tensor:
-    """Weights (gates · M, D) transposed, the gates of a unit beside each other: (D, M · gates), padded to tiles."""
+    """The transpose (D, M · gates) of weights (gates · M, D), with the gates of a unit side by side, padded to
+    tiles."""
     units, width = weights.shape[0] // gates, weights.shape[1]
     depth, tile = STEP_TILE["DEPTH"], STEP_TILE["UNITS"]
     packed = weights.new_zeros(_tiles(width, depth) * depth, _tiles(units, tile) * tile, gates, dtype=kind)
@@ -119,8 +123,8 @@ def walk(
 ) -> None:
     """Run ``kernel`` over all frames of H = ``size`` units, or those within ``lengths``, with packed ``weights``.
 
-    ``tensors`` are what the cell's entries of the table lead to, contiguous, the first (B, T, ·), all of one type;
-    ``flags`` are the kernel's own options.
+    ``tensors`` are those that the cell's entries of the table lead to. They are contiguous and of one type, and the
+    first is (B, T, ·). ``flags`` are the kernel's own options.
     """
     like = tensors[0]
     assert like is not None
@@ -164,8 +168,10 @@ def _send(values: Sequence[float], kind: torch.dtype, device: torch.device) -> T
 
 
 def send_numbers(numbers: Sequence[float], like: Tensor) -> Tensor:
-    """Scalars in the type of ``like``, beside it. What is being captured must not read them from the host: there they
-    will be others when it runs."""
+    """The numbers as scalars on the device and in the type of ``like``.
+
+    A graph that is being captured must not read them from the host, where they will be others when it runs.
+    """
     if _capturing(like):
         return torch.stack([like.new_full((), each) for each in numbers])
     return _send(numbers, like.dtype, like.device)
@@ -182,7 +188,7 @@ def _steps(launch: Launch, arguments: Arguments, count: int) -> None:
 
 
 class _Graph:
-    """FRAMES steps of a launch on buffers of its own."""
+    """A CUDA graph of FRAMES launches, with buffers of its own."""
 
     def __init__(self, launch: Launch, device: torch.device, shapes: Sequence[tuple[torch.Size, torch.dtype]]) -> None:
         self.lock = Lock()
@@ -209,5 +215,5 @@ class _Graph:
 
 @lru_cache(maxsize=GRAPHS)
 def _captured(launch: Launch, device: torch.device, stream: int, shapes: tuple) -> _Graph:
-    """The graph of a launch; one for each stream, for its buffers serve one walk at a time."""
+    """The graph of a launch. There is one for each stream, because its buffers serve one walk at a time."""
     return _Graph(launch, device, shapes)
