@@ -16,6 +16,7 @@ from snn_asr.data.tokens import WordTokens
 from snn_asr.events.engine import event_network
 from snn_asr.export.c import export_c
 from snn_asr.network.changes import hold_all
+from snn_asr.network.coder_settings import CoderSettings
 from snn_asr.network.model_folder import LoadedModel
 
 SIZE, LAYERS, FRAMES = 12, 2, 40
@@ -80,6 +81,18 @@ def test_spikes_equal_the_event_engine_bit_for_bit_where_products_are_exact(case
     assert 0.01 < (expected != 0).mean() < 0.99
     assert np.array_equal(outputs, expected)
     np.testing.assert_allclose(logits, expected_logits, rtol=1e-5, atol=1e-5)
+
+
+def test_the_highest_level_of_the_finest_powers_of_two_keeps_its_sign(tmp_path):
+    model = dyadic("lif powers", 1)
+    for layer in model.encoder.layers:
+        layer.tracker.settings = CoderSettings(bits=32, threshold=0, range="fixed", levels="powers_of_two")
+    torch.manual_seed(0)
+    inputs = (torch.randint(-8, 9, (FRAMES, FEATURES)) / 4.0).numpy()
+    outputs, _ = in_c(model, tmp_path, inputs, "float32")
+    expected, _ = in_python(model, inputs, "float32")
+    assert (expected == 1).any() and (expected == -1).any(), "the highest level, which is 2^31"
+    assert np.array_equal(outputs, expected)
 
 
 @pytest.mark.thorough

@@ -96,11 +96,13 @@ static void send(const coder *coder, const float *current, float *membrane, floa
     for (k = 0; k < count; k++) {
         float level;
         membrane[k] = (membrane[k] - output[k]) + current[k];
-        level = (float)(int32_t)(clamped(membrane[k], -coder->range, coder->range) * coder->scale);
+        level = clamped(membrane[k], -coder->range, coder->range) * coder->scale;
 #if POWERS
-        if (coder->powers)
-            level = power_below(level);
+        if (coder->powers) /* of 32 bits the highest is 2^31, which is no int32_t */
+            level = fabsf(level) < 1.0f ? 0.0f : power_below(level);
+        else
 #endif
+            level = (float)(int32_t)level;
         output[k] = fabsf(level) > coder->threshold ? level * coder->unit : 0.0f;
     }
 }
