@@ -28,6 +28,8 @@ import results  # noqa: E402
 
 TABLES = sorted(stored.plan())
 DEFAULTS = ("improved_v2", "gru", "lstm")  # of snn-asr compare
+DATA = ROOT.parent / "shared" / "data"  # the corpora as distributed, where they are at hand
+WRITING_AUDIO = ("demo", "fsdd")
 PLACES = {"results": "results/abc", "jobs": 2, "data": "data"}
 
 
@@ -122,6 +124,21 @@ def test_the_commands_of_the_plan_can_be_run(name):
     outputs = [word for command in layout["commands"] for word in shlex.split(command)]
     for pattern in layout.get("runs", []):
         assert f"{{results}}/{pattern.partition('/')[0]}" in " ".join(outputs)
+
+
+@pytest.mark.parametrize("name", [name for name in TABLES if "streaming" in stored.plan()[name]])
+def test_recordings_are_read_where_they_are(name):
+    """Preparing writes audio for some corpora only; the manifests of the others point at the corpus itself."""
+    prepared = set()
+    for command in stored.plan()[name]["commands"]:
+        words = shlex.split(command)
+        if words[1] == "prepare" and words[2] in WRITING_AUDIO:
+            prepared.add(f"{words[words.index('--output-folder') + 1]}/audio")
+        if "--audio" in words:
+            folder = words[words.index("--audio") + 1]
+            assert folder.startswith("{data}/") or folder.rpartition("/")[0] in prepared
+            if folder.startswith("{data}/") and DATA.is_dir():
+                assert (DATA / folder.removeprefix("{data}/")).is_dir()
 
 
 def keys_and_grid(words: list[str]) -> tuple[dict, dict]:
