@@ -70,7 +70,10 @@ def table(name: str, folder: Path | None = None) -> str:
     columns: Mapping[str, str] = tables[name]["columns"]
     lines = [columns.keys(), ["---"] * len(columns)]
     lines += [[fill(pattern, row) for pattern in columns.values()] for row in rows]
-    return "\n".join(["\n".join(f"| {' | '.join(cells)} |" for cells in lines), "", origin(rows), ""])
+    said = origin(rows)
+    if any("{interval[" in pattern for pattern in columns.values()):
+        said = f"{intervals(rows)} {said}"
+    return "\n".join(["\n".join(f"| {' | '.join(cells)} |" for cells in lines), "", said, ""])
 
 
 def rows_shown(name: str, folder: Path | None = None) -> list[dict[str, Any]]:
@@ -116,15 +119,33 @@ def origin(rows: Sequence[Mapping[str, Any]]) -> str:
     """Sentences on where the rows are from; what is not the same of all rows names those that it is of."""
     sentences = []
     for key, one, several in zip(ORIGIN, ("Seed ", "Commit ", "On "), ("Seeds ", "Commits ", "On "), strict=True):
-        labels: dict[str, list[str]] = {}
-        for row in rows:
-            value = row[key]
-            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-            labels.setdefault(text, []).append(row["label"])
-        parts = [text if len(labels) == 1 else f"{text} ({', '.join(names)})" for text, names in labels.items()]
-        plural = len(labels) > 1 or " to " in parts[0] or (key == "seeds" and "," in parts[0])
+        parts = _by_row(rows, [", ".join(map(str, row[key])) if key == "seeds" else str(row[key]) for row in rows])
+        plural = len(parts) > 1 or " to " in parts[0] or (key == "seeds" and "," in parts[0])
         sentences.append(f"{several if plural else one}{'; '.join(parts)}.")
     return " ".join(sentences)
+
+
+def intervals(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A sentence on what is taken as drawn by chance in the rows' intervals."""
+    return f"Intervals over {'; '.join(_by_row(rows, [_drawn(row) for row in rows]))}."
+
+
+def _drawn(row: Mapping[str, Any]) -> str:
+    """What the interval of a row covers; those of earlier programs, which do not say, are over utterances."""
+    kind = row.get("resampled")
+    if kind is None:
+        return "utterances, with the seeds as given"
+    if kind == "seed":
+        return "seeds alone"
+    return f"{kind}s alone" if len(row["seeds"]) == 1 else f"seeds and {kind}s"
+
+
+def _by_row(rows: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> list[str]:
+    """Each different text, followed by the rows that it is of unless it is of all."""
+    labels: dict[str, list[str]] = {}
+    for row, text in zip(rows, texts, strict=True):
+        labels.setdefault(text, []).append(row["label"])
+    return [text if len(labels) == 1 else f"{text} ({', '.join(names)})" for text, names in labels.items()]
 
 
 class _Patterns(string.Formatter):

@@ -203,6 +203,19 @@ def test_what_differs_between_rows_names_them():
     assert stored.origin(rows[:1]) == "Seeds 1, 2. Commit c1. On one core."
 
 
+def test_a_table_with_intervals_says_what_each_covers():
+    old, new, one, by_hand = (
+        {"label": "a", "seeds": [1, 2]}, {"label": "b", "seeds": [1, 2], "resampled": "speaker"},
+        {"label": "c", "seeds": [1], "resampled": "speaker"}, {"label": "d", "seeds": [1, 2], "resampled": "seed"},
+    )
+    assert stored.intervals([new, new]) == "Intervals over seeds and speakers."
+    assert stored.intervals([old, new, one, by_hand]) == (
+        "Intervals over utterances, with the seeds as given (a); seeds and speakers (b); speakers alone (c); "
+        "seeds alone (d)."
+    )
+    assert stored.table("an4").count("Intervals over") == 1 and "Intervals" not in stored.table("an4-short")
+
+
 def test_a_row_without_its_origin_is_refused(folder):
     write_json(folder / "demo.json", {"rows": [{"label": "gru", "seeds": [1], "commit": "", "machine": "m"}]})
     with pytest.raises(DataError, match="row gru has no commit"):

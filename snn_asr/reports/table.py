@@ -42,7 +42,7 @@ def cells(row: Row) -> tuple[str, ...]:
 
 def remarks(rows: Sequence[Row]) -> list[str]:
     """Return sentences on what the intervals and p-values account for, and why one is missing."""
-    found = [f"resampled: seeds and {row.resampled}s" for row in rows if len(row.seeds) > 1]
+    found = [f"taken as drawn by chance: seeds and {row.resampled}s" for row in rows if len(row.seeds) > 1]
     found += [row.remark for row in rows if row.remark]
     return list(dict.fromkeys(found))
 

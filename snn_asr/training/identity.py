@@ -54,7 +54,8 @@ class Identity:
         """A digest of the recipe, the data, and all settings except the seed: runs that differ only in the seed share
         it.
 
-        The name of the recipe counts too, because the objects that a recipe builds are known only by their text.
+        The name of the recipe counts too, because the objects that a recipe builds are known only by their text. The
+        device and the version do not count: seeds of one row may come from several machines.
         """
         settings = {key: value for key, value in self.settings.items() if key != "seed"}
         return fingerprint_of([self.recipe, settings, self.data])

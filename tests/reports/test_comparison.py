@@ -158,13 +158,15 @@ def test_one_utterance_is_compared_without_an_interval(make_run, capsys):
     assert "one utterance" in capsys.readouterr().out
 
 
-def test_speakers_are_resampled_where_there_are_enough(make_run):
+def test_speakers_are_resampled_where_there_are_enough(make_run, capsys):
     folders = [make_run("gru", 1), make_run("gru", 2, wrong=5)]
     for folder in folders:
         test = read_json(folder / "test.json")
         write_json(folder / "test.json", {name: {**each, "speaker": f"s{name[1]}"[-1]} for name, each in test.items()})
     (row,) = compare_runs(folders)
     assert row.resampled == "speaker"
+    print_table(comparison_table([row], "word"))
+    assert "drawn by chance: seeds and speakers" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("name", ["test.json", "run.json", "model/metrics.json"])
