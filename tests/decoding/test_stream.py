@@ -17,6 +17,7 @@ from tones import RATE_HZ, speak
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.normalization import Normalization
 from snn_asr.data.tokens import CharacterTokens, SentencePieceTokens, WordTokens
+from snn_asr.decoding.encoder_inputs import EncoderInputs
 from snn_asr.decoding.endpointing import Endpointer, EndpointSettings
 from snn_asr.decoding.greedy import ClassStream, Emission, GreedyStream, classify, greedy
 from snn_asr.decoding.hypothesis import words
@@ -159,10 +160,12 @@ def test_a_gru_streams_too(gru_run):
     trained = load_model(gru_run)
     samples = speak(SPOKEN, 2)
     logits, _ = trained.logits([samples])
-    stream = trained.stream(endpointing=None)
+    source, network = EncoderInputs(trained.model, trained.extractor), trained.network("float32")
     with torch.no_grad():
-        inputs = torch.cat([stream._inputs.accept(samples)[0], stream._inputs.finish()[0]])
-        torch.testing.assert_close(stream._logits(inputs), logits[0].detach(), rtol=1e-3, atol=1e-4)
+        inputs = torch.cat([source.accept(samples)[0], source.finish()[0]])
+    found = torch.from_numpy(network.run(inputs.contiguous().numpy(), network.initial_state()))
+    torch.testing.assert_close(found, logits[0].detach(), rtol=1e-3, atol=1e-4)
+    assert_as_in_a_batch(trained, samples, [1700])
 
 
 def test_partial_words_grow_and_are_never_taken_back(recognizer):

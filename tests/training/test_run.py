@@ -22,7 +22,7 @@ from snn_asr.cli import main as program
 from snn_asr.errors import DataError, DivergenceError, InterruptedRun, UsageError
 from snn_asr.files import read_json
 from snn_asr.network.model_folder import find_model
-from snn_asr.training import run as training
+from snn_asr.training.brain import RecognizerBrain
 from snn_asr.training.run import train
 
 LOG_KEYS = {
@@ -171,7 +171,7 @@ def test_the_papers_schedule_and_curriculum_train_and_resume(short_train, tmp_pa
 def test_a_finished_run_is_left_alone(short_train, whole_run, tmp_path, monkeypatch):
     folder = shutil.copytree(whole_run, tmp_path / "run")
     before = content(folder)
-    monkeypatch.setattr(training, "_fit", None)
+    monkeypatch.setattr(RecognizerBrain, "fit", None)
     short_train(folder)
     after = content(folder)
     assert after.keys() == before.keys()
@@ -240,7 +240,7 @@ def test_a_corpus_is_prepared_where_there_are_no_manifests(tone_recipe, tones, t
         shutil.copytree(tones, output_folder)
 
     monkeypatch.setattr(corpora, "prepare", prepare)
-    monkeypatch.setattr(training, "_fit", lambda *_: (_ for _ in ()).throw(InterruptedRun("far enough")))
+    monkeypatch.setattr(RecognizerBrain, "fit", lambda *_: (_ for _ in ()).throw(InterruptedRun("far enough")))
     with pytest.raises(InterruptedRun, match="far enough"):
         train(tone_recipe, None, tmp_path / "run", device="cpu")
     assert calls == [("demo", None, tmp_path / "run" / "data")]
