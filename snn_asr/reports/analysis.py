@@ -41,6 +41,20 @@ NOISE = "standard-normal features"
 
 
 @dataclass(frozen=True)
+class Distribution:
+    """How many values there are, their mean and standard deviation, and their quantiles."""
+
+    count: int
+    mean: float
+    deviation: float
+    minimum: float
+    quarter: float
+    median: float
+    three_quarters: float
+    maximum: float
+
+
+@dataclass(frozen=True)
 class Analysis:
     """All findings about one subject.
 
@@ -66,12 +80,12 @@ class Analysis:
                 {
                     "name": each.name, "units": each.events.shape[1], "frames": len(each.events),
                     "density": float((each.events != 0).double().mean()),
-                    "silent_units": int((each.rates_hz == 0).sum()), "rates_hz": distribution(each.rates_hz),
+                    "silent_units": int((each.rates_hz == 0).sum()), "rates_hz": vars(distribution(each.rates_hz)),
                 }
                 for each in self.activities
             ],
             "parameters": {
-                layer: {name: distribution(each) for name, each in named.items()}
+                layer: {name: vars(distribution(each)) for name, each in named.items()}
                 for layer, named in self.parameters.items()
             },
         }
@@ -158,13 +172,12 @@ def noise(size: int, seed: int) -> Tensor:
     return torch.randn(SEQUENCES, FRAMES, size, generator=torch.Generator().manual_seed(seed))
 
 
-def distribution(values: Tensor) -> dict[str, float]:
-    """Return the count, mean, standard deviation and quantiles of values (N,)."""
+def distribution(values: Tensor) -> Distribution:
+    """Return the distribution of values (N,)."""
     values = values.double()
-    quantiles = {"minimum": 0.0, "quarter": 0.25, "median": 0.5, "three_quarters": 0.75, "maximum": 1.0}
     ordered = values.sort().values
-    at = {name: float(ordered[round(share * (len(ordered) - 1))]) for name, share in quantiles.items()}
-    return {"count": len(values), "mean": float(values.mean()), "deviation": float(values.std(correction=0)), **at}
+    quantiles = (float(ordered[round(share * (len(ordered) - 1))]) for share in (0.0, 0.25, 0.5, 0.75, 1.0))
+    return Distribution(len(values), float(values.mean()), float(values.std(correction=0)), *quantiles)
 
 
 def _gradients(probes: Sequence[tuple[str, Record]], seed: int) -> tuple[list[Reach], list[Mismatch]]:
