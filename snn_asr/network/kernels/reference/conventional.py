@@ -5,8 +5,6 @@ Its backward pass is the recursion of the gated layers (gated.py) with F = τ an
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -21,16 +19,11 @@ def forward(drive: Tensor, lengths: Tensor, state: State, parameters: Parameters
     return Trace(drive, walk(conventional, drive, state, parameters))
 
 
-def backward(
-    gradient: Tensor, trace: Trace, state: State, parameters: Parameters, recursion: Callable = gated.recursion
-) -> tuple[Tensor, Tensor]:
-    """The gradients of the drive, g_D = g_I ⊙ m (B, T, H), and of the decay, g_τ = Σ g_I ⊙ I- (H,).
-
-    Another backend can give its own ``recursion``.
-    """
+def backward(gradient: Tensor, trace: Trace, state: State, parameters: Parameters) -> tuple[Tensor, Tensor]:
+    """The gradients of the drive, g_D = g_I ⊙ m (B, T, H), and of the decay, g_τ = Σ g_I ⊙ I- (H,)."""
     decay = parameters.decay.expand_as(gradient)
     factors = gated.Factors(torch.ones_like(gradient), decay, gated.inside(trace, parameters))
-    grad_current, _ = recursion(gradient, factors, None, 0.0)
+    grad_current, _ = gated.recursion(gradient, factors, None, 0.0)
     grad_decay = (grad_current * previous(trace.states.current, state.current)).sum((0, 1))
     grad_drive = grad_current if parameters.mask is None else grad_current * parameters.mask.unsqueeze(1)
     return grad_drive, grad_decay

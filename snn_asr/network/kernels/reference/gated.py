@@ -16,7 +16,6 @@ not depend on a gradient are computed for all frames at once, before the recursi
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -101,12 +100,9 @@ def recursion(gradient: Tensor, factors: Factors, recurrent: Tensor | None, smoo
 
 
 def backward(
-    gradient: Tensor, trace: Trace, state: State, parameters: Parameters, recursion: Callable = recursion
+    gradient: Tensor, trace: Trace, state: State, parameters: Parameters
 ) -> tuple[Tensor, Tensor | None]:
-    """The gradients of the drive, g_D (B, T, 2H), and of U (2H, H), None without U.
-
-    Another backend can give its own ``recursion``.
-    """
+    """The gradients of the drive, g_D (B, T, 2H), and of U (2H, H), None without U."""
     factors = compute_factors(trace, state, parameters)
     grad_drive, grad_feedback = recursion(gradient, factors, parameters.recurrent, parameters.smoothing)
     if parameters.recurrent is None:
