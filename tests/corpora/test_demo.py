@@ -6,6 +6,7 @@ import importlib.util
 import random
 import sys
 from collections import Counter
+from itertools import combinations
 from pathlib import Path
 
 import numpy
@@ -63,13 +64,14 @@ def test_default_training_set_says_every_word_often() -> None:
 @given(seed=st.integers(0, 1000))
 @settings(max_examples=10)
 def test_splits_share_words_never_sentences(seed: int) -> None:
-    train = {item.sentence.text for item in demo.plan("train", 100, seed)}
-    held_out = {item.sentence.text for split in ("dev", "test") for item in demo.plan(split, 40, seed)}
-    assert not train & held_out
+    sizes = {"train": 100, "dev": 40, "test": 40}
+    drawn = {split: {item.sentence.text for item in demo.plan(split, count, seed)} for split, count in sizes.items()}
+    for one, other in combinations(drawn.values(), 2):
+        assert not one & other
 
 
 def test_sentences_are_of_three_kinds_and_two_to_eight_words() -> None:
-    sentences = draw(random.Random(1), 300, held_out=False)
+    sentences = draw(random.Random(1), 300, "train")
     assert {sentence.kind for sentence in sentences} == set(KINDS)
     assert {len(sentence.words) for sentence in sentences} <= set(range(2, 9))
     assert all(set(sentence.words) <= vocabulary() for sentence in sentences)

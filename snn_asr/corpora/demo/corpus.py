@@ -118,7 +118,7 @@ def prepare(
 def plan(split: str, count: int, seed: int) -> list[Item]:
     """The utterances of a split: its speakers take turns."""
     voices = speakers(split)
-    sentences = draw(random.Random(f"{seed} {split}"), count, held_out=split != "train")
+    sentences = draw(random.Random(f"{seed} {split}"), count, split)
     return [Item(voices[number % len(voices)], sentence, number) for number, sentence in enumerate(sentences)]
 
 

@@ -32,6 +32,7 @@ _COMMANDS = [
     "*please show me the weather|news|message *now|today|tomorrow",
 ]
 KINDS = ("digits", "spelling", "command")
+TRAIN, DEVELOPMENT, TEST = "train", "dev", "test"  # splits
 _KIND_WEIGHTS = (30, 15, 55)
 _CANDIDATES = 20
 
@@ -57,18 +58,18 @@ def vocabulary() -> frozenset[str]:
     return frozenset(words)
 
 
-def draw(generator: random.Random, count: int, held_out: bool) -> list[Sentence]:
-    """Draw ``count`` sentences, all of them held out from training or none: splits share words, never sentences."""
+def draw(generator: random.Random, count: int, split: str) -> list[Sentence]:
+    """Draw ``count`` sentences of a split (train, dev or test): splits share words, never sentences."""
     sentences: list[Sentence] = []
     drawn: set[Any] = set()
     uses: Counter[str] = Counter()
     while len(sentences) < count:
         kind = generator.choices(KINDS, _KIND_WEIGHTS)[0]
         candidates = [Sentence(kind, tuple(_draw_words(generator, kind))) for _ in range(_CANDIDATES)]
-        allowed = [sentence for sentence in candidates if is_held_out(sentence) == held_out]
+        allowed = [sentence for sentence in candidates if split_of(sentence) == split]
         if allowed:
             # In development and test a new sentence before a repeated one; then the one with the rarest words.
-            repeated = drawn if held_out else frozenset()
+            repeated = drawn if split != TRAIN else frozenset()
             chosen = min(allowed, key=lambda each: (each in repeated, sorted(uses[word] for word in each.words)))
             drawn.add(chosen)
             uses.update(chosen.words)
@@ -76,9 +77,13 @@ def draw(generator: random.Random, count: int, held_out: bool) -> list[Sentence]
     return sentences
 
 
-def is_held_out(sentence: Sentence) -> bool:
-    """Whether a sentence belongs to development and test: one in five, by a checksum of its text."""
-    return hashlib.sha256(sentence.text.encode()).digest()[0] % 5 == 0
+def split_of(sentence: Sentence) -> str:
+    """The split that a sentence belongs to, by a checksum of its text: one in five is held out from training, and of
+    these three in five are for the test and two for development."""
+    first, second, *_ = hashlib.sha256(sentence.text.encode()).digest()
+    if first % 5:
+        return TRAIN
+    return TEST if second % 5 < 3 else DEVELOPMENT
 
 
 def _draw_words(generator: random.Random, kind: str) -> list[str]:
