@@ -16,14 +16,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 from rich.cells import cell_len
 
 from snn_asr.scoring import long_alignments
 
 OPERATIONS = MATCH, SUBSTITUTION, INSERTION, DELETION = "=SID"
 GAP = "***"
-LARGEST_TABLE = 1 << 26  # cells of one byte, up to which the plain table is as fast
+LONGEST_PLAIN = 1 << 13  # tokens of a side, up to which whole numbers of Python are as fast, and take little memory
 
 
 @dataclass(frozen=True)
@@ -82,10 +81,9 @@ class Alignment:
 def align(reference: Sequence[str], hypothesis: Sequence[str]) -> Alignment:
     """The alignment with the fewest edits (Levenshtein); the module says how ties are broken.
 
-    Long texts take some seconds and tens of MB: 180,000 characters with as many, for example, 5 s and 60 MB on one
-    core.
+    Long texts take some seconds and tens of MB (long_alignments.py).
     """
-    long = len(reference) * len(hypothesis) > LARGEST_TABLE
+    long = max(len(reference), len(hypothesis)) > LONGEST_PLAIN
     row, column = len(reference), len(hypothesis)
     edits = []
     for operation in (long_alignments.operations if long else _operations)(reference, hypothesis):
@@ -99,16 +97,15 @@ def align(reference: Sequence[str], hypothesis: Sequence[str]) -> Alignment:
 
 def format_alignment(alignment: Alignment) -> str:
     """Three lines, REF, HYP and the operations (S, I, D under the wrong ones), in columns as wide as the tokens."""
-    columns = []
+    lines = (["REF:"], ["HYP:"], ["    "])
     for edit in alignment.edits:
         mark = "" if edit.operation == MATCH else edit.operation
         column = (shown(edit.reference), shown(edit.hypothesis), mark)
-        columns.append((column, max(map(cell_len, column))))
-    lines = []
-    for index, title in enumerate(("REF:", "HYP:", "    ")):
-        cells = [column[index] + " " * (width - cell_len(column[index])) for column, width in columns]
-        lines.append(" ".join((title, *cells)).rstrip())
-    return "\n".join(lines)
+        widths = [cell_len(cell) for cell in column]
+        widest = max(widths)
+        for line, cell, width in zip(lines, column, widths, strict=True):
+            line.append(cell + " " * (widest - width))
+    return "\n".join(" ".join(line).rstrip() for line in lines)
 
 
 def kaldi_alignments(alignments: Mapping[str, Alignment]) -> str:
@@ -149,39 +146,34 @@ def _centred(cell: str, width: int) -> str:
 
 
 def _operations(reference: Sequence[str], hypothesis: Sequence[str]) -> Iterator[str]:
-    """The edits of the best alignment, from the last to the first."""
-    table = _operation_table(reference, hypothesis)
+    """The edits of the best alignment, from the last to the first.
+
+    Myers' recurrence (long_alignments.py has its equations and sources), with a row of the table of costs in whole
+    numbers of Python: a bit is a hypothesis token, so that a row of any length takes some twenty operations.
+    """
+    places: dict[str, int] = {}
+    for position, token in enumerate(hypothesis):
+        places[token] = places.get(token, 0) | 1 << position
+    every = (1 << len(hypothesis)) - 1
+    up, down = every, 0  # bits where the cost is one more, and one less, than to the left: of an empty reference
+    rises, deletes = [up], [0]
+    for token in reference:
+        equal = places.get(token, 0)
+        diagonal = (((equal & up) + up ^ up) | equal | down) & every  # bits where the cost is that of the diagonal
+        vertical = down | (every ^ (diagonal | up))
+        above = (vertical << 1 | 1) & every  # before the first token every row costs one more
+        up, down = ((diagonal & up) << 1 & every) | (every ^ (diagonal | above)), above & diagonal
+        rises.append(up)
+        deletes.append(vertical)
     row, column = len(reference), len(hypothesis)
     while row or column:
-        operation = OPERATIONS[table[row, column]]
-        row -= operation != INSERTION
-        column -= operation != DELETION
-        yield operation
-
-
-def _operation_table(reference: Sequence[str], hypothesis: Sequence[str]) -> np.ndarray:
-    """A table (R + 1, H + 1) uint8 of indices into OPERATIONS: at (r, h) the last edit of the best alignment of the
-    first r with the first h tokens.
-
-    It is computed row by row: cost[h] = min(deletion, match or substitution, cost[h - 1] + 1). The last term, a
-    recurrence along the row, is a running minimum of cost[h] - h.
-    """
-    codes: dict[str, int] = {}
-    reference_codes = [codes.setdefault(token, len(codes)) for token in reference]
-    hypothesis_codes = np.array([codes.setdefault(token, len(codes)) for token in hypothesis], dtype=np.int64)
-    columns = np.arange(len(hypothesis) + 1)
-    table = np.empty((len(reference) + 1, len(hypothesis) + 1), dtype=np.uint8)
-    table[0], table[:, 0] = OPERATIONS.index(INSERTION), OPERATIONS.index(DELETION)
-    previous = columns
-    for row, code in enumerate(reference_codes, start=1):
-        differs = hypothesis_codes != code
-        cost = np.empty_like(columns)
-        cost[0] = row
-        np.minimum(previous[:-1] + differs, previous[1:] + 1, out=cost[1:])
-        cost = np.minimum.accumulate(cost - columns) + columns
-        operations = differs.astype(np.uint8)  # 0 match, 1 substitution
-        operations[cost[1:] == previous[1:] + 1] = OPERATIONS.index(DELETION)
-        operations[cost[1:] == cost[:-1] + 1] = OPERATIONS.index(INSERTION)
-        table[row, 1:] = operations
-        previous = cost
-    return table
+        if column and rises[row] >> column - 1 & 1:
+            column -= 1
+            yield INSERTION
+            continue
+        if not column or deletes[row] >> column - 1 & 1:
+            yield DELETION
+        else:
+            column -= 1
+            yield MATCH if hypothesis[column] == reference[row - 1] else SUBSTITUTION
+        row -= 1
