@@ -35,8 +35,8 @@ def align(
     """Tell when the words of a known transcript are said.
 
     Each word gets a begin, an end and a confidence by CTC forced alignment; for a model of phones, each phone does. In
-    a folder, transcripts are found by the names of the recordings. If some files fail, they are reported, the others
-    are written, and the exit code is 3.
+    a folder, transcripts are found by the names of the recordings, or by the recordings that a manifest names. If some
+    files fail, they are reported, the others are written, and the exit code is 3.
     """
     chosen = parse_formats(formats, output_folder)
 
@@ -57,7 +57,7 @@ def align(
     recognizer = Recognizer(model, choose_device(device))
     recognizer.require_alignment()
     recognizer.endpointing = EndpointSettings.of_silence(endpoint_silence)
-    aligner = Aligner(recognizer, transcripts_for(audio, transcript, recognizer.tokens.unit))
+    aligner = Aligner(recognizer, transcripts_for(audio, found.files, transcript, recognizer.tokens.unit))
 
     def show(hypothesis: Hypothesis) -> None:
         typer.echo(render_among(hypothesis, chosen[0], len(found.files)), nl=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -31,8 +32,12 @@ _COMPLETING = "_SNN_ASR_COMPLETE"  # the variable of the scripts that --install-
 _THREADS = "NUMBA_NUM_THREADS"
 # Variables whose values keep a library from being loaded, and words of its error.
 _REFUSED_BY_LIBRARIES = {
-    "TORCH_LOGS": "Invalid log settings", "PYTORCH_JIT": "setting of PYTORCH_JIT", "SB_LOG_LEVEL": "Unknown level",
+    "TORCH_LOGS": "Invalid log settings", "SB_LOG_LEVEL": "Unknown level",
 }
+# Variables that torch reads while it is loaded, in words like "a:1,b:[2:3,>:4]"; it aborts at others.
+_ALLOCATOR = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+_SETTING = r"\s*\w+\s*:\s*(\[[^\[\]]+\]|[^,:\[\]\s]+)\s*"
+_SETTINGS = re.compile(rf"\s*({_SETTING}(,{_SETTING})*,?)?\s*")
 BROKEN_PIPE = 141  # 128 + SIGPIPE, what the shell reports for any filter whose reader went away
 
 
@@ -70,6 +75,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         _check_working_folder()
         _check_threads()
+        _check_allocator()
         code = _invoke(words or ["--help"])
     except (Exception, KeyboardInterrupt) as raised:
         error = raised
@@ -116,6 +122,14 @@ def _check_threads() -> None:
         return  # numba warns, and uses as many as there are processors
     if wrong:
         raise UsageError("must be 1 or more", f"{_THREADS}={os.environ[_THREADS]}", "unset it")
+
+
+def _check_allocator() -> None:
+    """Raise UsageError for settings of torch's allocators at which torch ends the process while it is loaded."""
+    for name in _ALLOCATOR:
+        if not _SETTINGS.fullmatch(os.environ.get(name, "")):
+            todo = "write for example expandable_segments:True, or unset it"
+            raise UsageError("is not what torch takes", f"{name}={os.environ[name]}", todo)
 
 
 def _refuse_empty(words: Sequence[str]) -> None:
@@ -187,10 +201,12 @@ def _explain(error: BaseException) -> tuple[str, int]:
 
 
 def _refused_variable(error: BaseException) -> UsageError | None:
-    """The error for the user if a library could not be loaded because of a variable of the environment."""
-    for name, words in _REFUSED_BY_LIBRARIES.items():
-        if name in os.environ and words in str(error):
-            return UsageError("is not what the library takes", f"{name}={os.environ[name]}", "unset it, or correct it")
+    """The error for the user if a library could not be loaded because of a variable of the environment, which most
+    libraries name."""
+    named = set(re.findall(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b", str(error)))
+    for name, value in os.environ.items():
+        if name in named or (name in _REFUSED_BY_LIBRARIES and _REFUSED_BY_LIBRARIES[name] in str(error)):
+            return UsageError("is not what the library takes", f"{name}={value}", "unset it, or correct it")
     return None
 
 

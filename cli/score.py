@@ -45,7 +45,7 @@ def score(
     allow_extra: Annotated[bool, typer.Option("--allow-extra", help="Skip hypotheses without a reference.")] = False,
 ) -> None:
     """Compare transcripts: error rate with its interval, and where the errors are."""
-    from snn_asr.data.transcripts import by_file_name, read_transcripts
+    from snn_asr.data.transcripts import by_file_name, by_recording, read_transcripts, recordings_of
     from snn_asr.errors import UsageError, unknown_name
     from snn_asr.files import write_text
     from snn_asr.scoring import error_rates
@@ -66,7 +66,7 @@ def score(
     recognised = read_transcripts(hypothesis, unit, "hypothesis")
     for note in (*expected.notes, *recognised.notes):
         typer.echo(f"note: {note}", err=True)
-    named = by_file_name(recognised, expected)
+    named = by_recording(by_file_name(recognised, expected), expected, recordings_of(reference))
     references, hypotheses = choose_readings(expected, named, (expected.marked, recognised.marked))
     found = None
     if by_speaker or bootstrap == "speaker":

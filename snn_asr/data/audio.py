@@ -6,7 +6,8 @@
 
 One rule for scaling: whole numbers are divided by the full scale of their type (int16: 32768; unsigned types have their
 zero in the middle), floats are taken as they are. Channels are averaged. One rule for what is refused: samples that are
-not finite or not numbers, other shapes than one waveform, rates no sound card has; each with a DataError of one line.
+not finite or not numbers, other shapes than one waveform, channels that cancel each other out, rates no sound card has;
+each with a DataError of one line.
 (soundfile reads; torchaudio 2.11 has no working ``load``.)
 """
 
@@ -38,6 +39,8 @@ BLOCK_SECONDS = 10.0
 LONGEST_WHOLE_HOURS = 4  # of one waveform in memory: 0.9 GB at 16 kHz
 MOST_CHANNELS = 64  # of samples in memory
 _LARGEST_USUAL = 100.0  # a mixture of many voices stays below; beyond, a warning is due
+_CANCELLED = 0.02  # of what an average of channels that have nothing in common keeps of their energy: 1 / channels
+_HEARD = 1e-9  # mean square, -90 dB: quieter channels are silence
 _LARGEST_SAMPLE = 1e12  # floats of other scales are legal; what is beyond is no sound
 _FULL_SCALE = 32768  # of a signed 16-bit sample
 _WRITTEN_FORMATS = {".wav": "WAV", ".flac": "FLAC"}
@@ -120,15 +123,30 @@ def audio_bytes(samples: Tensor, sample_rate: int, file_format: str) -> bytes:
 def _resampled(blocks: Iterable[np.ndarray], from_rate: int, to_rate: int, name: object) -> Iterator[Tensor]:
     """Blocks (n, channels) at one rate to (m,) at another."""
     resampler, done, loudest = Resampler(from_rate, to_rate), 0, 0.0
+    energy = left = 0.0  # of a channel in the mean, and what the average of independent channels would have had of it
     for block in blocks:
         mono = _mono(block, name, done, from_rate)
+        if block.shape[1] > 1 and len(block):
+            energy += _energy(block)
+            left += float(mono.var(dtype=np.float64)) * block.size
         loudest = max(loudest, float(np.abs(mono).max(initial=0)))
         yield resampler.accept(torch.from_numpy(mono))
         done += len(block)
     if loudest > _LARGEST_USUAL:
         what = "%s: floats up to %g, where full scale is 1, taken as they are; were whole numbers not divided by %d?"
         log.warning(what, name, loudest, _FULL_SCALE)
+    if done and energy / done > _HEARD and left < _CANCELLED * energy:
+        what = "its channels are in opposite phase, and their average is nearly silence"
+        raise DataError(what, name, "keep one channel of it (sox in.wav out.wav remix 1)")
     yield resampler.finish()
+
+
+def _energy(channels: np.ndarray) -> float:
+    """The mean energy of (n, channels), on the scale of ``_mono`` and without what is constant."""
+    kind = channels.dtype
+    scale = 2.0 ** (8 * kind.itemsize - 1) if kind.kind in "iu" else 1.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(channels.var(axis=0, dtype=np.float64).mean()) * len(channels) / scale**2
 
 
 def _mono(channels: np.ndarray, name: object = "samples", before: int = 0, rate: int | None = None) -> np.ndarray:

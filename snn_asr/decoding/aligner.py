@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from snn_asr.data.transcripts import read_transcripts
+from snn_asr.data.transcripts import by_ending, by_place, read_transcripts, recordings_of
 from snn_asr.decoding.hypothesis import Hypothesis
+from snn_asr.decoding.named_files import NamedFile
 from snn_asr.decoding.recognizer import Recognizer, Waveform
 from snn_asr.errors import DataError, shortened
 from snn_asr.files import read_text
@@ -55,15 +56,20 @@ class Aligner:
         raise DataError("no transcript", name, f"transcripts are known by the names of the recordings, here: {known}")
 
 
-def transcripts_for(audio: str, path: Path, unit: str) -> dict[str, str]:
-    """The transcripts, by id, for the file or folder ``audio``.
+def transcripts_for(audio: str, files: Sequence[NamedFile], path: Path, unit: str) -> dict[str, str]:
+    """The transcripts, by id, for the file or folder ``audio``, in which ``files`` were found.
 
     For one recording, a ``.txt`` file is its text. Anything else is read as ``score`` reads references
-    (data/transcripts.py), with the ``unit`` of the model's tokens. Raises DataError for a missing or malformed file.
+    (data/transcripts.py), with the ``unit`` of the model's tokens. If a manifest names one of the files, its text is
+    that of the utterance there, whatever their names are. Raises DataError for a missing or malformed file.
     """
     if Path(audio).is_file() and path.suffix == ".txt" and path.is_file() and not path.name.endswith(".trans.txt"):
         return {Path(audio).stem: " ".join(read_text(path).split())}
-    return dict(read_transcripts(path, unit))
+    transcripts = dict(read_transcripts(path, unit))
+    recordings = recordings_of(path)
+    ids = by_ending((each.name for each in files if each.name not in transcripts), recordings)
+    ids |= by_place({each.name: each.path for each in files}, recordings)
+    return transcripts | {name: transcripts[identifier] for name, identifier in ids.items()}
 
 
 def _last(name: str) -> str:

@@ -76,7 +76,13 @@ class _Reader:
     def read_vocabulary(self) -> frozenset[str]:
         sizes = self._sizes()
         self._expect(r"\1-grams:")
-        return frozenset(self._ngram(1, len(sizes))[0][0] for _ in range(sizes[0]))
+        words: set[str] = set()
+        for _ in range(sizes[0]):
+            word = self._ngram(1, len(sizes))[0][0]
+            if word in words:
+                raise self._fault(f"'{word}' is there twice")
+            words.add(word)
+        return frozenset(words)
 
     def read(self) -> NgramModel:
         sizes = self._sizes()

@@ -16,6 +16,9 @@ from snn_asr import __version__
 from snn_asr.errors import listed
 
 SHOWN = 8  # differences that a message lists
+# Keys that earlier versions did not have, at the values that change nothing: their runs keep their identity. Where a
+# key is listed here only later, so do the runs that have named it.
+ASKING_NOTHING = {"initial_model": "", "quantize": "none", "blank_bias": 0.0, "head_epsilon": 1e-5}
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,14 @@ class Identity:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Identity | None:
-        """The identity in a run folder's ``run.json``, or None if an earlier version wrote the file without one."""
+        """The identity in a run folder's ``run.json``, without keys that ask nothing, or None if an earlier version
+        wrote the file without one."""
         kinds = {"recipe": str, "settings": dict, "data": dict, "device": str, "version": str}
         if any(not isinstance(values.get(name), kind) for name, kind in kinds.items()):
             return None
-        return cls(**{name: values[name] for name in kinds})
+        settings = values["settings"]
+        settings = {key: value for key, value in settings.items() if (key, value) not in ASKING_NOTHING.items()}
+        return cls(**{name: values[name] for name in kinds} | {"settings": settings})
 
     @property
     def digest(self) -> str:

@@ -26,6 +26,7 @@ from snn_asr.errors import DataError, SnnAsrError, UsageError, unknown_name
 from snn_asr.network import encoders
 from snn_asr.training import config
 from snn_asr.training.config import Config, Key
+from snn_asr.training.identity import ASKING_NOTHING
 from snn_asr.training.keys import ENCODER_KEYS
 from snn_asr.training.recipe_files import ENCODERS, Entry, RecipeFile, encoder_blocks, find, presets, read, summary
 from snn_asr.training.recipe_nodes import as_json, as_node, canonical, references
@@ -35,8 +36,6 @@ PLACEHOLDER = "!PLACEHOLDER"
 DEFAULT, GIVEN = "default", "key=value"
 # Keys that change neither the trained model nor the comparison of runs.
 WITHOUT_EFFECT = ("feature_cache", "loader_workers")
-# Keys that earlier versions did not have, at the values that change nothing: their runs keep their identity.
-ASKING_NOTHING = {"initial_model": "", "quantize": "none", "blank_bias": 0.0}
 
 
 @dataclass(frozen=True)

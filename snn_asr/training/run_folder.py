@@ -126,6 +126,7 @@ class RunFolder:
         ``about`` is what run.json tells people about the run. Raises UsageError if the folder holds the work of another
         run, unless that is to be replaced.
         """
+        identity = self._as_marked(identity) if resume else identity
         self.checkpoints = Checkpoints(self.path, identity)
         self._mark = {**about, _IDENTITY: identity}
         self._replaces = self._started and not resume
@@ -135,6 +136,14 @@ class RunFolder:
             self._refuse_another(read_json_object(self.path / MARK))
         if not os.path.lexists(self.path / MARK) or read_json_object(self.path / MARK) != self._mark:
             write_json(self.path / MARK, self._mark)
+
+    def _as_marked(self, identity: str) -> str:
+        """The identity by which run.json knows this run: another one if it names keys that now count as not given."""
+        if not os.path.lexists(self.path / MARK):
+            return identity
+        found = read_json_object(self.path / MARK)
+        before = Identity.from_json(found)
+        return str(found[_IDENTITY]) if before is not None and before.digest == identity else identity
 
     def _refuse_another(self, found: Mapping[str, Any]) -> None:
         """Raise UsageError, with what differs, if the mark that was ``found`` is that of another run."""

@@ -44,6 +44,7 @@ def failing(monkeypatch: pytest.MonkeyPatch):
         ("TORCH_LOGS", "Invalid log settings: x, must be a comma separated list"),
         ("SB_LOG_LEVEL", "Unknown level: 'X'"),
         ("PYTORCH_JIT", "Unknown setting of PYTORCH_JIT. Try using 0 or 1."),
+        ("TORCH_DISTRIBUTED_DEBUG", "The value of TORCH_DISTRIBUTED_DEBUG must be OFF, INFO, or DETAIL."),
     ],
 )
 def test_a_variable_that_a_library_refuses_is_named(failing, capsys, monkeypatch, name: str, message: str) -> None:
@@ -53,6 +54,21 @@ def test_a_variable_that_a_library_refuses_is_named(failing, capsys, monkeypatch
     assert capsys.readouterr().err == f"snn-asr: {name}=x: is not what the library takes; unset it, or correct it\n"
     monkeypatch.delenv(name)
     assert program.run(PREPARE) == 1
+
+
+@pytest.mark.parametrize("value", ["x", ":", "a:", ",", "a:[", "a:b,x", "max_split_size_mb"])
+def test_settings_at_which_torch_aborts_are_refused(capsys, monkeypatch, value: str) -> None:
+    monkeypatch.setenv("PYTORCH_CUDA_ALLOC_CONF", value)
+    assert program.run(["models", "list"]) == 2
+    assert capsys.readouterr().err.startswith(f"snn-asr: PYTORCH_CUDA_ALLOC_CONF={value}: is not what torch takes; ")
+
+
+@pytest.mark.parametrize(
+    "value", ["", "expandable_segments:True", "max_split_size_mb:64, roundup_power2_divisions:[256:1,>:8],", "new:1"]
+)
+def test_settings_of_torchs_allocators_pass(capsys, monkeypatch, value: str) -> None:
+    monkeypatch.setenv("PYTORCH_CUDA_ALLOC_CONF", value)
+    assert program.run(["models", "list"]) == 0
 
 
 PREPARE = ["prepare", "demo", "--output-folder", "out"]

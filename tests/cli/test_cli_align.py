@@ -60,6 +60,25 @@ def test_a_folder_with_its_transcripts(kind, run, tone_run, audio, tmp_path):
     assert "0 aligned, 3 already done" in run(*words)[2][-1]
 
 
+@pytest.mark.parametrize("named", [{"a/first": "u1", "a/second": "u2", "third": "u3"}, {"a/first": "third"}])
+def test_a_manifest_that_calls_its_utterances_otherwise(named, run, tone_run, audio, tmp_path):
+    """Its utterances are found by the recordings that it names, even if one is called like another's file."""
+    texts = {named.get(name, name.replace("third", "a/first")): (name, text) for name, text in TEXTS.items()}
+    manifest = {
+        identifier: {"wav": f"audio/{name}.wav", "duration": 1.0, "speaker": "s", "text": text}
+        for identifier, (name, text) in texts.items()
+    }
+    (tmp_path / "test.json").write_text(json.dumps(manifest))
+    words = ("align", tone_run, audio, tmp_path / "test.json", "--output-folder", tmp_path / "out")
+    assert run(*words)[0] == 0
+    for name, text in TEXTS.items():
+        rows = (tmp_path / "out" / f"{name}.ctm").read_text().splitlines()
+        assert [row.split()[4] for row in rows] == text.split()
+    (tmp_path / "elsewhere").symlink_to(audio / "a")
+    code, out, _ = run("align", tone_run, tmp_path / "elsewhere" / "second.wav", tmp_path / "test.json")
+    assert code == 0 and [row.split()[4] for row in out.splitlines()] == TEXTS["a/second"].split()
+
+
 def test_one_recording_and_its_text_on_standard_output(run, tone_run, audio, tmp_path):
     (tmp_path / "said.txt").write_text("low\nhigh\n")
     code, out, _ = run("align", tone_run, audio / "a" / "first.wav", tmp_path / "said.txt")

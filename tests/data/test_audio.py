@@ -142,6 +142,37 @@ def test_channels_without_a_sample_are_an_empty_waveform(shape):
     assert len(waveform(np.zeros(shape))) == len(read_audio(torch.zeros(shape))) == 0
 
 
+@pytest.mark.parametrize("kind", ["file", "int16", "uint8", "float"])
+@pytest.mark.parametrize("gain", [-1.0, -0.9])
+def test_channels_in_opposite_phase_are_refused(tmp_path, kind, gain):
+    """Their average would be silence."""
+    tone = np.sin(np.arange(30_000) / 7) / 2 * (np.arange(30_000) % 5_000 > 2_000)
+    channels = np.stack([tone, gain * tone], 1)
+    source = {
+        "int16": (channels * 32767).astype(np.int16), "uint8": (channels * 127 + 128).astype(np.uint8),
+        "float": channels.astype(np.float32) + np.float32([0.1, 0.2]), "file": tmp_path / "a.wav",
+    }[kind]
+    soundfile.write(tmp_path / "a.wav", channels, 8000)
+    with pytest.raises(DataError, match="opposite phase") as caught:
+        read_audio(source, 8000)
+    assert str(caught.value).startswith(str(tmp_path / "a.wav") if kind == "file" else "samples")
+
+
+@pytest.mark.parametrize(
+    "channels",
+    [
+        np.random.default_rng(1).standard_normal((20_000, 64)) / 10,
+        np.eye(64)[0] * np.sin(np.arange(20_000) / 7)[:, None],
+        np.sin(np.arange(20_000) / 7)[:, None] * [1, -0.5],
+        np.zeros((20_000, 2)) + [0.5, -0.5],
+        np.random.default_rng(2).standard_normal((20_000, 1)) * [2e-5, -2e-5],
+    ],
+    ids=["nothing in common", "one of 64", "half as loud", "offsets", "no sound"],
+)
+def test_other_channels_are_averaged(channels):
+    np.testing.assert_allclose(read_audio(channels, 8000), channels.mean(axis=1), atol=1e-6)
+
+
 def test_a_tensor_that_torch_negates_when_it_is_read_is_a_waveform():
     negated = torch.complex(torch.zeros(3), torch.ones(3)).conj().imag
     assert waveform(negated).tolist() == [-1, -1, -1]

@@ -111,6 +111,13 @@ def test_marks_of_byte_order_and_ends_of_lines_are_understood(arpa, encoding, ne
     assert read_vocabulary(arpa) == plain.vocabulary == {"<s>", "</s>", "a", "b", "<unk>"}
 
 
+def test_a_word_that_is_there_twice_is_found_by_who_reads_only_the_words(arpa):
+    """They are read before KenLM reads the rest, which takes it."""
+    arpa.write_text(ARPA.replace("-0.7\tb", "-0.7\ta"), encoding="utf-8")
+    with pytest.raises(DataError, match="'a' is there twice"):
+        read_vocabulary(arpa)
+
+
 def test_impossible_words_are_as_unlikely_as_unknown_ones(arpa):
     arpa.write_text(ARPA.replace("-0.5\ta", "-inf\ta"), encoding="utf-8")
     assert read_arpa(arpa).score("a", ())[0] == UNKNOWN_LOG10

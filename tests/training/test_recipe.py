@@ -259,7 +259,7 @@ def test_the_order_of_words_comments_and_ways_to_write_a_value_do_not_make_anoth
     assert list(before) == sorted(before)
     write(digits, "# Another head\n\n" + TRAIN.replace("  # the twin wants more", "").replace("16 ", "16   # or so"))
     assert identity(digits, learning_rate=1.0, dropout=0.2, feature_cache="none", loader_workers=2) == before
-    nothing = {"initial_model": None, "quantize": "none", "blank_bias": 0.0}
+    nothing = {"initial_model": None, "quantize": "none", "blank_bias": 0.0, "head_epsilon": 1e-5}
     assert identity(digits, learning_rate=1.0, dropout=0.2, **nothing) == before
     assert not nothing.keys() & before.keys(), "which runs of earlier programs do not have"
     asking = identity(digits, learning_rate=1.0, dropout=0.2, initial_model="runs/v2", quantize="int4")

@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from faults.world import digest
 
 from snn_asr.errors import DataError, UsageError
+from snn_asr.training.identity import Identity
 from snn_asr.training.run_folder import LOCK, LOG, MARK, TEST, RunFolder
 
 TRANSCRIPTS = {"a": {"speaker": "s", "reference": "one", "hypothesis": "one"}}
@@ -93,6 +95,28 @@ def test_another_identity_is_refused_where_there_is_work_and_taken_where_there_i
     assert digest(done) == before
     claimed(tmp_path / "new", "this")
     assert json.loads((claimed(tmp_path / "new", "other").path / MARK).read_text())["identity"] == "other"
+
+
+def test_a_run_that_names_what_now_counts_as_not_given_goes_on(tmp_path):
+    """As a version wrote it in which a key was new, and not yet listed among those that ask nothing."""
+    settings = {"dropout": 0.1, "seed": 1}
+    named = Identity("FSDD", settings | {"head_epsilon": 1e-5}, {"train": "1"}, "cpu")
+    plain = Identity("FSDD", settings, {"train": "1"}, "cpu")
+    assert named.digest != plain.digest, "the file has the one, the training asks for the other"
+    for now, resumed in ((plain, True), (replace(plain, settings=settings | {"seed": 2}), False)):
+        folder = RunFolder(tmp_path / f"run{resumed}")
+        with folder.held(tmp_path):
+            folder.begin()
+            folder.claim(named.digest, named.to_json(), resume=True)
+        folder.save({"epoch": 1}, [{"epoch": 1}])
+        again = RunFolder(folder.path)
+        with again.held(tmp_path):
+            if resumed:
+                again.claim(now.digest, now.to_json(), resume=True)
+                assert again.restore()["epoch"] == 1
+            else:
+                with pytest.raises(UsageError, match="holds another run: seed 1 → 2"):
+                    again.claim(now.digest, now.to_json(), resume=True)
 
 
 def test_a_run_begun_anew_leaves_the_old_one_until_its_first_checkpoint(done):

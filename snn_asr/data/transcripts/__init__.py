@@ -6,8 +6,12 @@
     json_formats.py       manifests, and objects with an id
     tables.py             .csv and .tsv
     subtitles.py          .srt and .vtt
+    recordings.py         the recordings that a manifest names, by which its utterances are found
 """
 
-from snn_asr.data.transcripts.reading import Transcripts, by_file_name, read_transcripts
+from snn_asr.data.transcripts.reading import Transcripts, by_file_name, by_recording, read_transcripts
+from snn_asr.data.transcripts.recordings import by_ending, by_place, recordings_of
 
-__all__ = ["Transcripts", "by_file_name", "read_transcripts"]
+__all__ = [
+    "Transcripts", "by_ending", "by_file_name", "by_place", "by_recording", "read_transcripts", "recordings_of",
+]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from snn_asr.data.transcripts.format_detection import text_parser
 from snn_asr.data.transcripts.json_formats import is_json, json_entries, json_text
 from snn_asr.data.transcripts.line_formats import Parser, nist_id, parse_ctm, parse_kaldi, parse_stm, parse_trn
 from snn_asr.data.transcripts.lines import Utterance, located_lines
+from snn_asr.data.transcripts.recordings import by_ending
 from snn_asr.data.transcripts.subtitles import subtitle_text
 from snn_asr.data.transcripts.tables import parse_table
 from snn_asr.errors import DataError, describing
@@ -76,6 +77,18 @@ def by_file_name(transcripts: dict[str, str], known: Container[str]) -> dict[str
         return transcripts
     named = {identifier.rpartition("/")[2]: text for identifier, text in transcripts.items()}
     return named if len(named) == len(transcripts) and all(name in known for name in named) else transcripts
+
+
+def by_recording(transcripts: dict[str, str], known: Container[str], recordings: Mapping[str, Path]) -> dict[str, str]:
+    """The transcripts with the ids of the utterances whose recordings they are called by, if all are and none of their
+    ids is ``known``.
+
+    So what was decoded can be scored with a manifest in which files are not called by the ids.
+    """
+    ids = by_ending(transcripts, recordings)
+    if len(set(ids.values())) < len(transcripts) or any(identifier in known for identifier in transcripts):
+        return transcripts
+    return {ids[name]: text for name, text in transcripts.items()}
 
 
 def _add(transcripts: Transcripts, utterances: Iterable[Utterance]) -> None:
