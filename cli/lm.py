@@ -43,6 +43,7 @@ def lm(
     from snn_asr.decoding.arpa import write_arpa
     from snn_asr.decoding.ngram_estimation import estimate
     from snn_asr.errors import DataError, UsageError, unknown_name
+    from snn_asr.files import is_device
 
     if unit not in UNITS:
         raise unknown_name("unit", unit, UNITS, "--unit")
@@ -66,7 +67,8 @@ def lm(
     sizes = Counter(map(len, estimated.probabilities))
     counts = ", ".join(f"{sizes[length]} of order {length}" for length in sorted(sizes))
     typer.echo(f"{len(sentences)} sentences, {sum(map(len, sentences))} {unit}s; n-grams: {counts}", err=True)
-    typer.echo(output)
+    if not is_device(output):  # which may be standard output itself
+        typer.echo(output)
 
 
 def _texts(source: str, data_folder: Path | None, tokens: Tokens | None) -> Iterator[str]:

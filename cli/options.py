@@ -88,7 +88,7 @@ def parse_formats(words: str, output_folder: Path | None) -> list[str]:
     """
     from snn_asr.decoding.writers import FORMATS
 
-    chosen = split_commas(words)
+    chosen = list(dict.fromkeys(split_commas(words)))
     for each in chosen:
         if each not in FORMATS:
             raise unknown_name("format", each, FORMATS, "--format")

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import difflib
 import errno
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
 LONGEST_PART = 4200  # characters: paths have up to 4096
+_COMMANDS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -37,14 +39,24 @@ class SnnAsrError(Exception):
 
     def __str__(self) -> str:
         what, todo = _readable(self.what), _readable(self.todo or "")
-        line = f"{_readable(str(self.where))}: {what}" if self.where is not None else what
+        line = f"{readable_name(self.where)}: {what}" if self.where is not None else what
         return f"{line}; {todo}" if todo else line
 
 
 def _readable(part: str) -> str:
     """A part of the line, without its middle if it is longer than any path: a damaged file may hold names of thousands
-    of characters."""
+    of characters. Characters that would command the terminal are spelt out."""
+    part = _COMMANDS.sub(_spelt, part)
     return part if len(part) <= LONGEST_PART else f"{part[: LONGEST_PART // 2]} … {part[-LONGEST_PART // 2 :]}"
+
+
+def readable_name(name: object) -> str:
+    """A name in a line for the user. A tab or a line feed is a part of it that has to be seen."""
+    return _readable(re.sub(r"[\t\n\r]", _spelt, str(name)))
+
+
+def _spelt(character: re.Match[str]) -> str:
+    return character[0].encode("unicode_escape").decode()
 
 
 class UsageError(SnnAsrError):

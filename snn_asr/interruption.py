@@ -4,8 +4,10 @@ keyboard interrupt, so that what Ctrl-C saves is saved then too."""
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 INTERRUPTED = 130  # the exit code
@@ -49,6 +51,30 @@ def held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """A block at whose end the signals that came within it are handled.
+
+    It is for short calls of libraries that call Python back: an interrupt that is raised there is lost. The mask of
+    ``held_back`` does not help, because another thread takes the signal, and Python handles it here all the same.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # where Python handles no signals
+        return
+    came: list[tuple[int, FrameType | None]] = []
+    before = {each: signal.getsignal(each) for each in _ALL}
+    handlers = {each: handler for each, handler in before.items() if callable(handler)}
+    try:
+        for each in handlers:
+            signal.signal(each, lambda number, frame: came.append((number, frame)))
+        yield
+    finally:
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
+        for number, frame in came:
+            handlers[signal.Signals(number)](number, frame)
 
 
 def interruptible(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import logging
 import zlib
+from pathlib import Path
 
 import pytest
 import torch
 
+from snn_asr import logs
 from snn_asr.errors import DataError, UsageError, as_user_error, describing, of_one_shape, together_or_alone
 
 
@@ -62,6 +65,14 @@ def test_a_file_of_another_shape_is_named(value, found: str) -> None:
     with pytest.raises(DataError, match=f"^metrics.json: does not hold what it should .*{found}"):
         with of_one_shape("metrics.json"):
             int(value["unit"])
+
+
+def test_a_name_commands_no_terminal_and_makes_no_lines() -> None:
+    name = "a\x1b[2J\x9b\tb\nc.wav"
+    assert str(DataError("gone", Path(name))) == "a\\x1b[2J\\x9b\\tb\\nc.wav: gone"
+    assert str(DataError("one\ntwo\x07", "x")) == "x: one\ntwo\\x07", "the program joins the lines of a library"
+    record = logging.LogRecord("snn_asr.data", logging.WARNING, __file__, 1, "%s: %d cut", (Path(name), 3), None)
+    assert logs._OneLine("%(message)s").format(record) == "a\\x1b[2J\\x9b\\tb\\nc.wav: 3 cut"
 
 
 def test_a_line_stays_readable_whatever_a_file_calls_things() -> None:

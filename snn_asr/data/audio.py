@@ -29,6 +29,7 @@ from snn_asr.data.resampling import Resampler
 from snn_asr.data.sound_file import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, SoundSource, open_sound
 from snn_asr.errors import DataError, UsageError
 from snn_asr.files import write_bytes
+from snn_asr.interruption import uninterrupted
 
 Samples: TypeAlias = "Tensor | np.ndarray | Sequence[float]"
 AudioSource: TypeAlias = "SoundSource | Samples"
@@ -116,7 +117,8 @@ def audio_bytes(samples: Tensor, sample_rate: int, file_format: str) -> bytes:
     # libsndfile scales floats by 32767 but reads by 32768; rounding here keeps a round trip exact.
     levels = (samples.double() * _FULL_SCALE).round().clamp(-_FULL_SCALE, _FULL_SCALE - 1)
     content = io.BytesIO()
-    soundfile.write(content, levels.short().numpy(), sample_rate, subtype="PCM_16", format=file_format)
+    with uninterrupted():
+        soundfile.write(content, levels.short().numpy(), sample_rate, subtype="PCM_16", format=file_format)
     return content.getvalue()
 
 

@@ -24,6 +24,7 @@ import soundfile
 from snn_asr.data.containers import Claim, read_claim
 from snn_asr.data.patched_file import PatchedFile
 from snn_asr.errors import DataError
+from snn_asr.interruption import uninterrupted
 
 SoundSource: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO"
 
@@ -55,7 +56,8 @@ class SoundFile:
     def __init__(self, content: BinaryIO, claim: Claim, name: object) -> None:
         self._content, self._name = PatchedFile(content, claim), name
         try:
-            self._file = _ForwardFile(self._content)
+            with uninterrupted():
+                self._file = _ForwardFile(self._content)
         except _CODEC_ERRORS as error:
             raise self._fault("not readable as audio", error) from error
         told = int(self._file.frames) if claim.samples is None else claim.samples
@@ -69,7 +71,8 @@ class SoundFile:
         count = size
         while count == size:
             try:
-                channels = self._file.read(size, dtype="float32", always_2d=True)
+                with uninterrupted():
+                    channels = self._file.read(size, dtype="float32", always_2d=True)
             except _CODEC_ERRORS as error:
                 raise self._fault("cannot decode", error) from error
             count = len(channels)
@@ -141,8 +144,10 @@ def describe(path: str | os.PathLike[str]) -> AudioInfo:
         info = sound.info
     if info.format == "FLAC" and info.samples:
         with _binary(path, path) as content, _last_sample(content, path) as file:
-            file.seek(info.samples - 1)
-            if not len(file.read(1, always_2d=True)):
+            with uninterrupted():
+                file.seek(info.samples - 1)
+                last = file.read(1, always_2d=True)
+            if not len(last):
                 raise DataError(f"cut short: not all of {info.samples} samples are there", path, _COPY_ANEW)
     return info
 

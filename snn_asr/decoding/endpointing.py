@@ -27,15 +27,15 @@ class EndpointSettings:
     wordless_seconds: float = 5.0
 
     def __post_init__(self) -> None:
+        if self.silence_seconds > LONGEST_SILENCE_SECONDS:
+            todo = f"give at most {LONGEST_SILENCE_SECONDS:g}, or 0: a recording is then one segment"
+            raise UsageError(f"{self.silence_seconds:g} s of silence", "endpointing", todo)
         if not 0 < self.silence_seconds <= self.wordless_seconds <= self.longest_seconds < math.inf:
             what = (
                 f"{self.silence_seconds:g} s of silence, {self.wordless_seconds:g} s without a word, "
                 f"at most {self.longest_seconds:g} s of speech"
             )
             raise UsageError(what, "endpointing", "give a positive silence that is shorter than the longest segment")
-        if self.silence_seconds > LONGEST_SILENCE_SECONDS:
-            todo = f"give at most {LONGEST_SILENCE_SECONDS:g}, or 0: a recording is then one segment"
-            raise UsageError(f"{self.silence_seconds:g} s of silence", "endpointing", todo)
 
     @classmethod
     def of_silence(cls, seconds: float) -> EndpointSettings | None:

@@ -13,6 +13,10 @@ from pathlib import Path
 from snn_asr.data.audio_folder import AUDIO_SUFFIXES, find_audio, is_audio_name
 from snn_asr.errors import DataError, UsageError
 
+_SOUND = (
+    "RIFF", "RIFX", "RF64", "fLaC", "OggS", "ID3", "FORM", "caff", ".snd", "Creative Voice File",
+    "\udcff\udcfb", "\udcff\udcf3", "\udcff\udcfa", "\udcff\udcf2",
+)  # what files of sound begin with, MP3 with the last ones, as text in which bytes are halves of surrogate pairs
 _OWN_NAMES = re.compile(r"(errors|decoded)(-[0-9]+-of-[0-9]+)?")  # of the lists that decode writes
 
 
@@ -109,12 +113,25 @@ def _listed(lines: Iterable[str], found: NamedFiles) -> list[tuple[Path, Path]]:
     to it only where there is such a file. Folders are noted as unreadable, since a list is one of files.
     """
     pairs = []
-    for path in map(Path, _list_entries(list(lines))):
+    entries = iter(lines)
+    first = next(entries, "")
+    if _is_sound(first):
+        todo = "name the file, or send raw samples to 'snn-asr stream'"
+        raise UsageError("is sound, and not a list of its files", "standard input", todo)
+    for path in map(Path, _list_entries([first, *entries])):
         if os.path.isdir(path):  # Path.is_dir raises where a name is too long
             found.unreadable[path] = "a folder, in a list of files: name it on the command line"
         else:
             pairs.append((path, Path(path.name) if path.is_absolute() or ".." in path.parts else path))
     return pairs
+
+
+def _is_sound(first_line: str) -> bool:
+    """Whether a list begins as a file of sound does, with bytes that are no text, and as no name of a file here."""
+    if first_line == "NIST_1A\n":
+        return not os.path.lexists("NIST_1A")
+    bytes_of_sound = re.search(r"[\x00-\x08\x0e-\x1f\udc80-\udcff]", first_line[:64])
+    return first_line.startswith(_SOUND) and bytes_of_sound is not None
 
 
 def _list_entries(lines: list[str]) -> Iterator[str]:

@@ -28,14 +28,17 @@ _FOREIGN = "is there already, and not as decode wrote it", "choose another --out
 class OutputFolder:
     """The folder, for one process that decodes all files or the ``shard`` of them.
 
-    Raises DataError if the folder cannot be written, if its journal is damaged, and if another file has the name of the
-    list of errors.
+    Raises DataError if the folder is a file or cannot be written, if its journal is damaged, and if another file has
+    the name of the list of errors.
     """
 
     def __init__(self, folder: Path, shard: Shard | None = None) -> None:
         self._folder, self._shard = folder, shard
         self._journal = folder / (JOURNAL if shard is None else shard.file_name(JOURNAL))
         self._errors = folder / (ERRORS if shard is None else shard.file_name(ERRORS))
+        file = next((each for each in (folder, *folder.parents) if each.exists() and not each.is_dir()), None)
+        if file is not None:
+            raise DataError("is no folder", file, "choose another --output-folder")
         for path in {self._errors, folder / ERRORS}:
             if path.exists() and not _is_list_of_errors(path):
                 raise DataError(_FOREIGN[0], path, _FOREIGN[1])

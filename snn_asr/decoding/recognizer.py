@@ -191,7 +191,10 @@ class Recognizer:
         frames = max(1, round(BLOCK_SECONDS / settings.stacked_seconds))
         try:
             indices = spell(self.tokens, text)
-            heard = hear(self.model, self._segmenter(with_loud=True), _blocks(waveform), self.device, frames)
+        except DataError as error:
+            raise DataError(error.what, name, error.todo) from error
+        heard = hear(self.model, self._segmenter(with_loud=True), _blocks(waveform), self.device, frames)
+        try:
             emissions = align(heard.log_posteriors, indices)
         except DataError as error:
             raise DataError(error.what, name, error.todo) from error

@@ -90,6 +90,10 @@ def write_json(path: str | Path, value: object) -> None:
 
 def cannot_write(path: Path, error: OSError) -> SnnAsrError:
     """The error for the user about a file that the machine refuses to write."""
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        file = next((each for each in path.parents if each.exists() and not each.is_dir()), None)
+        if file is not None:
+            return DataError(f"cannot write ({file} is no folder)", path, "choose another place, or move it away")
     described = as_user_error(error, path, "choose a writable folder") or DataError(str(error), path)
     return type(described)(f"cannot write ({described.what})", path, described.todo)
 

@@ -35,7 +35,9 @@ def manifest_folder(config: Config, data_folder: Path | None) -> Path | None:
     with describing(data_folder):
         if not data_folder.is_dir():
             raise DataError("no such folder", data_folder, "check --data-folder")
-        return data_folder if (data_folder / f"{config.data.manifests}train.json").is_file() else None
+        # Manifests of other names, or not all of them, are a mistake to tell, and no corpus to prepare.
+        manifests = (path for split in REQUIRED_SPLITS for path in data_folder.glob(f"*{split}.json"))
+        return data_folder if next(manifests, None) is not None else None
 
 
 def prepared_data(config: Config, data_folder: Path | None, output_folder: Path) -> Path:

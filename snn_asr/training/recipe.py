@@ -22,7 +22,7 @@ from typing import Any
 
 import yaml
 
-from snn_asr.errors import DataError, SnnAsrError, UsageError, unknown_name
+from snn_asr.errors import DataError, SnnAsrError, UsageError, listed, unknown_name
 from snn_asr.network import encoders
 from snn_asr.training import config
 from snn_asr.training.config import Config, Key
@@ -167,6 +167,10 @@ def merge(
         entries |= _known_entries(file, encoder, entries, blocks)
     for key, value in given.items():
         if key not in entries:
+            owners = [name for name, each in blocks.items() if key in read(each).entries]
+            if owners:
+                todo = f"encoder {encoder} has none, it is an option of {listed(owners, 5)}"
+                raise UsageError(f"unknown key '{key}'", path, todo)
             raise unknown_name("key", key, {PRESET, *entries}, path)
         entries[key] = Entry(as_node(value), GIVEN)
     entries["encoder"] = Entry(as_node(encoder), entries["encoder"].source)

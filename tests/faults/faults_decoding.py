@@ -309,6 +309,71 @@ fault(PASSED, "a list of files as find -print0 writes it", codes=0, says="2 tran
 fault(PASSED, "a list of names that begin with spaces", codes=0, says="2 trans")(_listed(b"a.wav \r\n b.wav \n", 2))
 
 
+def _sound_for_a_list(beginning: bytes) -> Callable[[World], Outcome]:
+    """Sound in a pipe where the names of files are expected: each of its bytes of 10 would be an input that failed."""
+
+    def does(world: World) -> Outcome:
+        content = beginning + bytes(range(256)) * 20
+        world.monkeypatch.setattr(
+            sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", errors="surrogateescape")
+        )
+        outcome = world.run("decode", world.made / "run", "-")
+        assert len(outcome.errors.splitlines()) == 1
+        return outcome
+
+    return does
+
+
+for _name, _beginning in {
+    "wav": b"RIFF\x24\x08\0\0WAVEfmt ", "flac": b"fLaC\0\0\0\x22", "ogg": b"OggS\0\2", "sphere": b"NIST_1A\n   1024\n",
+    "mp3": b"\xff\xfb\x90\x64", "tagged mp3": b"ID3\3\0", "aiff": b"FORM\0\0\1\0AIFF",
+}.items():
+    fault(
+        "unexpected error: standard streams", f"decode - of {_name} in place of a list", codes=2,
+        says="standard input: is sound, and not a list",
+    )(_sound_for_a_list(_beginning))
+
+
+@fault("unexpected error: standard streams", "a list that begins with a name like a format's", codes=0)
+def _like_a_format(world: World) -> Outcome:
+    world.recording("RIFF.wav")
+    world.monkeypatch.chdir(world.folder)
+    world.monkeypatch.setattr(sys, "stdin", io.StringIO("RIFF.wav\n"))
+    return world.run("decode", world.made / "run", "-")
+
+
+def _folder_is_a_file(command: str, place: str) -> Callable[[World], Outcome]:
+    def does(world: World) -> Outcome:
+        recording, text = world.recording("a.wav"), world.folder / "a.txt"
+        text.write_text("low\n")
+        world.keep(recording, text)
+        words = {
+            "decode": (world.made / "run", recording), "align": (world.made / "run", recording, text),
+            "lm": (text,), "quantize": (world.made / "run",), "export": (world.made / "run",),
+        }[command]
+        option = {"lm": ["--output"], "quantize": []}.get(command, ["--output-folder"])
+        return world.run(command, *words, *option, recording / place)
+
+    return does
+
+
+for _command, _place in (
+    ("decode", ""), ("decode", "x/y"), ("align", ""), ("lm", "x.arpa"), ("quantize", "x"), ("export", "x"),
+):
+    fault(
+        "unexpected error: outputs", f"{_command} into a.wav/{_place}", codes=(2, 4),
+        says=r"a\.wav.*(no folder|not a folder|not a directory)",
+    )(_folder_is_a_file(_command, _place))
+
+
+@fault("residue", "lm writes nothing behind a language model on standard output", codes=0)
+def _only_the_model(world: World) -> Outcome:
+    (world.folder / "t.txt").write_text("one two\n")
+    outcome = world.process("lm", world.folder / "t.txt", "--output", "/dev/stdout")
+    assert outcome.output.endswith("\\end\\\n"), outcome.output
+    return outcome
+
+
 @fault("what one command writes another cannot read", "score of json whose ids are no UTF-8", codes=0)
 def _not_utf_8(world: World) -> Outcome:
     os.rename(world.recording("in/a.wav"), os.fsencode(world.folder / "in") + b"/\xff\xfe.wav")

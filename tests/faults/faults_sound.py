@@ -170,6 +170,24 @@ for _suffix in ("wav", "flac", "mp3"):
     )(_train(_half))
 
 
+@fault(CUT, "training on channels in opposite phase", codes=4, says=r"both\.wav.*opposite phase")
+@_train
+def _opposite(world: World, entry: dict[str, Any], path: Path) -> None:
+    samples, rate = soundfile.read(path)
+    soundfile.write(path.with_name("both.wav"), np.stack([samples, -samples], 1), rate)
+    entry["wav"] = f"{Path(entry['wav']).parent}/both.wav"
+
+
+for _engine in ("batch", "event"):
+
+    @fault(CUT, f"channels in opposite phase, engine {_engine}", codes=3, says=r"both\.wav: .*opposite phase")
+    def _silenced(world: World, engine: str = _engine) -> Outcome:
+        samples, rate = soundfile.read(world.recording())
+        soundfile.write(world.folder / "both.wav", np.stack([samples, -0.95 * samples], 1), rate)
+        inputs = (world.folder / "both.wav", world.recording())
+        return world.run("decode", world.made / "run", *inputs, "--engine", engine)
+
+
 @fault(CLAIMS, "training on a recording without samples", codes=4, says=r"empty\.wav.*lasts 0\.00 s")
 @_train
 def _empty(world: World, entry: dict[str, Any], path: Path) -> None:
