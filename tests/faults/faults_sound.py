@@ -173,9 +173,9 @@ for _suffix in ("wav", "flac", "mp3"):
 @fault(CUT, "training on channels in opposite phase", codes=4, says=r"both\.wav.*opposite phase")
 @_train
 def _opposite(world: World, entry: dict[str, Any], path: Path) -> None:
-    samples, rate = soundfile.read(path)
+    samples, rate = soundfile.read(world.recording())
     soundfile.write(path.with_name("both.wav"), np.stack([samples, -samples], 1), rate)
-    entry["wav"] = f"{Path(entry['wav']).parent}/both.wav"
+    entry.update(wav=f"{Path(entry['wav']).parent}/both.wav", duration=len(samples) / rate)
 
 
 for _engine in ("batch", "event"):
