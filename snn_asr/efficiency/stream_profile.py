@@ -28,7 +28,8 @@ class Measurements:
     """What was measured over all files.
 
     ``chunk_seconds`` holds the wall time for each chunk, which is as many samples as one step of the network needs.
-    ``word_seconds`` holds how long after its last frame each word became final, in time of the recording.
+    ``word_seconds`` holds how long after its last frame each word became final, in time of the recording. Words that
+    only the end of a file makes final are not among them. In live use the silence that ends a segment does so.
     ``network_seconds`` is the processor time of this thread for the network alone, run frame by frame, so other work on
     the machine does not matter.
     """
@@ -221,7 +222,8 @@ def describe_stream(result: StreamProfile) -> str:
         f"real-time factor     {f'{factor:.4f} on one core, features included' if factor else 'no audio'}",
         f"latency, algorithmic {result.algorithmic_latency_seconds * 1e3:.0f} ms at most until a sample is seen",
         f"latency, processing  {_milliseconds(result.processing_seconds)} for a step",
-        f"latency, word        {_milliseconds(result.word_latency_seconds)} from its last frame until it is final",
+        f"latency, word        {_milliseconds(result.word_latency_seconds)} from its last frame until it is final, "
+        "without those that only the end of a file makes final (live, the silence that ends a segment)",
         f"energy, an estimate  {_energy(result.energy)}",
     ]
     return "\n".join(lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from snn_asr.efficiency.stream_profile import Spread, profile_stream
+from snn_asr.efficiency.stream_profile import Spread, describe_stream, profile_stream
 
 
 def test_the_json_has_all_values_in_one_order(recognizer, tones):
@@ -33,6 +33,12 @@ def test_the_json_has_all_values_in_one_order(recognizer, tones):
         assert len(each["lines"]) == 9
         assert {tuple(line) for line in each["lines"].values()} == {("per_second", "microjoules")}
     assert list(energy["features"]) == ["multiplications", "additions", "microjoules"]
+
+
+def test_the_text_says_which_words_the_latency_leaves_out(recognizer, tones):
+    text = describe_stream(profile_stream(recognizer, [tones / "audio" / "test" / "test-02.wav"]))
+    (line,) = (each for each in text.splitlines() if each.startswith("latency, word"))
+    assert "without those that only the end of a file makes final" in line
 
 
 def test_the_spread_of_times():
