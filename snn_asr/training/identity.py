@@ -26,7 +26,9 @@ class Identity:
     """The identity of one run.
 
     ``settings`` are all keys of the recipe with JSON values, and ``data`` has the fingerprint of each split's manifest.
-    ``recipe`` is the recipe's name, for people; its content is in the settings.
+    ``recipe`` is the recipe's name, for people; its content is in the settings. ``initial_group`` is the group of the
+    run that trained the initial model, or empty if there is none. The digest does not need it, because the content of
+    that model is among the settings.
     """
 
     recipe: str
@@ -34,6 +36,7 @@ class Identity:
     data: dict[str, str]
     device: str
     version: str = __version__
+    initial_group: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """JSON values for the run folder, with the digest."""
@@ -48,7 +51,8 @@ class Identity:
             return None
         settings = values["settings"]
         settings = {key: value for key, value in settings.items() if (key, value) not in ASKING_NOTHING.items()}
-        return cls(**{name: values[name] for name in kinds} | {"settings": settings})
+        initial_group = str(values.get("initial_group", ""))
+        return cls(**{name: values[name] for name in kinds} | {"settings": settings, "initial_group": initial_group})
 
     @property
     def digest(self) -> str:
@@ -61,9 +65,12 @@ class Identity:
         it.
 
         The name of the recipe counts too, because the objects that a recipe builds are known only by their text. The
-        device and the version do not count: seeds of one row may come from several machines.
+        device and the version do not count: seeds of one row may come from several machines. In place of an initial
+        model counts the group of its run, so that runs which go on with one seed each of a group are a group, too.
         """
         settings = {key: value for key, value in self.settings.items() if key != "seed"}
+        if self.initial_group:
+            settings["initial_model"] = self.initial_group
         return fingerprint_of([self.recipe, settings, self.data])
 
     def differences(self, new: Identity) -> str:

@@ -14,11 +14,12 @@ from typing import Any
 from snn_asr.data.tokens import Tokens
 from snn_asr.errors import UsageError, listed
 from snn_asr.events.quantization import grids_of, with_folded_head
-from snn_asr.files import sha256
+from snn_asr.files import read_json_object, sha256
 from snn_asr.network.model import AcousticModel, ModelSettings
 from snn_asr.network.model_folder import CHECKSUMS, LoadedModel, find_model, load
+from snn_asr.training.identity import Identity
 from snn_asr.training.keys import NOT_QUANTIZED, TrainingConfig
-from snn_asr.training.run_folder import MODEL
+from snn_asr.training.run_folder import MARK, MODEL
 
 ONLY_IN_TRAINING = frozenset(("dropout", "backend"))
 
@@ -34,6 +35,16 @@ def fingerprint(path: str, output_folder: Path) -> str:
         what = "lies in the folder of this training, which would replace it"
         raise UsageError(what, f"initial_model: {path}", "choose another --output-folder")
     return sha256(folder / CHECKSUMS)
+
+
+def group(path: str) -> str:
+    """The group (identity.py) of the run that trained a model; empty if the model lies in no run folder."""
+    folder = find_model(path)
+    mark = folder.parent / MARK
+    if folder.name != MODEL or not mark.is_file():
+        return ""
+    identity = Identity.from_json(read_json_object(mark))
+    return identity.group if identity else ""
 
 
 def load_fitting(training: TrainingConfig, settings: ModelSettings) -> LoadedModel:

@@ -29,6 +29,7 @@ from snn_asr.training.environment import environment
 from snn_asr.training.evaluation import evaluate
 from snn_asr.training.identity import Identity
 from snn_asr.training.initial_model import fingerprint as fingerprint_of_model
+from snn_asr.training.initial_model import group as group_of_model
 from snn_asr.training.initial_model import initial_model, load_fitting
 from snn_asr.training.recipe import Merged
 from snn_asr.training.recipe_files import display_name
@@ -86,11 +87,12 @@ def _begin(
     folder.begin()
     data_folder = prepared_data(config, data_folder, folder.path)
     data = {split: fingerprint(path) for split, path in manifests_of(config, data_folder).items()}
-    settings = merged.identity(config)
+    settings, initial_group = merged.identity(config), ""
     if config.training.initial_model:
         settings["initial_model"] = fingerprint_of_model(config.training.initial_model, folder.path)
+        initial_group = group_of_model(config.training.initial_model)
         load_fitting(config.training, config.model_settings)
-    identity = Identity(display_name(merged.path), settings, data, device)
+    identity = Identity(display_name(merged.path), settings, data, device, initial_group=initial_group)
     about = {"encoder": config.model.encoder, "overrides": merged.overrides, "data_folder": str(data_folder)}
     folder.claim(identity.digest, about | identity.to_json(), resume)
     return Run(merged.text(), data_folder, folder, device)

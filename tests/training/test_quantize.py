@@ -17,6 +17,7 @@ from snn_asr.events.quantization import quantize_folder
 from snn_asr.files import read_json
 from snn_asr.network.encoders import ENCODERS
 from snn_asr.network.integers import Grid
+from snn_asr.reports.comparison import compare_runs
 from snn_asr.training.run import train
 
 OPTIONS = {**SHORT, "epochs": 3, "average_decay": 0.5, "pruning": 0.5, "pruning_epochs": [0, 1]}
@@ -71,6 +72,20 @@ def test_a_resumed_run_is_the_run_that_went_on(pruned_run, tone_recipe, tones, t
             trained(tone_recipe, tones, tmp_path / "killed", **words)
     trained(tone_recipe, tones, tmp_path / "killed", **words)
     assert_same_run(tmp_path / "killed", whole)
+
+
+@pytest.mark.thorough
+def test_runs_that_go_on_with_one_seed_each_are_seeds_of_one_row(recipe, tones, tmp_path):
+    runs = []
+    for seed in (1, 2):
+        first = trained(recipe, tones, tmp_path / f"first-{seed}", **SHORT, seed=seed)
+        words = {**GOING_ON, "initial_model": str(first), "quantize": "int4", "seed": seed}
+        runs.append(trained(recipe, tones, tmp_path / f"run-{seed}", **words))
+    (row,) = compare_runs(runs)
+    assert row.seeds == [1, 2]
+    other = trained(recipe, tones, tmp_path / "other", **{**SHORT, "seed": 3, "epochs": 3})
+    words = {**GOING_ON, "initial_model": str(other), "quantize": "int4", "seed": 3}
+    assert len(compare_runs([*runs, trained(recipe, tones, tmp_path / "run-3", **words)])) == 2
 
 
 @pytest.mark.thorough
