@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import shlex
 import subprocess
 import sys
@@ -133,10 +134,17 @@ def _make(arguments: argparse.Namespace) -> int:
 
 
 def words(command: str, values: Mapping[str, object]) -> list[str]:
-    """A command of the plan as words: its places filled in, globs of files unfolded."""
+    """A command of the plan as words: its places, such as {results}, filled in, globs of files unfolded.
+
+    Other braces are those of a value, such as splits={train: train-clean-5}. Raises UsageError for an unknown place.
+    """
     found: list[str] = []
     for word in shlex.split(command):
-        word = word.format(**values)
+        for name, value in values.items():
+            word = word.replace(f"{{{name}}}", str(value))
+        unknown = re.search(r"\{\w+\}", word)
+        if unknown is not None:
+            raise UsageError(f"unknown place {unknown[0]}", command, f"there are {', '.join(values)}")
         found += sorted(glob(word)) or [word]
     return found
 
