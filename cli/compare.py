@@ -147,6 +147,6 @@ def _refuse_outputs(report: Path | None, frontier: Path | None) -> None:
     if report is not None:
         refuse_foreign(report, re.compile(re.escape(REPORT_MARK)), "report of snn-asr", "--report")
     if frontier is not None:
+        refuse_foreign(frontier, re.compile(re.escape(CHART_MARK)), "chart of snn-asr", "--frontier")
         if frontier.suffix.lower() != ".svg" and not is_device(frontier):
             raise UsageError(f"{frontier} would hold an SVG chart", "--frontier", "end the name in .svg")
-        refuse_foreign(frontier, re.compile(re.escape(CHART_MARK)), "chart of snn-asr", "--frontier")

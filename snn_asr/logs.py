@@ -16,7 +16,7 @@ def log_to_stderr(level: int) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_ours_or_warning)  # SpeechBrain sets the levels of its loggers itself, on import
     handler.setFormatter(_OneLine("%(message)s"))
-    logging.basicConfig( level=logging.WARNING, handlers=[handler])
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("snn_asr").setLevel(level)
     warnings.formatwarning = _first_line
 

@@ -120,10 +120,10 @@ def test_one_segment_is_what_the_batch_engine_recognises(samples, recognizer):
 
 def babbler(folder, front_end: str, **options) -> Recognizer:
     """Spells what comes to it: statistics and ranges from three batches, weights as they were drawn."""
-    torch.manual_seed(3)
+    torch.manual_seed(9)
     chosen = PRESETS[front_end]
     features = FeatureSettings(sample_rate=RATE_HZ, mels=10, high_hz=3800, stack=chosen.time_stride)
-    settings = ModelSettings(features, "improved_v2", 24, 2, {"smoothing": 0.3, **options}, "output", front_end=chosen)
+    settings = ModelSettings(features, "improved_v2", 16, 2, {"smoothing": 0.3, **options}, "output", front_end=chosen)
     tokens = CharacterTokens([" ", "a", "b", "c"])
     model = AcousticModel(settings, Normalization(torch.full((10,), -11.0), torch.full((10,), 3.0)), tokens.size)
     for _ in range(3):

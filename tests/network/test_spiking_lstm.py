@@ -143,7 +143,7 @@ def test_every_surrogate_derivative_is_compiled(name, dtype):
 def test_a_derivative_that_is_not_compiled_is_refused():
     given = parameters(torch.zeros(4, 1, requires_grad=True), "kept")._replace(gate_slope=torch.ones_like)
     sent = run(torch.ones(1, 2, 4), given, "cpu")[0]
-    with pytest.raises(TypeError, match="surrogates.choose alone"):
+    with pytest.raises(TypeError, match="only the derivatives of surrogates.choose"):
         sent.sum().backward()
 
 
