@@ -50,7 +50,7 @@ spectrogram_drops:
 epochs: 26
 patience: 26
 batch_frames: 120
-learning_rate: 0.01
+learning_rate: 0.02
 schedule: warm_cool
 average_decay: 0.5
 batch_utterances: 0
