@@ -45,9 +45,12 @@ def locked(path: Path, wait: bool = False) -> Iterator[bool]:
 def _refuse_foreign(path: Path) -> None:
     if not path.exists() or path.is_dir():
         return
-    require_regular(path)
-    with open(path, "rb") as file:
-        beginning = file.read(_BEGINNING)
+    try:
+        require_regular(path)
+        with open(path, "rb") as file:
+            beginning = file.read(_BEGINNING)
+    except FileNotFoundError:
+        return  # its holder has removed it meanwhile
     if beginning.strip(b"\0") and not beginning.startswith(_SIGNATURE.encode()):
         raise DataError("is not a lock of snn-asr, and would be overwritten", path, "move it away")
 

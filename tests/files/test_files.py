@@ -129,3 +129,16 @@ def test_a_lock_is_held_by_one_and_freed_at_the_end(tmp_path):
         with locked(path) as other:
             assert not other
     assert not path.exists()
+
+
+def test_a_lock_that_its_holder_removes_while_it_is_looked_at_is_taken(tmp_path, monkeypatch):
+    path = tmp_path / ".lock"
+    write_text(path, "process 1 on another\n")
+
+    def removed_meanwhile(looked_at):
+        path.unlink()
+        raise FileNotFoundError(looked_at)
+
+    monkeypatch.setattr("snn_asr.files.locks.require_regular", removed_meanwhile)
+    with locked(path) as mine:
+        assert mine
