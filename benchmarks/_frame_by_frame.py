@@ -15,7 +15,7 @@ from snn_asr.data.normalization import Normalization
 from snn_asr.errors import UsageError
 from snn_asr.events.engine import EventNetwork, event_network
 from snn_asr.network.model import AcousticModel, ModelSettings
-from snn_asr.training.pruning import keep_largest, matrices
+from snn_asr.training.loop.pruning import keep_largest, matrices
 
 Step = Callable[[np.ndarray], np.ndarray]  # a frame (1, D) to the outputs of the last layer or the logits
 # ONNX has the gates of torch in another order: update, reset, new; input, output, forget, cell.

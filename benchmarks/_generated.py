@@ -79,7 +79,7 @@ class Step:
 
     def __call__(self, batch) -> None:
         from snn_asr.network.lengths import Lengths
-        from snn_asr.training.objectives import ctc
+        from snn_asr.training.loop.objectives import ctc
 
         training, lengths = self.config.training, Lengths.of(batch.lengths, batch.frames)
         with torch.autocast(self.device, torch.bfloat16, enabled=training.precision == "bf16"):

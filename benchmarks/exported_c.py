@@ -21,9 +21,9 @@ import torch
 from snn_asr.data.audio import read_audio
 from snn_asr.data.features import FeatureExtractor
 from snn_asr.data.manifest import read_manifest
-from snn_asr.decoding.endpointing import DEFAULT
+from snn_asr.decoding.live.stream import WORD, use_one_core
 from snn_asr.decoding.recognizer import Recognizer
-from snn_asr.decoding.stream import WORD, use_one_core
+from snn_asr.decoding.segments.endpointing import DEFAULT
 from snn_asr.export.c import export_c
 from snn_asr.network.model_folder import load
 

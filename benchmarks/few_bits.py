@@ -27,8 +27,8 @@ from snn_asr.data.dataset import SpeechDataset  # noqa: E402
 from snn_asr.data.features import FeatureExtractor  # noqa: E402
 from snn_asr.data.manifest import Utterance, read_manifest  # noqa: E402
 from snn_asr.decoding.encoder_inputs import EncoderInputs  # noqa: E402
-from snn_asr.decoding.endpointing import DEFAULT  # noqa: E402
 from snn_asr.decoding.recognizer import Recognizer  # noqa: E402
+from snn_asr.decoding.segments.endpointing import DEFAULT  # noqa: E402
 from snn_asr.efficiency.footprint import footprint  # noqa: E402
 from snn_asr.events.engine import PRECISIONS, event_network  # noqa: E402
 from snn_asr.events.quantization import quantized  # noqa: E402

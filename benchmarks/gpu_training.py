@@ -140,7 +140,7 @@ class Watched:
 @contextmanager
 def watched_epochs(last: int, host: bool = False) -> Iterator[Watched]:
     """Within the block epochs of training are timed; the last runs under a profiler of the device, or of the host."""
-    from snn_asr.training.brain import RecognizerBrain
+    from snn_asr.training.loop.brain import RecognizerBrain
 
     plain, watched = RecognizerBrain._fit_train, Watched()
 
@@ -199,7 +199,7 @@ def librispeech(
 def throughput(preset: str, encoder: str, precision: str, batches: int, device: str) -> Throughput:
     """Steps on ``batches`` batches of an epoch, spread evenly over their lengths."""
     from snn_asr.data.batches import BucketedBatches
-    from snn_asr.training import recipe
+    from snn_asr.training.recipes import recipe
 
     overrides = {"encoder": encoder, "precision": precision, **PRESETS[preset]}
     if encoder in NO_RANGE:

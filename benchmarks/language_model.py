@@ -16,9 +16,9 @@ from pathlib import Path
 from snn_asr import load_model
 from snn_asr.data.manifest import Utterance, read_manifest
 from snn_asr.decoding import tuning
-from snn_asr.decoding.arpa import write_arpa
 from snn_asr.decoding.beam import BeamSettings
-from snn_asr.decoding.ngram_estimation import estimate
+from snn_asr.decoding.language_models.arpa import write_arpa
+from snn_asr.decoding.language_models.ngram_estimation import estimate
 from snn_asr.decoding.recognizer import Recognizer
 from snn_asr.files import read_json_object, write_json
 from snn_asr.reports.comparison import read_run

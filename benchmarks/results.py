@@ -29,7 +29,7 @@ from _collect import rows_of_runs, rows_of_streaming
 from snn_asr.errors import DataError, SnnAsrError, UsageError
 from snn_asr.files import read_json_object, write_json
 from snn_asr.logs import log_to_stderr
-from snn_asr.training.environment import commit, processor
+from snn_asr.training.run_folder.environment import commit, processor
 
 log = logging.getLogger("snn_asr.results")
 

@@ -42,7 +42,7 @@ from torch import nn  # noqa: E402
 
 from snn_asr import load_model  # noqa: E402
 from snn_asr.decoding.encoder_inputs import EncoderInputs  # noqa: E402
-from snn_asr.decoding.named_files import find_files  # noqa: E402
+from snn_asr.decoding.files.named_files import find_files  # noqa: E402
 from snn_asr.decoding.recognizer import Recognizer  # noqa: E402
 from snn_asr.errors import UsageError  # noqa: E402
 from snn_asr.events.engine import EventNetwork, event_network  # noqa: E402

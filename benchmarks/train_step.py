@@ -78,7 +78,7 @@ class Row(Timed):
 
 def options(name: str) -> dict[str, object]:
     """What the recipes build the encoder with."""
-    from snn_asr.training import recipe
+    from snn_asr.training.recipes import recipe
 
     return recipe.load("FSDD", {"encoder": name, "dropout": DROPOUT}).model.encoder_options
 

@@ -41,12 +41,12 @@ def align(
     chosen = parse_formats(formats, output_folder)
 
     from snn_asr.decoding.aligner import Aligner, transcripts_for
-    from snn_asr.decoding.endpointing import EndpointSettings
-    from snn_asr.decoding.files import decode_files
+    from snn_asr.decoding.files.decode_files import decode_files
+    from snn_asr.decoding.files.named_files import find_files
+    from snn_asr.decoding.files.writers import render_among, require_different_ids
     from snn_asr.decoding.hypothesis import Hypothesis
-    from snn_asr.decoding.named_files import find_files
     from snn_asr.decoding.recognizer import Recognizer
-    from snn_asr.decoding.writers import render_among, require_different_ids
+    from snn_asr.decoding.segments.endpointing import EndpointSettings
     from snn_asr.devices import choose_device
 
     from .failures import raise_for, show_failed

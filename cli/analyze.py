@@ -13,7 +13,7 @@ from .options import Trust, split_commas
 
 if TYPE_CHECKING:
     from snn_asr.reports.analysis import Analysis
-    from snn_asr.training.config import Config
+    from snn_asr.training.recipes.config import Config
 
 ENCODERS = ("lif", "improved_v1", "improved_v2", "lstm")
 SHOWN_STEPS = (1, 10, 30)
@@ -106,7 +106,7 @@ def _is_model(target: str) -> bool:
 
 def _find_recipe(target: str, trust: bool) -> Path:
     from snn_asr.errors import UsageError
-    from snn_asr.training import recipe_files
+    from snn_asr.training.recipes import recipe_files
 
     try:
         return recipe_files.find(target, trust)
@@ -120,7 +120,7 @@ def _find_recipe(target: str, trust: bool) -> Path:
 def _recipe_configs(path: Path, encoders: str | None) -> dict[str, Config]:
     """Return the recipe's configuration with each of the encoders, by name."""
     from snn_asr.errors import UsageError
-    from snn_asr.training import recipe, recipe_files
+    from snn_asr.training.recipes import recipe, recipe_files
 
     blocks = recipe_files.encoder_blocks(path)
     names = [each for each in ENCODERS if each in blocks]

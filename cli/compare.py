@@ -58,7 +58,7 @@ def compare(
     interrupted ones continue. If a run fails, the others are still trained and shown, and the exit code is 3.
     """
     from snn_asr.errors import SnnAsrError, UsageError, unknown_name
-    from snn_asr.training import recipe_files
+    from snn_asr.training.recipes import recipe_files
 
     from .failures import raise_for, show_failed
 
@@ -140,7 +140,7 @@ def _refuse_outputs(report: Path | None, frontier: Path | None) -> None:
     from snn_asr.errors import UsageError
     from snn_asr.files import is_device
     from snn_asr.reports.frontier import CHART_MARK
-    from snn_asr.training.run_folder import REPORT_MARK
+    from snn_asr.training.run_folder.folder import REPORT_MARK
 
     if report is not None and frontier is not None and report.resolve() == frontier.resolve():
         raise UsageError(f"{report} is the file of --frontier, too", "--report", "choose another file")

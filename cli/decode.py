@@ -69,7 +69,7 @@ def decode(
     the output folder is not repeated while audio, model, beam search and formats are the same. Shards 1/4 to 4/4 of the
     same inputs may write to one folder at the same time.
     """
-    from snn_asr.decoding.named_files import find_files
+    from snn_asr.decoding.files.named_files import find_files
     from snn_asr.errors import UsageError
     from snn_asr.sharding import Shard
 
@@ -81,12 +81,12 @@ def decode(
         raise UsageError("the best text alone is looked for", "--nbest", "give --beam or --lm")
     found = find_files(inputs, sys.stdin if "-" in inputs else ())  # what follows imports torch, which takes seconds
 
-    from snn_asr.decoding.endpointing import EndpointSettings
-    from snn_asr.decoding.files import decode_files
+    from snn_asr.decoding.files.decode_files import decode_files
+    from snn_asr.decoding.files.writers import render_among, require_different_ids
     from snn_asr.decoding.hypothesis import Hypothesis
+    from snn_asr.decoding.live.stream import use_one_core
     from snn_asr.decoding.recognizer import EVENT, Recognizer
-    from snn_asr.decoding.stream import use_one_core
-    from snn_asr.decoding.writers import render_among, require_different_ids
+    from snn_asr.decoding.segments.endpointing import EndpointSettings
     from snn_asr.devices import choose_device
 
     from .failures import raise_for, show_failed

@@ -38,7 +38,7 @@ def export(
     onnx is a graph from features and states to logits and states, and needs the package onnx. nir is for models of
     hard_rlif, and needs the package nir.
     """
-    from snn_asr.decoding.endpointing import EndpointSettings
+    from snn_asr.decoding.segments.endpointing import EndpointSettings
     from snn_asr.errors import UsageError, unknown_name
     from snn_asr.network.model_folder import load
 

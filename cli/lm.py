@@ -40,8 +40,8 @@ def lm(
     It writes an ARPA file for decode --lm, with interpolated modified Kneser-Ney smoothing as in KenLM's lmplz. Of
     prepared data only the training transcripts are read.
     """
-    from snn_asr.decoding.arpa import write_arpa
-    from snn_asr.decoding.ngram_estimation import estimate
+    from snn_asr.decoding.language_models.arpa import write_arpa
+    from snn_asr.decoding.language_models.ngram_estimation import estimate
     from snn_asr.errors import DataError, UsageError, unknown_name
     from snn_asr.files import is_device
 
@@ -56,7 +56,7 @@ def lm(
     if not any(texts):
         raise DataError("no words to estimate a language model from", source, "check that this is the text you mean")
     if unit == "token" and tokens is not None:
-        from snn_asr.decoding.levels import spelled
+        from snn_asr.decoding.language_models.levels import spelled
 
         labels = spelled(tokens)
         sentences = [[labels[index] for index in tokens.encode(text)] for text in texts]
@@ -102,7 +102,7 @@ def _recipe_data(name: str, data_folder: Path | None, tokens: Tokens | None) -> 
     import yaml
 
     from snn_asr.errors import UsageError
-    from snn_asr.training import recipe
+    from snn_asr.training.recipes import recipe
 
     nodes = {key: each.node for key, each in recipe.merge(name, trust=True).entries.items()}
     values = {key: node.value for key, node in nodes.items() if isinstance(node, yaml.ScalarNode)}

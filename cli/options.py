@@ -53,7 +53,7 @@ _BEGINNING = 1 << 12  # bytes of a file that tell what it is
 
 def complete_recipe(incomplete: str) -> list[str]:
     """Return, for shell completion, the names of shipped recipes that begin with ``incomplete``."""
-    from snn_asr.training import recipe_files
+    from snn_asr.training.recipes import recipe_files
 
     return [name for name in recipe_files.discover() if name.startswith(incomplete)]
 
@@ -86,7 +86,7 @@ def parse_formats(words: str, output_folder: Path | None) -> list[str]:
 
     Raises UsageError for an unknown format, for none, and for several without a folder.
     """
-    from snn_asr.decoding.writers import FORMATS
+    from snn_asr.decoding.files.writers import FORMATS
 
     chosen = list(dict.fromkeys(split_commas(words)))
     for each in chosen:

@@ -29,9 +29,9 @@ def profile(
     """Count operations, sparsity and footprint; measure speed."""
     import sys
 
-    from snn_asr.decoding.named_files import find_files
+    from snn_asr.decoding.files.named_files import find_files
+    from snn_asr.decoding.live.stream import use_one_core
     from snn_asr.decoding.recognizer import BATCH, EVENT, Recognizer
-    from snn_asr.decoding.stream import use_one_core
     from snn_asr.devices import choose_device
     from snn_asr.efficiency import profile
     from snn_asr.efficiency.energy import require_estimate

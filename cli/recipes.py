@@ -22,7 +22,7 @@ recipes = typer.Typer(rich_markup_mode=None, help="List, show or copy the recipe
 @recipes.command("list")
 def list_recipes() -> None:
     """List the shipped recipes: a name, a tab, and what the recipe trains."""
-    from snn_asr.training import recipe_files
+    from snn_asr.training.recipes import recipe_files
 
     for name, path in recipe_files.discover().items():
         typer.echo(f"{name}\t{recipe_files.summary(path)}")
@@ -43,7 +43,7 @@ def show(
 
     No code of the recipe is run.
     """
-    from snn_asr.training import key_table, recipe
+    from snn_asr.training.recipes import key_table, recipe
 
     if keys:
         typer.echo(key_table.of_recipe(recipe.merge(name, parse_overrides(overrides), trust=True)), nl=False)
@@ -57,6 +57,6 @@ def copy(
     folder: Annotated[Path, typer.Argument(help="Where to put the recipe's folder and encoders/.", metavar="FOLDER")],
 ) -> None:
     """Copy a recipe and the encoder blocks to FOLDER, to change and train there, and print the path of its file."""
-    from snn_asr.training import recipe_files
+    from snn_asr.training.recipes import recipe_files
 
     typer.echo(recipe_files.copy(name, folder))

@@ -37,11 +37,11 @@ def stream(
     import sys
 
     from snn_asr.data.audio import read_blocks
-    from snn_asr.decoding.endpointing import EndpointSettings
-    from snn_asr.decoding.pipe import raw_blocks
+    from snn_asr.decoding.live.pipe import raw_blocks
+    from snn_asr.decoding.live.stream import use_one_core
+    from snn_asr.decoding.live.terminal import JsonLines, Screen, run_stream
     from snn_asr.decoding.recognizer import Recognizer
-    from snn_asr.decoding.stream import use_one_core
-    from snn_asr.decoding.terminal import JsonLines, Screen, run_stream
+    from snn_asr.decoding.segments.endpointing import EndpointSettings
     from snn_asr.interruption import INTERRUPTED
 
     piped = source == "-"

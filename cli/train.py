@@ -45,7 +45,8 @@ def train(
     """
     from snn_asr import processes
     from snn_asr.reports.html import leave_report
-    from snn_asr.training import recipe_files, run
+    from snn_asr.training import run
+    from snn_asr.training.recipes import recipe_files
 
     overrides = parse_overrides(options, seed=seed, precision=precision)
     path = recipe_files.find(recipe, trust)

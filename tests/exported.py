@@ -15,9 +15,9 @@ from tones import RATE_HZ, speak
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.normalization import Normalization
 from snn_asr.data.tokens import Tokens, WordTokens
-from snn_asr.decoding.endpointing import EndpointSettings
+from snn_asr.decoding.live.stream import SEGMENT, WORD
 from snn_asr.decoding.recognizer import Recognizer
-from snn_asr.decoding.stream import SEGMENT, WORD
+from snn_asr.decoding.segments.endpointing import EndpointSettings
 from snn_asr.export.c import export_c
 from snn_asr.network.model import AcousticModel, ModelSettings
 from snn_asr.network.model_folder import load, save_model

@@ -54,7 +54,7 @@ def content(folder: Path) -> dict[Path, tuple[int, bytes]]:
 
 def interrupt_at(monkeypatch, owner: str, method: str, call: int, error: type = KeyboardInterrupt) -> None:
     """Raise at the ``call``-th call of a method, instead of calling it."""
-    from snn_asr.training import brain  # it loads SpeechBrain
+    from snn_asr.training.loop import brain  # it loads SpeechBrain
 
     original, calls = getattr(getattr(brain, owner), method), []
 

@@ -19,6 +19,8 @@ ORDER = (
     ("training",), ("reports",), ("", "doctor", "encoders"), ("cli",),
 )
 RANKS = {name: rank for rank, names in enumerate(ORDER) for name in names}
+# Within training, likewise: what lies beside its folders may import all of them.
+ORDER_IN_TRAINING = ("run_folder", "recipes", "loop", "")
 CORPORA = "corpora"  # beside the network: needs the data alone
 NEEDED_BY_CORPORA = (*BASE, "data")
 CORPORA_FOR = ("training", "reports", "cli")
@@ -87,6 +89,19 @@ def test_a_module_imports_lower_folders_alone(name: str) -> None:
             assert own in CORPORA_FOR, f"{name} imports {other}"
         else:
             assert RANKS[other] < RANKS[own] or {own, other} <= set(BASE), f"{name} imports {other}"
+
+
+def test_folders_of_training_import_those_before_them_alone() -> None:
+    def rank(path: tuple[str, ...]) -> int:
+        return ORDER_IN_TRAINING.index(path[0] if path and path[0] in ORDER_IN_TRAINING else "")
+
+    inside = {name: tuple(name.split(".")[2:]) for name in graph() if folder(name) == "training"}
+    assert {path[0] for path in inside.values() if path} >= set(ORDER_IN_TRAINING) - {""}
+    found = [
+        f"{name} imports {other}" for name, path in inside.items() for other in graph()[name]
+        if other in inside and rank(inside[other]) > rank(path)
+    ]
+    assert not found
 
 
 def test_commands_name_their_neighbours_by_a_dot() -> None:

@@ -108,7 +108,7 @@ def test_a_row_says_of_which_seeds_commit_and_machine_it_is(name):
 @pytest.mark.parametrize("name", [name for name in TABLES if "from" not in stored.plan()[name]])
 def test_the_commands_of_the_plan_can_be_run(name):
     """Every program and recipe is there, and every key=value is one that the recipe has for that encoder."""
-    from snn_asr.training import recipe
+    from snn_asr.training.recipes import recipe
 
     layout = stored.plan()[name]
     for command in layout["commands"]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from snn_asr.data.transcripts import by_ending, by_place, read_transcripts, recordings_of
+from snn_asr.decoding.files.named_files import NamedFile
 from snn_asr.decoding.hypothesis import Hypothesis
-from snn_asr.decoding.named_files import NamedFile
 from snn_asr.decoding.recognizer import Recognizer, Waveform
 from snn_asr.errors import DataError, shortened
 from snn_asr.files import read_text

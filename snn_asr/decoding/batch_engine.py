@@ -15,7 +15,7 @@ from torch import Tensor
 
 from snn_asr.data.batches import padded_groups
 from snn_asr.decoding.greedy import Emission
-from snn_asr.decoding.segmenter import Found, Segmenter
+from snn_asr.decoding.segments.segmenter import Found, Segmenter
 from snn_asr.network.model import AcousticModel
 from snn_asr.network.states import join_rows, keep_rows, restart_rows
 

@@ -18,7 +18,7 @@ from torchaudio.functional import forced_align
 
 from snn_asr.data.tokens import Tokens, ctc_frames
 from snn_asr.decoding.greedy import Emission
-from snn_asr.decoding.segmenter import Segmenter
+from snn_asr.decoding.segments.segmenter import Segmenter
 from snn_asr.errors import DataError
 from snn_asr.network.model import AcousticModel
 from snn_asr.network.tasks import BLANK

@@ -18,7 +18,7 @@ from snn_asr.network.tasks import BLANK, CLASSIFICATION, TRANSCRIPTION, class_lo
 class Emission:
     """A decoded token: its id, the frames [start, end) on which it was best, and its mean posterior there.
 
-    spans.py moves the start to where the sound of the token begins.
+    segments/spans.py moves the start to where the sound of the token begins.
     """
 
     token: int

@@ -2,12 +2,12 @@
 
     model = snn_asr.load_model("runs/fsdd")
     print(model.transcribe("digits.wav").text)
-    stream = model.stream()                       # stream.py: live sound
+    stream = model.stream()                       # live/stream.py: live sound
 
 There are two engines. ``batch`` takes several recordings together, block by block, on any device (batch_engine.py).
 ``event`` goes frame by frame on one CPU core and reads only the weights of units that have fired (events/engine.py).
-Both divide a recording at its pauses in the same way (segmenter.py); ``endpointing`` says how, and None leaves it
-whole.
+Both divide a recording at its pauses in the same way (segments/segmenter.py); ``endpointing`` says how, and None leaves
+it whole.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from snn_asr.data.features import FeatureExtractor
 from snn_asr.decoding.batch_engine import BLOCK_SECONDS, Recording, recognize
 from snn_asr.decoding.beam import BeamDecoder, BeamSettings
 from snn_asr.decoding.encoder_inputs import EncoderInputs
-from snn_asr.decoding.endpointing import DEFAULT, EndpointSettings
 from snn_asr.decoding.forced_alignment import align, hear, spell, warn_of_poor_fit
 from snn_asr.decoding.greedy import require_numbers
 from snn_asr.decoding.hypothesis import Hypothesis, Segment
-from snn_asr.decoding.levels import AUTO
-from snn_asr.decoding.segmenter import Found, Segmenter
-from snn_asr.decoding.stream import SEGMENT, Stream
-from snn_asr.decoding.timed_segments import aligned_segment, searched_segment, timed_segment
+from snn_asr.decoding.language_models.levels import AUTO
+from snn_asr.decoding.live.stream import SEGMENT, Stream
+from snn_asr.decoding.segments.endpointing import DEFAULT, EndpointSettings
+from snn_asr.decoding.segments.segmenter import Found, Segmenter
+from snn_asr.decoding.segments.timed_segments import aligned_segment, searched_segment, timed_segment
 from snn_asr.devices import choose_device
 from snn_asr.errors import DataError, UsageError, as_user_error, unknown_name
 from snn_asr.network import model_folder as models
@@ -129,7 +129,7 @@ class Recognizer:
     def stream(
         self, endpointing: EndpointSettings | None = DEFAULT, precision: str | None = None, every: bool = False
     ) -> Stream:
-        """A new live stream (decoding/stream.py). All streams share their weights, also between threads.
+        """A new live stream (decoding/live/stream.py). All streams share their weights, also between threads.
 
         Without ``endpointing`` the sound is one segment from start to end. ``precision`` and ``every`` are as for
         ``network``. Raises UsageError for a model that needs whole utterances.

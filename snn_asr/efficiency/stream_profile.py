@@ -15,8 +15,8 @@ from torch import Tensor
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.features import DELTA_LOOK_AHEAD_FRAMES
 from snn_asr.decoding.encoder_inputs import EncoderInputs
+from snn_asr.decoding.live.stream import WORD
 from snn_asr.decoding.recognizer import Recognizer
-from snn_asr.decoding.stream import WORD
 from snn_asr.efficiency.energy import EnergyEstimate, energy_estimate
 from snn_asr.errors import DataError
 from snn_asr.events.engine import EventNetwork

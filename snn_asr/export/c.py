@@ -1,8 +1,8 @@
 """Export of a model as one C99 file: features, noise gate, encoder, head and greedy CTC, for samples as they arrive.
 
-templates/ has the arithmetic of the event engine and of live streams (events/kernels, decoding/stream.py) in pieces:
-values that are not zero add rows of weights, pruned weights are left out, and segments begin and end as in a stream.
-Only the order of sums differs, and features are computed in single precision unless the C is compiled with
+templates/ has the arithmetic of the event engine (events/kernels) and of live streams (decoding/live/stream.py) in
+pieces: values that are not zero add rows of weights, pruned weights are left out, and segments begin and end as in a
+stream. Only the order of sums differs, and features are computed in single precision unless the C is compiled with
 -DRECOGNIZER_DOUBLE.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from snn_asr import __version__
-from snn_asr.decoding.endpointing import EndpointSettings
+from snn_asr.decoding.segments.endpointing import EndpointSettings
 from snn_asr.errors import describing, unknown_name
 from snn_asr.export import constants
 from snn_asr.export.constants import Recognizer

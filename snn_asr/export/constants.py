@@ -11,9 +11,9 @@ from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.features import DELTA_LOOK_AHEAD_FRAMES
 from snn_asr.data.spectra import ENERGY_FLOOR, PREEMPHASIS, Spectra
 from snn_asr.data.tokens import Tokens
-from snn_asr.decoding.endpointing import DEFAULT, Endpointer, EndpointSettings
-from snn_asr.decoding.noise_gate import GROUPS, LOWEST, MARGIN, Gate
-from snn_asr.decoding.spans import Spans
+from snn_asr.decoding.segments.endpointing import DEFAULT, Endpointer, EndpointSettings
+from snn_asr.decoding.segments.noise_gate import GROUPS, LOWEST, MARGIN, Gate
+from snn_asr.decoding.segments.spans import Spans
 from snn_asr.errors import unknown_name
 from snn_asr.events.engine import PRECISIONS
 from snn_asr.events.parts import RESETTING, input_change, input_shifts

@@ -8,7 +8,7 @@ from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.spectra import Spectra
 from snn_asr.data.tokens import Tokens
 from snn_asr.decoding.hypothesis import WORD_START
-from snn_asr.decoding.noise_gate import GROUPS
+from snn_asr.decoding.segments.noise_gate import GROUPS
 from snn_asr.export import fixed_point
 from snn_asr.export.network import input_coder_of
 from snn_asr.export.tables import Table, number, string, table, wrapped

@@ -145,7 +145,7 @@ class Lengths:
 
 class LengthsOnDevice(Lengths):
     """Lengths that only the device knows, so that work with them can be recorded once and replayed for other lengths
-    (training/step_graphs.py).
+    (training/loop/step_graphs.py).
 
     ``tensor`` (B,) int64 is on the device, and ``frames`` is T. Nothing is packed: padding is left out by ``mask``.
     Raises ValueError where the counts are needed on the host.

@@ -32,7 +32,7 @@ from snn_asr.reports.gradients import (
     gradient_reach,
     has_coder,
 )
-from snn_asr.training.config import Config
+from snn_asr.training.recipes.config import Config
 
 log = logging.getLogger(__name__)
 

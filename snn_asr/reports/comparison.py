@@ -15,7 +15,7 @@ from snn_asr.network.model_folder import METRICS, damage, find_model
 from snn_asr.scoring.alignments import ErrorCounts
 from snn_asr.scoring.error_rates import Score, check_unit, score
 from snn_asr.scoring.significance import compare, mean_rate
-from snn_asr.training.identity import Identity, fingerprint_of
+from snn_asr.training.run_folder.identity import Identity, fingerprint_of
 
 BASELINES = ("gru", "lstm")  # the first of these that was run is the baseline if none is named
 FEWEST_SPEAKERS = 5  # from which on whole speakers are resampled: their utterances are not independent

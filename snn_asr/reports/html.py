@@ -24,7 +24,7 @@ from snn_asr.reports.curves import learning_charts
 from snn_asr.reports.frontier import by_seed, frontier, frontier_columns, frontier_rows
 from snn_asr.reports.players import Players
 from snn_asr.reports.rendering import render
-from snn_asr.training.run_folder import REPORT, is_report
+from snn_asr.training.run_folder.folder import REPORT, is_report
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from snn_asr.errors import DataError
 from snn_asr.files import read_text
 from snn_asr.files.strict_json import parse_json
 from snn_asr.reports.comparison import FinishedRun
-from snn_asr.training.run_folder import LOG
+from snn_asr.training.run_folder.folder import LOG
 
 log = logging.getLogger(__name__)
 

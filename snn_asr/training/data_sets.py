@@ -21,8 +21,8 @@ from snn_asr.data.manifest import REQUIRED_SPLITS, check_disjoint, find_manifest
 from snn_asr.data.tokens import build_tokens
 from snn_asr.errors import DataError, UsageError, describing
 from snn_asr.network.tasks import CLASSIFICATION
-from snn_asr.training.config import Config
-from snn_asr.training.run_folder import DATA
+from snn_asr.training.recipes.config import Config
+from snn_asr.training.run_folder.folder import DATA
 
 
 def manifest_folder(config: Config, data_folder: Path | None) -> Path | None:

@@ -17,9 +17,9 @@ from snn_asr.events.quantization import grids_of, with_folded_head
 from snn_asr.files import read_json_object, sha256
 from snn_asr.network.model import AcousticModel, ModelSettings
 from snn_asr.network.model_folder import CHECKSUMS, LoadedModel, find_model, load
-from snn_asr.training.identity import Identity
-from snn_asr.training.keys import NOT_QUANTIZED, TrainingConfig
-from snn_asr.training.run_folder import MARK, MODEL
+from snn_asr.training.recipes.keys import NOT_QUANTIZED, TrainingConfig
+from snn_asr.training.run_folder.folder import MARK, MODEL
+from snn_asr.training.run_folder.identity import Identity
 
 ONLY_IN_TRAINING = frozenset(("dropout", "backend"))
 
@@ -38,7 +38,7 @@ def fingerprint(path: str, output_folder: Path) -> str:
 
 
 def group(path: str) -> str:
-    """The group (identity.py) of the run that trained a model; empty if the model lies in no run folder."""
+    """The group (run_folder/identity.py) of the run that trained a model; empty if the model lies in no run folder."""
     folder = find_model(path)
     mark = folder.parent / MARK
     if folder.name != MODEL or not mark.is_file():

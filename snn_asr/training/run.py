@@ -21,19 +21,19 @@ from snn_asr.network.model import AcousticModel
 from snn_asr.network.model_folder import save_model
 from snn_asr.network.ranges import RangeTracker
 from snn_asr.network.tasks import CLASSIFICATION
-from snn_asr.training import recipe
-from snn_asr.training.brain import RecognizerBrain
-from snn_asr.training.config import Config
 from snn_asr.training.data_sets import data_sets, manifest_folder, manifests_of, prepared_data, training_batches
-from snn_asr.training.environment import environment
 from snn_asr.training.evaluation import evaluate
-from snn_asr.training.identity import Identity
 from snn_asr.training.initial_model import fingerprint as fingerprint_of_model
 from snn_asr.training.initial_model import group as group_of_model
 from snn_asr.training.initial_model import initial_model, load_fitting
-from snn_asr.training.recipe import Merged
-from snn_asr.training.recipe_files import display_name
-from snn_asr.training.run_folder import MODEL, RunFolder
+from snn_asr.training.loop.brain import RecognizerBrain
+from snn_asr.training.recipes import recipe
+from snn_asr.training.recipes.config import Config
+from snn_asr.training.recipes.recipe import Merged
+from snn_asr.training.recipes.recipe_files import display_name
+from snn_asr.training.run_folder.environment import environment
+from snn_asr.training.run_folder.folder import MODEL, RunFolder
+from snn_asr.training.run_folder.identity import Identity
 
 log = logging.getLogger(__name__)
 

@@ -223,7 +223,7 @@ def test_prepare_passes_its_options_and_prints_the_summary(monkeypatch, capsys) 
 
 
 def test_recipes_list_show_and_copy(tmp_path: Path, monkeypatch, capsys) -> None:
-    from snn_asr.training import recipe_files
+    from snn_asr.training.recipes import recipe_files
 
     files = {"Small/train.yaml": "# A small one\nencoder: lif\n", "encoders/lif.yaml": "bits: 2  # levels\n"}
     for name, content in files.items():

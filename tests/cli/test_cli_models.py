@@ -161,7 +161,7 @@ def test_compare_trains_each_encoder_once(run, tone_recipe, tones, tmp_path, mon
     begins = [line.partition(":")[0] for line in errors]
     assert "improved_v2-seed1 epoch 1/1" in begins and "gru-seed1 epoch 1/1" in begins
     assert read_json(tmp_path / "runs" / "improved_v2-seed1" / "run.json")["overrides"]["bits"] == 4
-    monkeypatch.setattr("snn_asr.training.brain.RecognizerBrain.fit", None)
+    monkeypatch.setattr("snn_asr.training.loop.brain.RecognizerBrain.fit", None)
     assert run(*words)[:2] == (0, out)
 
 

@@ -19,7 +19,7 @@ from snn_asr.data.manifest import check_disjoint, find_manifests, read_manifest
 from snn_asr.data.tokens import build_tokens
 from snn_asr.errors import DataError, UsageError
 from snn_asr.sharding import Shard
-from snn_asr.training import recipe
+from snn_asr.training.recipes import recipe
 
 RATE = 16000
 

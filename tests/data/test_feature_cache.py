@@ -265,8 +265,9 @@ def test_training_gives_the_same_bits_with_and_without_kept_frames(speechbrain, 
 
 
 def test_frames_are_kept_beside_the_manifests_unless_a_recipe_says_otherwise(tone_recipe, tmp_path):
-    from snn_asr.training import data_sets, recipe
-    from snn_asr.training.config import Config
+    from snn_asr.training import data_sets
+    from snn_asr.training.recipes import recipe
+    from snn_asr.training.recipes.config import Config
 
     assert recipe.load(tone_recipe, {"encoder": "gru"}).data.feature_cache == "auto"
     caches = {

@@ -14,7 +14,7 @@ from snn_asr.data.features import FeatureExtractor
 from snn_asr.data.pauses import SOUNDS, VARIANTS, Pauses, sound_frames
 from snn_asr.data.tokens import CharacterTokens, WordTokens
 from snn_asr.errors import UsageError
-from snn_asr.training.config import Config
+from snn_asr.training.recipes.config import Config
 
 FEATURES = FeatureSettings(sample_rate=8000, mels=10, high_hz=3800, stack=1)
 COUNTS, TARGETS = [30, 50, 41], [[1], [2, 1], [1, 1, 2]]

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snn_asr.data.transcripts import by_file_name, read_transcripts
+from snn_asr.decoding.files.writers import record, render
 from snn_asr.decoding.hypothesis import Hypothesis, Token
-from snn_asr.decoding.writers import record, render
 from snn_asr.errors import DataError
 
 EXPECTED = {"spk/a-1": "hello big world", "b": "", "c": "naïve (so to say) words"}

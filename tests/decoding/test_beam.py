@@ -14,12 +14,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snn_asr.data.tokens import CharacterTokens, WordTokens
-from snn_asr.decoding.arpa import write_arpa
 from snn_asr.decoding.beam import BeamDecoder, BeamSettings, search
 from snn_asr.decoding.hypothesis import WORD_START
-from snn_asr.decoding.levels import AUTO, TOKEN, WORD, TokenLevel, WordLevel, choose_level, follower, spelled
-from snn_asr.decoding.ngram_estimation import estimate
-from snn_asr.decoding.ngram_model import END
+from snn_asr.decoding.language_models.arpa import write_arpa
+from snn_asr.decoding.language_models.levels import (
+    AUTO,
+    TOKEN,
+    WORD,
+    TokenLevel,
+    WordLevel,
+    choose_level,
+    follower,
+    spelled,
+)
+from snn_asr.decoding.language_models.ngram_estimation import estimate
+from snn_asr.decoding.language_models.ngram_model import END
 from snn_asr.errors import DataError, UsageError
 
 EVERYTHING = 3**5

@@ -12,11 +12,11 @@ from tones import RATE_HZ, speak
 
 import snn_asr
 from snn_asr.data.audio import write_audio
-from snn_asr.decoding import output_folder
-from snn_asr.decoding.files import Outcome, decode_files
-from snn_asr.decoding.named_files import find_files
-from snn_asr.decoding.output_folder import ERRORS, JOURNAL
-from snn_asr.decoding.writers import FORMATS, render
+from snn_asr.decoding.files import output_folder
+from snn_asr.decoding.files.decode_files import Outcome, decode_files
+from snn_asr.decoding.files.named_files import find_files
+from snn_asr.decoding.files.output_folder import ERRORS, JOURNAL
+from snn_asr.decoding.files.writers import FORMATS, render
 from snn_asr.errors import DataError
 from snn_asr.files import read_json
 from snn_asr.sharding import Shard, shard_files

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from snn_asr.decoding import language_model
-from snn_asr.decoding.arpa import read_arpa, read_vocabulary
-from snn_asr.decoding.language_model import KenlmModel, load_language_model
-from snn_asr.decoding.ngram_model import UNKNOWN_LOG10, NgramModel
+from snn_asr.decoding.language_models import language_model
+from snn_asr.decoding.language_models.arpa import read_arpa, read_vocabulary
+from snn_asr.decoding.language_models.language_model import KenlmModel, load_language_model
+from snn_asr.decoding.language_models.ngram_model import UNKNOWN_LOG10, NgramModel
 from snn_asr.errors import DataError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "lmplz.arpa"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from snn_asr.decoding.named_files import NamedFile, find_files
+from snn_asr.decoding.files.named_files import NamedFile, find_files
 from snn_asr.errors import DataError, UsageError
 
 TREE = ("a.wav", "b.flac", "notes.txt", "sub/c.WAV", "sub/deeper/a.wav", "sub/deeper/d.sph")

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snn_asr.decoding.arpa import read_arpa, write_arpa
-from snn_asr.decoding.language_model import load_language_model
-from snn_asr.decoding.ngram_estimation import LONGEST_WORD, MAXIMUM_ORDER, adjusted_counts, estimate
-from snn_asr.decoding.ngram_model import END, START, UNKNOWN, NgramModel
+from snn_asr.decoding.language_models.arpa import read_arpa, write_arpa
+from snn_asr.decoding.language_models.language_model import load_language_model
+from snn_asr.decoding.language_models.ngram_estimation import LONGEST_WORD, MAXIMUM_ORDER, adjusted_counts, estimate
+from snn_asr.decoding.language_models.ngram_model import END, START, UNKNOWN, NgramModel
 from snn_asr.errors import DataError, UsageError
 
 GOLDEN = Path(__file__).parents[1] / "golden"  # lmplz -o 3 --discount_fallback < lmplz.txt

@@ -13,9 +13,9 @@ from tones import RATE_HZ, speak
 
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.features import FeatureExtractor
-from snn_asr.decoding.noise_gate import Gate, group_energies
+from snn_asr.decoding.live.stream import SEGMENT
 from snn_asr.decoding.recognizer import BATCH, EVENT, Recognizer
-from snn_asr.decoding.stream import SEGMENT
+from snn_asr.decoding.segments.noise_gate import Gate, group_energies
 from snn_asr.network.encoders import ENCODERS
 from snn_asr.network.states import join_rows, keep_rows, restart_rows
 

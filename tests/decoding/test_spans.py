@@ -11,8 +11,8 @@ from tones import speak, tone_times
 from snn_asr import load_model
 from snn_asr.decoding.beam import BeamSettings
 from snn_asr.decoding.greedy import Emission
-from snn_asr.decoding.spans import REACH_SECONDS, Spans
-from snn_asr.decoding.stream import WORD
+from snn_asr.decoding.live.stream import WORD
+from snn_asr.decoding.segments.spans import REACH_SECONDS, Spans
 
 STEP_SECONDS = 0.03
 LABELS = ["<blank>", " ", "a", "b"]

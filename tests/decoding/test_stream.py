@@ -18,11 +18,11 @@ from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.normalization import Normalization
 from snn_asr.data.tokens import CharacterTokens, SentencePieceTokens, WordTokens
 from snn_asr.decoding.encoder_inputs import EncoderInputs
-from snn_asr.decoding.endpointing import Endpointer, EndpointSettings
 from snn_asr.decoding.greedy import ClassStream, Emission, GreedyStream, classify, greedy
 from snn_asr.decoding.hypothesis import words
+from snn_asr.decoding.live.stream import PARTIAL, SEGMENT, WORD, WordStream
 from snn_asr.decoding.recognizer import Recognizer
-from snn_asr.decoding.stream import PARTIAL, SEGMENT, WORD, WordStream
+from snn_asr.decoding.segments.endpointing import Endpointer, EndpointSettings
 from snn_asr.errors import DataError, UsageError
 from snn_asr.network.front_end import PRESETS
 from snn_asr.network.input_coding import CODINGS

@@ -15,9 +15,9 @@ from tones import speak
 
 from snn_asr.data.audio import read_audio, read_blocks, write_audio
 from snn_asr.data.resampling import resample
-from snn_asr.decoding.pipe import raw_blocks
-from snn_asr.decoding.stream import PARTIAL, SEGMENT, WORD, StreamEvent
-from snn_asr.decoding.terminal import Interruptible, JsonLines, Screen
+from snn_asr.decoding.live.pipe import raw_blocks
+from snn_asr.decoding.live.stream import PARTIAL, SEGMENT, WORD, StreamEvent
+from snn_asr.decoding.live.terminal import Interruptible, JsonLines, Screen
 from snn_asr.errors import DataError
 
 

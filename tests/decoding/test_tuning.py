@@ -16,9 +16,9 @@ from tones import WORDS_HZ
 from snn_asr.data.manifest import Utterance, read_manifest
 from snn_asr.data.tokens import WordTokens
 from snn_asr.decoding import tuning
-from snn_asr.decoding.arpa import read_arpa, write_arpa
 from snn_asr.decoding.beam import BeamSettings
-from snn_asr.decoding.ngram_estimation import estimate
+from snn_asr.decoding.language_models.arpa import read_arpa, write_arpa
+from snn_asr.decoding.language_models.ngram_estimation import estimate
 from snn_asr.decoding.recognizer import Recognizer
 from snn_asr.decoding.tuning import Point, Tuning, tune
 from snn_asr.errors import DataError, UsageError

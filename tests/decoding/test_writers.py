@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from snn_asr.decoding.files.writers import FORMATS, record, render
 from snn_asr.decoding.hypothesis import KINDS, Alternative, Hypothesis, Segment, Token, words
-from snn_asr.decoding.writers import FORMATS, record, render
 from snn_asr.errors import UsageError
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -11,7 +11,7 @@ from trained_encoders import trained_encoder
 from snn_asr.efficiency.operation_count import CORE, HEAD, INPUT, OperationCount, Products
 from snn_asr.efficiency.operations import Record, count_batch, record_layers
 from snn_asr.network import encoders
-from snn_asr.training.pruning import keep_largest, matrices
+from snn_asr.training.loop.pruning import keep_largest, matrices
 
 NAMES = sorted(encoders.ENCODERS)
 CASES = [

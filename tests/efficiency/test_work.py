@@ -14,7 +14,7 @@ from snn_asr.efficiency.work import MatrixShape, NetworkShape, SourceShape
 from snn_asr.errors import UsageError
 from snn_asr.events.engine import PRECISIONS, event_network
 from snn_asr.network.encoders import ENCODERS
-from snn_asr.training.pruning import keep_largest, matrices
+from snn_asr.training.loop.pruning import keep_largest, matrices
 
 SIZE = 12
 FED = SourceShape(2, (MatrixShape(130, 2, 8, 260),))

@@ -12,7 +12,7 @@ from snn_asr.events.engine import event_network
 from snn_asr.events.kernels.by_output import LOOKS_UP
 from snn_asr.events.kernels.delivery import BY_OUTPUT, KIND, LANES, ROWS
 from snn_asr.network.model import AcousticModel
-from snn_asr.training.pruning import keep_largest, matrices
+from snn_asr.training.loop.pruning import keep_largest, matrices
 
 KINDS = (*LANES, BY_OUTPUT) if LOOKS_UP else LANES
 

@@ -14,11 +14,11 @@ from tones import RATE_HZ
 
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.tokens import CharacterTokens, SentencePieceTokens, WordTokens
-from snn_asr.decoding.stream import SEGMENT, WORD
+from snn_asr.decoding.live.stream import SEGMENT, WORD
 from snn_asr.errors import DataError, UsageError
 from snn_asr.network.front_end import PRESETS
 from snn_asr.network.model_folder import load, save_model
-from snn_asr.training.pruning import keep_largest, matrices
+from snn_asr.training.loop.pruning import keep_largest, matrices
 
 CELLS = [*SPIKING, *DENSE, "delta_gru"]
 

@@ -116,7 +116,7 @@ def _damaged_log(world: World) -> Outcome:
 
 @fault("data lost", "a second decode that began with the first", codes=0, says="1 transcribed, 0 failed")
 def _at_once(world: World) -> Outcome:
-    from snn_asr.decoding import output_folder
+    from snn_asr.decoding.files import output_folder
 
     recordings, out = world.recording("in/a.wav").parent, world.folder / "out"
     words = ("decode", world.made / "run", recordings, "--output-folder", out)

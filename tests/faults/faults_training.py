@@ -139,7 +139,7 @@ for _content in (b"", bytes(40), b"process 1 on another"):
 
 @fault(LOST, "a second training in one folder", codes=(2, 4), says="another training")
 def _(world: World) -> Outcome:
-    from snn_asr.training.run_folder import RunFolder
+    from snn_asr.training.run_folder.folder import RunFolder
 
     data = world.data()
     with RunFolder(world.folder / "run").held(data):

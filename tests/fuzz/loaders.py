@@ -19,7 +19,7 @@ from snn_asr.data.manifest import read_manifest
 from snn_asr.data.normalization import Normalization
 from snn_asr.data.tokens import WordTokens
 from snn_asr.data.transcripts import read_transcripts
-from snn_asr.decoding.arpa import read_arpa
+from snn_asr.decoding.language_models.arpa import read_arpa
 from snn_asr.events.quantization import quantize_folder
 from snn_asr.files import read_json, sha256, write_json
 from snn_asr.files.journals import read_journal
@@ -28,7 +28,7 @@ from snn_asr.network.model import AcousticModel, ModelSettings
 from snn_asr.network.model_folder import CHECKED, CHECKSUMS, save_model
 from snn_asr.scoring.alternatives import choose_readings
 from snn_asr.scoring.speakers import read_speakers
-from snn_asr.training import recipe_files
+from snn_asr.training.recipes import recipe_files
 
 ARPA = (
     "\\data\\\nngram 1=4\nngram 2=1\n\n\\1-grams:\n-1\t<s>\t-0.1\n-1\t</s>\n-0.5\tlow\n-0.5\thigh\n"

@@ -18,7 +18,7 @@ from snn_asr.errors import DataError, InterruptedRun, UsageError
 from snn_asr.files import read_json, write_json
 from snn_asr.network.lengths import Lengths
 from snn_asr.training import run
-from snn_asr.training.objectives import last_frame_cross_entropy
+from snn_asr.training.loop.objectives import last_frame_cross_entropy
 from snn_asr.training.run import train
 
 SPLITS = {"train": 24, "dev": 9, "test": 9}

@@ -248,7 +248,7 @@ def test_multiplications_are_those_of_walking_every_patch():
 
 @pytest.mark.parametrize(("name", "preset", "stack"), [("TIMIT", "strong", 2), ("LibriSpeech", "large", 4)])
 def test_presets_have_a_front_end_that_takes_their_frames(name, preset, stack):
-    from snn_asr.training import recipe
+    from snn_asr.training.recipes import recipe
 
     chosen = recipe.load(name, {"preset": preset})
     assert chosen.model.front_end.time_stride == chosen.features.stack == stack

@@ -23,7 +23,7 @@ from snn_asr.network import model_folder as models
 from snn_asr.network.encoders import ENCODERS
 from snn_asr.network.model import AcousticModel
 from snn_asr.network.sparse_weights import KEPT, VALUES, fitting, is_compact, is_thinned, thinned, whole
-from snn_asr.training.pruning import keep_largest, matrices
+from snn_asr.training.loop.pruning import keep_largest, matrices
 
 TOKENS = WordTokens([f"w{index}" for index in range(CLASSES - 1)])
 NAME = "encoder.layers.1.input_weight"

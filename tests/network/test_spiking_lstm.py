@@ -14,7 +14,7 @@ from snn_asr.network.kernels import load, run_sequence
 from snn_asr.network.layers.folding import fold
 from snn_asr.network.layers.spiking_lstm import SpikingLstmLayer
 from snn_asr.network.surrogates import SURROGATES, choose
-from snn_asr.training import recipe
+from snn_asr.training.recipes import recipe
 
 BACKENDS = ["reference", "cpu"]
 VARIANTS = [("thresholded", each) for each in spiking_lstm.CELL_GRADIENTS] + [("kept", "straight")]

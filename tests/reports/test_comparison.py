@@ -15,7 +15,7 @@ from snn_asr.reports import comparison
 from snn_asr.reports.comparison import compare_runs, group_runs, read_run, to_json
 from snn_asr.reports.table import comparison_table, print_table
 from snn_asr.scoring import significance
-from snn_asr.training.identity import Identity
+from snn_asr.training.run_folder.identity import Identity
 
 KEYS = {  # what others read, whatever else there is
     "encoder", "seeds", "error_rate", "interval", "parameters", "core_parameters", "macs_per_second", "acs_per_second",

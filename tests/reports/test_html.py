@@ -21,7 +21,7 @@ from snn_asr.reports import html, table
 from snn_asr.reports.comparison import compare_groups, compare_runs, read_groups, read_run
 from snn_asr.reports.html import SECTIONS, leave_report
 from snn_asr.reports.run_details import command
-from snn_asr.training.run_folder import REPORT, REPORT_MARK
+from snn_asr.training.run_folder.folder import REPORT, REPORT_MARK
 
 NASTY = "</script><script>alert(1)</script><img src=http://x.example/y onerror=z> & \"'`{{ 7 * 7 }}"
 ODD = "שלום عالم \u202e e\u0301 \N{GRINNING FACE} \x00\x1b"

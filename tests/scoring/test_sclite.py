@@ -10,8 +10,8 @@ import subprocess
 import pytest
 
 from snn_asr.data.transcripts import read_transcripts
+from snn_asr.decoding.files.writers import render
 from snn_asr.decoding.hypothesis import Hypothesis, Token
-from snn_asr.decoding.writers import render
 from snn_asr.scoring.alignments import ErrorCounts
 from snn_asr.scoring.alternatives import choose_readings
 from snn_asr.scoring.error_rates import score

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from snn_asr.network.layers.gated import GatedLayer
-from snn_asr.training.averaging import AveragedWeights
+from snn_asr.training.loop.averaging import AveragedWeights
 
 
 def test_average_is_the_recursion_with_a_rising_decay():

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from snn_asr.errors import DataError
-from snn_asr.training.checkpoint import NAME, PREVIOUS, UNUSABLE, Checkpoints
+from snn_asr.training.run_folder.checkpoint import NAME, PREVIOUS, UNUSABLE, Checkpoints
 
 
 def state(epoch: int) -> dict:

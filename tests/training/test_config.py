@@ -7,8 +7,8 @@ from marks import graded
 
 from snn_asr.errors import UsageError
 from snn_asr.network import encoders
-from snn_asr.training import config, recipe, recipe_files
-from snn_asr.training.config import Config
+from snn_asr.training.recipes import config, recipe, recipe_files
+from snn_asr.training.recipes.config import Config
 
 RECIPES = [
     (name, preset)

@@ -19,9 +19,9 @@ from snn_asr.network import encoders
 from snn_asr.network.coder_settings import CoderSettings
 from snn_asr.network.layers import driven
 from snn_asr.network.ranges import RangeTracker, read_together
-from snn_asr.training import brain as training
-from snn_asr.training.averaging import AveragedWeights
-from snn_asr.training.brain import TRAIN, RecognizerBrain
+from snn_asr.training.loop import brain as training
+from snn_asr.training.loop.averaging import AveragedWeights
+from snn_asr.training.loop.brain import TRAIN, RecognizerBrain
 from snn_asr.training.run import train
 
 STEPS = 2

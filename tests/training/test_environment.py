@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from snn_asr.training import environment
+from snn_asr.training.run_folder import environment
 
 
 @pytest.fixture

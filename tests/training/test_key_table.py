@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from snn_asr.training import config, key_table, recipe
+from snn_asr.training.recipes import config, key_table, recipe
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "recipes.md"
-BEGIN, END = "<!-- keys: written by snn_asr/training/key_table.py -->\n", "<!-- end of keys -->"
+BEGIN, END = "<!-- keys: written by snn_asr/training/recipes/key_table.py -->\n", "<!-- end of keys -->"
 
 
 def test_the_documentation_lists_every_key() -> None:

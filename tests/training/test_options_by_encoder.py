@@ -14,9 +14,9 @@ from short_runs import write_smallest_recipe
 from snn_asr import load_model
 from snn_asr.errors import InterruptedRun
 from snn_asr.network.encoders import ENCODERS
-from snn_asr.training.brain import RecognizerBrain
+from snn_asr.training.loop.brain import RecognizerBrain
 from snn_asr.training.run import train
-from snn_asr.training.run_folder import RunFolder
+from snn_asr.training.run_folder.folder import RunFolder
 
 EVERY = graded(ENCODERS, fast=["improved_v2"], thorough=["spiking_lstm", "gru"])  # one encoder of each kind
 TOGETHER = {

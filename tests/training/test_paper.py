@@ -19,9 +19,9 @@ from snn_asr.data.normalization import Normalization
 from snn_asr.data.tokens import PhoneTokens, WordTokens
 from snn_asr.network.encoders import ENCODERS
 from snn_asr.network.model import AcousticModel, ModelSettings
-from snn_asr.training import recipe
+from snn_asr.training.loop.schedules import SCHEDULES
+from snn_asr.training.recipes import recipe
 from snn_asr.training.run import train
-from snn_asr.training.schedules import SCHEDULES
 
 PONGHIRAN = {
     "hidden_size": 550, "num_layers": 2, "bidirectional": False, "dropout": 0.2, "head_normalization": "output",

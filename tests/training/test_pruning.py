@@ -11,7 +11,7 @@ from snn_asr import load_model
 from snn_asr.errors import UsageError
 from snn_asr.files import read_json
 from snn_asr.network import encoders
-from snn_asr.training.pruning import REFRESH_STEPS, GradualPruning, keep_largest, matrices
+from snn_asr.training.loop.pruning import REFRESH_STEPS, GradualPruning, keep_largest, matrices
 from snn_asr.training.run import train
 
 

@@ -188,7 +188,7 @@ def test_a_training_does_not_replace_the_model_that_it_begins_with(pruned_run, t
 
 
 def test_a_grid_of_a_checkpoint_is_the_grid_that_it_was():
-    from snn_asr.training.rounded_weights import packed, unpacked
+    from snn_asr.training.loop.rounded_weights import packed, unpacked
 
     grid = Grid.of(torch.randn(3, 5), "int4")
     again = unpacked(packed({"w": grid}))["w"]

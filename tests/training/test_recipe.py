@@ -10,8 +10,8 @@ import yaml
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.errors import DataError, SnnAsrError, UsageError
 from snn_asr.network import encoders
-from snn_asr.training import config, key_table, recipe, recipe_files
-from snn_asr.training.config import Config
+from snn_asr.training.recipes import config, key_table, recipe, recipe_files
+from snn_asr.training.recipes.config import Config
 
 TRAIN = """\
 # Digits with a small network

@@ -22,7 +22,7 @@ from snn_asr.cli import main as program
 from snn_asr.errors import DataError, DivergenceError, InterruptedRun, UsageError
 from snn_asr.files import read_json
 from snn_asr.network.model_folder import find_model
-from snn_asr.training.brain import RecognizerBrain
+from snn_asr.training.loop.brain import RecognizerBrain
 from snn_asr.training.run import train
 
 LOG_KEYS = {

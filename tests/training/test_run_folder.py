@@ -13,8 +13,8 @@ import pytest
 from faults.world import digest
 
 from snn_asr.errors import DataError, UsageError
-from snn_asr.training.identity import Identity
-from snn_asr.training.run_folder import LOCK, LOG, MARK, TEST, RunFolder
+from snn_asr.training.run_folder.folder import LOCK, LOG, MARK, TEST, RunFolder
+from snn_asr.training.run_folder.identity import Identity
 
 TRANSCRIPTS = {"a": {"speaker": "s", "reference": "one", "hypothesis": "one"}}
 
@@ -79,7 +79,7 @@ def test_one_training_holds_the_folder(tmp_path):
 @pytest.mark.thorough
 def test_the_lock_of_a_killed_process_holds_nobody_up(tmp_path):
     program = (
-        "import os, pathlib, sys\nfrom snn_asr.training.run_folder import RunFolder\n"
+        "import os, pathlib, sys\nfrom snn_asr.training.run_folder.folder import RunFolder\n"
         f"with RunFolder(pathlib.Path({str(tmp_path / 'run')!r})).held(pathlib.Path('.')): os.kill(os.getpid(), 9)"
     )
     assert subprocess.run([sys.executable, "-c", program]).returncode == -9

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from snn_asr.errors import UsageError
-from snn_asr.training import config, keys
-from snn_asr.training.keys import TrainingConfig
-from snn_asr.training.schedules import SCHEDULES, Halving, WarmCool, pruning_span, steps_within
+from snn_asr.training.loop.schedules import SCHEDULES, Halving, WarmCool, pruning_span, steps_within
+from snn_asr.training.recipes import config, keys
+from snn_asr.training.recipes.keys import TrainingConfig
 
 
 def optimizer_at(rate: float) -> torch.optim.Optimizer:

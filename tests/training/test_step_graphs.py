@@ -20,7 +20,7 @@ from snn_asr.efficiency.operations import record_layers
 from snn_asr.errors import InterruptedRun
 from snn_asr.network.lengths import Lengths
 from snn_asr.network.model import AcousticModel, ModelSettings
-from snn_asr.training.step_graphs import ROWS, STEPS, StepGraphs, filled_up, step_graphs
+from snn_asr.training.loop.step_graphs import ROWS, STEPS, StepGraphs, filled_up, step_graphs
 
 FEATURES = FeatureSettings(mels=6, stack=2)
 CAPTURED = {
@@ -189,7 +189,7 @@ def test_gradients_of_several_batches_add_up(emulated):
 @pytest.mark.thorough
 def test_a_training_that_is_replayed_goes_on_bit_for_bit(emulated, short_train, tmp_path, monkeypatch):
     """Where it goes on, the first batches run without graphs again."""
-    from snn_asr.training import brain
+    from snn_asr.training.loop import brain
 
     made: list[StepGraphs] = []
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
-from snn_asr.decoding.arpa import GZIP_MAGIC, read_arpa, read_vocabulary
+from snn_asr.decoding.language_models.arpa import GZIP_MAGIC, read_arpa, read_vocabulary
 from snn_asr.errors import DataError, describing
 from snn_asr.files import require_regular
 

@@ -10,7 +10,7 @@ from speechbrain.nnet.schedulers import WarmCoolDecayLRSchedule
 from torch.optim import Optimizer
 
 if TYPE_CHECKING:
-    from snn_asr.training.keys import TrainingConfig
+    from snn_asr.training.recipes.keys import TrainingConfig
 
 
 def steps_within(steps: Sequence[int], epochs: float) -> int:
@@ -88,5 +88,5 @@ class Halving:
         self._rate, self._before, self._bad = state["rate"], state["before"], state["bad"]
 
 
-# keys.py has their names.
+# recipes/keys.py has their names.
 SCHEDULES: dict[str, type[WarmCool] | type[Halving]] = {"warm_cool": WarmCool, "halving": Halving}

@@ -1,6 +1,6 @@
 """Segments of a recording, with the times of their tokens in seconds, from what was decoded frame by frame.
 
-Live streams make theirs token by token (stream.py).
+Live streams make theirs token by token (live/stream.py).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from snn_asr.decoding.beam import BeamDecoder
 from snn_asr.decoding.forced_alignment import align
 from snn_asr.decoding.greedy import Emission
 from snn_asr.decoding.hypothesis import Alternative, Segment
-from snn_asr.decoding.segmenter import Found
-from snn_asr.decoding.spans import Spans
+from snn_asr.decoding.segments.segmenter import Found
+from snn_asr.decoding.segments.spans import Spans
 
 
 def timed_segment(

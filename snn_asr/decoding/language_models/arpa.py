@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO
 
-from snn_asr.decoding.ngram_model import UNKNOWN_LOG10, Ngram, NgramModel
+from snn_asr.decoding.language_models.ngram_model import UNKNOWN_LOG10, Ngram, NgramModel
 from snn_asr.errors import DataError, UsageError, describing
 from snn_asr.files import write_bytes
 

@@ -6,10 +6,10 @@
             print(event.kind, event.text)
     stream.finish()
 
-Samples become frames as in a whole file (features.FeatureStream), and the segmenter (segmenter.py) decides which of
-them the network is given. The event engine (events/engine.py) computes their logits in one compiled call, and greedy
-CTC turns these into tokens. The results do not depend on how the samples are cut, and are those of the batch engine
-except for the rounding of sums. Partial words are stable: they grow and become final, and nothing is taken back.
+Samples become frames as in a whole file (features.FeatureStream), and the segmenter (segments/segmenter.py) decides
+which of them the network is given. The event engine (events/engine.py) computes their logits in one compiled call, and
+greedy CTC turns these into tokens. The results do not depend on how the samples are cut, and are those of the batch
+engine except for the rounding of sums. Partial words are stable: they grow and become final, and nothing is taken back.
 
 A stream holds some ten kilobytes (``Stream.nbytes``). All streams of a recogniser share the weights, which no stream
 writes to, so that each may run in a thread of its own. A single stream may be used by one thread at a time.
@@ -28,10 +28,10 @@ from snn_asr.data.audio import Samples, waveform
 from snn_asr.data.features import FeatureExtractor
 from snn_asr.data.tokens import Tokens
 from snn_asr.decoding.encoder_inputs import EncoderInputs
-from snn_asr.decoding.endpointing import EndpointSettings
 from snn_asr.decoding.greedy import Emission
 from snn_asr.decoding.hypothesis import WORD_START, Token, Word, words
-from snn_asr.decoding.segmenter import Segmenter
+from snn_asr.decoding.segments.endpointing import EndpointSettings
+from snn_asr.decoding.segments.segmenter import Segmenter
 from snn_asr.network.model import AcousticModel
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from snn_asr.network.integers import Grid
 from snn_asr.network.model import AcousticModel
-from snn_asr.training.rounded_weights import packed, unpacked
+from snn_asr.training.loop.rounded_weights import packed, unpacked
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Protocol, TextIO
 
 from torch import Tensor
 
-from snn_asr.decoding.stream import PARTIAL, WORD, Stream, StreamEvent
+from snn_asr.decoding.live.stream import PARTIAL, WORD, Stream, StreamEvent
 
 
 class Show(Protocol):

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from snn_asr.decoding.files.named_files import NamedFile, NamedFiles
+from snn_asr.decoding.files.output_folder import OutputFolder
+from snn_asr.decoding.files.writers import render
 from snn_asr.decoding.hypothesis import Hypothesis
-from snn_asr.decoding.named_files import NamedFile, NamedFiles
-from snn_asr.decoding.output_folder import OutputFolder
 from snn_asr.decoding.recognizer import Waveform
-from snn_asr.decoding.writers import render
 from snn_asr.errors import DataError, SnnAsrError, as_user_error, together_or_alone
 from snn_asr.files import sha256
 from snn_asr.sharding import Shard

@@ -10,7 +10,7 @@ from snn_asr.data.pauses import Pauses
 from snn_asr.data.tokens import Tokens
 from snn_asr.network.lengths import Lengths
 from snn_asr.network.model import AcousticModel
-from snn_asr.training.keys import AugmentationConfig
+from snn_asr.training.recipes.keys import AugmentationConfig
 
 
 class TrainingFrames:

@@ -23,9 +23,9 @@ from snn_asr.files import read_json, read_json_object, require_regular, write_js
 from snn_asr.files.journals import append_json_line
 from snn_asr.files.locks import holder, locked
 from snn_asr.network.model_folder import CHECKSUMS, damage
-from snn_asr.training import checkpoint
-from snn_asr.training.checkpoint import Checkpoints
-from snn_asr.training.identity import Identity
+from snn_asr.training.run_folder import checkpoint
+from snn_asr.training.run_folder.checkpoint import Checkpoints
+from snn_asr.training.run_folder.identity import Identity
 
 MARK, LOG, TEST, MODEL, DATA, LOCK = "run.json", "log.jsonl", "test.json", "model", "data", ".lock"
 REPORT, REPORT_MARK = "report.html", b"<!DOCTYPE html>\n<!-- A report of snn-asr"  # what every report begins with

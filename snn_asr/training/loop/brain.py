@@ -1,6 +1,6 @@
 """The training loop of an acoustic model: SpeechBrain's Brain, with a complete state after each epoch.
 
-The run folder keeps that state (run_folder.py, checkpoint.py), so that a run that was killed and resumed ends in the
+The run folder keeps that state (run_folder/), so that a run that was killed and resumed ends in the
 same weights. Several processes (processes.py) each take their share of every batch and step together; the first one
 writes.
 """
@@ -30,19 +30,19 @@ from snn_asr.network.lengths import Lengths
 from snn_asr.network.model import AcousticModel
 from snn_asr.scoring.alignments import ErrorCounts
 from snn_asr.scoring.error_rates import count_errors
-from snn_asr.training import random_states
-from snn_asr.training.averaging import AveragedWeights
-from snn_asr.training.best_epoch import BestEpoch
-from snn_asr.training.config import Config
-from snn_asr.training.objectives import OBJECTIVES
-from snn_asr.training.progress import TrainingProgress
-from snn_asr.training.pruning import GradualPruning
-from snn_asr.training.rounded_weights import RoundedWeights
-from snn_asr.training.run_folder import RunFolder
-from snn_asr.training.running_loss import RunningLoss
-from snn_asr.training.schedules import SCHEDULES, pruning_span, steps_within
-from snn_asr.training.step_graphs import step_graphs
-from snn_asr.training.training_frames import TrainingFrames
+from snn_asr.training.loop import random_states
+from snn_asr.training.loop.averaging import AveragedWeights
+from snn_asr.training.loop.best_epoch import BestEpoch
+from snn_asr.training.loop.objectives import OBJECTIVES
+from snn_asr.training.loop.progress import TrainingProgress
+from snn_asr.training.loop.pruning import GradualPruning
+from snn_asr.training.loop.rounded_weights import RoundedWeights
+from snn_asr.training.loop.running_loss import RunningLoss
+from snn_asr.training.loop.schedules import SCHEDULES, pruning_span, steps_within
+from snn_asr.training.loop.step_graphs import step_graphs
+from snn_asr.training.loop.training_frames import TrainingFrames
+from snn_asr.training.recipes.config import Config
+from snn_asr.training.run_folder.folder import RunFolder
 
 TRAIN, VALID = speechbrain.Stage.TRAIN, speechbrain.Stage.VALID
 

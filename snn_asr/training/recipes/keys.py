@@ -26,7 +26,7 @@ from snn_asr.network.integers import LARGEST
 from snn_asr.network.kernels import BACKENDS
 from snn_asr.network.model import HEAD_INITIALIZATIONS, HEAD_NORMALIZATIONS
 from snn_asr.network.tasks import CLASS_ERRORS, TASKS, TRANSCRIPTION
-from snn_asr.training.value_kinds import (
+from snn_asr.training.recipes.value_kinds import (
     MOST_EPOCHS,
     Kind,
     flag,
@@ -50,7 +50,7 @@ MOST_UNITS, MOST_LAYERS = 1 << 16, 100
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD,
 }
-SCHEDULES = ("warm_cool", "halving")  # schedules.py has their classes, and takes seconds to import
+SCHEDULES = ("warm_cool", "halving")  # loop/schedules.py has their classes, and takes seconds to import
 PRECISIONS = ("fp32", "bf16", "fp64")
 NOT_QUANTIZED = "none"
 QUANTIZATIONS = (NOT_QUANTIZED, *LARGEST)

@@ -16,7 +16,7 @@ from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.errors import UsageError
 from snn_asr.network import encoders
 from snn_asr.network.model import ModelSettings
-from snn_asr.training.keys import (
+from snn_asr.training.recipes.keys import (
     FEATURE_KEYS,
     AugmentationConfig,
     BatchConfig,
@@ -24,7 +24,7 @@ from snn_asr.training.keys import (
     ModelConfig,
     TrainingConfig,
 )
-from snn_asr.training.value_kinds import Kind, flag, number, optional, text, whole
+from snn_asr.training.recipes.value_kinds import Kind, flag, number, optional, text, whole
 
 
 @dataclass(frozen=True)

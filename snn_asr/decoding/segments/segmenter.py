@@ -24,10 +24,10 @@ from torch import Tensor
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.tokens import Tokens
 from snn_asr.decoding.encoder_inputs import EncoderInputs
-from snn_asr.decoding.endpointing import DEFAULT, Endpointer, EndpointSettings
 from snn_asr.decoding.greedy import STREAMS, Emission
-from snn_asr.decoding.noise_gate import Gate, group_energies
-from snn_asr.decoding.spans import Spans
+from snn_asr.decoding.segments.endpointing import DEFAULT, Endpointer, EndpointSettings
+from snn_asr.decoding.segments.noise_gate import Gate, group_energies
+from snn_asr.decoding.segments.spans import Spans
 from snn_asr.network.tasks import TRANSCRIPTION
 
 _ALL = 1 << 62  # frames

@@ -18,7 +18,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from snn_asr.decoding.ngram_model import END, START, UNKNOWN, Ngram, NgramModel
+from snn_asr.decoding.language_models.ngram_model import END, START, UNKNOWN, Ngram, NgramModel
 from snn_asr.errors import DataError, UsageError
 
 log = logging.getLogger(__name__)

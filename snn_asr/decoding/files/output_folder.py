@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from snn_asr.decoding.writers import FORMATS
+from snn_asr.decoding.files.writers import FORMATS
 from snn_asr.errors import DataError, SnnAsrError
 from snn_asr.files import encoded, read_json_object, sha256, write_bytes, write_json
 from snn_asr.files.journals import append_json_line, mend_journal, read_journal

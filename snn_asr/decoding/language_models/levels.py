@@ -16,8 +16,8 @@ import numpy as np
 
 from snn_asr.data.tokens import Tokens
 from snn_asr.decoding.hypothesis import WORD_START
-from snn_asr.decoding.language_model import SPACE, LanguageModel
-from snn_asr.decoding.ngram_model import END, START, UNKNOWN
+from snn_asr.decoding.language_models.language_model import SPACE, LanguageModel
+from snn_asr.decoding.language_models.ngram_model import END, START, UNKNOWN
 from snn_asr.errors import DataError, UsageError, unknown_name
 from snn_asr.network.tasks import BLANK
 

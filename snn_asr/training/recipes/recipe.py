@@ -24,12 +24,21 @@ import yaml
 
 from snn_asr.errors import DataError, SnnAsrError, UsageError, listed, unknown_name
 from snn_asr.network import encoders
-from snn_asr.training import config
-from snn_asr.training.config import Config, Key
-from snn_asr.training.identity import ASKING_NOTHING
-from snn_asr.training.keys import ENCODER_KEYS
-from snn_asr.training.recipe_files import ENCODERS, Entry, RecipeFile, encoder_blocks, find, presets, read, summary
-from snn_asr.training.recipe_nodes import as_json, as_node, canonical, references
+from snn_asr.training.recipes import config
+from snn_asr.training.recipes.config import Config, Key
+from snn_asr.training.recipes.keys import ENCODER_KEYS
+from snn_asr.training.recipes.recipe_files import (
+    ENCODERS,
+    Entry,
+    RecipeFile,
+    encoder_blocks,
+    find,
+    presets,
+    read,
+    summary,
+)
+from snn_asr.training.recipes.yaml_nodes import as_json, as_node, canonical, references
+from snn_asr.training.run_folder.identity import ASKING_NOTHING
 
 PRESET = "preset"  # the override that names a preset
 PLACEHOLDER = "!PLACEHOLDER"

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import yaml
 
-from snn_asr.training import config
-from snn_asr.training.recipe import Merged
-from snn_asr.training.recipe_files import Entry
+from snn_asr.training.recipes import config
+from snn_asr.training.recipes.recipe import Merged
+from snn_asr.training.recipes.recipe_files import Entry
 
 WIDEST = 30  # characters of a column; a longer cell moves the rest of its line to the right
 HEADINGS = ("key", "default", "takes", "what it is for")
