@@ -6,7 +6,8 @@
 
 Encoders are built with the settings of their blocks in recipes/encoders/, torch's networks plain, without dropout.
 All cases of one size, batch and number of frames are timed in turns in one process; a ratio is the median over rounds
-of a case's time by that of the faster of torch's two. Memory is what one step of a fresh process adds at its peak.
+of a case's time by that of the fastest of torch's. On some processors a second thread makes torch's networks slower, so
+that these are timed with one thread, too. Memory is what one step of a fresh process adds at its peak.
 With --plot the first size, batch and number of frames also grow in one of these at a time, all else kept.
 """
 
@@ -29,6 +30,7 @@ from _timing import in_turns, peak, ratio, reset_peak
 from snn_asr.cli.main import let_idle_threads_sleep
 
 BASELINES = ("torch.nn.LSTM", "torch.nn.GRU")
+ONE_THREAD = " 1 thread"  # behind the name of a baseline, where the others have more
 INPUT_SIZE = 120  # three stacked frames of 40 filters
 DROPOUT = 0.1
 SWEEPS = {"frames": "100,200,400,800,1600", "units": "128,256,550,1024", "batch": "8,16,32,64"}
@@ -89,9 +91,11 @@ def make(name: str, shape: Shape) -> tuple[Callable[[], object], Callable[[], li
 
     torch.manual_seed(0)
     x, weight = torch.randn(shape.batch, shape.frames, INPUT_SIZE), torch.randn(shape.batch, shape.frames, shape.units)
-    if name in BASELINES:
-        plain = getattr(torch.nn, name.rpartition(".")[2])(INPUT_SIZE, shape.units, shape.layers, batch_first=True)
-        return lambda: _step(plain, lambda: plain(x)[0], weight), list
+    if name.startswith(BASELINES):
+        kind = name.removesuffix(ONE_THREAD).rpartition(".")[2]
+        plain = getattr(torch.nn, kind)(INPUT_SIZE, shape.units, shape.layers, batch_first=True)
+        threads = 1 if name.endswith(ONE_THREAD) else torch.get_num_threads()
+        return lambda: _step_of_threads(threads, plain, lambda: plain(x)[0], weight), list
     from snn_asr.network.encoders import build
 
     encoder, backend = name.split("/")
@@ -104,6 +108,15 @@ def make(name: str, shape: Shape) -> tuple[Callable[[], object], Callable[[], li
 def _step(module, forward: Callable, weight) -> None:
     module.zero_grad(set_to_none=True)
     forward().backward(weight)
+
+
+def _step_of_threads(threads: int, module, forward: Callable, weight) -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    _step(module, forward, weight)
+    torch.set_num_threads(before)
 
 
 def _densities(module, x, lengths) -> list[float]:
@@ -123,19 +136,24 @@ def _densities(module, x, lengths) -> list[float]:
 
 def measure(
     names: Sequence[str], shapes: Sequence[Shape], threads: int, rounds: int, memory: bool,
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Callable[[], float] = time.perf_counter, with_one_thread: bool = False,
 ) -> list[Row]:
-    """Time ``names`` and the baselines at all ``shapes`` in turns; rows in that order, the baselines first."""
-    names = [*BASELINES, *(each for each in names if each not in BASELINES)]
+    """Time ``names`` and the baselines at all ``shapes`` in turns; rows in that order, the baselines first.
+
+    The baselines are timed with so many ``threads``, and also ``with_one_thread`` if that is asked for.
+    """
+    baselines = [*BASELINES, *(each + ONE_THREAD for each in BASELINES if with_one_thread and threads > 1)]
+    names = [*baselines, *(each for each in names if each not in baselines)]
     cases = {(shape, name): make(name, shape) for shape in shapes for name in names}
     seconds = in_turns({case: step for case, (step, _) in cases.items()}, rounds, clock)
     rows = []
     for (shape, name), (_, densities) in cases.items():
-        fastest = min((seconds[shape, each] for each in BASELINES), key=median)
+        fastest = min((seconds[shape, each] for each in baselines), key=median)
+        alone = name.endswith(ONE_THREAD)
         rows.append(Row(
-            name, **asdict(shape), threads=threads, seconds=median(seconds[shape, name]),
+            name, **asdict(shape), threads=1 if alone else threads, seconds=median(seconds[shape, name]),
             ratio=ratio(seconds[shape, name], fastest), density=densities(),
-            memory_mib=_memory_of_child(name, shape, threads) if memory else None,
+            memory_mib=_memory_of_child(name, shape, threads) if memory and not alone else None,
         ))
     return rows
 
@@ -274,7 +292,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     for shape in shapes:
         chosen = [name for name in names if shape == shapes[0] or not name.endswith(SLOW)]
-        found = measure(chosen, [shape], memory=not given.no_memory, **how)
+        found = measure(chosen, [shape], memory=not given.no_memory, with_one_thread=given.clock == "wall", **how)
         add(found, table(found))
     if given.plot:
         for field, values in given.sweeps.items():

@@ -39,17 +39,26 @@ def test_peak_sees_what_is_freed_again(timing):
     assert 50 < timing.peak() - before < 90
 
 
-def test_quick_run_prints_a_table_and_writes_rows(timing, tmp_path, capsys):
+@pytest.mark.parametrize("threads", [1, 2])
+def test_quick_run_prints_a_table_and_writes_rows(threads, timing, tmp_path, capsys):
     import torch
     import train_step
 
-    arguments = ["--tiny", "--no-memory", "--threads", str(torch.get_num_threads()), "--encoders", "lif,gru"]
-    train_step.main([*arguments, "--backends", "cpu,reference", "--json", str(tmp_path / "rows.json")])
+    arguments = ["--tiny", "--no-memory", "--threads", str(threads), "--encoders", "lif,gru"]
+    before = torch.get_num_threads()
+    try:
+        train_step.main([*arguments, "--backends", "cpu,reference", "--json", str(tmp_path / "rows.json")])
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
     rows, printed = json.loads((tmp_path / "rows.json").read_text()), capsys.readouterr().out
-    assert [row["name"] for row in rows] == ["torch.nn.LSTM", "torch.nn.GRU", "lif/cpu", "lif/reference", "gru/auto"]
+    plain = ["torch.nn.LSTM", "torch.nn.GRU"]
+    baselines = plain if threads == 1 else [*plain, *(f"{each} 1 thread" for each in plain)]
+    assert [row["name"] for row in rows] == [*baselines, "lif/cpu", "lif/reference", "gru/auto"]
+    assert [row["threads"] for row in rows[: len(baselines)]] == ([1, 1] if threads == 1 else [2, 2, 1, 1])
     assert all(row["name"] in printed for row in rows)
-    assert 1.0 in [row["ratio"] for row in rows[:2]]
-    assert all(0 < each < 1 for each in rows[2]["density"])
+    assert 1.0 in [row["ratio"] for row in rows[: len(baselines)]]
+    assert all(0 < each < 1 for each in rows[len(baselines)]["density"])
 
 
 def test_growth_has_the_exponent_of_its_values_and_time_per_frame(timing):
