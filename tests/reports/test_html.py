@@ -19,7 +19,8 @@ from snn_asr.cli.options import parse_overrides
 from snn_asr.files import read_json, sha256, write_json
 from snn_asr.reports import html, table
 from snn_asr.reports.comparison import compare_groups, compare_runs, read_groups, read_run
-from snn_asr.reports.html import SECTIONS, leave_report
+from snn_asr.reports.html import leave_report
+from snn_asr.reports.report import SECTIONS
 from snn_asr.reports.run_details import command
 from snn_asr.training.run_folder.folder import REPORT, REPORT_MARK
 
