@@ -1,11 +1,8 @@
-"""Faults that a user of ``decode``, ``stream`` and the Python API meets: files, names, folders, pipes, long silence."""
+"""Faults that a user of ``decode``, ``profile`` and ``tune`` meets: recordings, folders, outputs, long silence."""
 
 from __future__ import annotations
 
-import io
 import os
-import struct
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,7 +20,6 @@ SILENCE = "silently wrong: words that nobody said"
 LOST = "data lost"
 PASSED = "silently wrong: inputs left out"
 ENDS = "one bad input ends the whole call"
-PIPES = "silently wrong: what comes through a pipe"
 OUTPUTS = "unexpected error: outputs"
 RATE_HZ = 8000
 
@@ -241,107 +237,6 @@ def _full(world: World) -> Outcome:
     return outcome
 
 
-def _piped(content: Callable[[World], bytes]) -> Callable[[World], Outcome]:
-    def does(world: World) -> Outcome:
-        run, sound = world.model_run(), content(world)
-        world.monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(sound)))
-        return world.run("stream", run, "--json")
-
-    return does
-
-
-def _written(form: str) -> Callable[[World], bytes]:
-    def make(world: World) -> bytes:
-        path = world.folder / f"sound.{form.lower()}"
-        soundfile.write(path, np.random.default_rng(0).uniform(-0.1, 0.1, 9000), RATE_HZ, format=form)
-        return path.read_bytes()
-
-    return make
-
-
-for _form in ("FLAC", "OGG", "AU", "AIFF", "CAF", "W64", "RF64", "NIST"):
-    fault(PIPES, f"{_form} in the pipe of stream", codes=4, says="not raw samples")(_piped(_written(_form)))
-
-
-def _wav(rate: int = RATE_HZ, channels: int = 1, bits: int = 16, tail: bytes = b"") -> Callable[[World], bytes]:
-    def make(world: World) -> bytes:
-        samples = bytes(4000)
-        form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, channels, rate, 0, 2, bits)
-        return b"RIFF\xff\xff\xff\xffWAVE" + form + struct.pack("<4sI", b"data", len(samples)) + samples + tail
-
-    return make
-
-
-for _rate in (0, 1, 3999, 400_000, 2**32 - 1):
-    fault(PIPES, f"a WAV of {_rate} Hz in the pipe of stream", codes=4, says="Hz")(_piped(_wav(_rate)))
-fault(PIPES, "a WAV of two channels in the pipe of stream", codes=4, says="channels")(_piped(_wav(channels=2)))
-fault(PIPES, "a WAV of 24 bits in the pipe of stream", codes=4, says="24 bits")(_piped(_wav(bits=24)))
-fault(PIPES, "a WAV header alone in the pipe of stream", codes=4, says="damaged")(
-    _piped(lambda world: _wav()(world)[:30])
-)
-
-
-@fault(PIPES, "a chunk behind the samples of a WAV in the pipe of stream", codes=0)
-def _chunk(world: World) -> Outcome:
-    noise = np.random.default_rng(1).integers(-20000, 20000, 16000).astype("<i2").tobytes()
-    outcome = _piped(_wav(tail=b"LIST" + struct.pack("<I", len(noise)) + noise))(world)
-    assert not outcome.output.strip(), f"the chunk was heard: {outcome.output[:80]!r}"
-    return outcome
-
-
-def _listed(content: bytes, expected: int) -> Callable[[World], Outcome]:
-    """The list on standard input, in a folder with a recording and one whose name begins and ends with a space."""
-
-    def does(world: World) -> Outcome:
-        world.recording("a.wav")
-        world.recording(" b.wav ")
-        world.monkeypatch.chdir(world.folder)
-        world.monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
-        outcome = world.run("decode", world.made / "run", "-", "--output-folder", "out")
-        assert len(list((world.folder / "out").glob("*.txt"))) == expected, outcome.errors
-        return outcome
-
-    return does
-
-
-fault(PASSED, "a list of files with folders in it", codes=3, says="a folder, in a list")(_listed(b".\na.wav\n/\n", 1))
-fault(PASSED, "a list of files as find -print0 writes it", codes=0, says="2 trans")(_listed(b"a.wav\0 b.wav \0", 2))
-fault(PASSED, "a list of names that begin with spaces", codes=0, says="2 trans")(_listed(b"a.wav \r\n b.wav \n", 2))
-
-
-def _sound_for_a_list(beginning: bytes) -> Callable[[World], Outcome]:
-    """Sound in a pipe where the names of files are expected: each of its bytes of 10 would be an input that failed."""
-
-    def does(world: World) -> Outcome:
-        content = beginning + bytes(range(256)) * 20
-        world.monkeypatch.setattr(
-            sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", errors="surrogateescape")
-        )
-        outcome = world.run("decode", world.made / "run", "-")
-        assert len(outcome.errors.splitlines()) == 1
-        return outcome
-
-    return does
-
-
-for _name, _beginning in {
-    "wav": b"RIFF\x24\x08\0\0WAVEfmt ", "flac": b"fLaC\0\0\0\x22", "ogg": b"OggS\0\2", "sphere": b"NIST_1A\n   1024\n",
-    "mp3": b"\xff\xfb\x90\x64", "tagged mp3": b"ID3\3\0", "aiff": b"FORM\0\0\1\0AIFF",
-}.items():
-    fault(
-        "unexpected error: standard streams", f"decode - of {_name} in place of a list", codes=2,
-        says="standard input: is sound, and not a list",
-    )(_sound_for_a_list(_beginning))
-
-
-@fault("unexpected error: standard streams", "a list that begins with a name like a format's", codes=0)
-def _like_a_format(world: World) -> Outcome:
-    world.recording("RIFF.wav")
-    world.monkeypatch.chdir(world.folder)
-    world.monkeypatch.setattr(sys, "stdin", io.StringIO("RIFF.wav\n"))
-    return world.run("decode", world.made / "run", "-")
-
-
 def _folder_is_a_file(command: str, place: str) -> Callable[[World], Outcome]:
     def does(world: World) -> Outcome:
         recording, text = world.recording("a.wav"), world.folder / "a.txt"
@@ -364,87 +259,3 @@ for _command, _place in (
         "unexpected error: outputs", f"{_command} into a.wav/{_place}", codes=(2, 4),
         says=r"a\.wav.*(no folder|not a folder|not a directory)",
     )(_folder_is_a_file(_command, _place))
-
-
-@fault("residue", "lm writes nothing behind a language model on standard output", codes=0)
-def _only_the_model(world: World) -> Outcome:
-    (world.folder / "t.txt").write_text("one two\n")
-    outcome = world.process("lm", world.folder / "t.txt", "--output", "/dev/stdout")
-    assert outcome.output.endswith("\\end\\\n"), outcome.output
-    return outcome
-
-
-@fault("what one command writes another cannot read", "score of json whose ids are no UTF-8", codes=0)
-def _not_utf_8(world: World) -> Outcome:
-    os.rename(world.recording("in/a.wav"), os.fsencode(world.folder / "in") + b"/\xff\xfe.wav")
-    out = world.folder / "out"
-    decoded = world.run("decode", world.made / "run", world.folder / "in", "--output-folder", out, "--format", "json")
-    assert decoded.code == 0, decoded.errors
-    return world.run("score", out, out)
-
-
-@fault("what one command writes another cannot read", "score of recordings whose names begin with a dot", codes=0)
-def _with_dots(world: World) -> Outcome:
-    for each in ("in/.a.wav", "in/.hidden/b.wav", "in/c.wav"):
-        world.recording(each)
-    out = world.folder / "out"
-    assert world.run("decode", world.made / "run", world.folder / "in", "--output-folder", out).code == 0
-    (out / "._c.txt").write_text("what macOS leaves")
-    (out / ".c-12345678.part.txt").write_text("the half of a fi")
-    outcome = world.run("score", out, out, "--json")
-    assert '"utterances": 3' in outcome.output, outcome.output
-    return outcome
-
-
-@fault("what one command writes another cannot read", "score of ctm whose id would begin as a comment", codes=0)
-def _comment(world: World) -> Outcome:
-    world.recording("in/;;a.wav")
-    out = world.folder / "out"
-    words = ("decode", world.made / "run", world.folder / "in", "--format", "ctm", "--output-folder", out)
-    assert world.run(*words).code == 0
-    outcome = world.run("score", out, out, "--json")
-    assert '"words": 0' not in outcome.output, outcome.output
-    return outcome
-
-
-for _command, _form in (("decode", "ctm"), ("decode", "trn"), ("align", "ctm")):
-
-    @fault(PASSED, f"{_command}: two recordings of one id in {_form}", codes=2, says="2 inputs would be called 'a_b'")
-    def _one_id(world: World, command: str = _command, form: str = _form) -> Outcome:
-        world.recording("in/a b.wav")
-        world.recording("in/a_b.wav")
-        (world.folder / "text").write_text("a_b one\n")
-        given = [world.folder / "text"] if command == "align" else []
-        words = (command, world.made / "run", world.folder / "in", *given, "--format", form)
-        assert world.run(*words, "--output-folder", world.folder / "out").code != 2
-        return world.run(*words)
-
-
-@fault(PASSED, "a pattern that matches a folder, too", codes=0, says="in/more: a folder that the pattern matches")
-def _pattern(world: World) -> Outcome:
-    for each in ("in/a.wav", "in/more/b.wav"):
-        world.recording(each)
-    return world.run("decode", world.made / "run", f"{world.folder}/in/*")
-
-
-for _name in ("all.json", "all.jsonl", "all.ctm", "all.trn", "all"):
-
-    @fault("what one command writes another cannot read", f"score of what decode prints as {_name}", codes=0)
-    def _printed(world: World, name: str = _name) -> Outcome:
-        form = {"": "txt", ".jsonl": "json"}.get(Path(name).suffix, Path(name).suffix[1:])
-        for each in ("in/a.wav", "in/b c.wav"):
-            world.recording(each)
-        decoded = world.run("decode", world.made / "run", world.folder / "in", "--format", form)
-        (world.folder / name).write_text(decoded.output)
-        outcome = world.run("score", world.folder / name, world.folder / name, "--json")
-        assert '"utterances": 2' in outcome.output, outcome.output
-        return outcome
-
-
-@fault("transcripts and language models", "a line feed in the name of one of two recordings", codes=0)
-def _line_feed(world: World) -> Outcome:
-    world.recording("in/a\nb.wav")
-    world.recording("in/c.wav")
-    outcome = world.run("decode", world.made / "run", world.folder / "in")
-    assert [line.partition("\t")[0] for line in outcome.output.splitlines()] == ["a\\nb", "c"]
-    return outcome
