@@ -24,7 +24,7 @@ from snn_asr.errors import UsageError
 VARIABLE = "NUMBA_CACHE_DIR"
 
 # The sources of compiled functions, which contain each other and constants of the cells.
-_SOURCES = ("network/kernels/cpu/*.py", "network/cells/*.py", "network/coder*.py", "events/kernels/*.py")
+SOURCES = ("network/kernels/cpu/*.py", "network/cells/*.py", "network/coder*.py", "events/kernels/*.py")
 
 log = logging.getLogger(__name__)
 
@@ -45,18 +45,18 @@ def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
         dispatcher = numba.njit(forceinline=True, **options)(function)
         kept: Any = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
         if hasattr(kept, "_source_stamp"):  # an internal of numba: a test fails if it is gone
-            kept._source_stamp = (kept._source_stamp, _sources())
+            kept._source_stamp = (kept._source_stamp, digest_of_sources())
         return dispatcher
 
     return compiled
 
 
 @cache
-def _sources() -> str:
+def digest_of_sources() -> str:
     """A digest of all files that compiled functions are made of."""
     package = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in sorted(path for pattern in _SOURCES for path in package.glob(pattern)):
+    for path in sorted(path for pattern in SOURCES for path in package.glob(pattern)):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -73,7 +73,7 @@ def provide_kernel_cache() -> None:
 
     The variable NUMBA_CACHE_DIR names the folder, so that processes that are started later find it too.
     """
-    if os.environ.get(VARIABLE) or _writable(_beside_the_code()) or _writable(_of_the_user()):
+    if os.environ.get(VARIABLE) or is_writable(beside_the_code()) or is_writable(_of_the_user()):
         return
     folder = _temporary_folder()
     log.info("compiled kernels are kept in %s: neither the installation nor the home folder can be written", folder)
@@ -81,7 +81,8 @@ def provide_kernel_cache() -> None:
     numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]  # the variable was read as numba was imported
 
 
-def _beside_the_code() -> Path:
+def beside_the_code() -> Path:
+    """Where numba keeps compiled functions if it can: in a folder of the installation."""
     return Path(__file__).parent / "network" / "kernels" / "cpu" / "__pycache__"
 
 
@@ -90,8 +91,11 @@ def _of_the_user() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "numba"
 
 
-def _writable(folder: Path) -> bool:
-    """Whether a file can be made there. Permissions do not tell, on a read-only disk or for root."""
+def is_writable(folder: Path) -> bool:
+    """Whether a file can be made in this folder, which is made if it is not there.
+
+    Permissions do not tell, on a read-only disk or for root.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -107,7 +111,7 @@ def _temporary_folder() -> Path:
         folder.mkdir(mode=0o700, exist_ok=True)
         status = folder.lstat()
         own = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
-        if own and _writable(folder):
+        if own and is_writable(folder):
             return folder
     except OSError:
         log.debug("%s cannot be used", folder)

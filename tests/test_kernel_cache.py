@@ -22,8 +22,8 @@ from snn_asr.kernel_cache import VARIABLE, provide_kernel_cache
 @pytest.fixture(autouse=True)
 def nowhere_to_write(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Neither the installation nor the home folder can be written; ``tmp_path`` is the temporary folder."""
-    writable = kernel_cache._writable
-    monkeypatch.setattr(kernel_cache, "_writable", lambda folder: tmp_path in folder.parents and writable(folder))
+    writable = kernel_cache.is_writable
+    monkeypatch.setattr(kernel_cache, "is_writable", lambda folder: tmp_path in folder.parents and writable(folder))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv(VARIABLE, "")
     monkeypatch.setattr(numba.config, "CACHE_DIR", "")
@@ -55,7 +55,7 @@ def test_a_folder_that_others_may_have_prepared_is_not_taken(kind, tmp_path):
 
 
 def test_a_place_that_can_be_written_is_left_to_numba(tmp_path, monkeypatch):
-    monkeypatch.setattr(kernel_cache, "_beside_the_code", lambda: tmp_path / "code" / "__pycache__")
+    monkeypatch.setattr(kernel_cache, "beside_the_code", lambda: tmp_path / "code" / "__pycache__")
     provide_kernel_cache()
     assert os.environ[VARIABLE] == ""
 
@@ -81,7 +81,7 @@ def test_what_was_compiled_from_other_sources_is_compiled_anew(tmp_path, monkeyp
 
     def found_compiled(text: str) -> bool:
         called.write_text(text)
-        kernel_cache._sources.cache_clear()
+        kernel_cache.digest_of_sources.cache_clear()
         twice = kernel_cache.njit(cache=True)(runpy.run_path(str(caller))["twice"])
         assert twice(2) == 4
         return sum(twice.stats.cache_hits.values()) == 1
@@ -90,12 +90,12 @@ def test_what_was_compiled_from_other_sources_is_compiled_anew(tmp_path, monkeyp
         assert not found_compiled("one") and found_compiled("one")
         assert not found_compiled("two") and found_compiled("two")
     finally:
-        kernel_cache._sources.cache_clear()
+        kernel_cache.digest_of_sources.cache_clear()
 
 
 def test_whatever_kernels_import_counts_as_their_source():
     package = Path(snn_asr.__file__).parent
-    sources = {path for pattern in kernel_cache._SOURCES for path in package.glob(pattern)}
+    sources = {path for pattern in kernel_cache.SOURCES for path in package.glob(pattern)}
     compiled = [path for path in sources if "kernels" in path.parts]
     assert len(compiled) > 20
     uncompiled = {"kernel_cache", "errors", "network", "network.kernels", "network.lengths", "network.surrogates"}

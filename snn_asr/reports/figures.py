@@ -100,7 +100,7 @@ def _reaches(reaches: Sequence[Reach], features: str) -> Figure:
         axes.set_xlabel("steps back, k")
         for index, norms in enumerate(lines):
             if norms is not None:
-                values, marks = _above_floor(norms)
+                values, marks = above_floor(norms)
                 axes.plot(range(len(norms)), values, label=reaches[index].name, **_line(index), markevery=marks)
     whole = row[0]
     whole.set_ylabel("norm of the gradient, relative to k = 0")
@@ -113,7 +113,7 @@ def _reaches(reaches: Sequence[Reach], features: str) -> Figure:
     return figure
 
 
-def _above_floor(norms: Sequence[float]) -> tuple[list[float], list[int]]:
+def above_floor(norms: Sequence[float]) -> tuple[list[float], list[int]]:
     """Return what to draw on a logarithmic axis that ends at a floor.
 
     A line that falls below the axis touches the floor once and ends there. The result is the values, NaN where nothing

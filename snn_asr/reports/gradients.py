@@ -91,15 +91,15 @@ def gradient_mismatch(name: str, layer: CodedLayer, x: Tensor, seed: int) -> Mis
     settings = _tracker(layer).settings
     # The first level that is sent is the one behind the threshold.
     share = (settings.threshold + 1) / 2 ** (settings.bits - 1)
-    with _coder_of(layer, EXACT_BITS, 0):
+    with coder_of(layer, EXACT_BITS, 0):
         with torch.no_grad():
             y = layer(x, full_lengths(x))[0]
-        head, classes = _random_head(y, seed)
-        exact = _weight_gradient(layer, x, head, classes)
+        head, classes = random_head(y, seed)
+        exact = weight_gradient(layer, x, head, classes)
 
     def cosine(bits: int, threshold: int) -> float | None:
-        with _coder_of(layer, bits, threshold):
-            gradient = _weight_gradient(layer, x, head, classes)
+        with coder_of(layer, bits, threshold):
+            gradient = weight_gradient(layer, x, head, classes)
         norms = float(gradient.norm() * exact.norm())
         return min(float(gradient @ exact) / norms, 1.0) if norms else None
 
@@ -147,7 +147,7 @@ def _tracker(layer: CodedLayer) -> RangeTracker:
     return layer.tracker
 
 
-def _weight_gradient(layer: CodedLayer, x: Tensor, head: Tensor, classes: Tensor) -> Tensor:
+def weight_gradient(layer: CodedLayer, x: Tensor, head: Tensor, classes: Tensor) -> Tensor:
     """Return the gradient (N,), in double precision, of the loss with respect to the core weights.
 
     The loss is the cross-entropy of a linear ``head`` (C, H).
@@ -158,7 +158,7 @@ def _weight_gradient(layer: CodedLayer, x: Tensor, head: Tensor, classes: Tensor
     return torch.cat([each.flatten().double() for each in gradients])
 
 
-def _random_head(y: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+def random_head(y: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     """Return a head (CLASSES, H) whose logits for outputs like y (B, T, H) have deviation 1, and classes (B, T)."""
     generator = torch.Generator().manual_seed(seed)
     size = y.square().sum(dim=-1).mean().sqrt().clamp(min=torch.finfo(y.dtype).tiny)
@@ -167,7 +167,7 @@ def _random_head(y: Tensor, seed: int) -> tuple[Tensor, Tensor]:
 
 
 @contextmanager
-def _coder_of(layer: CodedLayer, bits: int, threshold: int) -> Iterator[None]:
+def coder_of(layer: CodedLayer, bits: int, threshold: int) -> Iterator[None]:
     """Within the block the layer codes with so many bits, and its range does not move."""
     own = _tracker(layer)
     layer.tracker = RangeTracker(CoderSettings(bits, threshold, FIXED, own.value()))

@@ -82,13 +82,15 @@ def test_batches_are_those_that_this_process_reads(tones):
 @pytest.mark.parametrize("free, possible", [(0, 0), (63, 0), (64, 1), (130, 2), (10**9, 4)])
 def test_no_more_processes_read_ahead_than_files_may_be_open(monkeypatch, caplog, free, possible):
     monkeypatch.setattr("snn_asr.devices.available_processors", lambda: 8)
-    monkeypatch.setattr(reading_ahead, "_free_handles", lambda: free)
+    monkeypatch.setattr(reading_ahead.resource, "getrlimit", lambda which: (free + 3, free + 3))
+    monkeypatch.setattr(os, "listdir", lambda folder: ["0", "1", "2"])  # of those that are open
     assert possible_workers(4) == possible
     assert ("ulimit -n" in caplog.text) == (possible < 4)
 
 
 def test_files_without_a_limit_are_many(monkeypatch):
+    monkeypatch.setattr("snn_asr.devices.available_processors", lambda: 8)
     monkeypatch.setattr(reading_ahead.resource, "getrlimit", lambda which: (reading_ahead.resource.RLIM_INFINITY,) * 2)
-    assert reading_ahead._free_handles() > 10**6
+    assert possible_workers(4) == 4
     monkeypatch.setattr(reading_ahead.resource, "getrlimit", lambda which: (64, 64))
-    assert 0 <= reading_ahead._free_handles() < 64
+    assert possible_workers(4) == 0, "the files that are open count"

@@ -333,8 +333,8 @@ def _(world: World) -> Outcome:
     run, recording = world.model_run(), world.recording()
     program = (
         "from snn_asr import kernel_cache\n"
-        "writable = kernel_cache._writable\n"
-        "kernel_cache._writable = lambda folder: 'snn-asr-kernels' in str(folder) and writable(folder)\n"
+        "writable = kernel_cache.is_writable\n"
+        "kernel_cache.is_writable = lambda folder: 'snn-asr-kernels' in str(folder) and writable(folder)\n"
         "from snn_asr.cli.main import main; main()"
     )
     return world.process("decode", run, recording, program=program, environment={"NUMBA_CACHE_DIR": ""})

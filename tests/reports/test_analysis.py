@@ -140,10 +140,10 @@ def test_deeper_layers_get_what_comes_from_below_and_of_two_directions_the_forwa
 def test_the_gradient_without_rounding_is_the_one_of_differences():
     options = {"candidate_bias": 0.5, "range": "fixed", "fixed_range": 10.0, "backend": "reference"}
     layer, x = one_layer("improved_v2", inputs=3, units=4, **options).double(), sequences(inputs=3).double()
-    head, classes = gradients._random_head(layer(x, torch.full((4,), 12))[0].detach(), seed=0)
+    head, classes = gradients.random_head(layer(x, torch.full((4,), 12))[0].detach(), seed=0)
     step, expected = 1e-4, []  # far above the last levels of 32 bits
-    with gradients._coder_of(layer, 32, 0):
-        found = gradients._weight_gradient(layer, x, head, classes)
+    with gradients.coder_of(layer, 32, 0):
+        found = gradients.weight_gradient(layer, x, head, classes)
         for weight in layer.core_weights():
             for value in weight.data.view(-1).split(1):
                 losses = []
@@ -356,7 +356,7 @@ def test_without_matplotlib_one_line_says_how_to_get_it(run, small_recipe, monke
 
 
 def test_what_falls_below_the_axis_touches_its_floor_once():
-    values, marks = figures._above_floor([1.0, 1e-3, 1e-10, 0.0, 1e-2, 0.0])
+    values, marks = figures.above_floor([1.0, 1e-3, 1e-10, 0.0, 1e-2, 0.0])
     assert [each for each in values if each == each] == [1.0, 1e-3, 1e-9, 1e-2, 1e-9]
     assert values[3] != values[3] and {2, 5} <= set(marks)
 
