@@ -2,8 +2,8 @@
 
 libsndfile silently takes what it finds of a file that was cut short, and nothing of one whose recorder was killed
 before it wrote the length. The length of the sound stands in the headers of the RIFF family (WAV, RF64), W64, AIFF,
-CAF, AU, VOC, NIST SPHERE and MP3; OGG is a chain of pages. FLAC can be checked by decoding it alone. Of W64, VOC and
-NIST SPHERE libsndfile takes whatever stands behind the sound for sound, too.
+CAF, AU, VOC, AVR, 8SVX, WVE, NIST SPHERE and MP3; OGG is a chain of pages. FLAC can be checked by decoding it alone. Of
+W64, VOC and NIST SPHERE libsndfile takes whatever stands behind the sound for sound, too.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from snn_asr.data import mpeg_frames, ogg_pages
 _UNKNOWN_FROM = 0x7FFF0000  # programs that write into a pipe put something from here on for the length
 _W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
 _MOST_CHUNKS = 1000
-_NIST_COUNT = re.compile(rb"(sample_count|sample_n_bytes|channel_count) -i (\d+)")
+_NIST_COUNT = re.compile(rb"(sample_count|sample_n_bytes|channel_count) -(?:i|s\d+) (\d+)")
 _NIST_COMPRESSED = re.compile(rb"sample_coding -s\d+ [^\n]*,")
 _LONGEST_PADDING = 7  # bytes to a multiple of 8
+_UNCOUNTED_FRAMES = 2  # of MP3: the one that tells the number, and one more of some encoders
 _TAG_BEHIND_BYTES = 128  # ID3's first version, at the end of a file
 
 
@@ -34,7 +35,7 @@ class Claim:
     ``left_out`` counts bytes behind the sound that belong to nothing, ``several`` tells that other recordings
     follow in the same file, which libsndfile would not read, and ``unended`` that the last part of OGG is not there.
     ``damaged_at`` is the place of a part that has another content than was written there, or that is missing.
-    ``filled`` bytes may be missing at the end, as some programs fill up an odd number.
+    ``filled`` bytes may be missing at the end, as some programs count the one that fills up an odd number.
 
     So that libsndfile reads all of the sound and no more, it is to be given the file without its first ``skipped``
     bytes and with ``beginning`` before them, up to ``end``; ``patches`` are bytes to be read in place of those in the
@@ -48,7 +49,7 @@ class Claim:
     several: bool = False
     unended: bool = False
     damaged_at: int | None = None
-    filled: int = 1
+    filled: int = 0
     skipped: int = 0
     beginning: bytes = b""
     end: int | None = None
@@ -74,8 +75,14 @@ def read_claim(file: BinaryIO) -> Claim:
             return _chunks(file, size, 12, _aiff_chunk)
         if start[:4] == b"caff":
             return _chunks(file, size, 8, _caf_chunk)
+        if start[:4] == b"FORM" and start[8:12] in (b"8SVX", b"16SV"):
+            return _chunks(file, size, 12, _svx_chunk)
         if start[:4] in (b".snd", b"dns."):
             return _au(start, size)
+        if start[:4] == b"2BIT":
+            return _avr(start, size)
+        if start[:16] == b"ALawSoundFile**\0":
+            return _of_one_piece(32, struct.unpack(">I", start[18:22])[0], size)
         if start[:19] == b"Creative Voice File":
             return _voc(file, start, size)
         if start[:8] == b"NIST_1A\n":
@@ -85,6 +92,9 @@ def read_claim(file: BinaryIO) -> Claim:
         begin = _behind_tag(start)
         file.seek(begin)
         start = file.read(4096)
+        if begin and (padding := len(start) - len(start.lstrip(b"\0"))):
+            file.seek(begin := begin + padding)
+            start = file.read(4096)
         read = _flac if start[:4] == b"fLaC" else _mp3
         return read(file, start, begin, size)
     except (struct.error, ValueError):  # a header that ends early, or no number: libsndfile says what is wrong with it
@@ -94,27 +104,29 @@ def read_claim(file: BinaryIO) -> Claim:
 def _riff(file: BinaryIO, order: str, size: int) -> Claim:
     """WAV: chunks of a name, a length and so many bytes; RF64 has the length of its samples in a chunk ds64."""
     read_chunk = _riff_chunk if order == "<" else _aiff_chunk  # which differ in the order of bytes alone
-    large, large_at = None, 0
+    large, large_at, filled = None, 0, 0
     place = 12
     for _ in range(_MOST_CHUNKS):
         file.seek(place)
         name, length = struct.unpack(f"{order}4sI", file.read(8))
         if name == b"ds64":
             large, large_at = struct.unpack("<QQ", file.read(16))[1], place + 16
+        if name == b"fmt ":
+            filled = struct.unpack(f"{order}H", file.read(14)[12:])[0] % 2  # of the bytes of one sample of all channels
         if name == b"data":
             present = size - place - 8
             if length == 0xFFFFFFFF and large == 0:
                 return Claim(patches={large_at: struct.pack("<Q", present)})
             if length == 0xFFFFFFFF and large is not None:
                 behind = place + 8 + large + large % 2
-                return Claim(large, present, left_out=_left_out(file, behind, size, read_chunk))
+                return Claim(large, present, left_out=_left_out(file, behind, size, read_chunk), filled=filled)
             if length == 0 and present and _left_out(file, place + 8, size, read_chunk):
                 patches = {4: min(size - 8, _UNKNOWN_FROM), place + 4: min(present, _UNKNOWN_FROM)}
                 return Claim(patches={at: struct.pack(f"{order}I", number) for at, number in patches.items()})
             if length >= _UNKNOWN_FROM:
                 return Claim()
             behind = place + 8 + length + length % 2
-            return Claim(length, present, left_out=_left_out(file, behind, size, read_chunk))
+            return Claim(length, present, left_out=_left_out(file, behind, size, read_chunk), filled=filled)
         place += 8 + length + length % 2
     return Claim()
 
@@ -187,6 +199,11 @@ def _aiff_chunk(head: bytes) -> _Chunk:
     return _Chunk(name == b"SSND", 8, length if name == b"SSND" else length + length % 2, 8, ">I")
 
 
+def _svx_chunk(head: bytes) -> _Chunk:
+    name, length = struct.unpack(">4sI", head[:8])
+    return _Chunk(name == b"BODY", 8, length if name == b"BODY" else length + length % 2)
+
+
 def _caf_chunk(head: bytes) -> _Chunk:
     name, length = struct.unpack(">4sq", head[:12])
     return _Chunk(name == b"data", 12, length, 4, ">q", even=1)
@@ -207,6 +224,12 @@ def _of_one_piece(begin: int, length: int, size: int) -> Claim:
     present = max(0, size - begin)
     end = begin + length
     return Claim(length, present, left_out=max(0, size - end), end=end if end < size else None)
+
+
+def _avr(start: bytes, size: int) -> Claim:
+    """AVR tells whether it is stereo, the bits of a sample, and their number."""
+    stereo, bits = struct.unpack(">HH", start[12:16])
+    return _of_one_piece(128, struct.unpack(">I", start[26:30])[0] * (2 if stereo else 1) * (bits // 8), size)
 
 
 def _voc(file: BinaryIO, start: bytes, size: int) -> Claim:
@@ -239,16 +262,13 @@ def _ogg(file: BinaryIO, size: int) -> Claim:
     pages = ogg_pages.read_pages(file, size)
     return Claim(
         pages.end, size, left_out=max(0, size - pages.end), several=pages.several, unended=pages.unended,
-        damaged_at=pages.damaged_at, filled=0,
+        damaged_at=pages.damaged_at,
     )
 
 
 def _behind_tag(start: bytes) -> int:
     """Where the sound begins: behind ID3 tags, which are put before MP3 and, by some programs, before FLAC."""
-    if start[:3] != b"ID3" or len(start) < 10:
-        return 0
-    footer = 10 if start[5] & 0x10 else 0
-    return 10 + (start[6] << 21 | start[7] << 14 | start[8] << 7 | start[9]) + footer
+    return mpeg_frames.tag_bytes(start) if start[:3] == b"ID3" else 0
 
 
 def _flac(file: BinaryIO, start: bytes, begin: int, size: int) -> Claim:
@@ -267,17 +287,18 @@ def _mp3(file: BinaryIO, start: bytes, begin: int, size: int) -> Claim:
     if not length:
         return Claim()
     mark = mpeg_frames.xing_place(start[:length])
+    found = mpeg_frames.read_frames(file, begin, size)
+    if found.damaged_at is not None:
+        return Claim(damaged_at=found.damaged_at)
     flags = struct.unpack(">I", start[mark + 4 : mark + 8])[0] if mark is not None else 0
     if mark is not None and flags & 3 == 3:
         frames, claimed = struct.unpack(">II", start[mark + 8 : mark + 16])
-        file.seek(begin + claimed)
-        following = file.read(4)
-        if not (frames and claimed and (following[:3] == b"ID3" or mpeg_frames.frame_bytes(following))):
-            return Claim(claimed or None, size - begin, skipped=begin)
+        if not frames or not claimed or found.count <= frames + _UNCOUNTED_FRAMES:
+            return Claim(claimed or None, size - begin, skipped=begin, beginning=mpeg_frames.TAG)
     skipped = begin + (length if mark is not None else 0)
-    frames = mpeg_frames.count_frames(file, skipped, size)
-    if not frames:
+    frames = found.count - (mark is not None)
+    if frames < 1:
         return Claim()
-    beginning = mpeg_frames.xing_frame(start[:4], frames, size - skipped)
+    beginning = mpeg_frames.TAG + mpeg_frames.xing_frame(start[:4], frames, size - skipped)
     samples = frames * mpeg_frames.samples_of_frame(start)
-    return Claim(samples=samples, skipped=skipped, beginning=beginning)
+    return Claim(samples=samples, skipped=skipped, beginning=beginning, unended=found.unended)

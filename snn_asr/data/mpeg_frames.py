@@ -1,4 +1,5 @@
-"""The frames of MP3 (MPEG audio layer III), by their headers alone: how long each is, and how many a file has.
+"""The frames of MP3 (MPEG audio layer III), by their headers alone: how long each is, how many a file has, and
+whether all are there.
 
     frame    a header of four bytes, then sound; 1152 samples, or 576 at low rates
     Xing     a first frame without sound that tells how many frames and bytes follow; many files have none, and of files
@@ -11,14 +12,22 @@ varying bit rate some parts would be lost. ``xing_frame`` makes one that tells t
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from typing import BinaryIO
 
+# An ID3 tag of zeros. libsndfile looks for a name in the working folder ("._", ".AppleDouble/", which Macs and their
+# servers leave) before it takes a file without a tag for MP3, and reads what it finds there in its place.
+TAG = b"ID3\x04\0\0\0\0\0\x0a" + bytes(10)
 _KILOBITS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # of version 1
 _KILOBITS_LOW = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)  # of versions 2 and 2.5
 _RATES = (44100, 48000, 32000)
 _FRAMES_AND_BYTES = 3  # the flags of a Xing frame: both numbers are there
 _BLOCK = 1 << 20
-_LONGEST_GAP = 1 << 16  # bytes of something else between two frames, through which the next one is looked for
+_LONGEST_HEAD = 24  # bytes by which frames and tags are known
+_TAG_BYTES = 128  # of ID3's first version, at the end of a file
+_APE_HEADER = 1 << 29  # a flag: this is a tag's beginning, not its end
+_SURELY_FRAMES = 3  # one behind the other, as they hardly come about by chance
+_LONGEST_FRAMES = 1 << 13  # bytes of so many
 
 
 def frame_bytes(head: bytes) -> int:
@@ -58,38 +67,70 @@ def xing_frame(first: bytes, frames: int, size: int) -> bytes:
     return bytes(content)
 
 
-def count_frames(file: BinaryIO, begin: int, size: int) -> int:
-    """How many whole frames lie between two places of a file; what is none, such as a tag, is passed over."""
+@dataclass(frozen=True)
+class Frames:
+    """The ``count`` of whole frames of a file. ``damaged_at`` is the place of something else before the last of them,
+    and ``unended`` tells that the last frame was cut."""
+
+    count: int
+    damaged_at: int | None = None
+    unended: bool = False
+
+
+def read_frames(file: BinaryIO, begin: int, size: int) -> Frames:
+    """The frames between two places of a file, of which a frame is at the first. Tags between them are passed over."""
     count, place = 0, begin
     block, start = b"", begin
+    file.seek(begin)
+    first = file.read(4)
     while place + 4 <= size:
-        if not start <= place <= start + len(block) - 4:
+        if not start <= place <= start + len(block) - _LONGEST_HEAD:
             file.seek(place)
             block, start = file.read(_BLOCK), place
-        length = frame_bytes(block[place - start : place - start + 4])
-        if length and place + length <= size:
-            count += 1
+        head = block[place - start : place - start + _LONGEST_HEAD]
+        length = frame_bytes(head[:4])
+        if length and place + length > size:
+            return Frames(count, unended=True)
+        if not length and not (length := tag_bytes(head)):
+            return Frames(count, damaged_at=place if _frames_follow(file, place, first) else None)
+        else:
+            count += frame_bytes(head[:4]) > 0
             place += length
-            continue
-        following = None if length else _next_frame(file, place + 1)
-        if following is None:
-            break
-        place = following
-    return count
+    return Frames(count)
 
 
-def _next_frame(file: BinaryIO, place: int) -> int | None:
-    """Where the next frame begins that another one follows, or that ends the file."""
+def tag_bytes(head: bytes) -> int:
+    """The length of the tag (ID3, APE, Lyrics3) that begins with these bytes; 0 where none does."""
+    if head[:3] == b"ID3" and len(head) >= 10:
+        footer = 10 if head[5] & 0x10 else 0
+        return 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]) + footer
+    if head[:3] == b"TAG":
+        return _TAG_BYTES
+    if head[:8] == b"APETAGEX" and len(head) >= 24:
+        length, _, flags = struct.unpack("<III", head[12:24])
+        return 32 + length if flags & _APE_HEADER else 32  # a footer alone is behind its tag
+    return 0
+
+
+def _frames_follow(file: BinaryIO, place: int, first: bytes) -> bool:
+    """Whether frames like the ``first`` of the file are somewhere behind a place: three, one behind the other."""
     file.seek(place)
-    content = file.read(_LONGEST_GAP)
-    at = content.find(b"\xff")
-    while at >= 0:
-        length = frame_bytes(content[at : at + 4])
-        behind = content[at + length : at + length + 4]
-        if length and (not behind or frame_bytes(behind)):
-            return place + at
-        at = content.find(b"\xff", at + 1)
-    return None
+    content = b""
+    while block := file.read(_BLOCK):
+        content += block
+        at = content.find(b"\xff")
+        while at >= 0:
+            following = at
+            for _ in range(_SURELY_FRAMES):
+                head = content[following : following + 4]
+                if not frame_bytes(head) or (head[1] ^ first[1]) & 0xFE or (head[2] ^ first[2]) & 0x0C:
+                    break
+                following += frame_bytes(head)
+            else:
+                return True
+            at = content.find(b"\xff", at + 1)
+        content = content[-_LONGEST_FRAMES:]
+    return False
 
 
 def _is_version_1(head: bytes) -> bool:

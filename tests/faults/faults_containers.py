@@ -28,6 +28,9 @@ RATE_HZ = 8000
 SAMPLES = 12000
 LENGTHS_AT_0 = bytes(8)
 ID3 = b"ID3\x04\0\0" + bytes([0, 0, 7, 0x68]) + bytes(1000)
+ID3_OF_A_PICTURE = b"ID3\x04\0\0" + bytes([0, 6, 0x1A, 0x40]) + bytes(101_696)
+_APE_ENDS = [b"APETAGEX" + struct.pack("<IIII", 2000, 2000, 1, flags << 24) + bytes(8) for flags in (0xA0, 0x80)]
+APE = _APE_ENDS[0] + bytes(1968) + _APE_ENDS[1]
 
 
 def _sound() -> np.ndarray:
@@ -69,6 +72,14 @@ def _mp3_without_length() -> bytes:
     return whole[frame_bytes(whole[:4]) :]
 
 
+def _zeroed_mp3() -> bytes:
+    """MP3 in which the beginning of a frame, and those of some more, are zeros."""
+    whole, at = _mp3_without_length(), 0
+    while at < len(whole) // 3:
+        at += frame_bytes(whole[at : at + 4])
+    return whole[:at] + bytes(500) + whole[at + 500 :]
+
+
 def _killed_aiff() -> bytes:
     return _put(_put(_encoded("AIFF"), b"SSND", 4, struct.pack(">I", 8)), b"COMM", 10, bytes(4))
 
@@ -95,6 +106,13 @@ HEARD: dict[str, tuple[str, Callable[[], bytes], float]] = {
     "that MP3 before a tag": ("mp3", lambda: _mp3_without_length() + b"TAG" + bytes(125), 1),
     "two MP3 in one file": ("mp3", lambda: _encoded("MP3", "MPEG_LAYER_III") * 2, 2),
     "two MP3 with tags in one file": ("mp3", lambda: (ID3 + _encoded("MP3", "MPEG_LAYER_III")) * 2, 2),
+    "two MP3 in one file, the second one behind a large picture": (
+        "mp3", lambda: _encoded("MP3", "MPEG_LAYER_III") + ID3_OF_A_PICTURE + _encoded("MP3", "MPEG_LAYER_III"), 2,
+    ),
+    "two MP3 with tags of another kind in one file": (
+        "mp3", lambda: (_encoded("MP3", "MPEG_LAYER_III") + APE) * 2, 2,
+    ),
+    "MP3 behind a tag and zeros": ("mp3", lambda: ID3 + bytes(700) + _mp3_without_length(), 1),
     "MP3 behind a tag with a footer": (
         "mp3", lambda: ID3[:5] + b"\x10" + ID3[6:] + b"3DI" + ID3[3:10] + _encoded("MP3", "MPEG_LAYER_III"), 1,
     ),
@@ -122,6 +140,25 @@ REFUSED: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "VOC that was cut in half": ("voc", lambda: _encoded("VOC")[: SAMPLES], "cut short"),
     "AU whose samples begin behind its end": (
         "au", lambda: _put(_encoded("AU"), b".snd", 4, struct.pack(">I", 1 << 30)), "cut short: 0 of",
+    ),
+    **{
+        f"{form} of {subtype} that was cut in half": (
+            form.lower(), lambda form=form, subtype=subtype: _encoded(form, subtype)[: SAMPLES // 2], "cut short",
+        )
+        for form, subtype in (
+            ("NIST", "ULAW"), ("NIST", "ALAW"), ("AVR", "PCM_16"), ("SVX", "PCM_16"), ("WVE", "ALAW"),
+        )
+    },
+    **{
+        f"{form} of {subtype} without its last byte": (
+            form.lower(), lambda form=form, subtype=subtype: _encoded(form, subtype)[:-1], "cut short",
+        )
+        for form, subtype in (("WAV", "PCM_16"), ("WAV", "MS_ADPCM"), ("W64", "PCM_24"), ("VOC", "ALAW"))
+    },
+    "MP3 with zeros in its middle": ("mp3", _zeroed_mp3, "damaged: what belongs at byte"),
+    "MP3 with something else in its middle": (
+        "mp3", lambda: _encoded("MP3", "MPEG_LAYER_III") + b"something else" + _encoded("MP3", "MPEG_LAYER_III"),
+        "damaged: what belongs at byte",
     ),
     "FLAC of 64 billion samples behind a tag": (
         "flac", lambda: ID3 + _put(_put(_encoded("FLAC"), b"fLaC", 21, b"\xff"), b"fLaC", 22, b"\xff" * 4), "cut short",
@@ -151,10 +188,22 @@ for _name, (_suffix, _content, _said) in REFUSED.items():
 fault(CUT, "bytes behind the samples of a WAV are named", codes=0, says="12000 bytes behind its samples")(
     _decoded("wav", lambda: _wav(b"", told=0.5), 0.5)
 )
+fault(CUT, "MP3 without its length whose last frame was cut is named", codes=0, says="its last part is missing")(
+    _decoded("mp3", lambda: _mp3_without_length()[:-9], 1)
+)
 for _form in ("RF64", "W64", "AIFF", "CAF", "AU", "NIST", "VOC"):
     fault(CUT, f"bytes behind the samples of {_form} are named, and no sound", codes=0, says="bytes behind its sam")(
         _decoded(_form.lower(), lambda form=_form: _encoded(form) + bytes(range(200)) * 20, 1)
     )
+
+
+@fault(FORMS, "MP3 in a folder in which a Mac's server keeps its own", codes=0, says="1 transcribed")
+def _apple_server(world: World) -> Outcome:
+    """libsndfile would read .AppleDouble of the working folder in the place of a file that it does not know at once."""
+    (world.folder / ".AppleDouble").mkdir()
+    (world.folder / "a.mp3").write_bytes(_encoded("MP3", "MPEG_LAYER_III"))
+    world.monkeypatch.chdir(world.folder)
+    return world.run("decode", world.made / "run", "a.mp3", "--output-folder", "out")
 
 
 @fault(FORMS, "floats in the range of 16 bits are named", codes=0, says=r"a\.wav: floats up to .* not divided")
