@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
-
-from snn_asr.interruption import INTERRUPTED, interrupt_when_told_to_end
+from snn_asr.interruption import end_as_interrupted, interrupt_when_told_to_end
 
 
 def main() -> None:
@@ -14,7 +11,5 @@ def main() -> None:
         interrupt_when_told_to_end()
         from .main import main as program
     except KeyboardInterrupt:
-        if sys.stderr is not None:  # None if a service is started with it closed
-            print("snn-asr: interrupted", file=sys.stderr, flush=True)
-        os._exit(INTERRUPTED)
+        end_as_interrupted()
     program()

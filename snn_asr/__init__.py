@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from snn_asr.decoding.hypothesis import Hypothesis
-
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
+    from snn_asr.decoding.hypothesis import Hypothesis
     from snn_asr.decoding.recognizer import Recognizer
 
 __all__ = ["Hypothesis", "Recognizer", "__version__", "load_model"]
@@ -30,9 +30,16 @@ def load_model(folder: str | Path, device: str | torch.device = "auto") -> Recog
 
 
 def __getattr__(name: str) -> Any:
-    """``snn_asr.Recognizer``, which is imported (with torch) at its first use."""
+    """The classes of this package, which are imported (one of them with torch) at their first use.
+
+    So the program, which imports this module first, can soon be told to end.
+    """
     if name == "Recognizer":
         from snn_asr.decoding.recognizer import Recognizer
 
         return Recognizer
+    if name == "Hypothesis":
+        from snn_asr.decoding.hypothesis import Hypothesis
+
+        return Hypothesis
     raise AttributeError(f"module 'snn_asr' has no attribute '{name}'")

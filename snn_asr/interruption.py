@@ -3,26 +3,53 @@ keyboard interrupt, so that what Ctrl-C saves is saved then too."""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 INTERRUPTED = 130  # the exit code
+_LOADER = "<frozen importlib._bootstrap>"  # where Python loads modules, as its frames call it
 _TOLD_TO_END = (signal.SIGTERM, signal.SIGHUP)
 _ALL = (signal.SIGINT, *_TOLD_TO_END)
 
 
 class _Interrupting:
-    """The handler of signals that tell the program to end; ``told`` says whether one has come."""
+    """The handler of signals that tell the program to end; ``told`` says whether one has come.
+
+    While a module is being loaded the program ends at once, with a line: libraries in C++ (torch) abort at an exception
+    that Python raises in the middle of their start, or make another one of it. Nothing is half done then that the
+    program would finish.
+    """
 
     told = False
 
-    def __call__(self, number: int, frame: object) -> None:
+    def __call__(self, number: int, frame: FrameType | None) -> None:
         self.told = True
+        if _is_loading(frame):
+            end_as_interrupted()
         raise KeyboardInterrupt
+
+
+def end_as_interrupted() -> NoReturn:
+    """End the process with a line and the exit code of an interruption, and without an orderly shutdown."""
+    with suppress(Exception):  # closed, full, or in the middle of being written to
+        sys.stdout.flush()
+    if sys.stderr is not None:  # None if a service is started with it closed
+        with suppress(OSError):
+            os.write(2, b"snn-asr: interrupted\n")
+    os._exit(INTERRUPTED)
+
+
+def _is_loading(frame: FrameType | None) -> bool:
+    """Whether a module is being loaded in one of the calls that ``frame`` is in."""
+    while frame is not None and frame.f_code.co_filename != _LOADER:
+        frame = frame.f_back
+    return frame is not None
 
 
 def interrupt_when_told_to_end() -> None:
@@ -54,6 +81,20 @@ def held_back() -> Iterator[None]:
 
 
 @contextmanager
+def handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """A block within which ``handler`` gets the signals that would end this process, except for those that it
+    ignores."""
+    before = {each: found for each in _ALL if callable(found := signal.getsignal(each))}
+    try:
+        for each in before:
+            signal.signal(each, handler)
+        yield
+    finally:
+        for each, found in before.items():
+            signal.signal(each, found)
+
+
+@contextmanager
 def uninterrupted() -> Iterator[None]:
     """A block at whose end the signals that came within it are handled.
 
@@ -64,17 +105,12 @@ def uninterrupted() -> Iterator[None]:
         yield  # where Python handles no signals
         return
     came: list[tuple[int, FrameType | None]] = []
-    before = {each: signal.getsignal(each) for each in _ALL}
-    handlers = {each: handler for each, handler in before.items() if callable(handler)}
     try:
-        for each in handlers:
-            signal.signal(each, lambda number, frame: came.append((number, frame)))
-        yield
+        with handled_by(lambda number, frame: came.append((number, frame))):
+            yield
     finally:
-        for each, handler in handlers.items():
-            signal.signal(each, handler)
         for number, frame in came:
-            handlers[signal.Signals(number)](number, frame)
+            signal.getsignal(signal.Signals(number))(number, frame)  # type: ignore[operator, misc]
 
 
 def interruptible(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:

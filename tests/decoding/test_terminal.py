@@ -106,24 +106,33 @@ def test_samples_that_look_like_a_frame_of_mp3_are_samples():
     assert torch.equal(torch.cat(list(raw_blocks(Pipe(pcm(samples)), 8000, 8000))), samples)
 
 
-def test_ctrl_c_waits_for_the_work_on_a_block_and_breaks_into_waiting():
-    before, done = signal.getsignal(signal.SIGINT), []
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_waits_for_the_work_on_a_block_and_breaks_into_waiting(number):
+    had = signal.signal(number, signal.default_int_handler)  # as the program has it handled
+    try:
+        _interrupt(number)
+    finally:
+        signal.signal(number, had)
+
+
+def _interrupt(number):
+    before, done = signal.getsignal(number), []
     items = Interruptible(range(10))
     for item in items:
         if item == 3:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         done.append(item)
     assert items.interrupted and done == [0, 1, 2, 3]
 
     def slow():
         yield 1
-        signal.raise_signal(signal.SIGINT)  # while the reader waits
+        signal.raise_signal(number)  # while the reader waits
         yield 2
 
     items = Interruptible(slow())
     assert list(items) == [1] and items.interrupted
     assert not Interruptible([]).interrupted
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(number) is before
 
 
 EVENTS = [

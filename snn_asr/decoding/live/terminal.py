@@ -1,10 +1,9 @@
-"""The output of ``snn-asr stream``: words on a terminal or lines of JSON, until the sound ends or Ctrl-C."""
+"""The output of ``snn-asr stream``: words on a terminal or lines of JSON, until the sound ends or a signal comes."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import signal
 from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import Protocol, TextIO
@@ -12,6 +11,7 @@ from typing import Protocol, TextIO
 from torch import Tensor
 
 from snn_asr.decoding.live.stream import PARTIAL, WORD, Stream, StreamEvent
+from snn_asr.interruption import handled_by
 
 
 class Show(Protocol):
@@ -23,7 +23,8 @@ class Show(Protocol):
 
 
 def run_stream(stream: Stream, blocks: Iterable[Tensor], show: Show) -> bool:
-    """Recognise blocks of samples until they end or Ctrl-C, and show all events. Returns whether Ctrl-C ended it."""
+    """Recognise blocks of samples until they end or a signal comes, such as Ctrl-C's, and show all events. Returns
+    whether a signal ended it."""
     source = Interruptible(blocks)
     for samples in source:
         for event in stream.accept(samples):
@@ -35,25 +36,24 @@ def run_stream(stream: Stream, blocks: Iterable[Tensor], show: Show) -> bool:
 
 
 class Interruptible:
-    """Iterates over items until Ctrl-C, which interrupts waiting for the next item at once, but never work on one."""
+    """Iterates over items until a signal comes that ends programs (Ctrl-C's, SIGTERM, SIGHUP). It interrupts waiting
+    for the next item at once, but never work on one."""
 
     def __init__(self, items: Iterable[Tensor]) -> None:
         self._items, self._waiting, self.interrupted = iter(items), False, False
 
     def __iter__(self) -> Iterator[Tensor]:
-        before = signal.signal(signal.SIGINT, self._interrupt)
         try:
-            while not self.interrupted:
-                self._waiting = True
-                item = next(self._items, None)
-                self._waiting = False
-                if item is None:
-                    return
-                yield item
+            with handled_by(self._interrupt):
+                while not self.interrupted:
+                    self._waiting = True
+                    item = next(self._items, None)
+                    self._waiting = False
+                    if item is None:
+                        return
+                    yield item
         except KeyboardInterrupt:
             return
-        finally:
-            signal.signal(signal.SIGINT, before)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         self.interrupted = True
