@@ -1,4 +1,4 @@
-"""The tables of the README and of docs/results.md: made, stored, and written between their marks.
+"""The tables of the README, docs/results.md and docs/trials.md: made, stored, and written between their marks.
 
     python benchmarks/results.py make [TABLE...] --jobs 2      train, decode and score what they show, from this commit
     python benchmarks/results.py store TABLE RUN...            take finished runs instead
