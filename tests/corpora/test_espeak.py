@@ -82,4 +82,4 @@ def test_missing_extra_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -
 def test_words_run_together_are_refused() -> None:
     events = [["word", 1, 0, ""], ["phoneme", 1, 0, "O2"], ["phoneme", 1, 900, "D"], ["phoneme", 6, 2000, "_:"]]
     with pytest.raises(DataError, match="did not speak every word"):
-        espeak._phonemes(["on", "the"], events)
+        espeak.phonemes_of(["on", "the"], events)

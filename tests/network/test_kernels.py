@@ -146,11 +146,11 @@ def test_unknown_and_impossible_backends_are_refused():
 
 def test_the_fastest_backend_is_taken_and_refused_where_it_cannot_run(monkeypatch):
     device, found, capability = torch.device("cuda", 0), {"triton"}, (9, 0)
-    monkeypatch.setattr(kernels, "_installed", lambda package: package.split(".")[0] in found)
+    monkeypatch.setattr(kernels, "is_installed", lambda package: package.split(".")[0] in found)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
 
     def chosen(requested: str, **given) -> str:
-        kernels._lack.cache_clear()
+        kernels.missing_for.cache_clear()
         return kernels.choose_backend(requested, device, **given)
 
     assert chosen("auto") == chosen("triton") == "triton"
@@ -171,13 +171,13 @@ def test_the_fastest_backend_is_taken_and_refused_where_it_cannot_run(monkeypatc
     assert chosen("auto") == "reference"
     with pytest.raises(UsageError, match="needs the package triton"):
         chosen("triton")
-    kernels._lack.cache_clear()
+    kernels.missing_for.cache_clear()
 
 
 def test_what_a_fast_backend_does_not_know_runs_on_the_reference_and_says_so_once(monkeypatch, caplog):
     """Powers of two, and the delta network: no kernels of theirs are for a GPU."""
-    monkeypatch.setattr(kernels, "_has_kernel", lambda backend, cell: cell is not delta_gru or backend != "triton")
-    kernels._warn_once.cache_clear()
+    monkeypatch.setattr(kernels, "has_kernel", lambda backend, cell: cell is not delta_gru or backend != "triton")
+    kernels.warn_once.cache_clear()
     with caplog.at_level("WARNING"):
         for case, fallback in (
             ("v2 powers of two clamp", True), ("v2 6 bits shifting gates", True), ("delta_gru 0.2", True),

@@ -199,7 +199,7 @@ def test_int8_rounds_its_matrices(cell):
 
 
 def test_the_walk_is_the_step_and_says_once_that_it_is_slow(cell, caplog):
-    kernels._warn_once.cache_clear()
+    kernels.warn_once.cache_clear()
     layer = encoders.build("forgetful", 3, 4, 1, dropout=0.0).layers[0].double()
     torch.manual_seed(1)
     x, lengths = 3 * torch.randn(2, 5, 3, dtype=torch.float64), torch.tensor([5, 2])

@@ -76,7 +76,7 @@ def synthesise(words: list[str], voice: str, *, rate: int, pitch: int, pitch_ran
     answer = _run_worker(request)
     header, _, pcm = answer.partition(b"\n")
     fields = json.loads(header)
-    phonemes, end = _phonemes(words, fields["events"])
+    phonemes, end = phonemes_of(words, fields["events"])
     return Speech(numpy.frombuffer(pcm, dtype=numpy.int16), fields["sample_rate"], phonemes, end)
 
 
@@ -92,7 +92,7 @@ def _run_worker(request: dict) -> bytes:
     return done.stdout
 
 
-def _phonemes(words: list[str], events: list[list]) -> tuple[tuple[Phoneme, ...], int]:
+def phonemes_of(words: list[str], events: list[list]) -> tuple[tuple[Phoneme, ...], int]:
     """Turn raw events into phonemes with the index of their word, and the end of the last.
 
     A phoneme event carries the text position of its word; names that start with an underscore are pauses.

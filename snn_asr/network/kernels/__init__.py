@@ -51,7 +51,7 @@ def choose_backend(requested: str, device: torch.device, frame_by_frame: bool = 
         raise unknown_name("backend", requested, BACKENDS)
     if requested == "auto":
         fast = [] if frame_by_frame else [name for name, kind in DEVICES.items() if kind == device.type]
-        requested = next((name for name in fast if not _lack(name, device)), "reference")
+        requested = next((name for name in fast if not missing_for(name, device)), "reference")
     elif requested != "reference":
         _check_able(requested, device, frame_by_frame)
     if not torch.compiler.is_compiling():
@@ -69,24 +69,25 @@ def _check_able(requested: str, device: torch.device, frame_by_frame: bool) -> N
         raise UsageError(
             f"backend '{requested}' cannot train with a range that moves at every frame", "backend", "use backend=auto"
         )
-    lack = _lack(requested, device)
+    lack = missing_for(requested, device)
     if lack:
         raise UsageError(f"backend '{requested}' needs {lack}", "backend", "provide it, or use backend=auto")
 
 
 @cache
-def _lack(name: str, device: torch.device) -> str | None:
+def missing_for(name: str, device: torch.device) -> str | None:
     """What is missing for the backend ``name`` to run on this device, or None if it can run."""
-    if name in ("triton", "cuda") and not _installed("triton"):
+    if name in ("triton", "cuda") and not is_installed("triton"):
         return "the package triton"
-    if name == "cuda" and not (_installed("cuda") and _installed("cuda.core") and _installed("cuda.bindings")):
+    if name == "cuda" and not (is_installed("cuda") and is_installed("cuda.core") and is_installed("cuda.bindings")):
         return "the package cuda-core (pip install 'snn-asr[cuda]')"
     if name == "cuda" and torch.cuda.get_device_capability(device) < (9, 0):
         return "a GPU of compute capability 9.0 or later"
     return None
 
 
-def _installed(package: str) -> bool:
+def is_installed(package: str) -> bool:
+    """Whether a package, or a module of one, is there to be imported."""
     return importlib.util.find_spec(package) is not None
 
 
@@ -110,12 +111,12 @@ def backend_of(backend: str, cell: ModuleType, parameters: CellParameters) -> st
     names, shifting = list(DEVICES), _shifting(parameters)  # faster backends first
     slower = names[names.index(backend) + 1 :] if backend in names else []
     for each in (backend, *(other for other in slower if DEVICES[other] == DEVICES[backend]), "reference"):
-        if _has_kernel(each, cell) and (each in SHIFTING or not shifting):
+        if has_kernel(each, cell) and (each in SHIFTING or not shifting):
             if each != backend:
                 what = f"{_short_name(cell)} with powers of two" if shifting else _short_name(cell)
-                _warn_once(f"{what} has no kernels for backend '{backend}': it runs on '{each}'")
+                warn_once(f"{what} has no kernels for backend '{backend}': it runs on '{each}'")
             return each
-    _warn_once(f"{_short_name(cell)} has no kernels: its own step is walked frame by frame, which is slow")
+    warn_once(f"{_short_name(cell)} has no kernels: its own step is walked frame by frame, which is slow")
     return None
 
 
@@ -126,13 +127,15 @@ def _shifting(parameters: CellParameters) -> bool:
 
 
 @cache
-def _has_kernel(backend: str, cell: ModuleType) -> bool:
+def has_kernel(backend: str, cell: ModuleType) -> bool:
+    """Whether a backend has a kernel of a cell: a module under the cell's name."""
     known = cell.__name__.startswith(CELLS)  # another package's module may have the same short name
     return known and importlib.util.find_spec(f"{__name__}.{backend}.{_short_name(cell)}") is not None
 
 
 @cache
-def _warn_once(message: str) -> None:
+def warn_once(message: str) -> None:
+    """Write a warning to the log, unless this process has written it before."""
     logging.getLogger(__name__).warning("%s", message)
 
 
