@@ -120,6 +120,15 @@ def test_leaky_integrator_of_a_silent_unit_ends_at_zero_and_never_hides_what_is_
     assert z[0, 2:, 1].isnan().all() and not z[0, 2:, 2].isfinite().any()
 
 
+@torch.no_grad()
+def test_smoothing_a_recurrent_product_asks_nothing_where_there_is_none():
+    plain, smoothed = (trained("improved_v1", **options) for options in ({}, {"recurrent_smoothing": 0.5}))
+    x, lengths = torch.randn(2, 30, 9), torch.tensor([30, 22])
+    assert torch.equal(smoothed(x, lengths)[0], plain(x, lengths)[0])
+    for layer, same in zip(smoothed.layers, plain.layers, strict=True):
+        assert layer.unit_products == same.unit_products and layer.parts().smoothing == 0
+
+
 def test_reversal_leaves_the_padding_at_the_end():
     x = torch.arange(10.0).reshape(2, 5, 1)
     assert Lengths.of(torch.tensor([5, 2]), x).reversed(x).flatten().tolist() == [4, 3, 2, 1, 0, 6, 5, 7, 8, 9]

@@ -26,7 +26,8 @@ class GatedLayer(CodedLayer):
     √2). ``forget_bias`` and ``candidate_bias`` are where the biases of the two normalised drives start (0 in the
     paper): below 0 the candidates start sparse, above 0 the forget signals start with a longer memory.
     ``recurrent_smoothing`` is the coefficient of a leaky integrator on the recurrent product (0, as in the paper, is
-    none). With ``gate_levels="powers_of_two"`` 1 - F is a power of two, so that the current moves by a shift.
+    none); without recurrent weights it asks nothing. With ``gate_levels="powers_of_two"`` 1 - F is a power of two, so
+    that the current moves by a shift.
     """
 
     def __init__(
@@ -48,7 +49,8 @@ class GatedLayer(CodedLayer):
         super().__init__(
             gated, input_size, hidden_size, coder=coder, settings=settings, dropout=dropout, backend=backend
         )
-        self.candidate, self.recurrent_smoothing = candidate, recurrent_smoothing
+        self.candidate = candidate
+        self.recurrent_smoothing = recurrent_smoothing if recurrent else 0.0
         self.shifting = gate_levels == POWERS_OF_TWO
         assert self.normalization is not None
         nn.init.constant_(self.normalization.bias.data[:hidden_size], forget_bias)
