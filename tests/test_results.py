@@ -91,6 +91,48 @@ def test_what_recipes_and_presets_say_was_measured_is_stored():
     assert found >= 10
 
 
+def shown(name: str, label: str) -> dict[str, Any]:
+    return next(row for row in stored.rows_shown(name) if row["label"] == label)
+
+
+def ratios(more: dict[str, Any], fewer: dict[str, Any]) -> tuple[float, float]:
+    """How many times as many MACs one row has as another, and how many times as many products with those of units."""
+    macs, unit = "macs_per_second", "element_wise_per_second"
+    return more[macs] / fewer[macs], (more[macs] + more.get(unit, 0)) / (fewer[macs] + fewer[unit])
+
+
+def lead(name: str, label: str, other: tuple[str, str], key: str) -> float:
+    """By how many points the mean of a row's ``key`` lies below that of another."""
+    mine, theirs = shown(name, label)[key], shown(*other)[key]
+    return sum(theirs) / len(theirs) - sum(mine) / len(mine)
+
+
+def test_ratios_and_leads_in_the_text_are_those_of_the_tables():
+    """Sentences on which a reader decides; whoever stores other rows has to write them anew."""
+    here, readme = (" ".join(read_text(ROOT / name).split()) for name in ("docs/results.md", "README.md"))
+    own, dense, pruned = shown("an4-balanced", "improved_v2"), shown("an4-five", "gru"), "gru, 100 epochs, 85 % pruned"
+    slow = shown("an4-accurate", "gru preset=accurate blank_bias=0")
+    assert "with {:.0f} times fewer multiplications than this GRU, or {:.0f} with".format(*ratios(slow, own)) in here
+    whole = f"element-wise products of its cells there are {ratios(dense, own)[1]:.0f} times fewer"
+    assert whole in here
+    few = "with {:.1f} times as many multiplications ({:.1f} with element-wise products)"
+    assert few.format(*ratios(shown("an4-long", pruned), own)) in here
+    halves = ("an4-balanced", "improved_v2")
+    for encoder, test, development in (("gru", 2.5, 2.5), ("lstm", 2.9, 1.6)):
+        for key, points in (("error_rates", test), ("dev_error_rates", development)):
+            assert lead(*halves, ("an4-five", encoder), key) == pytest.approx(points, abs=0.06), (encoder, key)
+    assert "In development its 14.7 % are two and a half points below the GRU and one and a half below the LSTM" in here
+    fewest = shown("an4-long", pruned)
+    said = f"the GRU had {fewest['error_rate']:.1f} % (one seed) with {fewest['macs_per_second'] / 1e6:.2f} million MACs"
+    assert said in readme
+    times = {row["label"]: row["2x256"]["microseconds"] for row in stored.rows_shown("streaming-pruned")}
+    small = times["improved_v2 int8"]
+    others = [time for label, time in times.items() if label.startswith(("ONNX", "torch")) and "int8" in label]
+    for text in (readme, here):
+        assert f"{min(others) / small:.1f} times as fast as the fastest int8 GRU or LSTM of others" in text
+    assert f"{times['GRU int8 in our engine'] / small:.1f} times as fast as an int8 GRU in its own engine" in readme
+
+
 def test_no_mark_is_left_open():
     for path in stored.documents():
         text = read_text(path)
