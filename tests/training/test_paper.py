@@ -57,6 +57,19 @@ def test_presets_speak_to_every_encoder(encoder, preset):
     recipe.load("TIMIT", {"preset": preset, "encoder": encoder})
 
 
+@pytest.mark.parametrize("encoder", ["adaptive_lif", "adlif", "rlif", "radlif"])
+@pytest.mark.parametrize("size", [128, 512])
+def test_the_penalty_of_firing_rates_is_bittar_and_garners_sum_over_neurons(encoder, size):
+    config = recipe.load("AN4", {"preset": "bittar_garner", "encoder": encoder, "hidden_size": size})
+    layer = ENCODERS[encoder](3, size)
+    outputs = (torch.rand(2, 30, size) < torch.rand(size).pow(4)).float()
+    rates = outputs.mean((0, 1))
+    expected = 0.5 * (functional.relu(0.01 - rates) + functional.relu(rates - 0.5)).sum()
+    penalty = config.training.activity_penalty * layer.activity(outputs, torch.tensor([30, 30]))
+    torch.testing.assert_close(penalty, expected)
+    assert expected > 0
+
+
 def test_one_orthogonal_matrix_for_both_gates():
     torch.manual_seed(0)
     model = acoustic_model("improved_v2", recurrent_init="stacked", recurrent_gain=math.sqrt(2))
