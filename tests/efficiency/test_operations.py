@@ -230,6 +230,24 @@ def test_rates_for_each_second():
     assert rates.density == total.density and len(total.density) == 2
 
 
+@pytest.mark.parametrize(("options", "products"), [({}, 2), ({"input_levels": "powers_of_two"}, 0)])
+def test_coding_a_feature_multiplies_by_the_scale_and_by_the_unit(options, products):
+    x, lengths = sparse_input(), torch.tensor(LENGTHS)
+    plain, coded = (
+        counted(trained("radlif", input_coding=coding, **options), x, lengths) for coding in ("none", "coder")
+    )
+    assert coded.element_wise - plain.element_wise == products * 3 * sum(LENGTHS)
+
+
+@pytest.mark.parametrize(("name", "products"), [
+    ("gru", 3), ("lstm", 3), ("bn_gru", 3), ("bn_lstm", 3), ("delta_gru", 3), ("ligru", 2), ("improved_v1", 4),
+    ("lif", 3), ("spiking_lstm", 0), ("adaptive_lif", 2), ("rlif", 2), ("adlif", 4), ("radlif", 4), ("hard_rlif", 2),
+])
+def test_multiplications_inside_a_unit_are_those_of_its_equations(name, products):
+    total = counted(trained(name), sparse_input(), torch.tensor(LENGTHS))
+    assert total.element_wise == products * 2 * 4 * sum(LENGTHS)
+
+
 @pytest.mark.parametrize("name", ["gru", "lstm", "ligru"])
 def test_a_pruned_dense_network_multiplies_by_what_is_left_alone(name):
     """All values are sent: as many products as weights are left, and no product within units less."""
