@@ -80,7 +80,9 @@ def _without_zeros(matrix: Matrix, length: int) -> Layout:
             gaps += np.diff([before, *steps]).tolist()
             before = place
         starts.append(len(places))
-    kept = blocks[tuple(np.array(places, int).reshape(-1, 2).T)]
+    if not places:  # C knows no empty arrays: a block that no row has
+        places, gaps = [(0, 0)], [0]
+    kept = blocks[tuple(np.array(places, int).T)]
     left_out = matrix.rows.size - int(np.count_nonzero(kept))
     kind = np.uint16 if len(places) < LONG else np.uint32
     return Layout(kept.ravel(), length, matrix.narrow, np.array(gaps, np.uint8), np.array(starts, kind), left_out)

@@ -95,6 +95,18 @@ def test_the_highest_level_of_the_finest_powers_of_two_keeps_its_sign(tmp_path):
     assert np.array_equal(outputs, expected)
 
 
+@pytest.mark.parametrize("precision", graded(("float32", "int8", "int4"), fast=["float32"], thorough=["int4"]))
+def test_a_matrix_without_a_weight_left_is_c_too(precision, tmp_path):
+    model = dyadic("improved_v2", 1)
+    with torch.no_grad():
+        model.encoder.layers[1].recurrent_weight.zero_()
+    torch.manual_seed(0)
+    inputs = (torch.randint(-8, 9, (FRAMES, FEATURES)) / 4.0).numpy()
+    outputs, _ = in_c(model, tmp_path, inputs, precision)
+    expected, _ = in_python(model, inputs, precision)
+    assert expected.any() and np.array_equal(outputs, expected)
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize("coding", ["none", "delta"])
 @pytest.mark.parametrize("precision", ["float32", "int8", pytest.param("int4", marks=pytest.mark.slow)])
