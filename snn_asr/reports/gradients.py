@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from snn_asr.network.coder import Coder
-from snn_asr.network.coder_settings import FIXED, CoderSettings
+from snn_asr.network.coder_settings import FIXED, LINEAR, CoderSettings
 from snn_asr.network.layers.coded import CodedLayer
 from snn_asr.network.ranges import RangeTracker
 
@@ -98,7 +98,7 @@ def gradient_mismatch(name: str, layer: CodedLayer, x: Tensor, seed: int) -> Mis
         exact = weight_gradient(layer, x, head, classes)
 
     def cosine(bits: int, threshold: int) -> float | None:
-        with coder_of(layer, bits, threshold):
+        with coder_of(layer, bits, threshold, settings.levels):
             gradient = weight_gradient(layer, x, head, classes)
         norms = float(gradient.norm() * exact.norm())
         return min(float(gradient @ exact) / norms, 1.0) if norms else None
@@ -167,10 +167,10 @@ def random_head(y: Tensor, seed: int) -> tuple[Tensor, Tensor]:
 
 
 @contextmanager
-def coder_of(layer: CodedLayer, bits: int, threshold: int) -> Iterator[None]:
-    """Within the block the layer codes with so many bits, and its range does not move."""
+def coder_of(layer: CodedLayer, bits: int, threshold: int, levels: str = LINEAR) -> Iterator[None]:
+    """Within the block the layer codes with so many bits into such levels, and its range does not move."""
     own = _tracker(layer)
-    layer.tracker = RangeTracker(CoderSettings(bits, threshold, FIXED, own.value()))
+    layer.tracker = RangeTracker(CoderSettings(bits, threshold, FIXED, own.value(), levels=levels))
     try:
         yield
     finally:

@@ -169,6 +169,15 @@ def test_more_bits_give_a_truer_gradient_and_a_threshold_keeps_its_price():
     assert scaled[10] < plain[10] - 1e-3
 
 
+def test_levels_that_are_powers_of_two_are_rounded_to_however_many_bits_there_are():
+    x, found = analysis.noise(5, seed=2), {}
+    for levels in ("linear", "powers_of_two"):
+        layer = analysis.untrained("improved_v2", x, 16, 1, {"levels": levels}, seed=0).layers[0]
+        found[levels] = gradient_mismatch(levels, layer, x, seed=0).no_threshold
+    assert found["linear"][-1] > 0.999 and found["powers_of_two"][-1] < found["linear"][-1] - 1e-3
+    assert found["powers_of_two"][2] < found["powers_of_two"][-1]
+
+
 def test_a_layer_that_sends_its_highest_level_alone_can_be_analysed():
     layer = analysis.untrained("improved_v2", sequences(), 4, 1, {"bits": 6, "threshold": 30}, seed=0).layers[0]
     assert gradient_mismatch("improved_v2", layer, sequences(), seed=0).dead_zone == 31 / 32
