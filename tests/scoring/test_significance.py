@@ -102,6 +102,17 @@ def test_the_interval_of_a_mean_covers_its_expectation() -> None:
     assert 0.91 <= covered / 300 <= 0.985
 
 
+def test_an_interaction_that_exceeds_what_contains_it_takes_nothing_away() -> None:
+    """By hand: both seeds make three errors in twenty words, the utterances have a mean of 20 and 10 %, and the
+    interaction alone would make the variance negative. The variance of the utterances stays, 25, with one degree of
+    freedom, and no rate is below 0."""
+    found = mean_rate([run_of(3, 0), run_of(1, 2)])
+    assert found.value == pytest.approx(15)
+    assert found.interval == pytest.approx((0, 15 + 5 * student_quantile(0.05, 1)))
+    difference = compare([run_of(3, 0), run_of(1, 2)], [run_of(5, 5), run_of(5, 5)])
+    assert difference.p_value == pytest.approx(student_tails(35 / 5, 1))
+
+
 def test_speakers_as_clusters_make_intervals_wider() -> None:
     edits = [(0, 0, 0, 1), (9, 8, 9, 9), (1, 0, 0, 0), (7, 9, 9, 9), (0, 1, 1, 0), (8, 8, 9, 9)]
     runs = [run_of(*[min(9, each + seed) for row in edits for each in row]) for seed in range(2)]
