@@ -95,6 +95,17 @@ def test_the_highest_level_of_the_finest_powers_of_two_keeps_its_sign(tmp_path):
     assert np.array_equal(outputs, expected)
 
 
+def test_more_levels_than_a_byte_holds_are_rounded_as_the_engine_rounds_them(tmp_path):
+    model = dyadic("lif", 1, bits=12)
+    torch.manual_seed(0)
+    inputs = (torch.randint(-8, 9, (FRAMES, FEATURES)) / 4.0).numpy()
+    outputs, logits = in_c(model, tmp_path, inputs, "int8")
+    expected, expected_logits = in_python(model, inputs, "int8")
+    assert np.abs(expected).max() > 127 * model.encoder.layers[0].parts().unit
+    np.testing.assert_allclose(outputs, expected, rtol=1e-6)
+    np.testing.assert_allclose(logits, expected_logits, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("precision", graded(("float32", "int8", "int4"), fast=["float32"], thorough=["int4"]))
 def test_a_matrix_without_a_weight_left_is_c_too(precision, tmp_path):
     model = dyadic("improved_v2", 1)
