@@ -7,7 +7,8 @@ from pathlib import Path
 
 from snn_asr.files import read_json
 
-# Four batches an epoch, and everything random that a recipe may have.
+# Everything random that a recipe may have.
+BATCHES = 14  # of an epoch: utterances of many lengths, which SpeechBrain's sampler keeps apart
 SHORT = {"epochs": 4, "hidden_size": 8, "dropout": 0.1, "batch_frames": 1000, "cooldown_epochs": 1}
 
 SMALLEST = """\
@@ -38,6 +39,11 @@ def weights(folder: Path) -> bytes:
 def log_of(folder: Path) -> list[dict]:
     rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     return [{key: value for key, value in row.items() if not key.endswith("seconds")} for row in rows]
+
+
+def finished_epochs(folder: Path) -> int:
+    """The number of epochs whose state is on the disk; a run that goes on from 0 repeats all of its training."""
+    return len(log_of(folder)) if (folder / "checkpoint.pt").is_file() else 0
 
 
 def assert_same_run(folder: Path, whole: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from marks import graded
-from short_runs import SHORT, assert_same_run, interrupt_at, write_smallest_recipe
+from short_runs import BATCHES, SHORT, assert_same_run, finished_epochs, interrupt_at, write_smallest_recipe
 
 from snn_asr import load_model
 from snn_asr.errors import DataError, InterruptedRun, UsageError
@@ -67,9 +67,10 @@ def test_a_resumed_run_is_the_run_that_went_on(pruned_run, tone_recipe, tones, t
     words = {**GOING_ON, "epochs": 4, "initial_model": str(pruned_run), "quantize": "int4"}
     whole = trained(tone_recipe, tones, tmp_path / "whole", **words)
     with monkeypatch.context() as patch:
-        interrupt_at(patch, "RecognizerBrain", "fit_batch", 11)
+        interrupt_at(patch, "RecognizerBrain", "fit_batch", 2 * BATCHES + 2)  # the grids are older than that
         with pytest.raises(InterruptedRun):
             trained(tone_recipe, tones, tmp_path / "killed", **words)
+    assert finished_epochs(tmp_path / "killed") == 2
     trained(tone_recipe, tones, tmp_path / "killed", **words)
     assert_same_run(tmp_path / "killed", whole)
 

@@ -15,7 +15,16 @@ from pathlib import Path
 import pytest
 import torch
 from marks import graded
-from short_runs import SHORT, assert_same_run, content, interrupt_at, log_of, weights
+from short_runs import (
+    BATCHES,
+    SHORT,
+    assert_same_run,
+    content,
+    finished_epochs,
+    interrupt_at,
+    log_of,
+    weights,
+)
 
 from snn_asr import corpora
 from snn_asr.cli import main as program
@@ -86,25 +95,25 @@ def test_every_epoch_leaves_a_row_in_the_log(whole_run):
 
 
 @pytest.mark.parametrize(
-    ("owner", "method", "call"),
+    ("owner", "method", "call", "epochs"),
     graded(
         [
-            ("RecognizerBrain", "on_fit_batch_end", 10),  # in the midst of the third epoch
-            ("RecognizerBrain", "on_fit_batch_end", 1),  # before there is a checkpoint
-            ("RecognizerBrain", "_save", 2),  # the second epoch is done and nowhere on the disk
-            ("BestEpoch", "restore", 1),  # all epochs done, nothing decoded yet
+            ("RecognizerBrain", "on_fit_batch_end", 2 * BATCHES + 5, 2),  # in the midst of the third epoch
+            ("RecognizerBrain", "on_fit_batch_end", 1, 0),  # before there is a checkpoint
+            ("RecognizerBrain", "_save", 2, 1),  # the second epoch is done and nowhere on the disk
+            ("BestEpoch", "restore", 1, 4),  # all epochs done, nothing decoded yet
         ],
-        fast=[("RecognizerBrain", "on_fit_batch_end", 10)],
+        fast=[("RecognizerBrain", "on_fit_batch_end", 2 * BATCHES + 5, 2)],
     ),
 )
 def test_a_run_killed_and_resumed_is_the_uninterrupted_one(
-    owner, method, call, short_train, whole_run, tmp_path, monkeypatch
+    owner, method, call, epochs, short_train, whole_run, tmp_path, monkeypatch
 ):
     with monkeypatch.context() as patch:
         interrupt_at(patch, owner, method, call)
         with pytest.raises((InterruptedRun, KeyboardInterrupt)):
             short_train(tmp_path)
-    assert not (tmp_path / "model").exists()
+    assert not (tmp_path / "model").exists() and finished_epochs(tmp_path) == epochs
     assert_same_run(short_train(tmp_path), whole_run)
 
 
@@ -129,9 +138,10 @@ def test_resumed_ranges_and_optimizer_of_a_gru_and_a_moving_range(short_train, t
     for name, options in (("gru", {"encoder": "gru"}), ("spiking", spiking)):
         whole = short_train(tmp_path / name / "whole", epochs=2, **options)
         with monkeypatch.context() as patch:
-            interrupt_at(patch, "RecognizerBrain", "on_fit_batch_end", 6)
+            interrupt_at(patch, "RecognizerBrain", "on_fit_batch_end", BATCHES + 6)
             with pytest.raises(InterruptedRun):
                 short_train(tmp_path / name / "killed", epochs=2, **options)
+        assert finished_epochs(tmp_path / name / "killed") == 1
         assert_same_run(short_train(tmp_path / name / "killed", epochs=2, **options), whole)
 
 

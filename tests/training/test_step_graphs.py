@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 import torch
 from marks import graded
-from short_runs import assert_same_run, interrupt_at
+from short_runs import BATCHES, assert_same_run, finished_epochs, interrupt_at
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -202,9 +202,10 @@ def test_a_training_that_is_replayed_goes_on_bit_for_bit(emulated, short_train, 
     options = {"encoder": "improved_v2", "range": "fixed", "backend": "reference", "batch_norm_epochs": 1, "epochs": 2}
     whole = short_train(tmp_path / "whole", **options)
     with monkeypatch.context() as patch:
-        interrupt_at(patch, "RecognizerBrain", "fit_batch", 6)
+        interrupt_at(patch, "RecognizerBrain", "fit_batch", BATCHES + 6)
         with pytest.raises(InterruptedRun):
             short_train(tmp_path / "run", **options)
+    assert finished_epochs(tmp_path / "run") == 1
     assert_same_run(short_train(tmp_path / "run", **options), whole)
     assert all(each._graphs for each in made)
 
