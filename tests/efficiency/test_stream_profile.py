@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
+import torch
+
+from snn_asr.decoding.recognizer import Recognizer
 from snn_asr.efficiency.stream_profile import Spread, describe_stream, profile_stream
+from snn_asr.network.model_folder import load, save_model
+from snn_asr.training.loop.pruning import keep_largest, matrices
 
 
 def test_the_json_has_all_values_in_one_order(recognizer, tones):
@@ -33,6 +39,21 @@ def test_the_json_has_all_values_in_one_order(recognizer, tones):
         assert len(each["lines"]) == 9
         assert {tuple(line) for line in each["lines"].values()} == {("per_second", "microjoules")}
     assert list(energy["features"]) == ["multiplications", "additions", "microjoules"]
+
+
+def test_an_event_of_a_pruned_network_selects_the_weights_that_are_left(tone_run, tones, tmp_path):
+    loaded = load(tone_run)
+    with torch.no_grad():
+        for place, weight in enumerate(matrices(loaded.model.encoder).values()):
+            weight.mul_(keep_largest(weight, 0.5 + 0.1 * place))
+    save_model(tmp_path / "pruned", loaded.model, loaded.tokens, {}, "")
+    result = profile_stream(Recognizer(tmp_path / "pruned"), [tones / "audio" / "test" / "test-02.wav"])
+    onward = [each.core_weights()[0] for each in loaded.model.encoder.layers] + [loaded.model.head.weight]
+    around = [None, *(each.core_weights()[1] for each in loaded.model.encoder.layers)]
+    for source, forth, back in zip(result.layers, onward, around, strict=True):
+        left = sum(int((each != 0).sum()) for each in (forth, back) if each is not None) / source.units
+        assert source.events_per_second > 0
+        assert source.done_per_second == pytest.approx(source.events_per_second * left), source.source
 
 
 def test_the_text_says_which_words_the_latency_leaves_out(recognizer, tones):

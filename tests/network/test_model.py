@@ -244,6 +244,17 @@ def test_a_preferred_blank_is_likelier_by_its_bias_and_nothing_else_changes(plac
     assert torch.allclose(after[valid][:, 0], before[valid][:, 0] + 2.5, atol=1e-5)
 
 
+@pytest.mark.parametrize("place", ["none", "input", "output"])
+def test_training_sees_a_preferred_blank_wherever_the_normalisation_stands(place):
+    settings = ModelSettings(FEATURES, "gru", 16, 1, {"dropout": 0.0}, place)
+    model = AcousticModel(settings, Normalization(torch.zeros(12), torch.ones(12)), 5).train()
+    frames, lengths = torch.randn(3, 30, 12), torch.tensor([30, 30, 30])
+    before = model(frames, lengths)[0].detach()
+    model.prefer_blank(2.5)
+    after = model(frames, lengths)[0].detach()
+    torch.testing.assert_close(after[..., 0], before[..., 0] + 2.5)
+
+
 def test_unknown_choices_are_refused():
     with pytest.raises(UsageError, match="did you mean 'input'"):
         ModelSettings(FEATURES, "gru", 40, 2, {}, "inputs")

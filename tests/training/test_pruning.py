@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import given
@@ -11,7 +13,10 @@ from snn_asr import load_model
 from snn_asr.errors import UsageError
 from snn_asr.files import read_json
 from snn_asr.network import encoders
+from snn_asr.training.loop.best_epoch import BestEpoch
+from snn_asr.training.loop.brain import RecognizerBrain
 from snn_asr.training.loop.pruning import REFRESH_STEPS, GradualPruning, keep_largest, matrices
+from snn_asr.training.recipes.keys import TrainingConfig
 from snn_asr.training.run import train
 
 
@@ -80,6 +85,20 @@ def test_a_resumed_pruning_has_the_masks_of_one_that_went_on():
             weight.copy_(before[key])
     resumed.apply(REFRESH_STEPS + 1)
     assert all(torch.equal(each, wanted[key]) for key, each in matrices(encoder).items())
+
+
+@pytest.mark.parametrize(("options", "best", "last"), [
+    ({"patience": 3}, [2], 5), ({"patience": 3}, [2, 4], 7), ({}, [2], 20), ({"patience": 30}, [2], 20),
+    ({"patience": 3, "pruning": 0.5, "pruning_epochs": (0, 10)}, [2], 13),
+    ({"patience": 3, "pruning": 0.5, "pruning_epochs": (0.1, 0.5)}, [2, 12], 15),
+])
+def test_patience_counts_from_the_best_epoch_or_from_the_end_of_pruning(options, best, last):
+    training = SimpleNamespace(training=TrainingConfig(epochs=20, **options))
+    brain = SimpleNamespace(config=training, epoch=0, best=BestEpoch())
+    for epoch in RecognizerBrain.epochs(brain):
+        brain.epoch = epoch
+        brain.best = BestEpoch(epoch) if epoch in best else brain.best
+    assert brain.epoch == last
 
 
 def test_nothing_is_pruned_where_nothing_is_asked_for():
