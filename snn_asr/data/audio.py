@@ -70,7 +70,7 @@ def read_audio(source: AudioSource, sample_rate: int = 16000, source_rate: int |
         if samples > LONGEST_WHOLE_HOURS * 3600 * sample_rate:
             what = f"longer than {LONGEST_WHOLE_HOURS} hours: too long to be held in memory"
             raise DataError(what, _name(source), "cut it into shorter pieces")
-    return torch.cat(blocks) if blocks else torch.empty(0)
+    return torch.cat(blocks) if blocks else torch.empty(0, dtype=torch.float32)
 
 
 def read_blocks(
@@ -95,6 +95,37 @@ def read_blocks(
 def waveform(samples: Samples) -> Tensor:
     """Samples in memory, such as those of a live source, as (samples,) float32, at the rate they have."""
     return torch.from_numpy(_mono(_channels_last(samples)))
+
+
+class Downmix:
+    """Blocks (n, channels) of one sound, which become one channel; ``name`` is what errors call it.
+
+    Over all of the blocks it finds channels in opposite phase, whose average is silence.
+    """
+
+    def __init__(self, name: object = "samples") -> None:
+        self._name = name
+        self.samples = 0  # of each channel, so far
+        self._energy = self._left = 0.0  # of a channel in the mean; what independent channels would have kept of it
+
+    def accept(self, channels: np.ndarray, rate: int | None = None) -> np.ndarray:
+        """The average (n,) of the channels, as float32."""
+        mono = _mono(channels, self._name, self.samples, rate)
+        if channels.shape[1] > 1 and len(channels):
+            self._energy += _energy(channels)
+            self._left += float(mono.var(dtype=np.float64)) * channels.size
+        self.samples += len(channels)
+        return mono
+
+    def waveform(self, samples: Samples) -> Tensor:
+        """``accept`` for samples in memory of any type."""
+        return torch.from_numpy(self.accept(_channels_last(samples)))
+
+    def require_sound(self) -> None:
+        """Raise DataError if so far the channels were in opposite phase."""
+        if self.samples and self._energy / self.samples > _HEARD and self._left < _CANCELLED * self._energy:
+            what = "its channels are in opposite phase, and their average is nearly silence"
+            raise DataError(what, self._name, "keep one channel of it (sox in.wav out.wav remix 1)")
 
 
 def write_audio(path: str | Path, samples: Tensor, sample_rate: int) -> None:
@@ -124,22 +155,15 @@ def audio_bytes(samples: Tensor, sample_rate: int, file_format: str) -> bytes:
 
 def _resampled(blocks: Iterable[np.ndarray], from_rate: int, to_rate: int, name: object) -> Iterator[Tensor]:
     """Blocks (n, channels) at one rate to (m,) at another."""
-    resampler, done, loudest = Resampler(from_rate, to_rate), 0, 0.0
-    energy = left = 0.0  # of a channel in the mean, and what the average of independent channels would have had of it
+    resampler, downmix, loudest = Resampler(from_rate, to_rate), Downmix(name), 0.0
     for block in blocks:
-        mono = _mono(block, name, done, from_rate)
-        if block.shape[1] > 1 and len(block):
-            energy += _energy(block)
-            left += float(mono.var(dtype=np.float64)) * block.size
+        mono = downmix.accept(block, from_rate)
         loudest = max(loudest, float(np.abs(mono).max(initial=0)))
         yield resampler.accept(torch.from_numpy(mono))
-        done += len(block)
     if loudest > _LARGEST_USUAL:
         what = "%s: floats up to %g, where full scale is 1, taken as they are; were whole numbers not divided by %d?"
         log.warning(what, name, loudest, _FULL_SCALE)
-    if done and energy / done > _HEARD and left < _CANCELLED * energy:
-        what = "its channels are in opposite phase, and their average is nearly silence"
-        raise DataError(what, name, "keep one channel of it (sox in.wav out.wav remix 1)")
+    downmix.require_sound()
     yield resampler.finish()
 
 

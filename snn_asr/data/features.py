@@ -79,13 +79,14 @@ class FeatureStream:
 
     def finish(self) -> torch.Tensor:
         """The last frames (t, F) of the waveform; the stream is then ready for another."""
-        frames = self._finished_frames(torch.empty(0, self._extractor.settings.base_size), 0)
+        frames = self._finished_frames(torch.empty(0, self._extractor.settings.base_size, dtype=torch.float32), 0)
         self._reset()
         return frames
 
     def _reset(self) -> None:
         self._samples = np.empty(0, np.float32)  # from the start of the next frame
-        self._context = torch.empty(0, self._extractor.settings.base_size)  # frames the deltas still need
+        # frames that the deltas still need
+        self._context = torch.empty(0, self._extractor.settings.base_size, dtype=torch.float32)
         self._past = 0  # frames at the start of the context whose deltas were returned
 
     def _finished_frames(self, frames: torch.Tensor, look_ahead_frames: int) -> torch.Tensor:
@@ -94,7 +95,7 @@ class FeatureStream:
         self._context = torch.cat((self._context, frames))
         end = max(self._past, len(self._context) - look_ahead_frames)
         if end == self._past:
-            return torch.empty(0, self._extractor.settings.size)
+            return torch.empty(0, self._extractor.settings.size, dtype=torch.float32)
         finished = add_deltas(self._context)[self._past : end]
         keep = max(0, end - DELTA_LOOK_AHEAD_FRAMES)
         self._context, self._past = self._context[keep:], end - keep

@@ -81,7 +81,7 @@ class Resampler:
     def finish(self) -> Tensor:
         """The last samples, silence behind them; the resampler is then ready for another waveform."""
         if self._filter is None:
-            return torch.empty(0)
+            return torch.empty(0, dtype=torch.float32)
         length = -(-self._inputs * self._filter.phases // self._filter.step)
         rest = self._outputs_until(length, np.zeros(self._filter.reach + 2, np.float32), self._filter)
         self._reset()

@@ -41,7 +41,8 @@ class EncoderInputs:
         self._waiting = torch.cat((self._waiting, frames))
         count = len(self._waiting) - len(self._waiting) % self._stack
         if not count:
-            return torch.empty(0, self._size), torch.empty(0, self._stack, self._waiting.shape[1])
+            none = self._waiting.new_empty
+            return none(0, self._size), none(0, self._stack, self._waiting.shape[1])
         frames, self._waiting = self._waiting[:count], self._waiting[count:]
         plain = frames.unflatten(0, (-1, self._stack))
         normalized = self._model.normalization.apply(frames)
@@ -53,7 +54,7 @@ class EncoderInputs:
         return inputs.squeeze(0).cpu(), plain
 
     def _reset(self) -> None:
-        self._waiting = torch.empty(0, self._model.settings.features.size)
+        self._waiting = torch.empty(0, self._model.settings.features.size, dtype=torch.float32)
         self._convolved = None
 
 
@@ -66,7 +67,7 @@ class _WholeFeatures:
 
     def accept(self, samples: Tensor) -> Tensor:
         self._samples.append(samples.numpy())
-        return torch.empty(0, self._extractor.settings.size)
+        return torch.empty(0, self._extractor.settings.size, dtype=torch.float32)
 
     def finish(self) -> Tensor:
         samples = np.concatenate([np.empty(0, np.float32), *self._samples])

@@ -74,6 +74,15 @@ class Recognizer:
         self._networks: dict[tuple[str, bool], EventNetwork] = {}
         self._building = threading.Lock()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the event engine, which is built anew: for pickle, and so for other processes, and for
+        copies."""
+        return {name: value for name, value in self.__dict__.items() if name != "_building"} | {"_networks": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._building = threading.Lock()
+
     def use_engine(self, engine: str, precision: str | None = None) -> None:
         """Use the engine ``batch`` or ``event`` from now on, with weights of a ``precision`` as for ``network``.
 

@@ -150,7 +150,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> LoadedModel:
             raise
         raise _misfit(error, folder) from error
     metrics = read_json_object(folder / METRICS)
-    return LoadedModel(model.to(device).eval(), tokens, metrics, sha256(folder / CHECKSUMS))
+    return LoadedModel(model.float().to(device).eval(), tokens, metrics, sha256(folder / CHECKSUMS))
 
 
 # The errors that values of a wrong type or size raise wherever they are first used.

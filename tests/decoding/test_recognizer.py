@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from pathlib import Path
 
 import pytest
@@ -136,3 +138,47 @@ def test_encoders_have_a_public_door():
     encoder = snn_asr.encoders.build("improved_v2", input_size=6, hidden_size=4, num_layers=1).eval()
     y, _ = encoder(torch.zeros(1, 5, 6), torch.tensor([5]))
     assert y.shape == (1, 5, 4)
+
+
+def test_whatever_type_of_numbers_torch_makes_the_result_is_the_same(recognizer, tone_run):
+    """Tensors without values of their own have torch's default type, which joined others as double precision."""
+    samples = speak(["high", "low", "mid"], 3)
+    expected = recognizer.transcribe(samples)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert snn_asr.load_model(tone_run, device="cpu").transcribe(samples) == expected
+        assert recognizer.transcribe(samples) == expected != ""
+        assert streamed(recognizer.stream(), samples) == expected.text
+        assert recognizer.align(samples, expected.text).text == expected.text
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def streamed(stream, samples) -> str:
+    return " ".join(each.text for each in [*stream.accept(samples), *stream.finish()] if each.kind == "segment")
+
+
+def test_a_copy_and_what_another_process_gets_recognise_the_same(recognizer):
+    samples = speak(["high", "low", "mid"], 3)
+    expected = recognizer.transcribe(samples)
+    for other in (copy.deepcopy(recognizer), pickle.loads(pickle.dumps(recognizer))):
+        assert other.transcribe(samples) == expected
+        assert streamed(other.stream(), samples) == expected.text
+
+
+def test_endpointing_that_is_a_number_is_refused(recognizer):
+    with pytest.raises(UsageError, match="endpointing: settings of type float; give EndpointSettings"):
+        recognizer.stream(endpointing=1.0)
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.5])
+def test_channels_in_opposite_phase_in_a_stream_are_no_silence(recognizer, seconds):
+    samples = speak(["high", "low", "mid", "high"], 3)[: int(seconds * RATE_HZ)]
+    stream = recognizer.stream()
+    with pytest.raises(DataError, match="opposite phase"):
+        for block in torch.stack([samples, -0.95 * samples], 1).split(500):
+            stream.accept(block)
+        stream.finish()
+    stream = recognizer.stream()
+    alone = streamed(stream, samples)
+    assert streamed(stream, torch.stack([samples, samples], 1)) == alone

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snn_asr.data.audio import Samples, waveform
+from snn_asr.data.audio import Downmix, Samples
 from snn_asr.data.features import FeatureExtractor
 from snn_asr.data.tokens import Tokens
 from snn_asr.decoding.encoder_inputs import EncoderInputs
@@ -93,18 +93,31 @@ class Stream:
         return self._state.sent
 
     def accept(self, samples: Samples) -> list[StreamEvent]:
-        """Take samples (``audio.waveform`` says of which types), and return what has become known."""
-        self._segmenter.accept(waveform(samples))
+        """Take samples (``audio.waveform`` says of which types), and return what has become known.
+
+        Raises DataError for samples that are not finite, and if the channels were in opposite phase for a second: their
+        average is silence.
+        """
+        mono = self._downmix.waveform(samples)
+        if self._downmix.samples >= self._features.sample_rate:
+            self._downmix.require_sound()
+        self._segmenter.accept(mono)
         return [*self._recognize(), *self._words.grown(self._segmenter.open)]
 
     def finish(self) -> list[StreamEvent]:
-        """The last events at the end of the waveform. The stream is then ready for another one."""
-        self._segmenter.finish()
-        events = self._recognize()
-        self._begin()
-        return events
+        """The last events at the end of the waveform. The stream is then ready for another one.
+
+        Raises DataError if all of its channels were in opposite phase.
+        """
+        try:
+            self._downmix.require_sound()
+            self._segmenter.finish()
+            return self._recognize()
+        finally:
+            self._begin()
 
     def _begin(self) -> None:
+        self._downmix = Downmix()
         self._segmenter = Segmenter(self._inputs, self._features, self._task, self._tokens, self._endpointing)
         self._words = WordStream(self._tokens, self._features.stacked_seconds)
 

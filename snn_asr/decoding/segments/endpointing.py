@@ -49,6 +49,13 @@ class EndpointSettings:
 DEFAULT = EndpointSettings()
 
 
+def require_settings(endpointing: object) -> None:
+    """Raise UsageError for what is neither settings nor None, such as a bare number of seconds."""
+    if endpointing is not None and not isinstance(endpointing, EndpointSettings):
+        todo = "give EndpointSettings(silence_seconds=1.0), or None: a recording is then one segment"
+        raise UsageError(f"settings of type {type(endpointing).__name__}", "endpointing", todo)
+
+
 class Endpointer:
     """Counts frames and blanks. Frames have to come in chunks of at most ``room``, so that a segment ends with a
     chunk."""

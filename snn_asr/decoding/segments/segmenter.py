@@ -25,7 +25,7 @@ from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.tokens import Tokens
 from snn_asr.decoding.encoder_inputs import EncoderInputs
 from snn_asr.decoding.greedy import STREAMS, Emission
-from snn_asr.decoding.segments.endpointing import DEFAULT, Endpointer, EndpointSettings
+from snn_asr.decoding.segments.endpointing import DEFAULT, Endpointer, EndpointSettings, require_settings
 from snn_asr.decoding.segments.noise_gate import Gate, group_energies
 from snn_asr.decoding.segments.spans import Spans
 from snn_asr.network.tasks import TRANSCRIPTION
@@ -63,6 +63,7 @@ class Segmenter:
         self, inputs: EncoderInputs, features: FeatureSettings, task: str, tokens: Tokens,
         endpointing: EndpointSettings | None, whole: bool = False, with_loud: bool = False,
     ) -> None:
+        require_settings(endpointing)
         self._inputs, self._features, self._whole, self._with_loud = inputs, features, whole, with_loud
         self._decoder = STREAMS[task]()
         timed = task == TRANSCRIPTION and not features.segments
@@ -71,7 +72,7 @@ class Segmenter:
         self._gate = Gate(features.stacked_seconds, (endpointing or DEFAULT).silence_seconds) if timed else None
         self._loud: list[bool] = []  # of the frames from _first_loud on: whether they rise above the noise
         self._first_loud = 0
-        self._held = torch.empty(0)  # frames before the gate, (t, D), while it is not open
+        self._held = torch.empty(0, dtype=torch.float32)  # frames before the gate, (t, D), while it is not open
         self._queue: deque[Tensor | int | _End] = deque()  # frames; numbers of frames left out; ends
         self._results: list[Found] = []
         self._first_frame = self._frames = 0
@@ -129,7 +130,7 @@ class Segmenter:
                 self._begin()
             else:
                 self._end()
-        return torch.empty(0)
+        return torch.empty(0, dtype=torch.float32)
 
     def hear(self, logits: Tensor) -> int:
         """Take the logits (t, N) of the first waiting frames up to the end of the segment, and return how many that
