@@ -240,3 +240,16 @@ def test_errors_of_a_shard_that_ends_meanwhile_are_not_lost(recognizer, audio, t
     monkeypatch.setattr(output_folder, "write_json", write_late)
     decode(recognizer, audio, tmp_path, shard=first)
     assert ended and read_json(tmp_path / ERRORS).keys() == {str(audio / "broken.wav"), str(audio / "one.wav")}
+
+
+def test_what_an_earlier_call_wrote_of_a_file_that_fails_now_is_named(recognizer, audio, tmp_path):
+    out = tmp_path / "out"
+    decode(recognizer, audio, out)
+    path, written = audio / "one.wav", out / "one.txt"
+    path.write_bytes(b"damaged since")
+    outcome, _, failures = decode(recognizer, audio, out)
+    assert written.is_file() and f"({written}: as an earlier call wrote it)" in failures[-1]
+    assert str(written) in outcome.errors[str(path)]
+    written.write_text("corrected by hand")
+    _, _, failures = decode(recognizer, audio, out)
+    assert "one.wav" in failures[-1] and "earlier call" not in failures[-1]

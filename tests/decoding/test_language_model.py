@@ -9,9 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from snn_asr.data.tokens import CharacterTokens
 from snn_asr.decoding.language_models import language_model
 from snn_asr.decoding.language_models.arpa import read_arpa, read_vocabulary
 from snn_asr.decoding.language_models.language_model import KenlmModel, load_language_model
+from snn_asr.decoding.language_models.levels import WORD, follower
 from snn_asr.decoding.language_models.ngram_model import UNKNOWN_LOG10, NgramModel
 from snn_asr.errors import DataError
 
@@ -72,6 +74,8 @@ def model(arpa) -> NgramModel:
 def test_scores_by_hand(model, context, word, expected):
     assert model.score(word, context)[0] == pytest.approx(expected)
 
+WITHOUT_UNKNOWN = ARPA.replace("1=5", "1=4").replace("-2.0\t<unk>\n", "")
+
 
 def test_states_are_the_contexts_that_matter(model):
     assert model.order == 3 and model.start == ("<s>",)
@@ -83,12 +87,24 @@ def test_states_are_the_contexts_that_matter(model):
 
 
 def test_a_model_without_unknown_words_all_but_forbids_them(arpa):
-    arpa.write_text(ARPA.replace("1=5", "1=4").replace("-2.0\t<unk>\n", ""), encoding="utf-8")
+    arpa.write_text(WITHOUT_UNKNOWN, encoding="utf-8")
     model = read_arpa(arpa)
     log10, state = model.score("zebra", ("a",))
     assert log10 == pytest.approx(-0.2 + UNKNOWN_LOG10) and state == ()
     arpa.write_text(ARPA.replace("<unk>", "<UNK>"), encoding="utf-8")
     assert read_arpa(arpa).score("zebra", ())[0] == -2.0
+
+
+def test_words_without_unknown_ones_are_warned_of(arpa, caplog):
+    """The search would take the words that the model does not know for one, and run them together."""
+    tokens = CharacterTokens(["a", "b", " "])
+    for text, closed, warned in (
+        (ARPA, False, False), (WITHOUT_UNKNOWN, False, True), (WITHOUT_UNKNOWN, True, False),
+    ):
+        caplog.clear()
+        arpa.write_text(text, encoding="utf-8")
+        follower(read_arpa(arpa), tokens, WORD, closed, arpa)
+        assert ("has no <unk>" in caplog.text) == warned
 
 
 def test_a_compressed_file_is_read_in_python(arpa):

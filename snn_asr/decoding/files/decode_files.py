@@ -120,7 +120,7 @@ class _Decoding:
         results = together_or_alone(self._recognize, [each for each, _ in todo])
         for (each, state), result in zip(todo, results, strict=True):
             if isinstance(result, Exception):
-                self.fail(each.path, result)
+                self.fail(each.path, result, each.name)
             elif self._written(each, state, result):
                 self.outcome.decoded += 1
                 self.outcome.audio_seconds += result.duration_seconds
@@ -128,16 +128,18 @@ class _Decoding:
     def _recognize(self, files: Sequence[NamedFile]) -> list[Hypothesis | Exception]:
         return self.worker.recognize([(each.name, self.worker.waveform(each.path)) for each in files])
 
-    def fail(self, path: Path, error: Exception) -> None:
-        """Report and list the error of a file."""
+    def fail(self, path: Path, error: Exception, name: str | None = None) -> None:
+        """Report and list the error of a file, and the transcripts that earlier calls have left under its ``name``."""
         described = as_user_error(error, path)
         if described is None:
             log.debug("%s", path, exc_info=error)
             described = DataError(f"{type(error).__name__}: {error}".splitlines()[0])
         if described.where is None:
             described.where = path
-        self.outcome.errors[str(path)] = described.what
-        self.failed(" ".join(str(described).split()))
+        earlier = self.output.earlier(name) if self.output is not None and name is not None else []
+        left = f" ({', '.join(map(str, earlier))}: as an earlier call wrote it)" if earlier else ""
+        self.outcome.errors[str(path)] = described.what + left
+        self.failed(" ".join(f"{described}{left}".split()))
 
     def _state_to_reach(self, each: NamedFile) -> dict[str, Any] | None:
         """Everything that the transcripts of a file depend on; None if they are written already, or it cannot be
@@ -148,7 +150,7 @@ class _Decoding:
                 return state
             self.outcome.skipped += 1
         except Exception as error:
-            self.fail(each.path, error)
+            self.fail(each.path, error, each.name)
         return None
 
     def _written(self, each: NamedFile, state: dict[str, Any], result: Hypothesis) -> bool:
@@ -160,7 +162,7 @@ class _Decoding:
             self.output.write(each.name, state, {form: render(result, form) for form in self.formats})
         except Exception as error:
             _check_disk(error)
-            self.fail(each.path, error)
+            self.fail(each.path, error, each.name)
             return False
         return True
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,13 @@ class OutputFolder:
             if not path.is_file() or (written is not None and sha256(path) != written.get(each)):
                 return False
         return True
+
+    def earlier(self, name: str) -> list[Path]:
+        """The transcripts of this recording that earlier calls have written, of whatever it was then."""
+        paths = sorted({self._path(name, each) for each in FORMATS})
+        with suppress(SnnAsrError):  # one that cannot be read is named elsewhere
+            return [path for path in paths if path.is_file() and self._is_own(path)]
+        return []
 
     def write(self, name: str, state: Mapping[str, Any], texts: Mapping[str, str]) -> None:
         """Write the texts, by format. The journal lists them first, so that none can be taken for a foreign file.

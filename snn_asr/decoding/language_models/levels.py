@@ -160,7 +160,12 @@ def follower(
     """The ``Level`` for a level that ``choose_level`` gave. Raises what ``KnownWordLevel`` raises."""
     if level == TOKEN:
         return TokenLevel(model, tokens, closed_vocabulary)
-    return KnownWordLevel(model, tokens, where) if closed_vocabulary else WordLevel(model, tokens)
+    if closed_vocabulary:
+        return KnownWordLevel(model, tokens, where)
+    if model.vocabulary is not None and not any(each.lower() == UNKNOWN for each in model.vocabulary):
+        what = "%s: has no <unk>, so words that it does not know run together, as if they were one; %s"
+        log.warning(what, where, "take --closed-vocabulary, or make it anew with <unk> (SRILM: -unk)")
+    return WordLevel(model, tokens)
 
 
 def choose_level(model: LanguageModel, tokens: Tokens, level: str, where: object) -> str:
