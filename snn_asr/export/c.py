@@ -19,7 +19,7 @@ from snn_asr.export.constants import Recognizer
 from snn_asr.export.origin import MARK, refuse_foreign_files
 from snn_asr.export.pieces import piece
 from snn_asr.export.state import WORD_BYTES
-from snn_asr.files import write_text
+from snn_asr.files import encoded, write_text, write_together
 from snn_asr.network.model_folder import LoadedModel
 
 SOURCE, HEADER, EXAMPLE, MAKEFILE = "recognizer.c", "recognizer.h", "main.c", "Makefile"
@@ -75,8 +75,8 @@ def export_c(
     }
     with describing(folder, "choose a writable folder"):
         folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / HEADER, piece(HEADER, values=values))
-    write_text(folder / SOURCE, _source(made, title))
+    header, source = piece(HEADER, values=values), _source(made, title)
+    write_together(folder, {HEADER: encoded(header), SOURCE: encoded(source)})
     for example in (EXAMPLE, MAKEFILE):
         if not (folder / example).exists():
             write_text(folder / example, piece(example, values=values))

@@ -24,7 +24,7 @@ from snn_asr.export.network import exportable_layers, input_coder_of
 from snn_asr.export.onnx_cells import STEPS, TAKES_RECURRENT
 from snn_asr.export.onnx_graph import Graph
 from snn_asr.export.origin import PRODUCER, refuse_foreign_files
-from snn_asr.files import write_bytes
+from snn_asr.files import write_together
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.model import AcousticModel
 from snn_asr.network.model_folder import LoadedModel
@@ -49,6 +49,7 @@ def export_onnx(loaded: LoadedModel, folder: str | Path) -> list[str]:
     refuse_foreign_files(folder, whole, PRODUCER, within=100)  # the name of the producer comes second
     with describing(folder, "choose a writable folder"):
         folder.mkdir(parents=True, exist_ok=True)
+    contents = {}
     for name, each in whole.items():
         opsets = [onnx.helper.make_opsetid("", OPSET)]
         made = onnx.helper.make_model(
@@ -56,7 +57,8 @@ def export_onnx(loaded: LoadedModel, folder: str | Path) -> list[str]:
         )
         onnx.helper.set_model_props(made, metadata(loaded))
         onnx.checker.check_model(made)
-        write_bytes(folder / name, made.SerializeToString())
+        contents[name] = made.SerializeToString()
+    write_together(folder, contents)
     return list(whole)
 
 

@@ -16,9 +16,11 @@ from snn_asr.files.writing import (
     write_bytes,
     write_json,
     write_text,
+    write_together,
 )
 
 __all__ = [
     "atomic_path", "cannot_write", "encoded", "is_device", "is_half", "json_text", "read_json", "read_json_object",
     "read_text", "remove_leftovers", "require_regular", "sha256", "write_bytes", "write_json", "write_text",
+    "write_together",
 ]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from snn_asr.errors import DataError
+from snn_asr.errors import DataError, UsageError, describing
 from snn_asr.files.reading import require_regular
+
+log = logging.getLogger(__name__)
 
 _SIGNATURE = "process "  # what a lock begins with; after a loss of power it may be empty, or hold zeros
 _BEGINNING = 64  # bytes
@@ -40,6 +43,57 @@ def locked(path: Path, wait: bool = False) -> Iterator[bool]:
             finally:
                 path.unlink(missing_ok=True)
             return
+
+
+@contextmanager
+def alone(path: Path, work: str, todo: str) -> Iterator[None]:
+    """A block that no other process is in at the same time: it holds the lock ``path`` in the folder of its work.
+
+    Raises UsageError, with ``todo``, if another process holds the lock. ``work`` says in a word what it does there.
+    Where the lock cannot be made (a folder that is only read, a file system without locks) the block runs without.
+    """
+    with ExitStack() as stack:
+        try:
+            mine = stack.enter_context(locked(path))
+        except OSError as error:
+            log.debug("%s: not locked (%s)", path.parent, error)
+            mine = True
+        if not mine:
+            raise _busy(path, work, todo)
+        yield
+
+
+def refuse_held(path: Path, work: str, todo: str) -> None:
+    """Raise UsageError, as ``alone`` does, if another process holds the lock ``path``, which is left as it is."""
+    try:
+        require_regular(path)
+        with open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise _busy(path, work, todo) from error
+    except OSError:
+        return  # there is none, or the file system has no locks
+
+
+def _busy(path: Path, work: str, todo: str) -> UsageError:
+    what = f"another {work} is at work here ({holder(path)})"
+    return UsageError(what, path.parent, f"wait until it has ended, or {todo}")
+
+
+@contextmanager
+def made(folder: Path, todo: str) -> Iterator[None]:
+    """A block in which ``folder`` is there. If it was made for the block and is still empty then, it is removed.
+
+    Raises DataError, with ``todo``, if it cannot be made.
+    """
+    new = not folder.exists()
+    with describing(folder, todo):
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        if new and folder.is_dir() and not os.listdir(folder):
+            folder.rmdir()
 
 
 def _refuse_foreign(path: Path) -> None:

@@ -15,8 +15,8 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -66,6 +66,24 @@ def write_bytes(path: str | Path, content: bytes) -> None:
     """Write a file, whole or not at all. Raises DataError where it cannot be written."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
+
+
+def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write several files, by name, into ``folder``; the last of them says that all are there.
+
+    All are on the disk before the first takes its place, so that a full disk leaves the earlier files as they were. A
+    process that is killed while they take their places leaves a folder without the last one. Raises DataError where a
+    file cannot be written.
+    """
+    *_, last = contents
+    with ExitStack() as stack:  # which renames in the opposite order
+        for name in reversed(list(contents)):
+            temporary = stack.enter_context(atomic_path(folder / name))
+            with open(temporary, "wb") as file:
+                file.write(contents[name])
+                file.flush()
+                os.fsync(file.fileno())
+        (folder / last).unlink(missing_ok=True)
 
 
 def encoded(text: str) -> bytes:

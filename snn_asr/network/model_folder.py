@@ -8,6 +8,7 @@ the network in config.json is compared with the weights before memory is taken f
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,14 +23,14 @@ from snn_asr import __version__
 from snn_asr.data.normalization import Normalization
 from snn_asr.data.tokens import Tokens
 from snn_asr.errors import DataError, SnnAsrError, UsageError, describing
-from snn_asr.files import read_json_object, sha256, write_bytes, write_json, write_text
+from snn_asr.files import encoded, json_text, read_json_object, sha256, write_together
 from snn_asr.network import shipped_models
 from snn_asr.network.model import AcousticModel, ModelSettings
 from snn_asr.network.weights_file import CONFIG, FORMATS, WEIGHTS, check_finite, check_shapes, format_of, pack, unpack
 
 CHECKSUMS, NORMALIZATION = "checksums.json", "normalization.json"
-TOKENS, METRICS = "tokens.json", "metrics.json"
-CHECKED = (CONFIG, WEIGHTS, NORMALIZATION, TOKENS, METRICS, "recipe.yaml")
+TOKENS, METRICS, RECIPE = "tokens.json", "metrics.json", "recipe.yaml"
+CHECKED = (CONFIG, WEIGHTS, NORMALIZATION, TOKENS, METRICS, RECIPE)
 
 
 @dataclass(frozen=True)
@@ -50,23 +51,25 @@ def save_model(
 ) -> None:
     """Write a model folder. The checksums are written last, so that a folder without them is known to be unfinished.
 
-    An earlier model in the folder is replaced. Raises DataError if the folder cannot be written, or if it holds files
-    of the same names that are not a model's: they belong to the user and stay.
+    An earlier model in the folder is replaced when the new one is on the disk. Raises DataError if the folder cannot be
+    written, or if it holds files of the same names that are not a model's: they belong to the user and stay.
     """
     folder = Path(folder)
     _refuse_foreign_files(folder)
+    packed = pack(model.state_dict(), model.grids)
+    config = {"format": format_of(packed), "snn_asr": __version__, "model": model.settings.to_dict()}
+    contents = {
+        CONFIG: encoded(json_text(config)),
+        WEIGHTS: safetensors.torch.save(packed),
+        NORMALIZATION: encoded(json_text(model.normalization.to_dict())),
+        TOKENS: encoded(json_text(tokens.to_dict())),
+        METRICS: encoded(json_text(metrics)),
+        RECIPE: encoded(recipe_text),
+    }
+    sums = {name: hashlib.sha256(contents[name]).hexdigest() for name in CHECKED}
     with describing(folder, "choose a writable folder"):
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / CHECKSUMS).unlink(missing_ok=True)
-    packed = pack(model.state_dict(), model.grids)
-    settings = model.settings.to_dict()
-    write_json(folder / CONFIG, {"format": format_of(packed), "snn_asr": __version__, "model": settings})
-    write_bytes(folder / WEIGHTS, safetensors.torch.save(packed))
-    write_json(folder / NORMALIZATION, model.normalization.to_dict())
-    write_json(folder / TOKENS, tokens.to_dict())
-    write_json(folder / METRICS, metrics)
-    write_text(folder / "recipe.yaml", recipe_text)
-    write_json(folder / CHECKSUMS, {name: sha256(folder / name) for name in CHECKED})
+    write_together(folder, {**contents, CHECKSUMS: encoded(json_text(sums))})
 
 
 def _refuse_foreign_files(folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 
 import numpy as np
@@ -260,3 +262,21 @@ def test_nothing_is_exported_over_a_file_of_another(tone_run, tmp_path):
     (tmp_path / "recognizer.c").write_text("int x;\n" * 200 + "/* written after what was Exported by snn-asr */\n")
     with pytest.raises(DataError, match="was not exported"):
         export(tone_run / "model", tmp_path)
+
+
+def test_an_export_that_does_not_fit_on_the_disk_leaves_the_earlier_pair(tone_run, tmp_path, monkeypatch):
+    export(tone_run / "model", tmp_path)
+    before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
+    fsync, written = os.fsync, []
+
+    def full(descriptor):
+        written.append(descriptor)
+        if len(written) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DataError, match="cannot write .no space left"):
+        export(tone_run / "model", tmp_path, "int8")
+    monkeypatch.undo()
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before

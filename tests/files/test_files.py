@@ -8,10 +8,10 @@ import stat
 
 import pytest
 
-from snn_asr.errors import DataError
-from snn_asr.files import atomic_path, read_json, sha256, write_json, write_text, writing
+from snn_asr.errors import DataError, UsageError
+from snn_asr.files import atomic_path, read_json, sha256, write_json, write_text, write_together, writing
 from snn_asr.files.journals import append_json_line
-from snn_asr.files.locks import holder, locked
+from snn_asr.files.locks import alone, holder, locked, refuse_held
 
 
 @pytest.fixture(autouse=True)
@@ -142,3 +142,47 @@ def test_a_lock_that_its_holder_removes_while_it_is_looked_at_is_taken(tmp_path,
     monkeypatch.setattr("snn_asr.files.locks.require_regular", removed_meanwhile)
     with locked(path) as mine:
         assert mine
+
+
+def test_files_that_belong_together_stay_as_they_were_where_one_does_not_fit(tmp_path, monkeypatch):
+    before = {"a.json": b"1", "b.bin": b"2", "last": b"3"}
+    write_together(tmp_path, before)
+    written = []
+
+    def full(descriptor):
+        written.append(descriptor)
+        if len(written) == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(writing.os, "fsync", full)
+    with pytest.raises(DataError, match=r"a\.json: cannot write \(no space"):
+        write_together(tmp_path, {name: b"new" for name in before})
+    monkeypatch.undo()
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
+
+
+def test_of_files_that_belong_together_the_last_one_is_gone_until_all_others_are_there(tmp_path, monkeypatch):
+    write_together(tmp_path, {"a": b"1", "b": b"2", "last": b"3"})
+    seen, replace = [], os.replace
+
+    def watched(source, target):
+        seen.append(sorted(each.name for each in tmp_path.iterdir() if each.read_bytes() == b"3"))
+        replace(source, target)
+
+    monkeypatch.setattr(writing.os, "replace", watched)
+    write_together(tmp_path, {"a": b"4", "b": b"5", "last": b"6"})
+    assert seen == [[], [], []] and (tmp_path / "last").read_bytes() == b"6" and not hidden(tmp_path)
+
+
+def test_what_is_done_alone_is_refused_to_others_and_looking_at_the_lock_leaves_it(tmp_path):
+    path = tmp_path / ".lock"
+    refuse_held(path, "work", "choose another")
+    with alone(path, "work", "choose another"):
+        with pytest.raises(UsageError, match=rf"another work is at work here \(process {os.getpid()} on .*choose"):
+            refuse_held(path, "work", "choose another")
+        with pytest.raises(UsageError, match="another work is at work here"):
+            with alone(path, "work", "choose another"):
+                pass
+        assert path.exists()
+    refuse_held(path, "work", "choose another")
+    assert not path.exists()

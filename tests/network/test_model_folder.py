@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import subprocess
 import sys
 import time
@@ -150,3 +152,19 @@ def test_a_model_that_a_killed_process_began_is_written_anew(folder):
     (folder / "tokens.json").unlink()
     save_model(folder, loaded.model, loaded.tokens, {}, "")
     assert damage(folder) is None
+
+
+def test_a_model_that_does_not_fit_on_the_disk_leaves_the_earlier_one(folder, monkeypatch):
+    loaded, before = load(folder), {each.name: each.read_bytes() for each in folder.iterdir()}
+    fsync = os.fsync
+
+    def full(descriptor):
+        if os.fstat(descriptor).st_size == len(before[WEIGHTS]):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DataError, match="weights.safetensors: cannot write .no space"):
+        save_model(folder, loaded.model, loaded.tokens, {"another": 1}, "")
+    monkeypatch.undo()
+    assert {each.name: each.read_bytes() for each in folder.iterdir()} == before
