@@ -24,14 +24,15 @@ from snn_asr.corpora.recordings import (
     corpus_folder,
     counted,
     fingerprint,
+    published_transcripts,
     recorded_seconds,
     report,
     require_flags,
 )
 from snn_asr.data.audio import write_audio
 from snn_asr.data.manifest import Utterance
-from snn_asr.data.transcripts import read_transcripts
 from snn_asr.errors import DataError
+from snn_asr.files import read_text
 from snn_asr.sharding import Shard
 
 log = logging.getLogger(__name__)
@@ -134,7 +135,7 @@ def clean(text: str) -> str:
 def _read_split(root: Path, split: str) -> tuple[list[Recording], list[str]]:
     """Return the recordings of an official split, and what is wrong with the others."""
     places = _read_list(root / "etc" / f"an4_{split}.fileids")
-    texts = read_transcripts(root / "etc" / f"an4_{split}.transcription")
+    texts = published_transcripts(root / "etc" / f"an4_{split}.transcription")
     if split == "test":
         omitted = {f"{_OMITTED_SPEAKER}/{id}": text for id, text in _OMITTED.items() if id not in texts}
         found = [place for place in omitted if _path(root, place)]
@@ -159,11 +160,10 @@ def _read_split(root: Path, split: str) -> tuple[list[Recording], list[str]]:
 def _read_list(path: Path) -> list[str]:
     """Return the lines of a list: paths below wav/, without suffix."""
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"cannot read ({reason})", path, "give the folder an4, which holds etc and wav") from error
-    return [line for line in lines if line]
+        text = read_text(path, regular=True)
+    except DataError as error:
+        raise DataError(f"cannot read ({error.what})", path, "give the folder an4, which holds etc and wav") from error
+    return [line.strip() for line in text.split("\n") if line.strip()]
 
 
 def _path(root: Path, place: str) -> Path | None:

@@ -24,13 +24,13 @@ from snn_asr.corpora.recordings import (
     corpus_folder,
     counted,
     fingerprint,
+    published_transcripts,
     recorded_seconds,
     report,
     require_flags,
 )
 from snn_asr.data.audio_folder import is_audio_name
 from snn_asr.data.manifest import Utterance
-from snn_asr.data.transcripts import read_transcripts
 from snn_asr.errors import DataError, UsageError, unknown_name
 from snn_asr.sharding import Shard
 
@@ -213,7 +213,7 @@ def _read_split(folder: Path) -> tuple[list[Recording], list[str]]:
     twice: list[str] = []
     for chapter in sorted(path for path in folder.glob("*/*") if path.is_dir()):
         transcript = chapter / f"{chapter.parent.name}-{chapter.name}.trans.txt"
-        texts = read_transcripts(transcript) if transcript.is_file() else {}
+        texts = published_transcripts(transcript) if transcript.is_file() else {}
         found = [path for path in sorted(chapter.iterdir()) if _is_recording(path)]
         paths = {path.stem: path for path in reversed(found)}  # if there are several formats, the first by name wins
         paths = {id: paths[id] for id in sorted(paths)}

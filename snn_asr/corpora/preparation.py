@@ -72,6 +72,10 @@ class Preparation:
         missing.
         """
         folder = PreparedFolder(output_folder, self.options, self.manifests)
+        with folder.held(shard):
+            return self._run(folder, shard)
+
+    def _run(self, folder: PreparedFolder, shard: Shard | None) -> dict[str, Any]:
         if shard is not None:
             _release(folder.parts, shard)
         if not folder.finished:
@@ -90,7 +94,7 @@ class Preparation:
                     return {"shard": str(shard), "missing_utterances": missing}
                 self._finish(folder, {name: len(items[name]) for name in self.manifests}, utterances)
         folder.tidy()
-        return summary(output_folder, self.manifests, self.measures)
+        return summary(folder.path, self.manifests, self.measures)
 
     def _make(
         self, folder: PreparedFolder, items: list[Any], shard: Shard | None
@@ -205,10 +209,13 @@ def _claim(parts: Path, shard: Shard) -> bool:
 
 
 def _release(parts: Path, shard: Shard) -> None:
-    """Give up the claim that this shard made before it was killed, so that it can be made again."""
+    """Give up the claim that this shard made before it was killed, so that it can be made again.
+
+    A claim without a name is that of a shard that was killed, or met a full disk, before it could write its own.
+    """
     claim = parts / _CLAIM
-    if claim.is_file() and claim.read_text(encoding="utf-8") == str(shard):
-        claim.unlink()
+    if claim.is_file() and claim.read_text(encoding="utf-8") in ("", str(shard)):
+        claim.unlink(missing_ok=True)
 
 
 def _read_parts(folder: PreparedFolder) -> dict[int, Utterance | None]:

@@ -4,6 +4,7 @@
     train.json, ...    the manifests
     audio/             what the corpus writes itself, if it does
     .prepare-shards/   during a preparation: what shards have made so far
+    .prepare.lock      during a preparation: the lock of its process; each shard has one of its own
 
 The mark is written before the manifests and removed after the files that it lists. So whenever a preparation is
 interrupted, the next one recognises its files, and never takes a file of the user's for one of them.
@@ -15,14 +16,18 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from snn_asr.data.manifest import Utterance, manifest_text
 from snn_asr.errors import DataError, UsageError
 from snn_asr.files import encoded, read_json, remove_leftovers, sha256, write_bytes, write_json
+from snn_asr.files.locks import alone, made, refuse_held
+from snn_asr.sharding import Shard
 
 MARK, SHARDS, AUDIO = "prepared.json", ".prepare-shards", "audio"
+LOCK, _SHARD_LOCKS = ".prepare.lock", ".prepare-*-of-*.lock"
 
 
 class PreparedFolder:
@@ -45,6 +50,23 @@ class PreparedFolder:
     def of_others(self) -> bool:
         """Whether the mark is that of a preparation with other options."""
         return (self.path / MARK).exists() and not self._is_with_options(self._mark())
+
+    @contextmanager
+    def held(self, shard: Shard | None) -> Iterator[None]:
+        """A block in which no other preparation works here, apart from the other shards of this one.
+
+        The folder is made if it is absent. Raises UsageError if another preparation is at work, because each would
+        remove or replace what the other writes.
+        """
+        work, todo = "preparation", "choose another --output-folder"
+        with made(self.path, todo), alone(self.path / _lock(shard), work, todo):
+            if shard is not None:
+                refuse_held(self.path / LOCK, work, todo)
+            for left in self.path.glob(_SHARD_LOCKS) if shard is None else ():
+                refuse_held(left, work, todo)
+                with suppress(OSError):
+                    left.unlink()  # of a killed shard
+            yield
 
     def refuse_foreign(self, writes_audio: bool) -> None:
         """Raise UsageError if a file that no preparation wrote is in the place of one to be written."""
@@ -129,6 +151,10 @@ class PreparedFolder:
 
     def _audio(self) -> Iterator[Path]:
         return (path for path in (self.path / AUDIO).rglob("[!.]*") if path.is_file())
+
+
+def _lock(shard: Shard | None) -> str:
+    return LOCK if shard is None else shard.file_name(LOCK)
 
 
 def _is_inside(name: str) -> bool:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from snn_asr.data.sound_file import duration_seconds
-from snn_asr.errors import DataError, UsageError
+from snn_asr.data.transcripts import read_transcripts
+from snn_asr.errors import DataError, UsageError, describing
+from snn_asr.files import require_regular
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,13 @@ def recorded_seconds(path: Path) -> float:
     if not seconds:
         raise DataError("holds no sound", path, "restore the recording")
     return seconds
+
+
+def published_transcripts(path: Path) -> dict[str, str]:
+    """Return the transcripts of a file of the corpus by id. Raises DataError if it cannot be read, or is a pipe."""
+    with describing(path, "restore the corpus"):
+        require_regular(path)
+    return read_transcripts(path)
 
 
 def report(problems: Sequence[str], where: Path, partial: bool) -> None:

@@ -25,6 +25,7 @@ from snn_asr.corpora.recordings import recorded_seconds, report, require_flags, 
 from snn_asr.data.manifest import REQUIRED_SPLITS, Utterance
 from snn_asr.data.phone_sets import phone_folding
 from snn_asr.errors import DataError, UsageError, listed, unknown_name
+from snn_asr.files import read_text
 from snn_asr.sharding import Shard
 
 MARK_RATE_HZ = 16000  # of the sample numbers in .PHN and .WRD
@@ -258,9 +259,11 @@ def _utterance(recording: Recording) -> Utterance:
 def _read_marks(path: Path) -> list[tuple[str, int]]:
     """Return label and end, in samples, of every line of a .PHN or .WRD file."""
     try:
-        rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        rows = [line.split() for line in read_text(path, regular=True).split("\n") if line.strip()]
         marks = [(label, int(end)) for _start, end, label in rows]
-    except (OSError, ValueError) as error:  # wrong fields, an end that is no number, or not a text
+    except DataError as error:
+        raise DataError(error.what, path, "restore the file") from error
+    except ValueError as error:  # wrong fields, or an end that is no number
         raise DataError(f"not lines of first sample, end sample, label ({error})", path, "restore the file") from error
     if not marks:
         raise DataError("no marks", path, "restore the file")

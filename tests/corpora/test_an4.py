@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -207,3 +208,12 @@ def test_folders_and_options_that_cannot_work(small, tmp_path):
     with pytest.raises(DataError, match="no recordings for test"):
         prepare(small, tmp_path / "out", partial=True)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["an4_train.fileids", "an4_test.transcription"])
+def test_a_pipe_in_the_place_of_a_list_is_named_and_not_waited_for(name, small, tmp_path):
+    path = next(small.rglob(name))
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(DataError, match=f"{name}: .*no regular file"):
+        prepare(small, tmp_path / "out")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -265,3 +266,33 @@ def test_options_have_the_types_that_they_are_declared_with(corpus, options, tmp
     with pytest.raises(UsageError, match=f"corpus {corpus}: {next(iter(options))}=.*; must be "):
         prepare(corpus, None, tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("first", "second"), [(None, None), (None, "1/2"), ("1/2", None), ("1/2", "1/2")])
+def test_a_preparation_is_alone_in_its_folder_apart_from_other_shards(first, second, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    corpus, other = Corpus(out), Corpus(out, seed=1 if second is None else 0)
+    make, refused = corpus.preparation.make, []
+
+    def make_while_another_begins(item):
+        with pytest.raises(UsageError, match=rf"another preparation is at work here .process {os.getpid()} on"):
+            other.run(second)
+        refused.append(item)
+        return make(item)
+
+    corpus.preparation = replace(corpus.preparation, make=make_while_another_begins)
+    corpus.run(first)
+    assert refused and not other.made and not list(out.glob(".*.lock"))
+
+
+def test_the_lock_of_a_killed_shard_holds_nobody_up(tmp_path, whole):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".prepare-1-of-2.lock").write_text("process 1 on another")
+    assert Corpus(tmp_path / "out").run() == whole[0] and contents(tmp_path / "out") == whole[1]
+
+
+def test_a_claim_whose_shard_was_killed_before_it_had_a_name_is_given_up(tmp_path, whole):
+    out = tmp_path / "out"
+    Corpus(out).run("1/2")
+    (next((out / SHARDS).iterdir()) / preparation._CLAIM).touch()
+    assert Corpus(out).run("2/2") == whole[0] and contents(out) == whole[1]

@@ -14,6 +14,7 @@ import torch
 
 from snn_asr import corpora
 from snn_asr.cli.options import parse_overrides
+from snn_asr.corpora.prepared_folder import LOCK
 from snn_asr.corpora.timit import prepare, standard_speakers
 from snn_asr.data.audio import read_audio, write_audio
 from snn_asr.data.manifest import check_disjoint, find_manifests, read_manifest
@@ -333,8 +334,8 @@ def test_killed_in_mid_preparation_and_run_again_gives_the_right_result(few, tmp
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
-    temporary, *written = sorted(contents(tmp_path / "out"))
-    assert temporary.startswith(".test-") and written == ["dev.json", "prepared.json", "train.json"]
+    lock, temporary, *written = sorted(contents(tmp_path / "out"))
+    assert lock == LOCK and temporary.startswith(".test-") and written == ["dev.json", "prepared.json", "train.json"]
     prepare(few, tmp_path / "out", **other)
     assert contents(tmp_path / "out") == contents(tmp_path / "right")
 
@@ -388,3 +389,11 @@ def test_one_preparation_trains_on_61_48_or_39_phones_or_on_words(sample):
     characters = build_tokens("characters", [each.text for each in sample[1]["train"].values()])
     assert characters.transcript(utterance) == "the jaw operates by using antagonistic muscles"
     assert characters.encode(utterance.text)
+
+
+def test_a_pipe_in_the_place_of_marks_is_named_and_not_waited_for(tmp_path):
+    path = write_tree(tmp_path / "corpus", FEW) / "TIMIT" / "TRAIN" / "DR1" / "FAEM0" / "SX51.PHN"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(DataError, match="SX51.PHN: no regular file"):
+        prepare(tmp_path / "corpus", tmp_path / "out", partial=True)
