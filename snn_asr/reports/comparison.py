@@ -15,6 +15,7 @@ from snn_asr.network.model_folder import METRICS, damage, find_model
 from snn_asr.scoring.alignments import ErrorCounts
 from snn_asr.scoring.error_rates import Score, check_unit, score
 from snn_asr.scoring.significance import compare, mean_rate
+from snn_asr.training.run_folder.folder import of_another_run
 from snn_asr.training.run_folder.identity import Identity, fingerprint_of
 
 BASELINES = ("gru", "lstm")  # the first of these that was run is the baseline if none is named
@@ -88,6 +89,9 @@ def read_run(folder: str | Path) -> FinishedRun:
     if damaged is not None:
         raise damaged
     metrics = _metrics(model / METRICS)
+    mixed = of_another_run(folder)
+    if mixed is not None:
+        raise mixed
     with of_one_shape(folder / "test.json"):
         references = {name: str(each["reference"]) for name, each in test.items()}
         hypotheses = {name: str(each["hypothesis"]) for name, each in test.items()}

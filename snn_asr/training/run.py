@@ -163,8 +163,10 @@ def _finish(
         "parameters": model.parameter_count(), "core_parameters": model.encoder.core_parameters(),
         "test": report.summary(),
     }
+    transcripts = report.transcripts()
+    metrics |= run.folder.origin(transcripts)
     save_model(run.folder.path / MODEL, model, tokens, metrics, run.recipe_text)
-    run.folder.write_test(report.transcripts())
+    run.folder.write_test(transcripts)
     log.info("%s: %s", run.folder.path, report.line())
 
 

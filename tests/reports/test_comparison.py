@@ -219,3 +219,17 @@ def test_real_runs_are_read(tone_run, gru_run):
     assert spiking.core_parameters < gru.core_parameters
     assert gru.core_macs_ratio_to_baseline == 1 < spiking.core_macs_ratio_to_baseline
     assert comparison.read_run(gru_run).overrides == {"epochs": 2}
+
+
+@pytest.mark.parametrize("name", ["test.json", "run.json", "model"])
+def test_files_of_different_runs_in_one_folder_are_not_compared(name, tone_run, gru_run, tmp_path):
+    mixed = tmp_path / "mixed"
+    shutil.copytree(tone_run, mixed)
+    if name == "model":
+        shutil.rmtree(mixed / name)
+        shutil.copytree(gru_run / name, mixed / name)
+    else:
+        shutil.copyfile(gru_run / name, mixed / name)
+    where = {"test.json": "mixed/test.json: not as training wrote it"}
+    with pytest.raises(DataError, match=where.get(name, "mixed/model: was trained by another run than run.json names")):
+        read_run(mixed)

@@ -13,7 +13,9 @@ import pytest
 from faults.world import digest
 
 from snn_asr.errors import DataError, UsageError
-from snn_asr.training.run_folder.folder import LOCK, LOG, MARK, TEST, RunFolder
+from snn_asr.files import read_json, sha256, write_json
+from snn_asr.network.model_folder import CHECKED, CHECKSUMS, METRICS
+from snn_asr.training.run_folder.folder import LOCK, LOG, MARK, MODEL, TEST, RunFolder
 from snn_asr.training.run_folder.identity import Identity
 
 TRANSCRIPTS = {"a": {"speaker": "s", "reference": "one", "hypothesis": "one"}}
@@ -148,3 +150,72 @@ def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
         with pytest.raises(DataError, match="file"):
             claimed(path)
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.fixture
+def whole(done) -> Path:
+    """A finished run with what the folder reads of its model."""
+    origin = RunFolder(done)
+    with origin.held(done.parent):
+        origin.claim("this", {"encoder": "gru"}, True)
+        metrics = origin.origin(TRANSCRIPTS)
+    for name in CHECKED:
+        write_json(done / MODEL / name, metrics)
+    write_json(done / MODEL / CHECKSUMS, {name: sha256(done / MODEL / name) for name in CHECKED})
+    assert claimed(done).finished
+    return done
+
+
+def test_the_model_of_another_run_in_a_run_folder_is_named_and_stays(whole):
+    metrics = read_json(whole / MODEL / METRICS)
+    write_json(whole / MODEL / METRICS, metrics | {"run": "that"})
+    write_json(whole / MODEL / CHECKSUMS, {name: sha256(whole / MODEL / name) for name in CHECKED})
+    before = digest(whole)
+    for resume in (True, False):
+        with pytest.raises(DataError, match="model: was trained by another run than run.json names; copy"):
+            claimed(whole, resume=resume)
+    assert digest(whole) == before
+
+
+def test_transcripts_of_another_run_in_a_run_folder_make_it_unfinished(whole, caplog):
+    write_json(whole / TEST, {"a": {"speaker": "s", "reference": "one", "hypothesis": "two"}})
+    assert not claimed(whole).finished
+    assert "test.json: not as training wrote it" in caplog.text
+
+
+def test_metrics_of_an_earlier_version_say_nothing_of_their_run(whole):
+    write_json(whole / MODEL / METRICS, {})
+    write_json(whole / MODEL / CHECKSUMS, {name: sha256(whole / MODEL / name) for name in CHECKED})
+    assert claimed(whole).finished
+
+
+def test_a_run_whose_run_json_is_lost_goes_on_from_its_checkpoint(tmp_path, caplog):
+    folder = claimed(tmp_path / "run")
+    folder.save({"epoch": 1}, [{"epoch": 1}])
+    (folder.path / MARK).write_text("")
+    with pytest.raises(DataError, match="run.json: not valid JSON .*; remove it: the run goes on from its checkpoint"):
+        claimed(folder.path)
+    (folder.path / MARK).unlink()
+    with pytest.raises(UsageError, match="holds another run; choose"):
+        claimed(folder.path, "other")
+    (folder.path / MARK).unlink()
+    assert claimed(folder.path).restore()["epoch"] == 1 and "run.json: is gone, and written anew" in caplog.text
+    assert read_json(folder.path / MARK) == {"encoder": "gru", "identity": "this"}
+
+
+def test_a_folder_without_run_json_and_with_another_programs_checkpoint_is_the_users(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "checkpoint.pt").write_bytes(b"weights of mine")
+    with pytest.raises(UsageError, match="checkpoint.pt: is not what a training has written"):
+        claimed(tmp_path / "mine")
+    assert [each.name for each in (tmp_path / "mine").iterdir()] == ["checkpoint.pt"]
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_link_to_the_model_of_another_run_is_not_written_through(whole, tmp_path, resume):
+    other = claimed(tmp_path / "other", "other").path
+    (other / MODEL).symlink_to(whole / MODEL)
+    before = digest(whole)
+    with pytest.raises(DataError, match="other/model: was trained by another run than run.json names"):
+        claimed(other, "other", resume)
+    assert digest(whole) == before

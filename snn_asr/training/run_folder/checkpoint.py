@@ -27,6 +27,7 @@ from snn_asr.files import atomic_path, require_regular
 
 NAME, PREVIOUS, UNUSABLE = "checkpoint.pt", "checkpoint-previous.pt", "checkpoint-unusable.pt"
 _IDENTITY, _CHECKSUM = "identity", "checksum"
+_REMEDY = "remove it, or begin anew with --no-resume"
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +91,15 @@ class Checkpoints:
         with describing(self.previous):
             self.previous.unlink(missing_ok=True)
 
+    def owner(self) -> str | None:
+        """The identity of the run whose intact checkpoint is here; None if there is none."""
+        for path in (self.path, self.previous):
+            try:
+                return str(self._intact(path)[_IDENTITY])
+            except DataError:
+                continue
+        return None
+
     def _put_aside(self, refused: DataError, state: Mapping[str, Any]) -> None:
         if not processes.is_main():
             return
@@ -101,23 +111,27 @@ class Checkpoints:
             os.replace(self.path, self.path.with_name(UNUSABLE))
 
     def _read(self, path: Path) -> dict[str, Any]:
-        todo = "remove it, or begin anew with --no-resume"
+        state = self._intact(path)
+        if state.pop(_IDENTITY) != self.identity:
+            raise DataError("a checkpoint of another run, with another recipe, options or data", path, _REMEDY)
+        return state
+
+    def _intact(self, path: Path) -> dict[str, Any]:
+        """The state in a checkpoint, with the identity of its run. Raises DataError for one that is damaged."""
         try:
             require_regular(path)
             with open(path, "rb") as file:
                 state = torch.load(file, map_location="cpu", weights_only=True)
         except DataError as error:
-            raise DataError(error.what, path, todo) from error
+            raise DataError(error.what, path, _REMEDY) from error
         except OSError as error:
-            raise DataError(f"cannot be read ({error.strerror or error})", path, todo) from error
+            raise DataError(f"cannot be read ({error.strerror or error})", path, _REMEDY) from error
         except Exception as error:  # torch's readers raise anything, depending on the bytes
-            raise DataError(f"damaged, or no checkpoint ({type(error).__name__})", path, todo) from error
+            raise DataError(f"damaged, or no checkpoint ({type(error).__name__})", path, _REMEDY) from error
         if not isinstance(state, dict) or _CHECKSUM not in state:
-            raise DataError("not a checkpoint of this version of snn-asr", path, todo)
+            raise DataError("not a checkpoint of this version of snn-asr", path, _REMEDY)
         if state.pop(_CHECKSUM) != _checksum(state):
-            raise DataError("damaged: its checksum is not that of its content", path, todo)
-        if state.pop(_IDENTITY) != self.identity:
-            raise DataError("a checkpoint of another run, with another recipe, options or data", path, todo)
+            raise DataError("damaged: its checksum is not that of its content", path, _REMEDY)
         return state
 
 

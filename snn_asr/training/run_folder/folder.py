@@ -9,26 +9,37 @@ folder's lock as long as it trains.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from snn_asr import processes
 from snn_asr.errors import DataError, UsageError, describing
-from snn_asr.files import read_json, read_json_object, require_regular, write_json, write_text
+from snn_asr.files import (
+    encoded,
+    json_text,
+    read_json,
+    read_json_object,
+    require_regular,
+    sha256,
+    write_json,
+    write_text,
+)
 from snn_asr.files.journals import append_json_line
-from snn_asr.files.locks import holder, locked
-from snn_asr.network.model_folder import CHECKSUMS, damage
+from snn_asr.files.locks import alone, made
+from snn_asr.network.model_folder import CHECKSUMS, METRICS, damage
 from snn_asr.training.run_folder import checkpoint
 from snn_asr.training.run_folder.checkpoint import Checkpoints
 from snn_asr.training.run_folder.identity import Identity
 
 MARK, LOG, TEST, MODEL, DATA, LOCK = "run.json", "log.jsonl", "test.json", "model", "data", ".lock"
 REPORT, REPORT_MARK = "report.html", b"<!DOCTYPE html>\n<!-- A report of snn-asr"  # what every report begins with
+RUN, TEST_SHA256 = "run", "test_sha256"  # keys of the model's metrics that say which run it is of
 _NAMES = (MARK, LOG, checkpoint.NAME, checkpoint.PREVIOUS, TEST, MODEL)  # of what a training may overwrite
 _IDENTITY = "identity"
 _REMEDY = "choose another --output-folder"
@@ -60,30 +71,10 @@ class RunFolder:
         if not processes.is_main():
             yield self
             return
-        with ExitStack() as stack:
-            made = not self.path.exists()
-            if made:
-                with describing(self.path, _REMEDY):
-                    self.path.mkdir(parents=True, exist_ok=True)
-                stack.callback(self._remove_if_empty)
+        with made(self.path, _REMEDY):
             self._refuse_foreign(data_folder)
-            self._lock(stack)
-            yield self
-
-    def _lock(self, stack: ExitStack) -> None:
-        path = self.path / LOCK
-        try:
-            mine = stack.enter_context(locked(path))
-        except OSError as error:  # read-only (a finished run may be looked at there), or a file system without locks
-            log.debug("%s: not locked (%s)", self.path, error)
-            return
-        if not mine:
-            todo = f"wait until it has ended, or {_REMEDY}"
-            raise UsageError(f"another training is at work here ({holder(path)})", self.path, todo)
-
-    def _remove_if_empty(self) -> None:
-        if self.path.is_dir() and not os.listdir(self.path):
-            self.path.rmdir()
+            with alone(self.path / LOCK, "training", _REMEDY):
+                yield self
 
     def _refuse_foreign(self, data_folder: Path | None) -> None:
         """Raise UsageError if something would be overwritten that no training has written, and DataError if run.json
@@ -93,14 +84,25 @@ class RunFolder:
                 raise UsageError("is the data folder, whose manifests would be overwritten", self.path, _REMEDY)
             names = (*_NAMES, *(() if data_folder is not None else (DATA,)))
             present = [name for name in names if os.path.lexists(self.path / name)]
-        foreign = [name for name in present if not self._is_own(name)] if self._marked() else present
+        marked = self._marked(present)
+        foreign = [name for name in present if not self._is_own(name)] if marked else present
         if foreign:
             what = "is not what a training has written, and would be overwritten"
             raise UsageError(what, self.path / foreign[0], _REMEDY)
 
-    def _marked(self) -> bool:
-        """Whether run.json belongs to a training."""
-        return os.path.lexists(self.path / MARK) and _IDENTITY in read_json_object(self.path / MARK)
+    def _marked(self, present: Iterable[str]) -> bool:
+        """Whether the folder belongs to a training: run.json says so or, if it is lost, an intact checkpoint."""
+        if MARK not in present:
+            identity = self.checkpoints.owner() if self.checkpoints.present else None
+            if identity is None:
+                return False
+            log.warning("%s: is gone, and written anew from what the checkpoint says", self.path / MARK)
+            write_json(self.path / MARK, {_IDENTITY: identity})
+        try:
+            return _IDENTITY in read_json_object(self.path / MARK)
+        except DataError as error:
+            todo = "remove it: the run goes on from its checkpoint" if self.checkpoints.present else _REMEDY
+            raise DataError(error.what, error.where, todo) from error
 
     def _is_own(self, name: str) -> bool:
         """Whether the content of a file in a marked folder is a training's. Checkpoints and models are checked when
@@ -130,7 +132,10 @@ class RunFolder:
         self.checkpoints = Checkpoints(self.path, identity)
         self._mark = {**about, _IDENTITY: identity}
         self._replaces = self._started and not resume
-        if self._replaces or not processes.is_main():
+        if not processes.is_main():
+            return
+        self._refuse_model_of_another()
+        if self._replaces:
             return
         if self._started:
             self._refuse_another(read_json_object(self.path / MARK))
@@ -150,9 +155,17 @@ class RunFolder:
         if found.get(_IDENTITY) == self._mark[_IDENTITY]:
             return
         before, now, why = Identity.from_json(found), Identity.from_json(self._mark), ""
-        if now is not None:
+        if now is not None and found.keys() != {_IDENTITY}:
             why = " of an earlier snn-asr" if before is None else f": {before.differences(now)}"
         raise UsageError(f"holds another run{why}", self.path, f"{_REMEDY}, or replace it with --no-resume")
+
+    def _refuse_model_of_another(self) -> None:
+        """Raise DataError for a whole model of another run, as a link or a mistake in copying leaves it: it would be
+        replaced, and may be the only one."""
+        if (self.path / MODEL / CHECKSUMS).exists() and damage(self.path / MODEL) is None:
+            of = read_json_object(self.path / MODEL / METRICS).get(RUN)
+            if of not in (None, self._mark[_IDENTITY], read_json_object(self.path / MARK).get(_IDENTITY)):
+                raise _model_of_another(self.path)
 
     @property
     def _started(self) -> bool:
@@ -164,10 +177,15 @@ class RunFolder:
         """Whether the folder holds a complete run of this identity, with its model as it was written."""
         if self._replaces or not (self.path / TEST).is_file() or not (self.path / MODEL).is_dir():
             return False
-        found = damage(self.path / MODEL)
+        found = damage(self.path / MODEL) or of_another_run(self.path)
         if found is not None:
-            log.warning("%s: %s; the model is written anew", found.where, found.what)
+            log.warning("%s: %s; the model and the test set's transcripts are written anew", found.where, found.what)
         return found is None
+
+    def origin(self, transcripts: Mapping[str, Any]) -> dict[str, str]:
+        """What the model's metrics say of its run: the identity, and the SHA-256 of test.json, which follows them."""
+        written = hashlib.sha256(encoded(json_text(transcripts))).hexdigest()
+        return {RUN: self._mark[_IDENTITY], TEST_SHA256: written}
 
     def restore(self) -> dict[str, Any] | None:
         """The state to continue from, after writing the log as it was then; None for a run that starts."""
@@ -209,6 +227,25 @@ class RunFolder:
         call before may have been stopped just here."""
         if processes.is_main():
             self.checkpoints.remove_previous()
+
+
+def of_another_run(folder: Path) -> DataError | None:
+    """What says that files of this run folder are of different runs, as a mistake in copying leaves them.
+
+    None if all are of one run, or of an earlier snn-asr, whose metrics do not say. Raises DataError for files that
+    cannot be read.
+    """
+    metrics, mark = (read_json_object(folder / name) for name in (f"{MODEL}/{METRICS}", MARK))
+    if metrics.get(RUN, mark.get(_IDENTITY)) != mark.get(_IDENTITY):
+        return _model_of_another(folder)
+    if metrics.get(TEST_SHA256, "") not in ("", sha256(folder / TEST)):
+        return DataError("not as training wrote it", folder / TEST, "copy the run folder again, or train again")
+    return None
+
+
+def _model_of_another(folder: Path) -> DataError:
+    todo = "copy the run folder again, or move it away and train again"
+    return DataError(f"was trained by another run than {MARK} names", folder / MODEL, todo)
 
 
 def is_report(path: Path) -> bool:
