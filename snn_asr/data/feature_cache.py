@@ -3,10 +3,10 @@
     features/  fbank40-speed0.9-5f0c0b6a17d2/  3b1d60fe25c94a70....safetensors  ...
 
 A folder holds frames of one kind (settings, speed, and the code that computes them), and a shard those of consecutive
-utterances. The name of a shard is the digest of their audio files (path, size, time of change), so that other audio
-makes another shard. A shard is one safetensors file, whose header has the index and the checksums of its tensors. It is
-renamed into place when it is complete, and compared with the checksums whenever a run opens it. The cache may be
-deleted while no run is starting.
+utterances. The name of a shard is the digest of their audio files (path, size, times of change), so that other audio
+makes another shard. A shard is one safetensors file, whose header has the index, the checksums of its tensors, and its
+own name. It is renamed into place when it is complete, and compared with its header whenever a run opens it. The
+cache may be deleted while no run is starting.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class _Shard:
         try:
             tensors = safetensors.safe_open(self.path, framework="pt")
             found = {name: tensors.get_tensor(name) for name in tensors.keys()}
-            whole = (tensors.metadata() or {}).get(CHECKSUMS) == _checksums(found)
+            whole = (tensors.metadata() or {}).get(CHECKSUMS) == self._checksums(found)
             problem = None if whole and len(found) == len(self.indices) else "its checksums are not of its content"
         except (safetensors.SafetensorError, ValueError, RuntimeError) as error:
             problem = str(error)
@@ -151,6 +151,12 @@ class _Shard:
             return False
         self.tensors = tensors
         return True
+
+    def _checksums(self, tensors: Mapping[str, Tensor]) -> str:
+        """The CRC-32 of each tensor's bytes and shape, by name: it finds every flipped bit, at some GB a second. The
+        file's own name is added, because the shard of other recordings in its place would be whole, too."""
+        sums = {name: zlib.crc32(each.numpy().tobytes(), math.prod(each.shape)) for name, each in tensors.items()}
+        return json.dumps({"shard": f"{self.path.parent.name}/{self.path.stem}", **dict(sorted(sums.items()))})
 
     def write(self, compute: Callable[[int], Tensor], wait: bool) -> bool:
         """Write and open the file, or open it if another process has written it. Returns whether this one did.
@@ -164,18 +170,12 @@ class _Shard:
             for left_by_a_killed_process in self.path.parent.glob(f".{self.path.stem}-*"):
                 left_by_a_killed_process.unlink(missing_ok=True)
             tensors = {str(position): frames for position, frames in enumerate(of_every(compute, self.indices))}
-            content = safetensors.torch.save(tensors, {CHECKSUMS: _checksums(tensors)})
+            content = safetensors.torch.save(tensors, {CHECKSUMS: self._checksums(tensors)})
             try:
                 write_bytes(self.path, content)
             except DataError as error:
                 raise OSError(error.what) from error  # about the folder of the cache, without which a run can go on
             return self.load()
-
-
-def _checksums(tensors: Mapping[str, Tensor]) -> str:
-    """The CRC-32 of each tensor's bytes and shape, by name. It finds every flipped bit, at some GB a second."""
-    sums = {name: zlib.crc32(each.numpy().tobytes(), math.prod(each.shape)) for name, each in tensors.items()}
-    return json.dumps(dict(sorted(sums.items())))
 
 
 def _sums_before(sizes: Sequence[int]) -> Iterator[int]:
@@ -186,10 +186,13 @@ def _sums_before(sizes: Sequence[int]) -> Iterator[int]:
 
 
 def _source(path: Path) -> list:
-    """What distinguishes an audio file from a changed one. A missing file becomes an error when it is read."""
+    """What distinguishes an audio file from a changed one. A missing file becomes an error when it is read.
+
+    The time of modification alone would not do: copies and archives set it to that of another file.
+    """
     path = Path(os.path.abspath(path))
     status = path.stat() if path.is_file() else None
-    return [str(path), *((status.st_size, status.st_mtime_ns) if status else ())]
+    return [str(path), *((status.st_size, status.st_mtime_ns, status.st_ctime_ns) if status else ())]
 
 
 def _folder_name(settings: FeatureSettings, speed: float) -> str:

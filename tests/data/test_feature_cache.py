@@ -290,3 +290,24 @@ def _with_cache_key(recipe: Path, folder: Path) -> Path:
         text = recipe.read_text() + "feature_cache: auto\n"
         (folder / "Tones" / "train.yaml").write_text(text)
     return folder / "Tones" / "train.yaml"
+
+
+def test_a_shard_in_the_place_of_another_is_told_and_written_anew(source, tmp_path, caplog):
+    cache = FeatureCache(tmp_path / "features", shard_bytes=1)
+    source.open(cache)
+    one, other = shards_of(tmp_path)[:2]
+    whole = other.read_bytes()
+    other.write_bytes(one.read_bytes())
+    source.assert_equal(source.open(cache))
+    assert other.read_bytes() == whole and f"{other}: damaged" in caplog.text
+
+
+def test_a_recording_with_the_size_and_time_of_the_one_before_is_computed(source, tmp_path):
+    cache = FeatureCache(tmp_path / "features", shard_bytes=1)
+    source.open(cache)
+    path, status = source.paths[4], source.paths[4].stat()
+    content = bytearray(path.read_bytes())
+    content[100:200] = bytes(100)
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    source.assert_equal(source.open(cache))
