@@ -54,6 +54,8 @@ def analyze(
     figures.check(file_format)
     _refuse_foreign_files(output_folder, [f"{name}.{file_format}" for name in figures.FIGURES])
     analysis = _analysis(target, audio, encoders, seed, trust)
+    if not (output_folder / NUMBERS).exists():  # the mark by which figures are recognised if this is stopped among them
+        write_json(output_folder / NUMBERS, {"figures": {}})
     paths = figures.draw(analysis, output_folder, file_format)
     numbers = analysis.to_json() | {"figures": {name: str(path) for name, path in paths.items()}}
     write_json(output_folder / NUMBERS, numbers)

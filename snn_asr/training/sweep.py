@@ -10,6 +10,7 @@ from snn_asr import processes
 from snn_asr.errors import SnnAsrError, UsageError, unknown_name
 from snn_asr.training.data_sets import prepared_data
 from snn_asr.training.gpu_sharing import shared_gpu
+from snn_asr.training.identity import fingerprint_of
 from snn_asr.training.jobs import run_jobs
 from snn_asr.training.recipes import recipe
 from snn_asr.training.recipes.recipe_files import find
@@ -32,6 +33,8 @@ def train_encoders(
         raise UsageError("names no encoder", "--encoders", "give some, such as improved_v2,gru,lstm")
     if len(set(encoders)) < len(encoders):
         raise UsageError("names an encoder twice", "--encoders", "name each once")
+    if seeds > 1 and "seed" in (grid or {}):
+        raise UsageError("the seeds to train with are counted by --seeds, too", "--grid seed", "give one of the two")
     if "encoder" in {**overrides, **(grid or {})}:
         raise UsageError("the encoders to compare are not a key", "encoder=...", "give --encoders")
     if processes.requested():
@@ -42,7 +45,9 @@ def train_encoders(
         for encoder, plan in _plans(name, encoders, {**overrides, **point}).items():
             plans[_folder_name(encoder, plan, point)] = plan
     plans = {key: plans[key] for encoder in encoders for key in plans if plans[key]["encoder"] == encoder}
-    configs = {key: recipe.load(name, plan) for key, plan in plans.items()}
+    merged = {key: recipe.merge(name, plan) for key, plan in plans.items()}
+    configs = {key: each.config() for key, each in merged.items()}
+    _refuse_equal({key: fingerprint_of(each.identity(configs[key])) for key, each in merged.items()})
     data_folder = prepared_data(next(iter(configs.values())), data_folder, output_folder)
     calls = []
     for key, plan in plans.items():
@@ -54,6 +59,15 @@ def train_encoders(
             })
     with shared_gpu(device, min(jobs, len(calls))):
         return run_jobs(train, calls, jobs, failed)
+
+
+def _refuse_equal(digests: Mapping[str, str]) -> None:
+    """Raise UsageError if two plans are one training, because the table could not tell their runs apart."""
+    first: dict[str, str] = {}
+    for key, digest in digests.items():
+        other = first.setdefault(digest, key)
+        if other != key:
+            raise UsageError(f"{other} and {key} are the same training", "--grid", "leave one of the values out")
 
 
 def _points(grid: Mapping[str, Sequence[object]], overrides: Mapping[str, object]) -> Iterator[dict[str, object]]:

@@ -376,3 +376,17 @@ def test_less_than_two_frames_is_an_error(tmp_path):
         analysis.of_model(save(tmp_path / "run", "gru"), 0, tmp_path / "short.wav")
     with pytest.raises(UsageError, match="unknown format"):
         figures.check("bmp")
+
+
+def test_an_analysis_that_was_stopped_among_its_figures_is_made_again(run, small_recipe, tmp_path, monkeypatch):
+    draw, out = figures.draw, tmp_path / "out"
+
+    def stopped(found, folder, file_format):
+        paths = draw(found, folder, file_format)
+        raise DataError("no space left on device", next(iter(paths.values())))
+
+    words = ("analyze", small_recipe, "--encoders", "lif", "--output-folder", out)
+    monkeypatch.setattr(figures, "draw", stopped)
+    assert run(*words)[0] == 4 and list(out.glob("*.png"))
+    monkeypatch.undo()
+    assert run(*words)[0] == 0 and read_json(out / "analysis.json")["vanishing_gradient"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -355,3 +356,15 @@ def test_what_the_readmes_tables_show_is_trained_without_an_option(encoder: str)
     spiking = encoder == "improved_v2"
     assert (augmented.model.dropout, augmented.training.batch_norm_epochs) == ((0.0, 8) if spiking else (0.1, 0))
     assert isinstance(augmented, Config) and recipe.load("Demo", {"encoder": encoder}).model.smoothing == 0.3 * spiking
+
+
+@pytest.mark.parametrize("name", ["encoders/piped.yaml", "presets/piped.yaml", "FSDD/presets/piped.yaml"])
+def test_a_pipe_beside_a_recipe_is_named_and_not_waited_for(name, tmp_path):
+    path = recipe_files.copy("FSDD", tmp_path / "mine")
+    os.mkfifo(tmp_path / "mine" / name)
+    reads = [lambda: recipe_files.copy(path, tmp_path / "copy"), lambda: recipe.merge(path, {"bitz": 4})]
+    if "presets" in name:
+        reads = [lambda: recipe.text(path), lambda: recipe.merge(path, {"preset": "piped"})]
+    for each in reads:
+        with pytest.raises(DataError, match="piped.yaml: no regular file"):
+            each()

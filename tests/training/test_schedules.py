@@ -113,3 +113,12 @@ def test_halving_goes_on_from_its_state():
 
 def test_the_names_that_recipes_give_are_those_of_the_schedules():
     assert tuple(SCHEDULES) == keys.SCHEDULES
+
+
+@pytest.mark.parametrize(("steps", "told"), [([1], True), ([2], False), ([1, 1], False)])
+def test_a_training_that_learns_nothing_because_its_only_rate_is_zero_says_so(steps, told, caplog):
+    schedule, optimizer, rates = WarmCool(TrainingConfig(epochs=len(steps)), steps), optimizer_at(1.0), []
+    for step in range(1, sum(steps) + 1):
+        schedule.on_batch(optimizer, step)
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert ("nothing is learned" in caplog.text) == told == (max(rates) == 0)

@@ -43,3 +43,19 @@ def test_encoders_and_seeds_get_the_overrides_they_know(tone_recipe, tones, tmp_
         train_encoders(tone_recipe, ["gru"], 1, tones, tmp_path, "cpu", {"bits": 2}, grid={"bits": [4]})
     with pytest.raises(UsageError, match="did you mean 'bits'"):
         train_encoders(tone_recipe, ["improved_v2"], 1, tones, tmp_path, "cpu", {}, grid={"bitz": [4]})
+
+
+@pytest.mark.parametrize(
+    ("grid", "seeds", "words"),
+    [
+        ({"dropout": [0, 0.0]}, 1, "gru-dropout=0 and gru-dropout=0.0 are the same training"),
+        ({"feature_cache": ["none", "auto"]}, 1, "are the same training"),
+        ({"seed": [1, 2]}, 2, "--grid seed: the seeds to train with are counted by --seeds, too"),
+    ],
+)
+def test_runs_that_the_table_could_not_tell_apart_are_refused_before_one_is_trained(
+    grid, seeds, words, tone_recipe, tones, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("snn_asr.training.sweep.run_jobs", lambda *arguments: pytest.fail("trained"))
+    with pytest.raises(UsageError, match=words):
+        train_encoders(tone_recipe, ["gru"], seeds, tones, tmp_path, "cpu", {}, grid=grid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ from torch.optim import Optimizer
 
 if TYPE_CHECKING:
     from snn_asr.training.recipes.keys import TrainingConfig
+
+log = logging.getLogger(__name__)
 
 
 def steps_within(steps: Sequence[int], epochs: float) -> int:
@@ -38,6 +41,9 @@ class WarmCool:
         warmup = max(1, steps_within(steps, config.warmup_epochs))
         left = sum(steps) - warmup
         cooldown = max(1, min(steps_within(steps[::-1], config.cooldown_epochs), left))
+        if sum(steps) == 1:
+            log.warning("the only training step has a learning rate of 0, to which the rate falls: nothing is learned; "
+                        "give more epochs, or a lower batch_frames")
         self._set = WarmCoolDecayLRSchedule(config.learning_rate, warmup, cooldown, sum(steps), decay_factor=1.0)
 
     def on_batch(self, optimizer: Optimizer, step: int) -> None:

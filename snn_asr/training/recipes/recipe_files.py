@@ -15,7 +15,7 @@ import yaml
 
 import snn_asr
 from snn_asr.errors import DataError, UsageError, describing, unknown_name
-from snn_asr.files import read_text, write_bytes
+from snn_asr.files import read_text, require_regular, write_bytes
 
 RECIPE_FILE = "train.yaml"
 ENCODERS = "encoders"  # the folder of blocks, and the key of a recipe with settings for single encoders
@@ -120,6 +120,9 @@ def copy(name_or_path: str | Path, folder: str | Path) -> Path:
     pairs = [(source, target / source.relative_to(recipe.parent)) for source in _files(recipe.parent)]
     for name in (ENCODERS, PRESETS):
         pairs += [(source, folder / name / source.name) for source in _beside(recipe, name).values()]
+    for source, _ in pairs:
+        with describing(source):
+            require_regular(source)  # a pipe beside the recipes would be waited for
     contents = {copied: source.read_bytes() for source, copied in pairs}
     for copied, content in contents.items():
         if copied.exists() and not (copied.is_file() and copied.read_bytes() == content):
@@ -131,7 +134,7 @@ def copy(name_or_path: str | Path, folder: str | Path) -> Path:
 
 def read(path: Path) -> RecipeFile:
     """The content of a file. Raises DataError unless it is a YAML mapping that has each key once."""
-    body = read_text(path)
+    body = read_text(path, regular=True)
     try:
         with describing(path, "correct it"):
             node = yaml.compose(body, Loader=yaml.SafeLoader)
