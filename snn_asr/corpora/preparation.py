@@ -65,7 +65,8 @@ class Preparation:
     def run(self, output_folder: Path, shard: Shard | None) -> dict[str, Any]:
         """Write the manifests unless they are there, and return ``measures`` of each of them.
 
-        Files that no preparation wrote are never touched. If one is in the way, UsageError is raised first.
+        Files that no preparation wrote are never touched. If one is in the way, UsageError is raised first. What an
+        earlier preparation wrote with other options is replaced only if this one succeeds.
 
         A shard makes its part of the utterances and records them in a hidden folder, from which a killed shard can
         continue. The shard that finds all utterances there writes the manifests; the others return how many are still
@@ -73,7 +74,15 @@ class Preparation:
         """
         folder = PreparedFolder(output_folder, self.options, self.manifests)
         with folder.held(shard):
-            return self._run(folder, shard)
+            if shard is not None:
+                return self._run(folder, shard)
+            if not folder.finished:
+                folder.bring_back()  # what one that was killed was to replace
+            try:
+                return self._run(folder, shard)
+            except BaseException:
+                folder.bring_back()
+                raise
 
     def _run(self, folder: PreparedFolder, shard: Shard | None) -> dict[str, Any]:
         if shard is not None:
@@ -82,7 +91,7 @@ class Preparation:
             self._refuse_others(folder, shard)
             items = self.items()
             if shard is None and self.writes_audio:  # an earlier preparation is replaced
-                folder.discard()
+                folder.set_aside()
             if self.writes_audio:
                 folder.parts.mkdir(parents=True, exist_ok=True)
             in_order = [item for name in self.manifests for item in items[name]]
@@ -153,7 +162,7 @@ class Preparation:
             self.complete(manifests)
         folder.refuse_foreign(self.writes_audio)
         if folder.of_others:
-            folder.discard()
+            folder.set_aside()
         folder.remove_halves()
         recordings = (each.wav for members in manifests.values() for each in members)
         own = self.files() if self.files is not None else (each for each in recordings if folder.is_audio(each))

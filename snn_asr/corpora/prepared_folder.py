@@ -4,6 +4,7 @@
     train.json, ...    the manifests
     audio/             what the corpus writes itself, if it does
     .prepare-shards/   during a preparation: what shards have made so far
+    .prepare-earlier/  during a preparation: the one with other options that it replaces
     .prepare.lock      during a preparation: the lock of its process; each shard has one of its own
 
 The mark is written before the manifests and removed after the files that it lists. So whenever a preparation is
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -21,12 +23,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from snn_asr.data.manifest import Utterance, manifest_text
-from snn_asr.errors import DataError, UsageError
+from snn_asr.errors import DataError, UsageError, describing
 from snn_asr.files import encoded, read_json, remove_leftovers, sha256, write_bytes, write_json
 from snn_asr.files.locks import alone, made, refuse_held
 from snn_asr.sharding import Shard
 
 MARK, SHARDS, AUDIO = "prepared.json", ".prepare-shards", "audio"
+EARLIER = ".prepare-earlier"
 LOCK, _SHARD_LOCKS = ".prepare.lock", ".prepare-*-of-*.lock"
 
 
@@ -81,20 +84,29 @@ class PreparedFolder:
             what = "is there already, and not as prepare wrote it"
             raise UsageError(what, self.path / foreign[0], "choose another --output-folder, or move it away")
 
-    def discard(self) -> None:
-        """Remove what an earlier preparation recorded as its own, and incomplete files that killed ones left.
+    def set_aside(self) -> None:
+        """Move what an earlier preparation recorded as its own into a hidden folder, until ``tidy`` removes it there or
+        ``bring_back`` restores it; and remove incomplete files that killed preparations left.
 
-        The mark is removed last: as long as any of its files is there, it can be recognised.
+        The mark is moved last: as long as any of its files is there, it can be recognised.
         """
         mark = self._mark()
         for name in mark.get("files", ()):
             # The mark of an earlier version may also list manifests of the user's.
             sure = "manifests" in mark or name in self._names or self.is_audio(self.path / name)
             if sure and self._is_own(name, mark):
-                (self.path / name).unlink()
+                _move(self.path / name, self.path / EARLIER / name)
         if mark:
-            (self.path / MARK).unlink()
+            _move(self.path / MARK, self.path / EARLIER / MARK)
         self.remove_halves()
+
+    def bring_back(self) -> None:
+        """Restore the earlier preparation that was set aside for one that has failed or was killed."""
+        earlier = self.path / EARLIER
+        names = sorted(path.relative_to(earlier) for path in earlier.rglob("*") if path.is_file())
+        for name in sorted(names, key=lambda each: each == Path(MARK)):
+            _move(earlier / name, self.path / name)
+        shutil.rmtree(earlier, ignore_errors=True)
 
     def remove_halves(self) -> None:
         """Remove incomplete files that killed preparations left."""
@@ -120,8 +132,9 @@ class PreparedFolder:
         return path.is_relative_to(self.path / AUDIO)
 
     def tidy(self) -> None:
-        """Remove the parts of shards."""
-        shutil.rmtree(self.path / SHARDS, ignore_errors=True)
+        """Remove the parts of shards, and what was set aside."""
+        for name in (SHARDS, EARLIER):
+            shutil.rmtree(self.path / name, ignore_errors=True)
 
     def _mark(self) -> dict[str, Any]:
         """Return the mark, or an empty one if there is none or it was not written by a preparation."""
@@ -151,6 +164,12 @@ class PreparedFolder:
 
     def _audio(self) -> Iterator[Path]:
         return (path for path in (self.path / AUDIO).rglob("[!.]*") if path.is_file())
+
+
+def _move(source: Path, target: Path) -> None:
+    with describing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(source, target)
 
 
 def _lock(shard: Shard | None) -> str:

@@ -16,7 +16,7 @@ from snn_asr.corpora.preparation import Preparation
 from snn_asr.corpora.prepared_folder import MARK, SHARDS
 from snn_asr.data.audio import write_audio
 from snn_asr.data.manifest import Utterance
-from snn_asr.errors import UsageError
+from snn_asr.errors import DataError, UsageError
 from snn_asr.files import read_json, write_bytes, write_json
 from snn_asr.files.journals import append_json_line
 from snn_asr.sharding import Shard
@@ -296,3 +296,35 @@ def test_a_claim_whose_shard_was_killed_before_it_had_a_name_is_given_up(tmp_pat
     Corpus(out).run("1/2")
     (next((out / SHARDS).iterdir()) / preparation._CLAIM).touch()
     assert Corpus(out).run("2/2") == whole[0] and contents(out) == whole[1]
+
+
+@pytest.mark.parametrize("error", [DataError("damaged", "a.wav"), KeyboardInterrupt(), OSError(28, "no space left")])
+def test_an_earlier_preparation_stays_where_the_one_that_is_to_replace_it_fails(error, tmp_path, whole):
+    out = tmp_path / "whole"
+    other = Corpus(out, seed=1)
+    make = other.preparation.make
+
+    def fail_at_the_last(item):
+        if item == ITEMS[-1]:
+            raise error
+        return make(item)
+
+    other.preparation = replace(other.preparation, make=fail_at_the_last)
+    with pytest.raises(type(error)):
+        other.run()
+    assert contents(out) == whole[1] and Corpus(out).run() == whole[0] and not (out / SHARDS).exists()
+
+
+def test_an_earlier_preparation_that_a_killed_one_was_to_replace_can_be_had_again(tmp_path, whole, monkeypatch):
+    out = tmp_path / "whole"
+    monkeypatch.setattr(prepared_folder.PreparedFolder, "bring_back", lambda self: None)  # as if it was killed
+    other = Corpus(out, seed=1)
+    other.preparation = replace(other.preparation, make=lambda item: os.fspath(item))
+    with pytest.raises(TypeError):
+        other.run()
+    monkeypatch.undo()
+    assert not (out / "train.json").exists()
+    again = Corpus(out)
+    assert again.run() == whole[0] and not again.made and contents(out) == whole[1]
+    Corpus(out, seed=1).run()
+    assert read_json(out / MARK)["options"]["seed"] == 1 and not list(out.glob(".*"))
