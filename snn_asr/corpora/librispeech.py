@@ -31,7 +31,7 @@ from snn_asr.corpora.recordings import (
 )
 from snn_asr.data.audio_folder import is_audio_name
 from snn_asr.data.manifest import Utterance
-from snn_asr.errors import DataError, UsageError, unknown_name
+from snn_asr.errors import DataError, UsageError, describing, unknown_name
 from snn_asr.sharding import Shard
 
 BASE_URL = "https://www.openslr.org/resources/12"
@@ -211,7 +211,7 @@ def _read_split(folder: Path) -> tuple[list[Recording], list[str]]:
     silent: list[str] = []
     unread: list[str] = []
     twice: list[str] = []
-    for chapter in sorted(path for path in folder.glob("*/*") if path.is_dir()):
+    for chapter in sorted(chapter for speaker in _folders(folder) for chapter in _folders(speaker)):
         transcript = chapter / f"{chapter.parent.name}-{chapter.name}.trans.txt"
         texts = published_transcripts(transcript) if transcript.is_file() else {}
         found = [path for path in sorted(chapter.iterdir()) if _is_recording(path)]
@@ -224,6 +224,12 @@ def _read_split(folder: Path) -> tuple[list[Recording], list[str]]:
         silent += [id for id in texts if id not in paths]
     problems = counted("recordings without transcript", unread) + counted("transcripts without recording", silent)
     return recordings, problems + counted("recordings in a second format", twice)
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Return the folders in a folder. Raises DataError if it may not be read: its speakers would be left out."""
+    with describing(folder):
+        return [path for path in folder.iterdir() if path.is_dir()]
 
 
 def _is_recording(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import multiprocessing
 import os
@@ -306,3 +307,20 @@ def test_the_real_sample_is_prepared(shared_data, tmp_path):
     line = next((shared_data / "LibriSpeech" / "dev-clean" / "84").rglob("*.trans.txt")).read_text().splitlines()[0]
     assert line == f"84-121550-0000 {utterance.text.upper()}"
     assert utterance.duration == len(soundfile.read(utterance.wav)[0]) / 16000
+
+
+def test_a_speaker_whose_folder_may_not_be_read_is_named_and_not_left_out(small, tmp_path, monkeypatch):
+    closed, scandir, listdir = small / "dev-clean" / "101", os.scandir, os.listdir
+
+    def refusing(function):
+        def call(path="."):
+            if Path(path) == closed:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return function(path)
+
+        return call
+
+    monkeypatch.setattr(os, "scandir", refusing(scandir))
+    monkeypatch.setattr(os, "listdir", refusing(listdir))
+    with pytest.raises(DataError, match="dev-clean/101: permission denied"):
+        prepare(small, tmp_path / "out", partial=True)
