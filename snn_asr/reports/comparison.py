@@ -89,9 +89,6 @@ def read_run(folder: str | Path) -> FinishedRun:
     if damaged is not None:
         raise damaged
     metrics = _metrics(model / METRICS)
-    mixed = of_another_run(folder)
-    if mixed is not None:
-        raise mixed
     with of_one_shape(folder / "test.json"):
         references = {name: str(each["reference"]) for name, each in test.items()}
         hypotheses = {name: str(each["hypothesis"]) for name, each in test.items()}
@@ -178,13 +175,17 @@ def compare_runs(folders: Sequence[str | Path], baseline: str | None = None) -> 
 def read_groups(folders: Sequence[str | Path]) -> dict[str, list[FinishedRun]]:
     """Read the runs in these folders and group them with ``group_runs``.
 
-    Raises DataError if the runs were not tested on the same utterances, and UsageError if two runs of one group have
-    the same seed.
+    Raises DataError if the runs were not tested on the same utterances, or one has files of another run, and UsageError
+    if two runs of one group have the same seed.
     """
     runs = [read_run(folder) for folder in folders]
     first = _references(runs[0])
     if any(_references(run) != first for run in runs[1:]):
         raise DataError("the runs were not tested on the same utterances", todo="compare runs on one test set")
+    for run in runs:
+        mixed = of_another_run(run.folder)
+        if mixed is not None:
+            raise mixed
     groups = group_runs(runs)
     for label, group in groups.items():
         seeds = [run.metrics["seed"] for run in group]

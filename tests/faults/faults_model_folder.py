@@ -154,7 +154,7 @@ def _(world: World) -> Outcome:
     return world.run("quantize", world.model_run(), world.folder / "file" / "q")
 
 
-@fault("unexpected error: disk", "quantize onto a full disk", codes=4, says="q/config.json: .*space")
+@fault("unexpected error: disk", "quantize onto a full disk", codes=4, says="q/checksums.json: .*space")
 def _(world: World) -> Outcome:
     run = world.model_run()
     with world.refusing(world.folder / "q"):

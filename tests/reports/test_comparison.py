@@ -232,4 +232,4 @@ def test_files_of_different_runs_in_one_folder_are_not_compared(name, tone_run, 
         shutil.copyfile(gru_run / name, mixed / name)
     where = {"test.json": "mixed/test.json: not as training wrote it"}
     with pytest.raises(DataError, match=where.get(name, "mixed/model: was trained by another run than run.json names")):
-        read_run(mixed)
+        compare_runs([mixed])
