@@ -10,11 +10,11 @@ from snn_asr import processes
 from snn_asr.errors import SnnAsrError, UsageError, unknown_name
 from snn_asr.training.data_sets import prepared_data
 from snn_asr.training.gpu_sharing import shared_gpu
-from snn_asr.training.identity import fingerprint_of
 from snn_asr.training.jobs import run_jobs
 from snn_asr.training.recipes import recipe
 from snn_asr.training.recipes.recipe_files import find
 from snn_asr.training.run import train
+from snn_asr.training.run_folder.identity import fingerprint_of
 
 
 def train_encoders(
