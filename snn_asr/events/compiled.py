@@ -174,7 +174,8 @@ def _table(model: AcousticModel, lines: list[Stored], parts: list[LayerParts], e
     shifted = [input_shifts(model.encoder), *(each.powers for each in parts)]
     within = len(shifted) if len(lines) > len(shifted) else 0
     for place, (line, each) in enumerate(zip(table, lines, strict=True)):
-        shifts, of_layer = place < len(shifted) and shifted[place], (0, False, every, False, False, scales, 0)
+        shifts = place < len(shifted) and shifted[place] and not every  # there is no shift for a zero
+        of_layer = (0, False, every, False, False, scales, 0)
         if place < len(parts):
             fed, inner = parts[place], within + place if within else 0
             of_layer = (CELLS[fed.cell], fed.flag, every, fed.powers, fed.shifting, scales, inner)

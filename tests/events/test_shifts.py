@@ -75,3 +75,15 @@ def test_a_model_of_shifts_multiplies_nothing():
     for layer in model.encoder.layers:
         assert layer.additive and layer.unit_products == 0
     assert not model.encoder.integration_multiplies and model.encoder.input_coder.unit_products == 0
+
+
+@pytest.mark.parametrize("pruned", [0.0, 0.97])
+def test_zeros_that_are_multiplied_by_as_well_add_nothing(pruned):
+    """No shift stands for a zero, and dense cells take the products of all that is sent."""
+    model = pruned_model(6, pruned)
+    x = coded(model, 30)
+    found, wanted = (
+        each.run(x, each.initial_state())
+        for each in (event_network(model, "int8", every=True), event_network(model, "int8"))
+    )
+    assert (x == 0).any() and np.array_equal(found, wanted)
