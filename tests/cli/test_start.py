@@ -61,7 +61,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("module", ["torch", "snn_asr.decoding.terminal"])
+@pytest.mark.parametrize("module", ["torch", "snn_asr.decoding.live.terminal"])
 def test_no_exception_is_raised_in_the_start_of_a_library(module):
     program = CALLED_BACK.replace("MODULE", module).replace("NUMBER", str(int(signal.SIGINT)))
     words = [sys.executable, "-c", program, "stream", "an4-letters", "none.wav"]

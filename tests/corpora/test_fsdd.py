@@ -176,7 +176,8 @@ def test_a_preparation_is_complete_only_with_its_options_and_files(tmp_path):
     for name in (*halves, ".own-settings.json"):
         (tmp_path / name).touch()  # halves of files, and one that only looks like it
     for _ in range(2):
-        folder.discard()
+        folder.set_aside()
+        folder.tidy()
         left = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
         assert left == [".own-settings.json", "notes.txt", "own.json"]
     (tmp_path / "prepared.json").write_text("damaged")
@@ -199,5 +200,5 @@ def test_a_mark_that_names_files_elsewhere_is_nobodys(name, tmp_path):
     listed = str(victim) if name.startswith("/") else name
     write_json(folder / "prepared.json", {"options": {"x": 1}, "files": {listed: 5}, "manifests": {}})
     prepared = PreparedFolder(folder, {"y": 2}, ["train"])
-    prepared.discard()
+    prepared.set_aside()
     assert victim.exists() and (folder / "prepared.json").exists()

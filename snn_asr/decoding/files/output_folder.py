@@ -63,10 +63,12 @@ class OutputFolder:
 
     def earlier(self, name: str) -> list[Path]:
         """The transcripts of this recording that earlier calls have written, of whatever it was then."""
-        paths = sorted({self._path(name, each) for each in FORMATS})
-        with suppress(SnnAsrError):  # one that cannot be read is named elsewhere
-            return [path for path in paths if path.is_file() and self._is_own(path)]
-        return []
+        found = []
+        for path in sorted({self._path(name, each) for each in FORMATS}):
+            with suppress(SnnAsrError, OSError):  # as for a name that is too long, which is named elsewhere
+                if path.is_file() and self._is_own(path):
+                    found.append(path)
+        return found
 
     def write(self, name: str, state: Mapping[str, Any], texts: Mapping[str, str]) -> None:
         """Write the texts, by format. The journal lists them first, so that none can be taken for a foreign file.
