@@ -89,13 +89,13 @@ def read_frames(file: BinaryIO, begin: int, size: int) -> Frames:
             block, start = file.read(_BLOCK), place
         head = block[place - start : place - start + _LONGEST_HEAD]
         length = frame_bytes(head[:4])
-        if length and place + length > size:
+        if place + length > size:
             return Frames(count, unended=True)
-        if not length and not (length := tag_bytes(head)):
+        count += length > 0
+        length = length or tag_bytes(head)
+        if not length:
             return Frames(count, damaged_at=place if _frames_follow(file, place, first) else None)
-        else:
-            count += frame_bytes(head[:4]) > 0
-            place += length
+        place += length
     return Frames(count)
 
 
