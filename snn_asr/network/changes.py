@@ -14,6 +14,7 @@ from torch import Tensor
 
 from snn_asr.errors import UsageError
 from snn_asr.network.coder import with_straight_gradient
+from snn_asr.network.kernels import choose_backend, load
 
 
 def check_threshold(threshold: float, name: str) -> None:
@@ -27,15 +28,15 @@ def hold(values: Tensor, held: Tensor, threshold: float) -> Tensor:
     return with_straight_gradient(values, torch.where((values - held).abs() > threshold, values, held))
 
 
-def hold_all(values: Tensor, held: Tensor, threshold: float) -> Tensor:
-    """ŷ (B, T, D) of all frames of ``values`` (B, T, D); ``held`` (B, D) was sent before the first."""
-    sent = []
+def hold_all(values: Tensor, held: Tensor, threshold: float, backend: str = "auto") -> Tensor:
+    """ŷ (B, T, D) of all frames of ``values`` (B, T, D); ``held`` (B, D) was sent before the first.
+
+    ``backend`` names the kernels that go through the frames.
+    """
+    kernel = load(choose_backend(backend, values.device))
     with torch.no_grad():
-        for frame in values.unbind(1):
-            held = torch.where((frame - held).abs() > threshold, frame, held)
-            sent.append(held)
-        together = torch.stack(sent, dim=1)
-    return with_straight_gradient(values, together)
+        sent = kernel.hold(values.detach().contiguous(), threshold, held.detach().to(values.dtype).contiguous())
+    return with_straight_gradient(values, sent)
 
 
 def changes(held: Tensor) -> Tensor:

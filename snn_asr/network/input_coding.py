@@ -108,12 +108,12 @@ class HeldFeatures(nn.Module):
 
     def __init__(self, threshold: float) -> None:
         super().__init__()
-        self.threshold = threshold
+        self.threshold, self.backend = threshold, "auto"
 
     def forward(self, x: Tensor, lengths: Tensor | Lengths, state: Tensor | None) -> tuple[Tensor, Tensor]:
         lengths = Lengths.of(lengths, x)
         before = torch.zeros_like(x[:, 0]) if state is None else state
-        held = hold_all(x, before, self.threshold)
+        held = hold_all(x, before, self.threshold, self.backend)
         return lengths.without_padding(held), lengths.last(held.detach(), before)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -19,6 +21,17 @@ def test_a_value_is_held_until_it_has_moved_by_more_than_the_threshold():
     assert held.flatten().tolist() == [0, 0.5, 0.5, 0.5, 0.0, -1.0]
     assert changes(held).flatten().tolist() == [0, 0.5, 0, 0, -0.5, -1.0]
     assert hold(values[:, 2], held[:, 1], 0.25).item() == 0.5
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_the_cpus_kernel_sends_what_the_reference_sends(kind):
+    """With values on the threshold itself, infinite ones and such as are no numbers; the latter are never sent."""
+    torch.manual_seed(1)
+    values, start = torch.randn(4, 50, 9).mul(4).round().div(8).to(kind), torch.zeros(4, 9, dtype=kind)
+    values[1, 3:9, 2], values[2, 5, 4], values[2, 6, 4] = math.nan, math.inf, -math.inf
+    sent, wanted = (hold_all(values, start, 0.375, backend) for backend in ("cpu", "reference"))
+    assert torch.equal(sent, wanted) and torch.isfinite(sent[1]).all() and torch.isinf(sent[2, 5, 4])
+    assert 0.2 < (sent == values).double().mean() < 0.9
 
 
 def test_the_gradient_is_straight_through():

@@ -20,7 +20,9 @@ from snn_asr.network import kernels
 pytest.importorskip("triton", reason="triton is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered in exp")  # of a forget gate that is exactly 0
 
-MODULES = (".tiles", ".products", ".slopes", ".walking", ".scanning", ".gated_scan", ".leaky_scan", ".integrator")
+MODULES = (
+    ".tiles", ".products", ".slopes", ".walking", ".scanning", ".gated_scan", ".leaky_scan", ".integrator", ".changes",
+)
 PACKAGE = "snn_asr.network.kernels.triton"
 THOROUGH = ("v2 off", "v1", "lif", "adLIF", "RadLIF", "spiking_lstm", "v2 off smoothed", "v2 binary clamp")
 
@@ -131,6 +133,16 @@ def assert_integrates(device: str) -> None:
             assert all((got - wanted).abs().max() <= error * wanted.abs().max() for got, wanted in found)
 
 
+def assert_holds(device: str) -> None:
+    """Values that are sent when they have changed are the reference's bit for bit."""
+    torch.manual_seed(6)
+    for kind in (torch.float32, torch.float64):
+        values, start = torch.randn(3, 37, 5, dtype=kind).mul(4).round() / 8, torch.randn(3, 5, dtype=kind)
+        wanted = kernels.load("reference").hold(values, 0.375, start)
+        found = kernels.load("triton").hold(values.to(device), 0.375, start.to(device))
+        assert torch.equal(found.cpu(), wanted) and not torch.equal(wanted, values)
+
+
 def product_errors(products, device: str, rows: int, inner: int, outer: int) -> list[float]:
     """Of a product of float32 by two fp16 parts and its two gradients: the largest difference from float64, relative to
     the largest value. The operands lie in ranges far apart."""
@@ -158,6 +170,10 @@ def test_products_of_two_parts_are_those_of_float32(interpreted, monkeypatch):
 @pytest.mark.thorough
 def test_the_leaky_integrator_is_the_cpus(interpreted):
     assert_integrates("cpu")
+
+
+def test_values_are_held_as_by_the_reference(interpreted):
+    assert_holds("cpu")
 
 
 def launches_kept(kept: dict):
@@ -210,6 +226,9 @@ class TestOnAGpu:
 
     def test_the_leaky_integrator_is_the_cpus(self):
         assert_integrates("cuda")
+
+    def test_values_are_held_as_by_the_reference(self):
+        assert_holds("cuda")
 
     @pytest.mark.parametrize("case", [each for each in CASES if " off " in each])
     def test_gradients_agree_in_float32(self, case):

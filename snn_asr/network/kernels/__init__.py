@@ -13,8 +13,8 @@ are frames, and State and Parameters are those of the cell:
     forward(drive, lengths, state, parameters) -> Trace
     backward(gradient (B, T, H), trace, state, parameters) -> gradients of the drive and of the cell's TRAINED fields
 
-``run_sequence`` makes one differentiable operation of both. Besides, every backend has ``linear(inputs, weights)`` and
-``low_pass``, the leaky integrator of network/integrator.py.
+``run_sequence`` makes one differentiable operation of both. Besides, every backend has ``linear(inputs, weights)``;
+``low_pass``, the leaky integrator of network/integrator.py; and ``hold``, the values that network/changes.py sends.
 """
 
 from __future__ import annotations

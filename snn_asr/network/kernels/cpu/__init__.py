@@ -7,6 +7,7 @@
     elementwise.py   what every unit computes by itself at a frame
     slopes.py        surrogate derivatives
     integrator.py    the leaky integrator behind a layer
+    changes.py       features that are sent when they have changed
     threads.py       work shared among threads
 
 The rows of a batch are shared among as many threads as torch uses. A result is the same bit for bit whether a row is
@@ -17,7 +18,8 @@ In the backward passes a name ``grad_x`` stands for g_x, the gradient of the los
 those of kernels/reference/, where reference/__init__.py explains the signs.
 """
 
+from snn_asr.network.kernels.cpu.changes import hold
 from snn_asr.network.kernels.cpu.integrator import low_pass
 from snn_asr.network.kernels.cpu.products import linear
 
-__all__ = ["linear", "low_pass"]
+__all__ = ["hold", "linear", "low_pass"]

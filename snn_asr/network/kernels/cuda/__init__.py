@@ -12,6 +12,6 @@ is decided before the first frame, and logged once. docs/gpu.md has the design i
 
 from __future__ import annotations
 
-from snn_asr.network.kernels.triton import linear, low_pass
+from snn_asr.network.kernels.triton import hold, linear, low_pass
 
-__all__ = ["linear", "low_pass"]
+__all__ = ["hold", "linear", "low_pass"]

@@ -53,6 +53,18 @@ def low_pass(events: Tensor, lengths: Tensor, coefficient: Tensor | float, start
     return torch.stack(frames, dim=1) * valid.unsqueeze(-1)
 
 
+def hold(values: Tensor, threshold: float, start: Tensor) -> Tensor:
+    """The values that network/changes.py sends of ``values`` (B, T, D); ``start`` (B, D) was sent before them.
+
+    Each stays as it was until it has moved by more than the threshold. There is no gradient.
+    """
+    frames = []
+    for frame in values.unbind(1):
+        start = torch.where((frame - start).abs() > threshold, frame, start)
+        frames.append(start)
+    return torch.stack(frames, dim=1)
+
+
 def linear(inputs: Tensor, weights: Tensor) -> Tensor:
     """The product (N, M) of inputs (N, D) with the transpose of weights (M, D), in the type of the weights.
 

@@ -5,6 +5,7 @@
     scanning.py   launches of scans over all frames
     walking.py    launches of step kernels captured in a CUDA graph
     integrator.py the leaky integrator behind a layer
+    changes.py    features that are sent when they have changed
     products.py   large products on tensor cores
     <cell>.py     forward and backward kernels of a family
 
@@ -21,8 +22,9 @@ docs/gpu.md has the design in full, and what was measured.
 
 from __future__ import annotations
 
+from snn_asr.network.kernels.triton.changes import hold
 from snn_asr.network.kernels.triton.integrator import low_pass
 from snn_asr.network.kernels.triton.products import linear
 
-__all__ = ["linear", "low_pass"]
+__all__ = ["hold", "linear", "low_pass"]
 
