@@ -184,29 +184,45 @@ def launches_kept(kept: dict):
     return keep
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("name", [each for each in DYADIC if " " not in each or each == "v2 smoothed"])
-def test_kernels_compile_for_a_gpu(monkeypatch, tmp_path, name, kind):
-    """What the interpreter is blind to: types, layouts, machine code (for Hopper, at a size of practice)."""
+def machine_code(launch, arguments, capability: int) -> bytes:
+    """What Triton compiles a launch to, for a GPU of this compute capability that need not be there."""
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource, compile
 
+    types = {torch.int64: "*i64", torch.float32: "*fp32", torch.bfloat16: "*bf16"}
+    options = dict(launch.options)
+    kinds = {each: types[given.dtype] if isinstance(given, Tensor) else "i32" for each, given in arguments.items()}
+    signature = {each: "constexpr" if each in options else kinds[each] for each in launch.kernel.arg_names}
+    source = ASTSource(launch.kernel, signature, {each: options[each] for each in signature if each in options})
+    settings = {"num_warps": options["num_warps"], "enable_fp_fusion": False}
+    return compile(source, target=GPUTarget("cuda", capability, 32), options=settings).asm["cubin"]
+
+
+@pytest.fixture
+def launches(monkeypatch, tmp_path):
+    """The launches that would have gone to a GPU, with their arguments."""
     from snn_asr.network.kernels.triton import walking
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(walking.Launch, "__call__", launches_kept(launches := {}))
+    monkeypatch.setattr(walking.Launch, "__call__", launches_kept(kept := {}))
+    return kept
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", [each for each in DYADIC if " " not in each or each == "v2 smoothed"])
+def test_kernels_compile_for_a_gpu(launches, name, kind):
+    """What the interpreter is blind to: types, layouts, machine code (for Ampere and Hopper, at a size of practice)."""
     given = dyadic(name, 2, 1, 550, seed=0)
     run(given._replace(drive=given.drive.to(kind)), "triton")[0].sum().backward()
     assert len(launches) == 2
-    types = {torch.int64: "*i64", torch.float32: "*fp32", torch.bfloat16: "*bf16"}
-    for launch, arguments in launches.items():
-        options = dict(launch.options)
-        kinds = {each: types[given.dtype] if isinstance(given, Tensor) else "i32" for each, given in arguments.items()}
-        signature = {each: "constexpr" if each in options else kinds[each] for each in launch.kernel.arg_names}
-        source = ASTSource(launch.kernel, signature, {each: options[each] for each in signature if each in options})
-        settings = {"num_warps": options["num_warps"], "enable_fp_fusion": False}
-        assert compile(source, target=GPUTarget("cuda", 90, 32), options=settings).asm["cubin"]
+    assert all(machine_code(*each, capability) for each in launches.items() for capability in (80, 90))
+
+
+@pytest.mark.slow
+def test_the_kernel_of_held_values_compiles_for_a_gpu(launches):
+    kernels.load("triton").hold(torch.zeros(2, 5, 96), 0.4, torch.zeros(2, 96))
+    assert all(machine_code(*each, capability) for each in launches.items() for capability in (80, 90)) and launches
 
 
 class TestOnAGpu:
