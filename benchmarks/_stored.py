@@ -86,12 +86,28 @@ def rows_shown(name: str, folder: Path | None = None) -> list[dict[str, Any]]:
     if "against" in layout:
         source, label = layout["against"]
         base = next(each for each in stored_rows(source, folder) if each["label"] == label)
-        macs = base["macs_per_second"]
-        rows = [row | {"macs_ratio": macs / row["macs_per_second"] if row["macs_per_second"] else None} for row in rows]
+        rows = [
+            row | {
+                "macs_ratio": _ratio(base["macs_per_second"], row["macs_per_second"]),
+                "products_ratio": _ratio(_products(base), _products(row)),
+            }
+            for row in rows
+        ]
     if "chart" in layout:
         unbeaten = on_frontier(_costs(rows))
         rows = [row | {"on_frontier": "yes" if best else "no"} for row, best in zip(rows, unbeaten, strict=True)]
     return rows
+
+
+def _products(row: Mapping[str, Any]) -> float | None:
+    """All multiplications a second, with element-wise ones; None where these were not counted."""
+    if row.get("products_per_second") is None and "element_wise_per_second" in row:
+        return row["macs_per_second"] + row["element_wise_per_second"]
+    return row.get("products_per_second")
+
+
+def _ratio(base: float | None, own: float | None) -> float | None:
+    return base / own if base and own else None
 
 
 def _costs(rows: Sequence[Mapping[str, Any]]) -> list[SimpleNamespace]:
@@ -100,8 +116,7 @@ def _costs(rows: Sequence[Mapping[str, Any]]) -> list[SimpleNamespace]:
         SimpleNamespace(
             encoder=row["label"], error_rate=row["error_rate"], interval=row.get("interval"),
             macs_per_second=row["macs_per_second"],
-            products_per_second=row["macs_per_second"] + row["element_wise_per_second"]
-            if "element_wise_per_second" in row else None,
+            products_per_second=_products(row),
         )
         for row in rows
     ]

@@ -123,8 +123,9 @@ def test_ratios_and_leads_in_the_text_are_those_of_the_tables():
             assert lead(*halves, ("an4-five", encoder), key) == pytest.approx(points, abs=0.06), (encoder, key)
     assert "In development its 14.7 % are two and a half points below the GRU and one and a half below the LSTM" in here
     fewest = shown("an4-long", pruned)
-    rate, macs = fewest["error_rate"], fewest["macs_per_second"] / 1e6
-    assert f"the GRU had {rate:.1f} % (one seed) with {macs:.2f} million MACs" in readme
+    rate, products = fewest["error_rate"], fewest["products_per_second"] / 1e6
+    assert f"the GRU had {rate:.1f} % (one seed) with {products:.2f} million multiplications a second, six" in readme
+    assert round(ratios(fewest, own)[1]) == 6
     times = {row["label"]: row["2x256"]["microseconds"] for row in stored.rows_shown("streaming-pruned")}
     small = times["improved_v2 int8"]
     others = [time for label, time in times.items() if label.startswith(("ONNX", "torch")) and "int8" in label]
