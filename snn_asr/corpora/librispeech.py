@@ -168,7 +168,7 @@ def _is_manifest(name: object, members: object) -> bool:
 def _require_published(splits: list[str], download: bool) -> None:
     for split in splits:
         if split not in PUBLISHED:
-            where = "corpus librispeech" if download else "corpus librispeech (partial=true takes any folder)"
+            where = "corpus librispeech" if download else "corpus librispeech (--partial takes any folder)"
             raise unknown_name("split", split, PUBLISHED, where)
 
 
@@ -187,7 +187,7 @@ def _find_recordings(root: Path, splits: list[str], partial: bool) -> dict[str, 
     """
     missing = [split for split in splits if not (root / split).is_dir()]
     if missing:
-        todo = "give the folder LibriSpeech, choose others with splits=..., or fetch these with download=true"
+        todo = "give the folder LibriSpeech, choose others with splits=..., or fetch these with --download"
         raise DataError(f"no folder {', '.join(missing)}", root, todo)
     recordings, problems = {}, []
     for split in splits:

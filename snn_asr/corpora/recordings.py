@@ -64,7 +64,7 @@ def published_transcripts(path: Path) -> dict[str, str]:
 def report(problems: Sequence[str], where: Path, partial: bool) -> None:
     """Raise one DataError that tells how a corpus differs from what was published, or with ``partial`` only log it."""
     if problems and not partial:
-        todo = "restore the corpus, or take it as it is with partial=true"
+        todo = "restore the corpus, or take it as it is with 'snn-asr prepare --partial'"
         raise DataError(f"not as published: {'; '.join(problems)}", where, todo)
     for problem in problems:
         log.warning("%s: %s", where, problem)

@@ -175,7 +175,7 @@ def test_what_is_not_as_published_is_one_error_and_partial_takes_it(small, tmp_p
     assert str(caught.value) == (
         f"{small}: not as published: train: 1 utterances without recording (cen0-maax-b); "
         "train: 23 utterances, published are 24; test: 1 utterances without transcript (cen1-mxyz-b); "
-        "test: 3 utterances, published are 4; restore the corpus, or take it as it is with partial=true"
+        "test: 3 utterances, published are 4; restore the corpus, or take it as it is with 'snn-asr prepare --partial'"
     )
     summary = prepare(small, tmp_path / "out", partial=True)
     assert [each["utterances"] for each in summary.values()] == [21, 2, 3]

@@ -124,7 +124,7 @@ def test_what_is_not_as_published_is_one_error_and_partial_takes_it(small, tmp_p
         "train-clean-100: 22 utterances of 4 speakers, published are 23 of 4; "
         "dev-clean: 2 recordings without transcript (101-7000-0000, 101-7000-0001); "
         "dev-clean: 3 utterances of 1 speakers, published are 5 of 2; "
-        "restore the corpus, or take it as it is with partial=true"
+        "restore the corpus, or take it as it is with 'snn-asr prepare --partial'"
     )
     assert not (tmp_path / "out").exists()
     assert prepare(small, tmp_path / "out", partial=True)["train"]["utterances"] == 22
@@ -183,11 +183,11 @@ def test_a_recording_in_two_formats_is_taken_once_with_a_word(small, tmp_path, c
 
 def test_options_and_folders_that_cannot_work(small, tmp_path):
     cases = [
-        ({"splits": "train-clean-10"}, UsageError, r"partial=true takes any folder.*did you mean 'train-clean-100'"),
+        ({"splits": "train-clean-10"}, UsageError, r"--partial takes any folder.*did you mean 'train-clean-100'"),
         ({"splits": "mine", "download": True, "partial": True}, UsageError, "unknown split 'mine'"),
         ({"partial": "yes"}, UsageError, "partial=yes"),
         ({"download": 1}, UsageError, "download=1"),
-        ({"splits": "train-clean-360", "partial": True}, DataError, "no folder train-clean-360; .*download=true"),
+        ({"splits": "train-clean-360", "partial": True}, DataError, "no folder train-clean-360; .*--download"),
     ]
     for options, kind, message in cases:
         with pytest.raises(kind, match=message):

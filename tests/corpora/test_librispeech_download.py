@@ -97,7 +97,7 @@ def test_download_fetches_what_is_missing_once(small, served, server, tmp_path):
 
 
 def test_download_is_off_by_default(served, server, tmp_path):
-    with pytest.raises(DataError, match="no folder train-clean-100, dev-clean, test-clean; .*download=true"):
+    with pytest.raises(DataError, match="no folder train-clean-100, dev-clean, test-clean; .*--download"):
         prepare(served, tmp_path / "out", base_url=server.address)
     assert server.asked == []
 
