@@ -85,7 +85,7 @@ def decode(
     from snn_asr.decoding.files.writers import render_among, require_different_ids
     from snn_asr.decoding.hypothesis import Hypothesis
     from snn_asr.decoding.live.stream import use_one_core
-    from snn_asr.decoding.recognizer import EVENT, Recognizer
+    from snn_asr.decoding.recognizer import EVENT, Recognizer, require_search
     from snn_asr.decoding.segments.endpointing import EndpointSettings
     from snn_asr.devices import choose_device
 
@@ -93,6 +93,7 @@ def decode(
 
     if output_folder is None:
         require_different_ids((each.name for each in found.files), chosen[0])
+    require_search(engine, lm if beam is None else beam)  # before the engine is compiled, and a language model read
     if engine == EVENT:
         use_one_core()
     recognizer = Recognizer(model, "cpu" if engine == EVENT and device == "auto" else choose_device(device))

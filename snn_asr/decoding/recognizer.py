@@ -53,6 +53,12 @@ Waveform = Tensor | Iterable[Tensor]  # whole, or in blocks
 _BLOCK_SAMPLES = 160_000
 
 
+def require_search(engine: str, beam: object) -> None:
+    """Raise UsageError if a ``beam`` is asked for (anything but None) of an engine that has no search."""
+    if engine == EVENT and beam is not None:
+        raise UsageError("the event engine decodes greedily", "--beam", "leave it out, or use --engine batch")
+
+
 class Recognizer:
     """The model of a folder, or a shipped one by its name, ready for recordings, samples and live sound.
 
@@ -90,8 +96,7 @@ class Recognizer:
         """
         if engine not in ENGINES:
             raise unknown_name("engine", engine, ENGINES)
-        if engine == EVENT and self.beam is not None:
-            raise UsageError("the event engine decodes greedily", "--beam", "leave it out, or use --engine batch")
+        require_search(engine, self.beam)
         if engine == EVENT and self.device != "cpu":
             raise UsageError(f"the event engine runs on the CPU, not on {self.device}", "--device", "use --device cpu")
         if engine == EVENT:
@@ -153,8 +158,7 @@ class Recognizer:
         Raises UsageError for a model that classifies, DataError for a language model that cannot be used.
         """
         self.require_transcription("beam search", "decode without a beam and a language model")
-        if self.engine == EVENT:
-            raise UsageError("the event engine decodes greedily", "--beam", "leave it out, or use --engine batch")
+        require_search(self.engine, settings)
         self.beam = BeamDecoder(self.tokens, settings, language_model, level)
 
     @overload

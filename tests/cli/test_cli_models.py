@@ -56,6 +56,7 @@ def test_train_prints_the_model_folder_and_one_line_an_epoch(run, train_words, t
         (("train", "{recipe}", "--output-folder", "x", "--data-folder", "nowhere"), 4, "nowhere: no such folder"),
         (("train", "{recipe}", "--output-folder", "x", "--data-folder", "{data}", "--device", "gpu"), 2, "--device"),
         (("decode", "nowhere", "{audio}"), 4, "nowhere: no finished model here"),
+        (("decode", "nowhere", "{audio}", "--engine", "event", "--beam", "3"), 2, "decodes greedily"),
         (("decode", "{model}", "nowhere"), 4, "nowhere: no such file or folder"),
         (("decode", "{model}", "{audio}", "--format", "text"), 2, "did you mean 'txt'?"),
         (("decode", "{model}", "{audio}", "--format", "txt,srt"), 2, "give --output-folder"),
@@ -95,7 +96,7 @@ def test_decode_prints_the_text_of_one_and_the_names_of_several(run, recognizer,
     one, two = (recognizer.transcribe(audio / name).text for name in ("one.wav", "sub/two.wav"))
     code, out, errors = run("decode", tone_run / "model", audio / "one.wav")
     assert (code, out) == (0, f"{one}\n")
-    assert len(errors) == 1 and re.fullmatch(r"1 transcribed, 0 failed, \d+ times real time", errors[0])
+    assert len(errors) == 1 and re.fullmatch(r"1 transcribed, 0 failed, \d+(\.\d)? times real time", errors[0])
     assert run("decode", tone_run, audio)[:2] == (0, f"one\t{one}\nsub/two\t{two}\n")
     code, out, _ = run("decode", tone_run, audio / "one.wav", "--format", "json")
     assert (code, json.loads(out)["text"]) == (0, one)

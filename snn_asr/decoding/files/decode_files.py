@@ -69,7 +69,8 @@ class Outcome:
 
     def line(self) -> str:
         """One line for the user."""
-        speed = f", {self.audio_seconds / self.wall_seconds:.0f} times real time" if self.decoded else ""
+        times = self.audio_seconds / self.wall_seconds if self.decoded else 0.0
+        speed = f", {times:.{0 if times >= 10 else 1}f} times real time" if self.decoded else ""
         skipped = f", {self.skipped} already done" if self.skipped else ""
         passed_over = f", {self.passed_over} passed over" if self.passed_over else ""
         return f"{self.decoded} {self.done}{skipped}, {len(self.errors)} failed{passed_over}{speed}"
