@@ -59,10 +59,13 @@ class InterruptedRun(SnnAsrError):
     exit_code = 130
 
 
-def unknown_name(kind: str, name: object, valid: Iterable[str], where: object = None) -> UsageError:
+def unknown_name(
+    kind: str, name: object, valid: Iterable[str], where: object = None, listed_by: str = ""
+) -> UsageError:
     """The error for an unknown name of some ``kind``, which suggests the nearest valid name or, if none is near, lists
-    all of them."""
+    all of them. Where they are too many for a line, ``listed_by`` is the command to name that lists them."""
     choices = sorted(valid)
     near = difflib.get_close_matches(str(name), choices, n=1)
-    todo = f"did you mean '{near[0]}'?" if near else f"choose from: {', '.join(choices)}"
+    others = f"'{listed_by}' lists all" if listed_by else f"choose from: {', '.join(choices)}"
+    todo = f"did you mean '{near[0]}'?" if near else others
     return UsageError(f"unknown {kind} '{name}'", where, todo)

@@ -169,7 +169,7 @@ def merge(
     named = [str(each.entries["encoder"].node.value) for each in files if "encoder" in each.entries]
     encoder = str(given.get("encoder", [config.keys()["encoder"].default, *named][-1]))
     if encoder not in blocks:
-        raise unknown_name("encoder", encoder, blocks, path)
+        raise unknown_name("encoder", encoder, blocks, None if "encoder" in given else path)
     block = read(blocks[encoder])
     entries = {key: Entry(as_node(each.default), DEFAULT) for key, each in config.keys().items()} | block.entries
     for file in files:
@@ -179,8 +179,8 @@ def merge(
             owners = [name for name, each in blocks.items() if key in read(each).entries]
             if owners:
                 todo = f"encoder {encoder} has none, it is an option of {listed(owners, 5)}"
-                raise UsageError(f"unknown key '{key}'", path, todo)
-            raise unknown_name("key", key, {PRESET, *entries}, path)
+                raise UsageError(f"unknown key '{key}'", todo=todo)
+            raise unknown_name("key", key, {PRESET, *entries}, listed_by=f"snn-asr recipes show {name_or_path} --keys")
         entries[key] = Entry(as_node(value), GIVEN)
     entries["encoder"] = Entry(as_node(encoder), entries["encoder"].source)
     own = {key: each for key, each in block.entries.items() if key not in config.keys()}
@@ -247,5 +247,5 @@ def _known_entries(
             continue
         others = others if others is not None else {name for path in blocks.values() for name in read(path).entries}
         if key not in others or key in file.by_encoder.get(encoder, {}):
-            raise unknown_name("key", key, {*known, *others}, file.path)
+            raise unknown_name("key", key, {*known, *others}, file.path, "snn-asr recipes show RECIPE --keys")
     return entries

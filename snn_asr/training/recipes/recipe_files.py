@@ -80,7 +80,8 @@ def find(name_or_path: str | Path, trust: bool = False) -> Path:
         what = f"a folder; the code of its {RECIPE_FILE} is not run unasked"
         raise UsageError(what, path, f"name {inside} itself, or give --trust")
     if path.is_dir():
-        raise UsageError(f"no {RECIPE_FILE} in this folder", path, f"or name a recipe: {', '.join(recipes)}")
+        todo = f"give the file of a recipe, or a name: {', '.join(recipes)}"
+        raise UsageError(f"no {RECIPE_FILE} in this folder", path, todo)
     if path.is_file():
         raise UsageError("not a recipe by its name, which would end in .yaml", path, "name another file, or --trust it")
     raise unknown_name("recipe", str(name_or_path), recipes)
