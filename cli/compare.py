@@ -38,7 +38,7 @@ def compare(
     ] = 1,
     grid: Annotated[
         list[str] | None,
-        typer.Option(help="Values of a key to train with, such as bits=2,4,6; keys are combined."),
+        typer.Option(help="Values of a key to train with, such as bits=4,6,8; keys are combined."),
     ] = None,
     data_folder: Annotated[Path | None, typer.Option(help="As for 'snn-asr train'.")] = None,
     output_folder: Annotated[Path | None, typer.Option(help="Where to put a run folder per encoder and seed.")] = None,

@@ -157,7 +157,7 @@ def parse_grid(words: Iterable[str] | None) -> dict[str, list[object]]:
             raise UsageError(f"key '{key}' is given twice", f"--grid {word}", "give it once, its values with commas")
         each = [parse_overrides([f"{key}={value}"])[key] for value in split_commas(values)]
         if not each or len(set(map(repr, each))) < len(each):
-            raise UsageError("not of the form key=value,value", f"--grid {word}", "write for example bits=2,4,6")
+            raise UsageError("not of the form key=value,value", f"--grid {word}", "write for example bits=4,6,8")
         grid[key] = each
     return grid
 

@@ -36,11 +36,12 @@ class CoderSettings:
             raise unknown_name("levels", self.levels, LEVELS)
         if not 2 <= self.bits <= 32:
             raise UsageError(f"bits={self.bits} gives no usable level", "bits", "choose 2 (binary spikes) to 32")
-        if not 0 <= self.threshold < self.highest_level:
-            raise UsageError(
-                f"threshold={self.threshold} silences every level up to {self.highest_level}",
-                "threshold", f"choose 0 to {self.highest_level - 1}",
-            )
+        if self.threshold < 0:
+            raise UsageError(f"threshold={self.threshold} is negative", "threshold", "give 0 (all levels) or more")
+        if self.threshold >= self.highest_level:
+            what = f"{self.threshold} silences every level: with bits={self.bits} they end at {self.highest_level}"
+            more = f" to {self.highest_level - 1}" if self.highest_level > 1 else ""
+            raise UsageError(what, "threshold", f"give threshold=0{more}, or more bits")
         if self.range not in RANGES:
             raise unknown_name("range", self.range, RANGES)
         if not 0 < self.fixed_range < math.inf:

@@ -51,6 +51,13 @@ def test_impossible_settings_are_refused(wrong):
         CoderSettings(**wrong)
 
 
+def test_a_threshold_beside_too_few_bits_says_which_would_do():
+    with pytest.raises(UsageError, match="threshold: 3 silences every .* bits=2 .*; give threshold=0, or more bits"):
+        CoderSettings(bits=2, threshold=3)
+    with pytest.raises(UsageError, match="with bits=3 they end at 3; give threshold=0 to 2, or more bits"):
+        CoderSettings(bits=3, threshold=5)
+
+
 def test_moving_average_follows_the_extremes_with_adams_correction():
     tracker = RangeTracker(CoderSettings(range="moving_average", momentum=0.1))
     assert not tracker.calibrated
