@@ -73,7 +73,7 @@ def lm(
 
 def _texts(source: str, data_folder: Path | None, tokens: Tokens | None) -> Iterator[str]:
     """Return the sentences, as the tokens of a model spell them if there is one."""
-    from snn_asr.data.manifest import find_manifests, read_manifest
+    from snn_asr.data.manifest import find_manifest, read_manifest
     from snn_asr.data.transcripts import read_transcripts
     from snn_asr.errors import UsageError
     from snn_asr.files import read_text
@@ -85,7 +85,7 @@ def _texts(source: str, data_folder: Path | None, tokens: Tokens | None) -> Iter
     if data_folder is not None or path.suffix in (".yaml", ".yml") or not (path.exists() or path.suffix):
         path, prefix = _recipe_data(source, data_folder, tokens)
     if path.is_dir():
-        path = find_manifests(path, prefix)["train"]
+        path = find_manifest(path, "train", prefix)
     if path.suffix == ".json":
         for each in read_manifest(path, audio_needed=False).values():
             yield " ".join(each.text.split()) if tokens is None else tokens.transcript(each)

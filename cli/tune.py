@@ -40,7 +40,7 @@ def tune(
     It decodes the development data, and no other, with a grid of values. The last line holds the best options for
     decode. Recordings that cannot be read are reported and left out (exit code 3).
     """
-    from snn_asr.data.manifest import find_manifests, read_manifest
+    from snn_asr.data.manifest import find_manifest, read_manifest
     from snn_asr.decoding import tuning
     from snn_asr.decoding.recognizer import Recognizer
     from snn_asr.devices import choose_device
@@ -49,7 +49,7 @@ def tune(
 
     tried = _numbers(weights, "--weights") or tuning.WEIGHTS
     bonuses_tried = _numbers(bonuses, "--bonuses") or tuning.BONUSES
-    utterances = read_manifest(find_manifests(data_folder, manifests)["dev"], audio_needed=False)
+    utterances = read_manifest(find_manifest(data_folder, "dev", manifests), audio_needed=False)
     recognizer = Recognizer(model, choose_device(device))
     result = tuning.tune(recognizer, utterances, lm, beam, tried, bonuses_tried, lm_unit, closed_vocabulary)
     show_failed(result.failed.values())

@@ -112,6 +112,14 @@ def find_manifests(folder: str | Path, prefix: str = "") -> dict[str, Path]:
     return found | {split: path for split, path in named.items() if split not in found}
 
 
+def find_manifest(folder: str | Path, split: str, prefix: str = "") -> Path:
+    """The manifest of one split in a folder, for work that needs no other. Raises DataError if it is missing."""
+    path = Path(folder) / f"{prefix}{split}.json"
+    if not path.is_file():
+        raise DataError(f"no {path.name}", folder, _PREPARE)
+    return path
+
+
 def _problems(entry: object, audio_folder: Path | None) -> Iterator[str]:
     """What is wrong with an entry; without ``audio_folder`` its audio file is not looked for."""
     if not isinstance(entry, dict):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from snn_asr.data.manifest import (
     Utterance,
     check_disjoint,
+    find_manifest,
     find_manifests,
     fingerprint,
     read_manifest,
@@ -169,6 +170,13 @@ def test_manifests_are_found_and_missing_ones_named(folder):
     (folder / "dev.json").touch()
     assert list(find_manifests(folder)) == ["train", "dev", "test", "isolated_dev"]
     assert find_manifests(folder)["dev"] == folder / "dev.json"
+
+
+def test_one_manifest_is_found_where_the_others_are_missing(folder):
+    (folder / "isolated_dev.json").touch()
+    assert find_manifest(folder, "dev", "isolated_") == folder / "isolated_dev.json"
+    with pytest.raises(DataError, match=r": no dev\.json; .*`snn-asr prepare`"):
+        find_manifest(folder, "dev")
 
 
 def test_a_prefix_finds_other_manifests_of_the_same_splits(folder):
