@@ -163,7 +163,7 @@ def score(
         raise DataError(
             f"{len(extra)} of {len(hypotheses)} hypotheses have no reference (first: '{extra[0]}', "
             f"references begin with '{next(iter(references))}')",
-            todo="give both the same utterance ids",
+            todo="give both the same utterance ids, or skip these with --allow-extra",
         )
     missing = tuple(identifier for identifier in references if identifier not in hypotheses)
     alignments = _align_all(references, hypotheses, unit, phone_set)
