@@ -11,6 +11,7 @@ import hashlib
 import logging
 import os
 import stat
+import sys
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -18,10 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core import event
 
 from snn_asr.errors import UsageError
 
 VARIABLE = "NUMBA_CACHE_DIR"
+COMPILING = "numba:compile"  # numba's name of the event
 
 # The sources of compiled functions, which contain each other and constants of the cells.
 SOURCES = ("network/kernels/cpu/*.py", "network/cells/*.py", "network/coder*.py", "events/kernels/*.py")
@@ -66,6 +69,26 @@ def _provide_once() -> None:
     if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         raise UsageError("NUMBA_DISABLE_JIT is set: the loops cannot run uncompiled", "environment", "unset it")
     provide_kernel_cache()
+    if sys.stderr.isatty():  # somebody waits; a file or pipe gets the same lines whether or not kernels are there
+        event.register(COMPILING, TellOfCompiling())
+
+
+class TellOfCompiling(event.Listener):  # type: ignore[misc]  # numba has no types
+    """Logs one line when the first function that is kept on disk is compiled, because the first command on a machine
+    would otherwise be silent for as long as that takes."""
+
+    def __init__(self) -> None:
+        self._told = False
+
+    def on_start(self, event: Any) -> None:
+        """Called before each compilation; functions that are loaded from the disk are none."""
+        kept = getattr(getattr(event.data["dispatcher"], "_cache", None), "_cache_file", None)
+        if kept is not None and not self._told:
+            self._told = True
+            log.info("compiling for this processor: it takes up to a minute, and happens once")
+
+    def on_end(self, event: Any) -> None:
+        """Called after each compilation, of which there are many."""
 
 
 def provide_kernel_cache() -> None:

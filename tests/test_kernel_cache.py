@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numba
 import pytest
+from numba.core import event
 
 import snn_asr
 from snn_asr import kernel_cache
@@ -52,6 +53,26 @@ def test_a_folder_that_others_may_have_prepared_is_not_taken(kind, tmp_path):
         prepared.write_text("")
     provide_kernel_cache()
     assert Path(os.environ[VARIABLE]) != prepared and Path(os.environ[VARIABLE]).parent == tmp_path
+
+
+def _twice(x):
+    return x + x
+
+
+def test_the_first_compilation_is_told_once_and_functions_from_the_disk_are_not(tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO", "snn_asr")
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    with event.install_listener(kernel_cache.COMPILING, kernel_cache.TellOfCompiling()):
+        assert numba.njit(_twice)(3) == 6  # which is not kept
+        assert not caplog.records
+        function = numba.njit(cache=True)(_twice)
+        assert (function(3), function(1.5)) == (6, 3.0)  # two compilations
+    assert [each.message for each in caplog.records] == [
+        "compiling for this processor: it takes up to a minute, and happens once"
+    ]
+    with event.install_listener(kernel_cache.COMPILING, kernel_cache.TellOfCompiling()):
+        assert numba.njit(cache=True)(_twice)(3) == 6
+    assert len(caplog.records) == 1
 
 
 def test_a_place_that_can_be_written_is_left_to_numba(tmp_path, monkeypatch):
