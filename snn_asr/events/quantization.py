@@ -59,7 +59,7 @@ def grids_of(model: AcousticModel, precision: str) -> dict[str, Grid]:
     if precision not in LARGEST:
         return {}
     if model.grids and precision != model.precision:
-        raise UsageError(f"its weights are {model.precision} already", f"precision {precision}", "take what it has")
+        raise UsageError(f"its weights are {model.precision} already", f"--precision {precision}", "leave it out")
     return model.grids or {
         name: Grid.of(weight, INT8 if name == "head.weight" else precision)
         for name, weight in _matrices(model).items()
