@@ -179,6 +179,8 @@ optimizer: !name:torch.optim.AdamW
     ("overrides", "message"),
     [
         ({"hiden_size": 4}, "unknown key 'hiden_size'; did you mean 'hidden_size'?"),
+        ({"epochs": 0}, "epochs: 0; must be a whole number from 1"),
+        ({"schedule": "halfing"}, "unknown schedule 'halfing'; did you mean 'halving'?"),
         ({"partial": True}, "unknown key 'partial'; 'snn-asr recipes show {recipe} --keys' lists all"),
         ({"encoder": "gro"}, "unknown encoder 'gro'; did you mean 'gru'?"),
         ({"encoder": "gru", "bits": 2}, "unknown key 'bits'"),

@@ -98,11 +98,14 @@ class Merged:
     def config(self) -> Config:
         """The checked configuration. Raises UsageError for a value that cannot work, and DataError as ``build``
         does."""
-        values = self.build()
+        values, known = self.build(), config.keys()
+        for key, each in known.items():
+            if self.entries[key].source == GIVEN:  # a word of the command, whose error does not name the recipe's file
+                each.kind.read(key, values[key])
         given = {key: value for key, value in values.items() if self.entries[key].source != DEFAULT}
         if callable(given.get("optimizer")) and "weight_decay" in given:
             raise UsageError("weight_decay", self.path, "the recipe's optimizer is a class: give it there")
-        further = config.keys()["encoder_options"].kind.read("encoder_options", values["encoder_options"], self.path)
+        further = known["encoder_options"].kind.read("encoder_options", values["encoder_options"], self.path)
         return Config.read(given | {"encoder_options": self._encoder_options(values) | further}, self.path)
 
     def _encoder_options(self, values: Mapping[str, Any]) -> dict[str, Any]:
