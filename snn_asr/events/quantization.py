@@ -17,6 +17,7 @@ from torch import Tensor
 from snn_asr.data.features import FeatureExtractor, FeatureStream
 from snn_asr.errors import DataError, UsageError, unknown_name
 from snn_asr.events.parts import head_parts, source_matrices
+from snn_asr.files.locks import only_writer
 from snn_asr.network.integers import INT8, LARGEST, Grid
 from snn_asr.network.model import AcousticModel
 from snn_asr.network.model_folder import find_model, load, save_model
@@ -30,12 +31,18 @@ def quantize_folder(source: str | Path, output: str | Path, precision: str = INT
     The metrics stay those of the original model, whose fingerprint is added (``quantized_from``).
 
     Raises DataError if there is no model or ``output`` cannot be written. Raises UsageError for an unknown precision,
-    for a model that is quantised already or that the event engine cannot run, and if ``output`` holds a model.
+    for a model that is quantised already or that the event engine cannot run, and if ``output`` holds a model or
+    another process is writing one there.
     """
     if precision not in LARGEST:
         raise unknown_name("precision", precision, LARGEST)
     folder, output = find_model(source), Path(output)
-    _check_free(output)
+    with only_writer(output, "quantization"):
+        _check_free(output)
+        return _quantize(folder, output, precision)
+
+
+def _quantize(folder: Path, output: Path, precision: str) -> tuple[int, int]:
     loaded = load(folder)
     if loaded.model.grids:
         todo = "copy the folder" if precision == loaded.model.precision else "quantise the float32 model"

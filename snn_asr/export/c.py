@@ -13,13 +13,13 @@ from pathlib import Path
 
 from snn_asr import __version__
 from snn_asr.decoding.segments.endpointing import EndpointSettings
-from snn_asr.errors import describing, unknown_name
+from snn_asr.errors import unknown_name
 from snn_asr.export import constants
 from snn_asr.export.constants import Recognizer
-from snn_asr.export.origin import MARK, refuse_foreign_files
+from snn_asr.export.origin import MARK, exporting, sealed
 from snn_asr.export.pieces import piece
 from snn_asr.export.state import WORD_BYTES
-from snn_asr.files import encoded, write_text, write_together
+from snn_asr.files import write_text, write_together
 from snn_asr.network.model_folder import LoadedModel
 
 SOURCE, HEADER, EXAMPLE, MAKEFILE = "recognizer.c", "recognizer.h", "main.c", "Makefile"
@@ -55,14 +55,13 @@ def export_c(
 
     ``precision`` is float32, int8 or int4, by default that of the model. ``features`` are computed in float or fixed
     arithmetic. Raises UsageError for a model that cannot be exported or an unknown name, and DataError if the folder
-    cannot be written or has a recognizer.c that was not exported.
+    cannot be written or has a recognizer.c that was not exported, or was edited since.
     """
     folder = Path(folder)
     if features not in ARITHMETICS:
         raise unknown_name("features", features, ARITHMETICS)
     fixed = features == FIXED
     made = constants.recognizer_of(loaded, precision or loaded.model.precision, endpointing, fixed)
-    refuse_foreign_files(folder, (SOURCE, HEADER), within=1000)
     settings, of_features = loaded.model.settings, loaded.model.settings.features
     state = made.declared_state().rstrip("\n")
     title = (
@@ -73,13 +72,12 @@ def export_c(
         "title": title, "rate": of_features.sample_rate, "step": f"{of_features.stacked_seconds:.9g}",
         "ram": made.state_bytes, "word_bytes": WORD_BYTES, "state": state,
     }
-    with describing(folder, "choose a writable folder"):
-        folder.mkdir(parents=True, exist_ok=True)
-    header, source = piece(HEADER, values=values), _source(made, title)
-    write_together(folder, {HEADER: encoded(header), SOURCE: encoded(source)})
-    for example in (EXAMPLE, MAKEFILE):
-        if not (folder / example).exists():
-            write_text(folder / example, piece(example, values=values))
+    contents = {HEADER: sealed(piece(HEADER, values=values)), SOURCE: sealed(_source(made, title))}
+    with exporting(folder, contents, within=1000):
+        write_together(folder, contents)
+        for example in (EXAMPLE, MAKEFILE):
+            if not (folder / example).exists():
+                write_text(folder / example, piece(example, values=values))
     return ExportedC(made.constant_bytes, made.state_bytes, made.pruned)
 
 

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from snn_asr.errors import UsageError, describing
+from snn_asr.errors import UsageError
 from snn_asr.events.parts import head_parts
 from snn_asr.export.network import exportable_layers
-from snn_asr.export.origin import MARK, refuse_foreign_files
+from snn_asr.export.origin import MARK, exporting
 from snn_asr.files import write_bytes
 from snn_asr.network.cells.hard_reset import THRESHOLD, Parameters
 from snn_asr.network.model import AcousticModel
@@ -46,12 +46,9 @@ def export_nir(loaded: LoadedModel, folder: str | Path) -> str:
     except ImportError as error:
         raise UsageError("the package nir is not installed", "--format nir", "pip install 'snn-asr[nir]'") from error
     folder, graph = Path(folder), graph_of(loaded.model, nir)
-    refuse_foreign_files(folder, (NETWORK,))
-    with describing(folder, "choose a writable folder"):
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory() as elsewhere:  # HDF5 wants a file that nobody else has locked
-            nir.write(str(Path(elsewhere) / NETWORK), graph)
-            write_bytes(folder / NETWORK, (Path(elsewhere) / NETWORK).read_bytes())
+    with exporting(folder, (NETWORK,)), TemporaryDirectory() as elsewhere:
+        nir.write(str(Path(elsewhere) / NETWORK), graph)  # HDF5 wants a file that nobody else has locked
+        write_bytes(folder / NETWORK, (Path(elsewhere) / NETWORK).read_bytes())
     return NETWORK
 
 

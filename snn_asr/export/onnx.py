@@ -18,12 +18,12 @@ import numpy as np
 import torch
 
 from snn_asr import __version__
-from snn_asr.errors import UsageError, describing
+from snn_asr.errors import UsageError
 from snn_asr.events.parts import head_parts, input_change, recurrence
 from snn_asr.export.network import exportable_layers, input_coder_of
 from snn_asr.export.onnx_cells import STEPS, TAKES_RECURRENT
 from snn_asr.export.onnx_graph import Graph
-from snn_asr.export.origin import PRODUCER, refuse_foreign_files
+from snn_asr.export.origin import PRODUCER, exporting
 from snn_asr.files import write_together
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.model import AcousticModel
@@ -46,9 +46,6 @@ def export_onnx(loaded: LoadedModel, folder: str | Path) -> list[str]:
         raise UsageError("the package onnx is not installed", "--format onnx", "pip install 'snn-asr[onnx]'") from error
     folder, graph = Path(folder), step_graph(loaded.model)
     whole = {STEP: graph.whole(onnx.helper), SEQUENCE: graph.scanned(onnx.helper)}
-    refuse_foreign_files(folder, whole, PRODUCER, within=100)  # the name of the producer comes second
-    with describing(folder, "choose a writable folder"):
-        folder.mkdir(parents=True, exist_ok=True)
     contents = {}
     for name, each in whole.items():
         opsets = [onnx.helper.make_opsetid("", OPSET)]
@@ -58,7 +55,8 @@ def export_onnx(loaded: LoadedModel, folder: str | Path) -> list[str]:
         onnx.helper.set_model_props(made, metadata(loaded))
         onnx.checker.check_model(made)
         contents[name] = made.SerializeToString()
-    write_together(folder, contents)
+    with exporting(folder, contents, PRODUCER, within=100):  # the name of the producer comes second
+        write_together(folder, contents)
     return list(whole)
 
 

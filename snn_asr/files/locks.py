@@ -81,6 +81,16 @@ def _busy(path: Path, work: str, todo: str) -> UsageError:
 
 
 @contextmanager
+def only_writer(folder: Path, work: str) -> Iterator[None]:
+    """A block in which no other process does this ``work`` in ``folder``, which is ``made`` for it.
+
+    Raises what ``made`` and ``alone`` raise.
+    """
+    with made(folder, "choose a writable folder"), alone(folder / f".{work}.lock", work, "choose another folder"):
+        yield
+
+
+@contextmanager
 def made(folder: Path, todo: str) -> Iterator[None]:
     """A block in which ``folder`` is there. If it was made for the block and is still empty then, it is removed.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from snn_asr.files.locks import only_writer
 from snn_asr.network.weights_file import WEIGHTS
 
 
@@ -70,3 +71,11 @@ def test_a_mistake_is_one_line_and_its_code(words, code, problem, run, tone_run,
     found, out, errors = run("quantize", *(each.format(model=tone_run, small=small) for each in words))
     assert (found, out, len(errors)) == (code, "", 1) and problem in errors[0]
     assert not (tmp_path / "out").exists()
+
+
+def test_two_do_not_write_to_one_folder_at_a_time(run, tone_run, tmp_path):
+    with only_writer(tmp_path / "out", "quantization"):
+        code, out, (line,) = run("quantize", tone_run, tmp_path / "out")
+        assert (code, out) == (2, "") and "another quantization is at work here" in line
+        assert [each.name for each in (tmp_path / "out").iterdir()] == [".quantization.lock"]
+    assert run("quantize", tone_run, tmp_path / "out")[0] == 0

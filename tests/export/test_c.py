@@ -18,6 +18,7 @@ from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.tokens import CharacterTokens, SentencePieceTokens, WordTokens
 from snn_asr.decoding.live.stream import SEGMENT, WORD
 from snn_asr.errors import DataError, UsageError
+from snn_asr.files.locks import only_writer
 from snn_asr.network.front_end import PRESETS
 from snn_asr.network.model_folder import load, save_model
 from snn_asr.training.loop.pruning import keep_largest, matrices
@@ -262,6 +263,29 @@ def test_nothing_is_exported_over_a_file_of_another(tone_run, tmp_path):
     (tmp_path / "recognizer.c").write_text("int x;\n" * 200 + "/* written after what was Exported by snn-asr */\n")
     with pytest.raises(DataError, match="was not exported"):
         export(tone_run / "model", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["recognizer.c", "recognizer.h"])
+@pytest.mark.parametrize("where", ["above", "below"])
+def test_what_was_edited_since_it_was_exported_stays(name, where, tone_run, tmp_path):
+    export(tone_run / "model", tmp_path)
+    export(tone_run / "model", tmp_path, "int8")  # over its own
+    written = (tmp_path / name).read_text()
+    above = written.replace("#include <", "/* my own */\n#include <", 1)
+    (tmp_path / name).write_text(above if where == "above" else written + "int mine;\n")
+    before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
+    with pytest.raises(DataError, match=f"{name}: was edited"):
+        export(tone_run / "model", tmp_path)
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
+    (tmp_path / name).write_text(written.rpartition("/* SHA-256")[0])  # as an earlier version wrote it
+    export(tone_run / "model", tmp_path)
+
+
+def test_two_do_not_export_to_one_folder_at_a_time(run, tone_run, tmp_path):
+    with only_writer(tmp_path, "export"):
+        code, out, (line,) = run("export", tone_run, "--output-folder", tmp_path)
+        assert (code, out) == (2, "") and "another export is at work here" in line
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_export_that_does_not_fit_on_the_disk_leaves_the_earlier_pair(tone_run, tmp_path, monkeypatch):
