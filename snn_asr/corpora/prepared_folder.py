@@ -41,6 +41,7 @@ class PreparedFolder:
         self._names = [f"{each}.json" for each in manifests]
         digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
         self.parts = self.path / SHARDS / digest[:16]  # named by the options, so that preparations cannot mix
+        self._foreign_audio: set[Path] | None = None  # audio that stayed when an earlier preparation was set aside
 
     @property
     def finished(self) -> bool:
@@ -99,11 +100,16 @@ class PreparedFolder:
         if mark:
             _move(self.path / MARK, self.path / EARLIER / MARK)
         self.remove_halves()
+        self._foreign_audio = set(self._audio())
 
     def bring_back(self) -> None:
-        """Restore the earlier preparation that was set aside for one that has failed or was killed."""
+        """Restore the earlier preparation that was set aside for one that has failed or was killed, without what this
+        one, if it has failed, has written since."""
         earlier = self.path / EARLIER
         names = sorted(path.relative_to(earlier) for path in earlier.rglob("*") if path.is_file())
+        if names and self._foreign_audio is not None:
+            for path in set(self._audio()) - self._foreign_audio:
+                path.unlink()
         for name in sorted(names, key=lambda each: each == Path(MARK)):
             _move(earlier / name, self.path / name)
         shutil.rmtree(earlier, ignore_errors=True)

@@ -300,14 +300,20 @@ def test_a_claim_whose_shard_was_killed_before_it_had_a_name_is_given_up(tmp_pat
 
 @pytest.mark.parametrize("error", [DataError("damaged", "a.wav"), KeyboardInterrupt(), OSError(28, "no space left")])
 def test_an_earlier_preparation_stays_where_the_one_that_is_to_replace_it_fails(error, tmp_path, whole):
+    """Nothing else stays of the other one, and what the user has put beside stays."""
     out = tmp_path / "whole"
+    (out / "audio" / "mine.flac").write_bytes(b"mine")
+    whole[1]["audio/mine.flac"] = b"mine"
     other = Corpus(out, seed=1)
     make = other.preparation.make
 
     def fail_at_the_last(item):
         if item == ITEMS[-1]:
             raise error
-        return make(item)
+        made = make(item)
+        if made.wav.is_relative_to(out):
+            made.wav.with_stem(f"other-{made.wav.stem}").write_bytes(made.wav.read_bytes())
+        return made
 
     other.preparation = replace(other.preparation, make=fail_at_the_last)
     with pytest.raises(type(error)):
