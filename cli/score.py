@@ -46,7 +46,8 @@ def score(
 ) -> None:
     """Compare transcripts: error rate with its interval, and where the errors are."""
     from snn_asr.data.transcripts import by_file_name, by_recording, read_transcripts, recordings_of
-    from snn_asr.errors import UsageError, unknown_name
+    from snn_asr.decoding.files.output_folder import of_other_settings
+    from snn_asr.errors import UsageError, listed, unknown_name
     from snn_asr.files import write_text
     from snn_asr.scoring import error_rates
     from snn_asr.scoring.alignments import kaldi_alignments
@@ -66,6 +67,9 @@ def score(
     recognised = read_transcripts(hypothesis, unit, "hypothesis")
     for note in (*expected.notes, *recognised.notes):
         typer.echo(f"note: {note}", err=True)
+    if stale := of_other_settings(hypothesis):
+        what = "are of another model, or other options, than the newest ones"
+        typer.echo(f"note: {hypothesis}: {len(stale)} transcripts {what} ({listed(stale, 3)})", err=True)
     named = by_recording(by_file_name(recognised, expected), expected, recordings_of(reference))
     references, hypotheses = choose_readings(expected, named, (expected.marked, recognised.marked))
     found = None

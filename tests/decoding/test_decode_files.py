@@ -15,7 +15,7 @@ from snn_asr.data.audio import write_audio
 from snn_asr.decoding.files import output_folder
 from snn_asr.decoding.files.decode_files import Outcome, decode_files
 from snn_asr.decoding.files.named_files import find_files
-from snn_asr.decoding.files.output_folder import ERRORS, JOURNAL
+from snn_asr.decoding.files.output_folder import ERRORS, JOURNAL, of_other_settings
 from snn_asr.decoding.files.writers import FORMATS, render
 from snn_asr.errors import DataError
 from snn_asr.files import read_json
@@ -127,6 +127,21 @@ def test_another_model_decodes_again(recognizer, gru_run, audio, tmp_path):
     other = snn_asr.load_model(gru_run)
     assert decode(other, audio, tmp_path / "out")[0].decoded == 6
     assert decode(other, audio, tmp_path / "out")[0].skipped == 6
+
+
+def test_transcripts_of_another_model_are_known_by_the_journal(recognizer, gru_run, audio, tmp_path):
+    output = tmp_path / "out"
+    decode(recognizer, audio, output)
+    decode(recognizer, audio, output, ("json",))
+    assert of_other_settings(output) == of_other_settings(tmp_path) == of_other_settings(audio / "one.wav") == []
+    decode(snn_asr.load_model(gru_run), audio / "sub", output / "sub")
+    decode(snn_asr.load_model(gru_run), audio / "one.wav", output)
+    assert set(of_other_settings(output)) == {"two", "sub/three", "sub/deeper/four", "silent", "short"}
+    for name in ("two.txt", "two.json", "short.txt"):
+        (output / name).unlink()
+    assert set(of_other_settings(output)) == {"sub/three", "sub/deeper/four", "silent", "short"}
+    (output / JOURNAL).write_text("notes of mine\n")
+    assert of_other_settings(output) == []
 
 
 def test_an_interrupted_call_goes_on_where_it_was(recognizer, audio, tmp_path, monkeypatch):

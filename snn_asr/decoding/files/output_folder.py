@@ -10,8 +10,9 @@ somebody has changed since, is never overwritten.
 from __future__ import annotations
 
 import hashlib
+import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from snn_asr.files.journals import append_json_line, mend_journal, read_journal
 from snn_asr.sharding import Shard, shard_files
 
 JOURNAL, ERRORS = "decoded.jsonl", "errors.json"
+_OF_ONE_FILE = ("audio", "formats", "transcript", "written")  # keys of a journal's line; the others are settings
 _FOREIGN = "is there already, and not as decode wrote it", "choose another --output-folder, or move it away"
 
 
@@ -126,20 +128,46 @@ class OutputFolder:
         """Read from all journals the last state of each recording, and everything that was ever written to each
         file."""
         finished: dict[str, float] = {}
-        for journal in (self._folder / JOURNAL, *shard_files(self._folder, JOURNAL)):
-            for row in read_journal(journal):
-                name, when, written = row.pop("name", None), row.pop("finished", 0.0), row.get("written")
-                if not isinstance(name, str) or not isinstance(when, (int, float)):
-                    raise DataError("damaged", journal, "remove it to do its part again")
-                for each, path in self._paths(name, row.get("formats")):
-                    sums = self._written.setdefault(path, set())
-                    sums.add(written.get(each) if isinstance(written, dict) else None)
-                if when >= finished.get(name, 0.0):
-                    finished[name], self._states[name] = when, row
+        for name, when, row in _journal_rows(self._folder):
+            written = row.get("written")
+            for each in _formats(row):
+                sums = self._written.setdefault(self._path(name, each), set())
+                sums.add(written.get(each) if isinstance(written, dict) else None)
+            if when >= finished.get(name, 0.0):
+                finished[name], self._states[name] = when, row
 
-    def _paths(self, name: str, formats: object) -> Iterable[tuple[str, Path]]:
-        known = [each for each in formats if each in FORMATS] if isinstance(formats, list) else []
-        return [(each, self._path(name, each)) for each in known]
+
+def of_other_settings(folder: Path) -> list[str]:
+    """The recordings whose transcripts in a folder of decode are of another model, or of other settings, than those of
+    its newest transcript.
+
+    There are none in any other place, and none are known if a journal is damaged.
+    """
+    if not folder.is_dir():
+        return []
+    try:
+        rows = sorted(_journal_rows(folder), key=lambda row: row[1])
+    except DataError:
+        return []
+    settings = {name: {key: row[key] for key in row if key not in _OF_ONE_FILE} for name, _, row in rows}
+    paths = ((name, folder / f"{name}{FORMATS[each]}") for name, _, row in rows for each in _formats(row))
+    there = {name for name, path in paths if os.path.isfile(path)}
+    return [name for name, of_it in settings.items() if of_it != settings[rows[-1][0]] and name in there]
+
+
+def _journal_rows(folder: Path) -> Iterator[tuple[str, float, dict[str, Any]]]:
+    """The name, the time and the rest of every line of a folder's journals. Raises DataError if one is damaged."""
+    for journal in (folder / JOURNAL, *shard_files(folder, JOURNAL)):
+        for row in read_journal(journal):
+            name, when = row.pop("name", None), row.pop("finished", 0.0)
+            if not isinstance(name, str) or not isinstance(when, (int, float)):
+                raise DataError("damaged", journal, "remove it to do its part again")
+            yield name, when, row
+
+
+def _formats(row: Mapping[str, Any]) -> list[str]:
+    formats = row.get("formats")
+    return [each for each in formats if each in FORMATS] if isinstance(formats, list) else []
 
 
 def _is_list_of_errors(path: Path) -> bool:
