@@ -15,7 +15,7 @@ from faults.world import digest
 from snn_asr.errors import DataError, UsageError
 from snn_asr.files import read_json, sha256, write_json
 from snn_asr.network.model_folder import CHECKED, CHECKSUMS, METRICS
-from snn_asr.training.run_folder.folder import LOCK, LOG, MARK, MODEL, TEST, RunFolder
+from snn_asr.training.run_folder.folder import LOCK, LOG, MARK, MODEL, TEST, RunFolder, of_another_run
 from snn_asr.training.run_folder.identity import Identity
 
 TRANSCRIPTS = {"a": {"speaker": "s", "reference": "one", "hypothesis": "one"}}
@@ -181,6 +181,18 @@ def test_transcripts_of_another_run_in_a_run_folder_make_it_unfinished(whole, ca
     write_json(whole / TEST, {"a": {"speaker": "s", "reference": "one", "hypothesis": "two"}})
     assert not claimed(whole).finished
     assert "test.json: not as training wrote it" in caplog.text
+
+
+def test_the_log_of_another_run_in_a_run_folder_is_named_and_written_again(whole, caplog):
+    log = (whole / LOG).read_bytes()
+    (whole / LOG).write_text('{"epoch": 1}\n')
+    assert str(of_another_run(whole)).startswith(f"{whole / LOG}: not as training wrote it; copy")
+    folder = claimed(whole)
+    assert not folder.finished and "log.jsonl: not as training wrote it" in caplog.text
+    folder.restore()
+    assert (whole / LOG).read_bytes() == log and claimed(whole).finished
+    (whole / LOG).unlink()
+    assert of_another_run(whole) is None
 
 
 def test_metrics_of_an_earlier_version_say_nothing_of_their_run(whole):

@@ -39,7 +39,7 @@ from snn_asr.training.run_folder.identity import Identity
 
 MARK, LOG, TEST, MODEL, DATA, LOCK = "run.json", "log.jsonl", "test.json", "model", "data", ".lock"
 REPORT, REPORT_MARK = "report.html", b"<!DOCTYPE html>\n<!-- A report of snn-asr"  # what every report begins with
-RUN, TEST_SHA256 = "run", "test_sha256"  # keys of the model's metrics that say which run it is of
+RUN, SUMS = "run", {TEST: "test_sha256", LOG: "log_sha256"}  # keys of the model's metrics that say which run it is of
 _NAMES = (MARK, LOG, checkpoint.NAME, checkpoint.PREVIOUS, TEST, MODEL)  # of what a training may overwrite
 _IDENTITY = "identity"
 _REMEDY = "choose another --output-folder"
@@ -183,9 +183,10 @@ class RunFolder:
         return found is None
 
     def origin(self, transcripts: Mapping[str, Any]) -> dict[str, str]:
-        """What the model's metrics say of its run: the identity, and the SHA-256 of test.json, which follows them."""
+        """What the model's metrics say of its run: the identity, and the SHA-256 of the log and of test.json, which
+        follows them."""
         written = hashlib.sha256(encoded(json_text(transcripts))).hexdigest()
-        return {RUN: self._mark[_IDENTITY], TEST_SHA256: written}
+        return {RUN: self._mark[_IDENTITY], SUMS[TEST]: written, SUMS[LOG]: sha256(self.path / LOG)}
 
     def restore(self) -> dict[str, Any] | None:
         """The state to continue from, after writing the log as it was then; None for a run that starts."""
@@ -232,14 +233,15 @@ class RunFolder:
 def of_another_run(folder: Path) -> DataError | None:
     """What says that files of this run folder are of different runs, as a mistake in copying leaves them.
 
-    None if all are of one run, or of an earlier snn-asr, whose metrics do not say. Raises DataError for files that
-    cannot be read.
+    None if all are of one run, or of an earlier snn-asr, whose metrics do not say. A log that is gone is of no other
+    run. Raises DataError for files that cannot be read.
     """
     metrics, mark = (read_json_object(folder / name) for name in (f"{MODEL}/{METRICS}", MARK))
     if metrics.get(RUN, mark.get(_IDENTITY)) != mark.get(_IDENTITY):
         return _model_of_another(folder)
-    if metrics.get(TEST_SHA256, "") not in ("", sha256(folder / TEST)):
-        return DataError("not as training wrote it", folder / TEST, "copy the run folder again, or train again")
+    for name, key in SUMS.items():
+        if metrics.get(key) and os.path.lexists(folder / name) and metrics[key] != sha256(folder / name):
+            return DataError("not as training wrote it", folder / name, "copy the run folder again, or train again")
     return None
 
 
