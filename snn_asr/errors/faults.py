@@ -18,6 +18,7 @@ _REMEDIES = {
     errno.EPERM: "change its permissions, or choose another",
     errno.ENOENT: "check the path",
     errno.ENOTDIR: "check the path",
+    errno.ELOOP: "check the path",
     errno.EISDIR: "name a file",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EMFILE: "allow more open files (ulimit -n)",

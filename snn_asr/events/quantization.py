@@ -17,10 +17,11 @@ from torch import Tensor
 from snn_asr.data.features import FeatureExtractor, FeatureStream
 from snn_asr.errors import DataError, UsageError, unknown_name
 from snn_asr.events.parts import head_parts, source_matrices
+from snn_asr.files import read_text
 from snn_asr.files.locks import only_writer
 from snn_asr.network.integers import INT8, LARGEST, Grid
 from snn_asr.network.model import AcousticModel
-from snn_asr.network.model_folder import find_model, load, save_model
+from snn_asr.network.model_folder import RECIPE, find_model, load, save_model
 from snn_asr.network.weights_file import WEIGHTS
 
 
@@ -53,7 +54,7 @@ def _quantize(folder: Path, output: Path, precision: str) -> tuple[int, int]:
     except UsageError as error:
         raise UsageError(f"has no {precision} engine ({error.what})", folder, "keep it in float32") from error
     metrics = {**loaded.metrics, "quantized_from": loaded.fingerprint}
-    save_model(output, model, loaded.tokens, metrics, (folder / "recipe.yaml").read_text(encoding="utf-8"))
+    save_model(output, model, loaded.tokens, metrics, read_text(folder / RECIPE))
     return (folder / WEIGHTS).stat().st_size, (output / WEIGHTS).stat().st_size
 
 

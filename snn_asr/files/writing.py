@@ -53,6 +53,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
                 shutil.copyfileobj(source, target)
         else:
             _move_into_place(temporary, path)
+    except BrokenPipeError:
+        raise  # whoever read from the pipe has ended, which the program ends for as for its standard output
     except OSError as error:
         if error.filename not in (None, str(temporary), str(path)):
             raise  # it is about another file, which the block has read

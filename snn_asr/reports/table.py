@@ -59,11 +59,15 @@ def comparison_table(rows: Sequence[Row], unit: str) -> Table:
 
 
 def print_table(table: Table) -> None:
-    """Print a table on stdout; if that is not a terminal, it is as wide as its contents need."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=PLAIN_WIDTH)
-    console.print(table)
+    """Print a table on stdout; if that is not a terminal, it is as wide as its contents need.
+
+    What a cell holds is shown as it is: ``[1]`` in the path of a recipe is no markup.
+    """
+    width = None if Console().is_terminal else PLAIN_WIDTH
+    console = Console(width=width, markup=False, emoji=False)
+    with console.capture() as captured:
+        console.print(table)
+    print(captured.get(), end="")  # rich itself would end the program if the reader of a pipe has ended
 
 
 def interval_text(row: Row) -> str:

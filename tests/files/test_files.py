@@ -75,6 +75,17 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
     os.close(reader)
 
 
+def test_a_pipe_whose_reader_has_ended_is_no_full_disk():
+    """The program ends as it does where the reader of its standard output has: ``lm --output /dev/stdout | head``."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        with pytest.raises(BrokenPipeError):
+            write_text(f"/dev/fd/{writer}", "nobody reads this")
+    finally:
+        os.close(writer)
+
+
 def test_a_line_that_does_not_fit_on_the_disk_is_taken_back(tmp_path, monkeypatch):
     path = tmp_path / "log.jsonl"
     append_json_line(path, {"epoch": 1})

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
+from rich.table import Table
 
 from snn_asr.errors import DataError, UsageError
 from snn_asr.files import read_json, sha256, write_json
@@ -156,6 +159,27 @@ def test_one_utterance_is_compared_without_an_interval(make_run, capsys):
     assert [(row.interval, row.p_value, row.remark) for row in rows] == [(None, None, significance.ONE_UTTERANCE)] * 2
     print_table(comparison_table(rows, "word"))
     assert "one utterance" in capsys.readouterr().out
+
+
+def test_a_table_shows_names_as_they_are(capsys):
+    table = Table("encoder")
+    table.add_row("gru recipe=/data/[old]/:star:/train.yaml")
+    print_table(table)
+    assert "gru recipe=/data/[old]/:star:/train.yaml" in capsys.readouterr().out
+
+
+def test_a_table_whose_reader_has_ended_is_a_broken_pipe(monkeypatch):
+    """Which the program ends for with the exit code of a filter; rich would end it as for an unexpected error."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    table = Table("encoder")
+    table.add_row("gru")
+    with open(writer, "w", buffering=1) as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        with pytest.raises(BrokenPipeError):
+            print_table(table)
+            closed.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), writer)
 
 
 def test_speakers_are_resampled_where_there_are_enough(make_run, capsys):
