@@ -51,7 +51,11 @@ def lm(
         raise UsageError("tokens are those of a model", "--unit token", "give --model")
     refuse_inputs(output, (source, model, data_folder), "--output")
     refuse_foreign(output, re.compile(rb"\s*\\data\\"), "language model", "--output")
-    tokens = _tokens(model) if model is not None else None
+    tokens = None
+    if model is not None:
+        from snn_asr.network.model_folder import load_tokens
+
+        tokens = load_tokens(model)
     texts = list(_texts(source, data_folder, tokens))
     if not any(texts):
         raise DataError("no words to estimate a language model from", source, "check that this is the text you mean")
@@ -111,11 +115,3 @@ def _recipe_data(name: str, data_folder: Path | None, tokens: Tokens | None) -> 
     if values.get("tokens") == "phones" and tokens is None:
         raise UsageError("the recipe's tokens are phones, which its model folds", name, "give --model")
     return data_folder, values.get("manifests", "")
-
-
-def _tokens(model: str) -> Tokens:
-    from snn_asr.data.tokens import Tokens
-    from snn_asr.files import read_json_object
-    from snn_asr.network.model_folder import find_model
-
-    return Tokens.from_dict(read_json_object(find_model(model) / "tokens.json"))

@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 _CLAIM = "manifests-claimed"
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 # Of all entries of a manifest.
 _MEASURES: dict[str, Callable[[list[dict[str, Any]]], object]] = {

@@ -156,6 +156,18 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> LoadedModel:
     return LoadedModel(model.float().to(device).eval(), tokens, metrics, sha256(folder / CHECKSUMS))
 
 
+def load_tokens(path: str | Path) -> Tokens:
+    """The tokens of the model that ``path`` stands for, without its network. Raises DataError as ``load`` does."""
+    folder = find_model(path)
+    damaged = damage(folder, (TOKENS,))
+    if damaged is not None:
+        raise damaged
+    try:
+        return Tokens.from_dict(read_json_object(folder / TOKENS))
+    except _MISFITS as error:
+        raise _misfit(error, folder / TOKENS) from error
+
+
 # The errors that values of a wrong type or size raise wherever they are first used.
 _MISFITS = (
     AttributeError, IndexError, KeyError, MemoryError, OverflowError, RuntimeError, TypeError, ValueError,

@@ -44,6 +44,15 @@ def _other_metrics(world: World) -> Outcome:
     return world.run("compare", run)
 
 
+@fault(DAMAGED, "lm with a model one of whose tokens has changed", codes=4, says=r"tokens\.json: not as training wrote it")
+def _other_tokens(world: World) -> Outcome:
+    run = world.model_run()
+    tokens = run / "model" / "tokens.json"
+    tokens.write_text(tokens.read_text().replace('"low"', '"law"'))
+    (world.folder / "t.txt").write_text("low high\n")
+    return world.run("lm", world.folder / "t.txt", "--model", run, "--output", world.folder / "lm.arpa")
+
+
 @fault("comparison", "runs whose references of the same utterances are others", codes=4, says="not tested on the same")
 def _other_references(world: World) -> Outcome:
     first, second = world.model_run(), world.model_run("other")
