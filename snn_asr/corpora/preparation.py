@@ -15,7 +15,7 @@ from rich.progress import track
 
 from snn_asr.corpora.prepared_folder import PreparedFolder
 from snn_asr.data.manifest import Utterance
-from snn_asr.errors import DataError, UsageError, unusable
+from snn_asr.errors import DataError, UsageError, readable_name, unusable
 from snn_asr.files import read_json_object
 from snn_asr.files.journals import append_json_line, mend_journal, read_journal
 from snn_asr.sharding import Shard
@@ -145,7 +145,7 @@ class Preparation:
             if isinstance(made, Utterance):
                 yield rank, made
                 continue
-            errors.append(f"{made.where}: {made.what}")
+            errors.append(f"{readable_name(made.where)}: {made.what}")
             if self.leave_out_unreadable:
                 log.warning("%s; left out", errors[-1])
                 yield rank, None

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from snn_asr.errors import DataError, shortened
+from snn_asr.errors import DataError, readable_name, shortened
 from snn_asr.files import json_text, read_json, sha256, write_text
 
 REQUIRED_SPLITS = ("train", "dev", "test")
@@ -134,7 +134,7 @@ def _problems(entry: object, audio_folder: Path | None) -> Iterator[str]:
         found = shortened(repr(entry["duration"]))
         yield f"duration must be a positive number of seconds, at most a day, found {found}"
     if audio_folder and isinstance(entry.get("wav"), str) and not os.path.isfile(audio_folder / entry["wav"]):
-        yield f"no audio file {audio_folder / entry['wav']}"
+        yield f"no audio file {readable_name(audio_folder / entry['wav'])}"
     yield from _part_problems(entry)
     if entry.get("phones") is not None:
         yield from _phone_problems(entry["phones"])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from snn_asr.errors.kinds import DataError
-from snn_asr.errors.wording import listed
+from snn_asr.errors.wording import listed, readable_name
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -23,8 +23,10 @@ def of_every(function: Callable[[Item], Result], items: Iterable[Item]) -> list[
             results.append(function(each))
         except DataError as error:
             errors.append(error)
+    if len(errors) > 1:
+        raise unusable([f"{readable_name(each.where)}: {each.what}" for each in errors])
     if errors:
-        raise errors[0] if len(errors) == 1 else unusable([f"{each.where}: {each.what}" for each in errors])
+        raise errors[0]
     return results
 
 

@@ -93,6 +93,7 @@ def test_equal_ids_are_refused(folder):
         ({"duration": 1e300}, "found 1e+300"),
         ({"duration": 86401}, "found 86401"),
         ({"wav": "a\0.wav"}, "no audio file"),
+        ({"wav": "a\nb.wav"}, "a\\nb.wav"),
         ({"wav": "a" * 5000}, "no audio file"),
         ({"duration": True}, "found True"),
         ({"duration": float("nan")}, "found nan"),

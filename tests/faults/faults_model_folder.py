@@ -44,7 +44,7 @@ def _other_metrics(world: World) -> Outcome:
     return world.run("compare", run)
 
 
-@fault(DAMAGED, "lm with a model one of whose tokens has changed", codes=4, says=r"tokens\.json: not as training wrote it")
+@fault(DAMAGED, "lm with a model one of whose tokens has changed", codes=4, says=r"tokens\.json: not as training")
 def _other_tokens(world: World) -> Outcome:
     run = world.model_run()
     tokens = run / "model" / "tokens.json"
