@@ -129,6 +129,14 @@ def test_another_model_decodes_again(recognizer, gru_run, audio, tmp_path):
     assert decode(other, audio, tmp_path / "out")[0].skipped == 6
 
 
+def test_a_folder_that_may_not_be_written_is_refused_at_once(recognizer, audio, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)  # root may write everywhere
+    monkeypatch.setattr(recognizer, "recognize", lambda files: pytest.fail("recognised for nothing"))
+    with pytest.raises(DataError, match=f"{tmp_path}: cannot write .permission denied.; change"):
+        decode(recognizer, audio, tmp_path)
+    assert not (tmp_path / JOURNAL).exists() and not (tmp_path / ERRORS).exists()
+
+
 def test_transcripts_of_another_model_are_known_by_the_journal(recognizer, gru_run, audio, tmp_path):
     output = tmp_path / "out"
     decode(recognizer, audio, output)

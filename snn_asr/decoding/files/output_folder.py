@@ -9,6 +9,7 @@ somebody has changed since, is never overwritten.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import time
@@ -19,7 +20,7 @@ from typing import Any
 
 from snn_asr.decoding.files.writers import FORMATS
 from snn_asr.errors import DataError, SnnAsrError
-from snn_asr.files import encoded, read_json_object, sha256, write_bytes, write_json
+from snn_asr.files import cannot_write, encoded, read_json_object, sha256, write_bytes, write_json
 from snn_asr.files.journals import append_json_line, mend_journal, read_journal
 from snn_asr.sharding import Shard, shard_files
 
@@ -45,6 +46,7 @@ class OutputFolder:
         for path in {self._errors, folder / ERRORS}:
             if path.exists() and not _is_list_of_errors(path):
                 raise DataError(_FOREIGN[0], path, _FOREIGN[1])
+        _require_writable(folder)
         mend_journal(self._journal)
         self._states: dict[str, dict[str, Any]] = {}  # by name, the last
         self._written: dict[Path, set[str | None]] = {}  # by file; None: by a version that noted no sums
@@ -168,6 +170,17 @@ def _journal_rows(folder: Path) -> Iterator[tuple[str, float, dict[str, Any]]]:
 def _formats(row: Mapping[str, Any]) -> list[str]:
     formats = row.get("formats")
     return [each for each in formats if each in FORMATS] if isinstance(formats, list) else []
+
+
+def _require_writable(folder: Path) -> None:
+    """Make the folder if it is absent. Raises DataError if nothing can be written there: before hours of work, not
+    after."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise cannot_write(folder, error) from error
 
 
 def _is_list_of_errors(path: Path) -> bool:
