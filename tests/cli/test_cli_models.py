@@ -22,7 +22,7 @@ EPOCH = (
     r"learning rate \d\.\de[-+]\d\d, density \d\.\d\d \d\.\d\d, \d+ s"
 )
 TEST = r"(?P<folder>.*): test word error \d+\.\d\d % .*"
-BACKEND = "spiking layers run on the cpu backend (cpu)"
+BACKEND = "computing with the cpu backend on cpu"
 
 
 @pytest.fixture

@@ -93,7 +93,7 @@ def is_installed(package: str) -> bool:
 
 @cache
 def _log_once(name: str, device: str) -> None:
-    logging.getLogger(__name__).info("spiking layers run on the %s backend (%s)", name, device)
+    logging.getLogger(__name__).info("computing with the %s backend on %s", name, device)
 
 
 def load(backend: str, cell: ModuleType | None = None) -> ModuleType:
