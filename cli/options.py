@@ -169,4 +169,5 @@ def _parse_value(value: str, word: str) -> object:
     try:
         return YAML(typ="safe", pure=True).load(value)
     except (YAMLError, ValueError) as error:
-        raise UsageError("the value is not YAML", f"'{word}'", "put text with special characters in quotes") from error
+        todo = "write for example 'speeds=[0.9, 1.1]', with the quotes, which keep the shell from dividing the word"
+        raise UsageError("the value is not YAML", f"'{word}'", todo) from error

@@ -11,7 +11,7 @@ from snn_asr.data.transcripts import by_ending, by_place, read_transcripts, reco
 from snn_asr.decoding.files.named_files import NamedFile
 from snn_asr.decoding.hypothesis import Hypothesis
 from snn_asr.decoding.recognizer import Recognizer, Waveform
-from snn_asr.errors import DataError, listed, shortened
+from snn_asr.errors import DataError, shortened
 from snn_asr.files import read_text
 
 
@@ -52,7 +52,7 @@ class Aligner:
         for found, key in ((self._transcripts, name), (self._by_name, _last(name))):
             if key in found:
                 return found[key]
-        known = listed([shortened(each) for each in self._transcripts], 3)
+        known = ", ".join([*map(shortened, list(self._transcripts)[:3]), *["..."] * (len(self._transcripts) > 3)])
         raise DataError("no transcript", name, f"transcripts are known by the names of the recordings, here: {known}")
 
 
