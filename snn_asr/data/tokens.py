@@ -284,13 +284,18 @@ def _unknown(kind: str, unknown: list[str], text: str) -> DataError:
     return DataError(f"no {kind} token for {shown}", f"text '{text[:60]}'", todo)
 
 
+def _give(vocabulary_size: str) -> str:
+    """The word of a command line that sets the number of pieces, quoted for the shell."""
+    return f"give 'token_options={{vocabulary_size: {vocabulary_size}}}'"
+
+
 def _training_error(message: str, vocabulary_size: int) -> DataError:
     """SentencePiece's reasons in the user's terms."""
     if largest := re.search(r"set it to a value <= (\d+)", message):
-        return DataError(f"too little text for {vocabulary_size} pieces", todo=f"set vocabulary_size to {largest[1]}")
+        return DataError(f"too little text for {vocabulary_size} pieces", todo=_give(largest[1]))
     if smallest := re.search(r"required_chars\. \d+ vs (\d+)", message):
         what = f"{vocabulary_size} pieces are fewer than the characters of the texts"
-        return DataError(what, todo=f"set vocabulary_size to {smallest[1]} or more")
+        return DataError(what, todo=f"{_give(smallest[1])} or more")
     if "sentences_.empty()" in message:
         return DataError("no text to make tokens from", todo="check the texts of the training manifest")
     return DataError(f"SentencePiece cannot be trained ({message})", todo="check vocabulary_size and the texts")

@@ -12,6 +12,7 @@ from snn_asr.training.data_sets import prepared_data
 from snn_asr.training.gpu_sharing import shared_gpu
 from snn_asr.training.jobs import run_jobs
 from snn_asr.training.recipes import recipe
+from snn_asr.training.recipes.recipe_files import display_name, find
 from snn_asr.training.run import train
 from snn_asr.training.run_folder.identity import fingerprint_of
 
@@ -92,7 +93,7 @@ def _plans(
     known = {each: recipe.keys(name, each) for each in encoders}
     for key in shared:
         if all(key not in keys for keys in known.values()):
-            command = f"snn-asr recipes show {name} --keys"
+            command = f"snn-asr recipes show {display_name(find(name))} --keys"
             raise unknown_name("key", key, set().union(*known.values()), listed_by=command)
     return {
         each: {

@@ -93,8 +93,8 @@ def test_sentencepiece_sizes_and_quiet(capfd):
 @pytest.mark.parametrize(
     "texts, size, message",
     [
-        (["one two"], 100, r"too little text for 100 pieces; set vocabulary_size to \d+$"),
-        (["one two"], 3, r"3 pieces are fewer than the characters of the texts; set vocabulary_size to \d+ or more"),
+        (["one two"], 100, r"too little text for 100 pieces; give 'token_options=\{vocabulary_size: \d+\}'$"),
+        (["one two"], 3, r"3 pieces are fewer than the characters of the texts; give '.*_size: \d+\}' or more"),
         ([], 10, "no text"),
         (["", " "], 10, "no text"),
     ],

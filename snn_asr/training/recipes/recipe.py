@@ -31,6 +31,7 @@ from snn_asr.training.recipes.recipe_files import (
     ENCODERS,
     Entry,
     RecipeFile,
+    display_name,
     encoder_blocks,
     find,
     presets,
@@ -183,7 +184,8 @@ def merge(
             if owners:
                 todo = f"encoder {encoder} has none, it is an option of {listed(owners, 5)}"
                 raise UsageError(f"unknown key '{key}'", todo=todo)
-            raise unknown_name("key", key, {PRESET, *entries}, listed_by=f"snn-asr recipes show {name_or_path} --keys")
+            command = f"snn-asr recipes show {display_name(path)} --keys"
+            raise unknown_name("key", key, {PRESET, *entries}, listed_by=command)
         entries[key] = Entry(as_node(value), GIVEN)
     entries["encoder"] = Entry(as_node(encoder), entries["encoder"].source)
     own = {key: each for key, each in block.entries.items() if key not in config.keys()}
