@@ -22,8 +22,9 @@ from snn_asr.reports.comparison import compare_groups, compare_runs, read_groups
 from snn_asr.reports.html import leave_report
 from snn_asr.reports.report import SECTIONS
 from snn_asr.reports.run_details import command
-from snn_asr.training.run_folder.folder import REPORT, REPORT_MARK, RUN, SUMS
+from snn_asr.training.run_folder.folder import LOG_FINGERPRINT, REPORT, REPORT_MARK, RUN, TEST_SHA256
 
+OF_THE_RUN = (RUN, TEST_SHA256, LOG_FINGERPRINT)
 NASTY = "</script><script>alert(1)</script><img src=http://x.example/y onerror=z> & \"'`{{ 7 * 7 }}"
 ODD = "שלום عالم \u202e e\u0301 \N{GRINNING FACE} \x00\x1b"
 
@@ -45,7 +46,7 @@ def copy_of(run: Path, folder: Path, **test: dict) -> Path:
     """The run with another decoded test set, as of a version whose metrics did not say which run they are of."""
     shutil.copytree(run, folder)
     metrics, checksums = (folder / "model" / name for name in ("metrics.json", "checksums.json"))
-    write_json(metrics, {key: value for key, value in read_json(metrics).items() if key not in (RUN, *SUMS.values())})
+    write_json(metrics, {key: value for key, value in read_json(metrics).items() if key not in OF_THE_RUN})
     write_json(checksums, read_json(checksums) | {metrics.name: sha256(metrics)})
     if test:
         write_json(folder / "test.json", test)

@@ -185,12 +185,17 @@ def test_transcripts_of_another_run_in_a_run_folder_make_it_unfinished(whole, ca
 
 def test_the_log_of_another_run_in_a_run_folder_is_named_and_written_again(whole, caplog):
     log = (whole / LOG).read_bytes()
+    (whole / LOG).write_text('{"epoch": 1, "seconds": 3}\n{"epoch": 2, "seconds": 4.5}\n')  # times do not count
+    assert of_another_run(whole) is None
     (whole / LOG).write_text('{"epoch": 1}\n')
     assert str(of_another_run(whole)).startswith(f"{whole / LOG}: not as training wrote it; copy")
     folder = claimed(whole)
     assert not folder.finished and "log.jsonl: not as training wrote it" in caplog.text
     folder.restore()
     assert (whole / LOG).read_bytes() == log and claimed(whole).finished
+    for content in (b"\xff\n", b""):
+        (whole / LOG).write_bytes(content)  # damaged: reports are without its curves
+        assert of_another_run(whole) is None
     (whole / LOG).unlink()
     assert of_another_run(whole) is None
 

@@ -30,16 +30,17 @@ from snn_asr.files import (
     write_json,
     write_text,
 )
-from snn_asr.files.journals import append_json_line
+from snn_asr.files.journals import append_json_line, read_journal
 from snn_asr.files.locks import alone, made
 from snn_asr.network.model_folder import CHECKSUMS, METRICS, damage
 from snn_asr.training.run_folder import checkpoint
 from snn_asr.training.run_folder.checkpoint import Checkpoints
-from snn_asr.training.run_folder.identity import Identity
+from snn_asr.training.run_folder.identity import Identity, fingerprint_of
 
 MARK, LOG, TEST, MODEL, DATA, LOCK = "run.json", "log.jsonl", "test.json", "model", "data", ".lock"
 REPORT, REPORT_MARK = "report.html", b"<!DOCTYPE html>\n<!-- A report of snn-asr"  # what every report begins with
-RUN, SUMS = "run", {TEST: "test_sha256", LOG: "log_sha256"}  # keys of the model's metrics that say which run it is of
+# Keys of the model's metrics that say which run it is of.
+RUN, TEST_SHA256, LOG_FINGERPRINT = "run", "test_sha256", "log_fingerprint"
 _NAMES = (MARK, LOG, checkpoint.NAME, checkpoint.PREVIOUS, TEST, MODEL)  # of what a training may overwrite
 _IDENTITY = "identity"
 _REMEDY = "choose another --output-folder"
@@ -183,10 +184,11 @@ class RunFolder:
         return found is None
 
     def origin(self, transcripts: Mapping[str, Any]) -> dict[str, str]:
-        """What the model's metrics say of its run: the identity, and the SHA-256 of the log and of test.json, which
-        follows them."""
+        """What the model's metrics say of its run: the identity, the log without its times, and the SHA-256 of
+        test.json, which follows them."""
         written = hashlib.sha256(encoded(json_text(transcripts))).hexdigest()
-        return {RUN: self._mark[_IDENTITY], SUMS[TEST]: written, SUMS[LOG]: sha256(self.path / LOG)}
+        found = {RUN: self._mark[_IDENTITY], TEST_SHA256: written}
+        return found | {LOG_FINGERPRINT: log_fingerprint(self.path / LOG)}
 
     def restore(self) -> dict[str, Any] | None:
         """The state to continue from, after writing the log as it was then; None for a run that starts."""
@@ -233,16 +235,32 @@ class RunFolder:
 def of_another_run(folder: Path) -> DataError | None:
     """What says that files of this run folder are of different runs, as a mistake in copying leaves them.
 
-    None if all are of one run, or of an earlier snn-asr, whose metrics do not say. A log that is gone is of no other
-    run. Raises DataError for files that cannot be read.
+    None if all are of one run, or of an earlier snn-asr, whose metrics do not say. A log that is gone or damaged is of
+    no other run. Raises DataError for other files that cannot be read.
     """
     metrics, mark = (read_json_object(folder / name) for name in (f"{MODEL}/{METRICS}", MARK))
     if metrics.get(RUN, mark.get(_IDENTITY)) != mark.get(_IDENTITY):
         return _model_of_another(folder)
-    for name, key in SUMS.items():
-        if metrics.get(key) and os.path.lexists(folder / name) and metrics[key] != sha256(folder / name):
+    others = metrics.get(TEST_SHA256, "") not in ("", sha256(folder / TEST)), _is_log_of_another(folder / LOG, metrics)
+    for name, other in zip((TEST, LOG), others, strict=True):
+        if other:
             return DataError("not as training wrote it", folder / name, "copy the run folder again, or train again")
     return None
+
+
+def _is_log_of_another(path: Path, metrics: Mapping[str, Any]) -> bool:
+    return LOG_FINGERPRINT in metrics and log_fingerprint(path) not in ("", metrics[LOG_FINGERPRINT])
+
+
+def log_fingerprint(path: Path) -> str:
+    """A fingerprint of a log without its times, which are others where a run is repeated; empty for none, or a damaged
+    one."""
+    try:
+        rows = read_journal(path)
+    except DataError:
+        return ""
+    without_times = [{key: row[key] for key in row if not key.endswith("seconds")} for row in rows]
+    return fingerprint_of(without_times) if rows else ""
 
 
 def _model_of_another(folder: Path) -> DataError:
