@@ -12,6 +12,7 @@ from tones import RATE_HZ, speak
 
 import snn_asr
 from snn_asr.data.audio import write_audio
+from snn_asr.data.transcripts import read_transcripts
 from snn_asr.decoding.files import output_folder
 from snn_asr.decoding.files.decode_files import Outcome, decode_files
 from snn_asr.decoding.files.named_files import find_files
@@ -273,6 +274,8 @@ def test_what_an_earlier_call_wrote_of_a_file_that_fails_now_is_named(recognizer
     outcome, _, failures = decode(recognizer, audio, out)
     assert written.is_file() and f"({written}: as an earlier call wrote it)" in failures[-1]
     assert str(written) in outcome.errors[str(path)]
+    (note,) = read_transcripts(out).notes
+    assert note.endswith("1 inputs that failed; of 1 a transcript is counted, as an earlier call wrote it")
     written.write_text("corrected by hand")
     _, _, failures = decode(recognizer, audio, out)
     assert "one.wav" in failures[-1] and "earlier call" not in failures[-1]

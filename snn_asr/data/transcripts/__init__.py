@@ -9,9 +9,10 @@
     recordings.py         the recordings that a manifest names, by which its utterances are found
 """
 
-from snn_asr.data.transcripts.reading import Transcripts, by_file_name, by_recording, read_transcripts
+from snn_asr.data.transcripts.reading import EARLIER, Transcripts, by_file_name, by_recording, read_transcripts
 from snn_asr.data.transcripts.recordings import by_ending, by_place, recordings_of
 
 __all__ = [
-    "Transcripts", "by_ending", "by_file_name", "by_place", "by_recording", "read_transcripts", "recordings_of",
+    "EARLIER", "Transcripts", "by_ending", "by_file_name", "by_place", "by_recording", "read_transcripts",
+    "recordings_of",
 ]

@@ -21,6 +21,7 @@ from snn_asr.files import is_half, read_json, read_text, require_regular
 FOLDER_SUFFIXES = (".txt", ".trn", ".json", ".ctm", ".stm", ".srt", ".vtt", ".csv", ".tsv")
 MARKED_SUFFIXES = (".trn", ".stm")
 _ERRORS = re.compile(r"errors.*\.json")  # in which decode lists the inputs that failed
+EARLIER = "as an earlier call wrote it"  # in such a list, of a transcript that an input has which failed since
 _SHOWN = 3
 _TIMIT_TEXT = re.compile(r"0 \d{4,} [^\W\d]")  # as in "0 46797 She had your dark suit ..."
 
@@ -101,12 +102,14 @@ def _add(transcripts: Transcripts, utterances: Iterable[Utterance]) -> None:
 
 def _read_folder(folder: Path, unit: str, side: str) -> Transcripts:
     found = sorted(_files(folder))
-    failures = {path: count for path in found if (count := _failures(path)) is not None}
+    failures = {path: errors for path in found if (errors := _failures(path)) is not None}
     files = [path for path in found if path not in failures]
     suffix = next((each for each in FOLDER_SUFFIXES if any(path.suffix.lower() == each for path in files)), None)
     transcripts = Transcripts(suffix in MARKED_SUFFIXES)
-    for path, count in failures.items():
-        transcripts.notes.append(f"{path}: no transcript, but a list of {count} inputs that failed")
+    for path, errors in failures.items():
+        earlier = sum(EARLIER in each for each in errors)
+        counted = f"; of {earlier} a transcript is counted, {EARLIER}" if earlier else ""
+        transcripts.notes.append(f"{path}: no transcript, but a list of {len(errors)} inputs that failed{counted}")
     read = [path for path in files if path.suffix.lower() == suffix]
     for path in read:
         _add(transcripts, _read_one(path, folder, unit, side))
@@ -162,14 +165,14 @@ def _read_file(path: Path, unit: str, side: str) -> tuple[Iterable[Utterance], b
     return parser(lines), parser in (parse_trn, parse_stm)
 
 
-def _failures(path: Path) -> int | None:
-    """The number of failed inputs in a list that decode has written; None for any other file."""
+def _failures(path: Path) -> list[str] | None:
+    """What went wrong with each input of a list that decode has written; None for any other file."""
     if not _ERRORS.fullmatch(path.name):
         return None
     value = read_json(path, file_names=True)
     if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
         return None
-    return None if value.keys() >= {"id", "text"} else len(value)
+    return None if value.keys() >= {"id", "text"} else list(value.values())
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from snn_asr.data.transcripts import EARLIER
 from snn_asr.decoding.files.named_files import NamedFile, NamedFiles
 from snn_asr.decoding.files.output_folder import OutputFolder
 from snn_asr.decoding.files.writers import render
@@ -138,7 +139,7 @@ class _Decoding:
         if described.where is None:
             described.where = path
         earlier = self.output.earlier(name) if self.output is not None and name is not None else []
-        left = f" ({', '.join(map(str, earlier))}: as an earlier call wrote it)" if earlier else ""
+        left = f" ({', '.join(map(str, earlier))}: {EARLIER})" if earlier else ""
         self.outcome.errors[str(path)] = described.what + left
         self.failed(" ".join(f"{described}{left}".split()))
 
