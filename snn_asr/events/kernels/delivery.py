@@ -46,7 +46,6 @@ ROWS, BY_OUTPUT = 0, -1  # the KIND of a source with rows, or summed by output; 
 REACH_OF_FLOATS, REACH_OF_LEVELS = REACH["float32"], REACH["int8"]
 
 _add_sixteen, _add_eight, _add_one = (blocks_adder(each) for each in LANES)
-_shift_sixteen, _shift_eight, _shift_one = (blocks_adder(each, shifting=True) for each in LANES)
 _add_wide, _add_narrow = levels_adder(WIDE), levels_adder(NARROW)
 _shift_wide, _shift_narrow = levels_adder(WIDE, shifting=True), levels_adder(NARROW, shifting=True)
 _add_fours, _add_positive_fours = levels_in_fours(negative=True), levels_in_fours(negative=False)
@@ -114,39 +113,25 @@ def _deliver_floats(line, weights, places, index, sent, count, unit, scales, lev
     if line[KIND] == ROWS:
         add_rows(total, index, sent, count, weights, line[FIRST])
     else:
-        _add_blocks(line, weights, places, index, sent, count, total)
+        _add_blocks(line, weights, places, index, sent, count, np.float32, total)
     return np.float32(0)
 
 
 @njit(cache=True, nogil=True)
-def _add_blocks(line, weights, places, index, sent, count, total):
+def _add_blocks(line, weights, places, index, sent, count, kind, total):
     """Add blocks to the total. From STARTS on ``places`` has the first block of every unit, the end of the last unit's
-    blocks, and then the place of every block in a row."""
+    blocks, and then the place of every block in a row. ``kind`` is the type of the total, or int8 if what was sent are
+    shifts."""
     lanes, first, starts = line[KIND], line[FIRST], line[STARTS]
     own = places[starts + line[UNITS] + 1 :]
     for j in range(count):
-        begin, end, value = places[starts + index[j]], places[starts + index[j] + 1], total.dtype.type(sent[j])
+        begin, end, value = places[starts + index[j]], places[starts + index[j] + 1], kind(sent[j])
         if lanes == 16:
             _add_sixteen(total, value, own, begin, end, weights, first)
         elif lanes == 8:
             _add_eight(total, value, own, begin, end, weights, first)
         else:
             _add_one(total, value, own, begin, end, weights, first)
-
-
-@njit(cache=True, nogil=True)
-def _shift_blocks(line, weights, places, index, shifts, count, whole):
-    """The same with int8 weights that are shifted."""
-    lanes, first, starts = line[KIND], line[FIRST], line[STARTS]
-    own = places[starts + line[UNITS] + 1 :]
-    for j in range(count):
-        begin, end, shift = places[starts + index[j]], places[starts + index[j] + 1], np.int32(shifts[j])
-        if lanes == 16:
-            _shift_sixteen(whole, shift, own, begin, end, weights, first)
-        elif lanes == 8:
-            _shift_eight(whole, shift, own, begin, end, weights, first)
-        else:
-            _shift_one(whole, shift, own, begin, end, weights, first)
 
 
 @njit(cache=True, nogil=True)
@@ -216,9 +201,9 @@ def _deliver_integers(line, weights, places, index, sent, count, unit, scales, l
         together = 1 << (HIGHEST_SHIFT - max(shift, 5))
         _add_integer_rows(line, weights, index, levels, count, together, shifting, whole)
     elif shifting:
-        _shift_blocks(line, weights, places, index, levels, count, whole)
+        _add_blocks(line, weights, places, index, levels, count, np.int8, whole)
     else:
-        _add_blocks(line, weights, places, index, levels, count, whole)
+        _add_blocks(line, weights, places, index, levels, count, np.int32, whole)
     _scale(whole, unit, scales, total)
     return unit
 

@@ -143,20 +143,21 @@ def levels_adder(vectors: int, shifting: bool = False) -> Callable[..., Any]:
     return add
 
 
-def blocks_adder(lanes: int, shifting: bool = False) -> Callable[..., Any]:
+def blocks_adder(lanes: int) -> Callable[..., Any]:
     """A compiled function that adds blocks of ``lanes`` weights.
 
     ``add(total, value, places, begin, end, weights, first)`` computes total[places[b] + k] += value · weights[first +
     b · lanes + k] for the blocks b from ``begin`` to ``end`` and all k below ``lanes``.
 
     Single weights (``lanes`` 1) are taken in groups of SINGLES, so that their number has to be a multiple of it. Sums
-    have the type of ``value``: float32 with float32 weights, and int32 with int8 weights. If ``shifting``, the value is
+    are float32 with float32 weights, and int32 with int8 weights, and ``value`` has their type. A value of type int8 is
     a shift as in ``levels_adder``.
     """
     def generate(context, builder, signature, arguments):
         total, places, weights = (data_of(context, builder, signature, arguments, each) for each in (0, 2, 5))
-        kind = ir.VectorType(context.get_data_type(signature.args[1]), lanes)
-        factor, whole = splat(builder, arguments[1], kind), isinstance(signature.args[1], types.Integer)
+        kind, shifting = ir.VectorType(total.type.pointee, lanes), signature.args[1] == types.int8
+        value = builder.sext(arguments[1], kind.element) if shifting else arguments[1]
+        factor, whole = splat(builder, value, kind), isinstance(signature.args[0].dtype, types.Integer)
         origin, width = builder.gep(weights, [arguments[6]]), ir.Constant(_INTEGER, lanes)
         together = SINGLES if lanes == 1 else 1
         turn = ir.Constant(_INTEGER, together)
