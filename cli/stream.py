@@ -37,6 +37,7 @@ def stream(
     import sys
 
     from snn_asr.data.audio import read_blocks
+    from snn_asr.data.sound_file import open_sound
     from snn_asr.decoding.live.pipe import raw_blocks
     from snn_asr.decoding.live.stream import use_one_core
     from snn_asr.decoding.live.terminal import JsonLines, Screen, run_stream
@@ -49,6 +50,9 @@ def stream(
         refuse_given(context, ["sample_rate"], "a file tells its own rate")
     if as_json is False:
         refuse_given(context, ["partial"], "text shows them on a terminal alone", "give --json, or leave it out")
+    if not piped:
+        with open_sound(source, source):  # a wrong path is told before the model is read and its loops are compiled
+            pass
     use_one_core()
     recognizer = Recognizer(model)
     live = recognizer.stream(EndpointSettings.of_silence(endpoint_silence), precision)

@@ -82,6 +82,7 @@ def test_a_word_is_shown_while_it_lasts(run, tone_run, tmp_path):
     [
         (("stream", "nowhere"), 4, "nowhere: no finished model here"),
         (("stream", "{model}", "nowhere.wav"), 4, "nowhere.wav: no such audio file"),
+        (("stream", "no-model", "nowhere.wav"), 4, "nowhere.wav: no such audio file"),
         (("stream", "{model}", "--precision", "int9"), 2, "did you mean 'int8'"),
         (("stream", "{model}", "--endpoint-silence", "-1"), 2, "--endpoint-silence"),
         (("decode", "{model}", "{audio}", "--engine", "events"), 2, "did you mean 'event'"),
