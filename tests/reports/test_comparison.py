@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -166,6 +167,21 @@ def test_a_table_shows_names_as_they_are(capsys):
     table.add_row("gru recipe=/data/[old]/:star:/train.yaml")
     print_table(table)
     assert "gru recipe=/data/[old]/:star:/train.yaml" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("width", [60, 80, 132])
+def test_a_narrow_terminal_shows_every_cell_whole(width, make_run, monkeypatch, capsys):
+    """Columns that find no room follow below, beside the names again."""
+    rows = compare_runs([make_run("improved_v2"), make_run("gru", macs=5e6)])
+    table = comparison_table(rows, "word")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as a terminal has it
+    monkeypatch.setenv("COLUMNS", str(width))
+    print_table(table)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+    shown = {cell.strip() for line in lines for cell in line.split("│")}
+    assert max(map(len, lines)) <= width and "…" not in "".join(lines)
+    assert {cell for column in table.columns[1:] for cell in column.cells} <= shown
+    assert sum("gru" in line for line in lines) >= 2
 
 
 def test_a_table_whose_reader_has_ended_is_a_broken_pipe(monkeypatch):
