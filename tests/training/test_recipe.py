@@ -181,6 +181,8 @@ optimizer: !name:torch.optim.AdamW
         ({"hiden_size": 4}, "unknown key 'hiden_size'; did you mean 'hidden_size'?"),
         ({"epochs": 0}, "epochs: 0; must be a whole number from 1"),
         ({"schedule": "halfing"}, "unknown schedule 'halfing'; did you mean 'halving'?"),
+        ({"device": "cuda:1"}, "unknown key 'device'; it is an option: --device cuda:1"),
+        ({"output_folder": "runs"}, "unknown key 'output_folder'; it is an option: --output-folder runs"),
         ({"partial": True}, "unknown key 'partial'; 'snn-asr recipes show {recipe} --keys' lists all"),
         ({"encoder": "gro"}, "unknown encoder 'gro'; did you mean 'gru'?"),
         ({"encoder": "gru", "bits": 2}, "unknown key 'bits'"),
@@ -303,6 +305,30 @@ def test_encoder_blocks_beside_the_recipe_go_before_the_packaged_ones(packaged: 
     assert recipe_files.encoder_blocks(alone)["gru"] == packaged.parents[1] / "encoders" / "gru.yaml"
     write(tmp_path / "elsewhere" / "encoders" / "gru.yaml", "learning_rate: 0.7\n")
     assert list(recipe_files.encoder_blocks(alone)) == ["gru"]
+
+
+@pytest.mark.parametrize("many", [{"_MOST_FILES": 3}, {"_MOST_BYTES": 1 << 20}])
+def test_a_recipe_in_a_folder_full_of_other_things_is_not_copied_with_them(many, tmp_path, monkeypatch) -> None:
+    recipe_file = write(tmp_path / "home" / "train.yaml", TRAIN)
+    for index in range(3):
+        (tmp_path / "home" / f"recording{index}.wav").write_bytes(bytes(500_000))
+    (tmp_path / "home" / ".hidden").write_bytes(bytes(900_000))
+    monkeypatch.setattr(recipe_files, "_MOST_BYTES", 2 << 20)
+    recipe_files.copy(recipe_file, tmp_path / "before")
+    for name, value in many.items():
+        monkeypatch.setattr(recipe_files, name, value)
+    with pytest.raises(UsageError, match="give the recipe a folder of its own"):
+        recipe_files.copy(recipe_file, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists() and not (tmp_path / "before" / "home" / ".hidden").exists()
+
+
+@pytest.mark.parametrize(
+    "overrides", [{"bits": "many"}, {"pruning_epochs": [3, 1], "pruning": 0.5}, {"epochs": 0}, {"smoothing": 2}]
+)
+def test_a_wrong_value_of_the_command_does_not_name_the_recipes_file(overrides) -> None:
+    with pytest.raises(UsageError) as caught:
+        recipe.load("FSDD", overrides)
+    assert str(caught.value).startswith(f"{next(iter(overrides))}: ") and "train.yaml" not in str(caught.value)
 
 
 def test_a_copy_loads_like_the_original_and_never_overwrites(packaged: Path, tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ from snn_asr.training.run_folder.identity import ASKING_NOTHING
 PRESET = "preset"  # the override that names a preset
 PLACEHOLDER = "!PLACEHOLDER"
 DEFAULT, GIVEN = "default", "key=value"
+_OPTIONS = ("data_folder", "output_folder", "device", "precision")  # of the commands that train, and no keys
 # Keys that change neither the trained model nor the comparison of runs.
 WITHOUT_EFFECT = ("feature_cache", "loader_workers")
 
@@ -99,9 +100,19 @@ class Merged:
     def config(self) -> Config:
         """The checked configuration. Raises UsageError for a value that cannot work, and DataError as ``build``
         does."""
-        values, known = self.build(), config.keys()
+        values = self.build()
+        try:
+            return self._checked(values)
+        except UsageError as error:
+            entry = self.entries.get(error.what.partition(":")[0])
+            if error.where != self.path or entry is None or entry.source != GIVEN:
+                raise
+            raise UsageError(error.what, todo=error.todo) from error  # a word of the command is not in the file
+
+    def _checked(self, values: Mapping[str, Any]) -> Config:
+        known = config.keys()
         for key, each in known.items():
-            if self.entries[key].source == GIVEN:  # a word of the command, whose error does not name the recipe's file
+            if self.entries[key].source == GIVEN:
                 each.kind.read(key, values[key])
         given = {key: value for key, value in values.items() if self.entries[key].source != DEFAULT}
         if callable(given.get("optimizer")) and "weight_decay" in given:
@@ -184,6 +195,8 @@ def merge(
             if owners:
                 todo = f"encoder {encoder} has none, it is an option of {listed(owners, 5)}"
                 raise UsageError(f"unknown key '{key}'", todo=todo)
+            if key in _OPTIONS:
+                raise UsageError(f"unknown key '{key}'", todo=f"it is an option: --{key.replace('_', '-')} {value}")
             command = f"snn-asr recipes show {display_name(path)} --keys"
             raise unknown_name("key", key, {PRESET, *entries}, listed_by=command)
         entries[key] = Entry(as_node(value), GIVEN)

@@ -7,8 +7,8 @@ Reading a file builds nothing: its values stay YAML nodes, which recipe.py merge
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import yaml
@@ -22,6 +22,7 @@ ENCODERS = "encoders"  # the folder of blocks, and the key of a recipe with sett
 PRESETS = "presets"
 SUFFIXES = (".yaml", ".yml")
 _MOST_NODES = 100_000  # of a file with its aliases unfolded
+_MOST_FILES, _MOST_BYTES = 1000, 64 << 20  # that a recipe may have beside it to be copied
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def copy(name_or_path: str | Path, folder: str | Path) -> Path:
     """
     recipe, folder = find(name_or_path, trust=True), Path(folder)
     target = folder / recipe.resolve().parent.name
-    pairs = [(source, target / source.relative_to(recipe.parent)) for source in _files(recipe.parent)]
+    pairs = [(source, target / source.relative_to(recipe.parent)) for source in _files(recipe)]
     for name in (ENCODERS, PRESETS):
         pairs += [(source, folder / name / source.name) for source in _beside(recipe, name).values()]
     for source, _ in pairs:
@@ -216,9 +217,18 @@ def _beside(recipe: Path, name: str) -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def _files(folder: Path) -> Iterable[Path]:
-    """The visible files of a folder, recursively, without Python's caches."""
-    for path in sorted(folder.rglob("*")):
-        parts = path.relative_to(folder).parts
-        if path.is_file() and not any(part.startswith(".") or part == "__pycache__" for part in parts):
-            yield path
+def _files(recipe: Path) -> list[Path]:
+    """The visible files of a recipe's folder, recursively, without Python's caches. Raises UsageError if they are too
+    many, or too large, to belong to a recipe."""
+    visible = (path for path in recipe.parent.rglob("*") if not _is_hidden(path.relative_to(recipe.parent)))
+    files = list(islice((path for path in visible if path.is_file()), _MOST_FILES + 1))
+    if len(files) > _MOST_FILES or sum(path.stat().st_size for path in files) > _MOST_BYTES:
+        raise UsageError(
+            f"more lies beside it than a recipe has, and would be copied: over {_MOST_FILES} files, or "
+            f"{_MOST_BYTES >> 20} MB", recipe, "give the recipe a folder of its own",
+        )
+    return sorted(files)
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") or part == "__pycache__" for part in path.parts)
