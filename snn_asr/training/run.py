@@ -17,6 +17,7 @@ from snn_asr.data.manifest import fingerprint
 from snn_asr.data.reading_ahead import ReadAhead
 from snn_asr.devices import choose_device, own_device
 from snn_asr.errors import InterruptedRun, UsageError
+from snn_asr.network.kernels import choose_backend
 from snn_asr.network.model import AcousticModel
 from snn_asr.network.model_folder import save_model
 from snn_asr.network.ranges import RangeTracker
@@ -60,6 +61,8 @@ def train(
     merged = recipe.merge(name, dict(overrides or {}) | ({"seed": seed} if seed is not None else {}))
     config = merged.config()
     device = choose_device(device)
+    if config.model.backend != "auto":
+        choose_backend(config.model.backend, torch.device(device))  # one that cannot run is refused before data is read
     processes.check_environment()
     with RunFolder(output_folder).held(manifest_folder(config, data_folder)) as folder:
         with processes.joined(device):

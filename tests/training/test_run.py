@@ -63,6 +63,12 @@ def test_accumulated_batches_are_fewer_steps_of_the_same_schedule(short_train, w
     assert rates == pytest.approx(wanted)
 
 
+def test_a_backend_that_cannot_run_is_refused_before_data_is_read(tmp_path):
+    with pytest.raises(UsageError, match="'triton' cannot run on cpu"):
+        train("AN4", tmp_path / "absent", tmp_path / "run", device="cpu", overrides={"backend": "triton"})
+    assert not (tmp_path / "run").exists()
+
+
 def test_more_accumulation_than_batches_is_refused(short_train, tmp_path):
     with pytest.raises(UsageError, match="accumulation=50: an epoch has .* lower it"):
         short_train(tmp_path / "run", accumulation=50)
