@@ -35,7 +35,7 @@ demo: $(STAMP) ## Speak a corpus, train a spiking network and its twins on it, d
 		--report $(DEMO)/report.html > $(DEMO)/comparison.txt
 	$(BIN)/snn-asr decode $(DEMO)/runs/improved_v2*/model $(DEMO)/corpus/audio/librispeech/test-demo \
 		--output-folder $(DEMO)/transcripts > /dev/null
-	@cat $(DEMO)/comparison.txt
+	@$(BIN)/snn-asr compare $(DEMO)/runs/*-seed1
 
 # Runs are kept in results/COMMIT: interrupted ones go on, finished ones are not repeated.
 results: $(STAMP) ## Every table of README.md and docs/results.md from this commit (TABLES=an4 for one, JOBS=2; days)
