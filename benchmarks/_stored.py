@@ -87,7 +87,7 @@ def rows_shown(name: str, folder: Path | None = None) -> list[dict[str, Any]]:
         source, label = layout["against"]
         base = next(each for each in stored_rows(source, folder) if each["label"] == label)
         rows = [
-            row | {
+            _with_element_wise(row) | {
                 "macs_ratio": _ratio(base["macs_per_second"], row["macs_per_second"]),
                 "products_ratio": _ratio(_products(base), _products(row)),
             }
@@ -104,6 +104,12 @@ def _products(row: Mapping[str, Any]) -> float | None:
     if row.get("products_per_second") is None and "element_wise_per_second" in row:
         return row["macs_per_second"] + row["element_wise_per_second"]
     return row.get("products_per_second")
+
+
+def _with_element_wise(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with its element-wise products: what all multiplications are more than those with weights."""
+    products = _products(row)
+    return row if products is None else row | {"element_wise_per_second": products - row["macs_per_second"]}
 
 
 def _ratio(base: float | None, own: float | None) -> float | None:

@@ -93,7 +93,8 @@ def decode(
 
     if output_folder is None:
         require_different_ids((each.name for each in found.files), chosen[0])
-    require_search(engine, lm if beam is None else beam)  # before the engine is compiled, and a language model read
+    for option, given in (("--beam", beam), ("--lm", lm)):
+        require_search(engine, given, option)  # before the engine is compiled, and a language model read
     if engine == EVENT:
         use_one_core()
     recognizer = Recognizer(model, "cpu" if engine == EVENT and device == "auto" else choose_device(device))

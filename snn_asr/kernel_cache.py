@@ -85,7 +85,7 @@ class TellOfCompiling(event.Listener):  # type: ignore[misc]  # numba has no typ
         kept = getattr(getattr(event.data["dispatcher"], "_cache", None), "_cache_file", None)
         if kept is not None and not self._told:
             self._told = True
-            log.info("compiling for this processor: it takes up to a minute, and happens once")
+            log.info("compiling for this processor: it takes up to a minute, and is kept for the next time")
 
     def on_end(self, event: Any) -> None:
         """Called after each compilation, of which there are many."""

@@ -68,7 +68,7 @@ def test_the_first_compilation_is_told_once_and_functions_from_the_disk_are_not(
         function = numba.njit(cache=True)(_twice)
         assert (function(3), function(1.5)) == (6, 3.0)  # two compilations
     assert [each.message for each in caplog.records] == [
-        "compiling for this processor: it takes up to a minute, and happens once"
+        "compiling for this processor: it takes up to a minute, and is kept for the next time"
     ]
     with event.install_listener(kernel_cache.COMPILING, kernel_cache.TellOfCompiling()):
         assert numba.njit(cache=True)(_twice)(3) == 6

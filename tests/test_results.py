@@ -122,6 +122,12 @@ def test_ratios_and_leads_in_the_text_are_those_of_the_tables():
         for key, points in (("error_rates", test), ("dev_error_rates", development)):
             assert lead(*halves, ("an4-five", encoder), key) == pytest.approx(points, abs=0.06), (encoder, key)
     assert "In development its 14.7 % are two and a half points below the GRU and one and a half below the LSTM" in here
+    changed = shown("an4-balanced", "improved_v2 input_coding=delta pruning=0.91")
+    said = "{:.0f} times fewer multiplications than in the GRU, and **{:.0f} times fewer with the element-wise products**"
+    assert said.format(*ratios(dense, changed)) in here
+    rates = changed["dev_error_rate"], changed["error_rate"]
+    assert "four seeds have {:.1f} % on average in development and {:.1f} % in test".format(*rates) in here
+    assert len(changed["seeds"]) == 4
     fewest = shown("an4-long", pruned)
     rate, products = fewest["error_rate"], fewest["products_per_second"] / 1e6
     assert f"the GRU had {rate:.1f} % (one seed) with {products:.2f} million multiplications a second, six" in readme

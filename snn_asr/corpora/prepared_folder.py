@@ -30,6 +30,7 @@ from snn_asr.sharding import Shard
 
 MARK, SHARDS, AUDIO = "prepared.json", ".prepare-shards", "audio"
 EARLIER = ".prepare-earlier"
+_SUFFIX = ".flac"  # of all audio that preparations write
 LOCK, _SHARD_LOCKS = ".prepare.lock", ".prepare-*-of-*.lock"
 
 
@@ -107,16 +108,19 @@ class PreparedFolder:
         one, if it has failed, has written since."""
         earlier = self.path / EARLIER
         names = sorted(path.relative_to(earlier) for path in earlier.rglob("*") if path.is_file())
-        if names and self._foreign_audio is not None:
-            for path in set(self._audio()) - self._foreign_audio:
-                path.unlink()
         for name in sorted(names, key=lambda each: each == Path(MARK)):
             _move(earlier / name, self.path / name)
         shutil.rmtree(earlier, ignore_errors=True)
+        if names and self._foreign_audio is not None:
+            restored = {self.path / name for name in names}
+            for path in set(self._audio()) - self._foreign_audio - restored:
+                if path.suffix == _SUFFIX:
+                    with suppress(OSError):
+                        path.unlink()
 
     def remove_halves(self) -> None:
         """Remove incomplete files that killed preparations left."""
-        for name in (MARK, *self._names, f"{AUDIO}/**/*.flac"):
+        for name in (MARK, *self._names, f"{AUDIO}/**/*{_SUFFIX}"):
             remove_leftovers(self.path, name)
 
     def write(self, manifests: Mapping[str, Sequence[Utterance]], audio: Iterable[Path]) -> None:

@@ -53,10 +53,11 @@ Waveform = Tensor | Iterable[Tensor]  # whole, or in blocks
 _BLOCK_SAMPLES = 160_000
 
 
-def require_search(engine: str, beam: object) -> None:
-    """Raise UsageError if a ``beam`` is asked for (anything but None) of an engine that has no search."""
+def require_search(engine: str, beam: object, option: str = "--beam") -> None:
+    """Raise UsageError if a ``beam`` is asked for (anything but None), by this option, of an engine that has no
+    search."""
     if engine == EVENT and beam is not None:
-        raise UsageError("the event engine decodes greedily", "--beam", "leave it out, or use --engine batch")
+        raise UsageError("the event engine decodes greedily", option, "leave it out, or use --engine batch")
 
 
 class Recognizer:

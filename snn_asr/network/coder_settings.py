@@ -36,8 +36,8 @@ class CoderSettings:
             raise unknown_name("levels", self.levels, LEVELS)
         if not 2 <= self.bits <= 32:
             raise UsageError(f"bits={self.bits} gives no usable level", "bits", "choose 2 (binary spikes) to 32")
-        if self.threshold < 0:
-            raise UsageError(f"threshold={self.threshold} is negative", "threshold", "give 0 (all levels) or more")
+        if not self.threshold >= 0:
+            raise UsageError(f"threshold={self.threshold} is no level", "threshold", "give 0 (all levels) or more")
         if self.threshold >= self.highest_level:
             what = f"{self.threshold} silences every level: with bits={self.bits} they end at {self.highest_level}"
             more = f" to {self.highest_level - 1}" if self.highest_level > 1 else ""

@@ -112,7 +112,7 @@ class Encoder(nn.Module):
     def use_backend(self, name: str) -> None:
         """Run the layers, the input coder and the integrators on the backend of that name."""
         layers = [each for layer in self.layers for each in directions(layer)]
-        coder = [self.input_coder] if isinstance(self.input_coder, coding.FeatureCoder) else []
+        coder = [self.input_coder] if hasattr(self.input_coder, "backend") else []
         for each in (*layers, *self.integrators, *coder):
             each.backend = name
 

@@ -79,11 +79,14 @@ def print_table(table: Table) -> None:
 
 
 def _parts(table: Table, console: Console) -> list[RenderableType]:
-    """The table as it is, or cut into tables of some of its columns, none of which cuts off a cell, and its caption."""
-    if Measurement.get(console, console.options.update(width=_NO_LIMIT), table).maximum <= console.width:
-        return [table]
+    """The table as it is, or cut into tables of some of its columns, and its caption. Only names, in the first column,
+    are cut into lines."""
     first, *others = table.columns
+    needed = Measurement.get(console, console.options.update(width=_NO_LIMIT), table).maximum
+    if not others or needed <= console.width:
+        return [table]
     label = max(_widest_word(first), min(_widest(first), console.width // _SHARE_OF_LABELS))
+    label = min(label, console.width // 2)
     parts: list[list[tuple[Column, int]]] = []
     left = 0
     for column in others:

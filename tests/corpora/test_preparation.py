@@ -303,7 +303,7 @@ def test_an_earlier_preparation_stays_where_the_one_that_is_to_replace_it_fails(
     """Nothing else stays of the other one, and what the user has put beside stays."""
     out = tmp_path / "whole"
     (out / "audio" / "mine.flac").write_bytes(b"mine")
-    whole[1]["audio/mine.flac"] = b"mine"
+    whole[1]["audio/mine.flac"] = whole[1]["audio/put-there-meanwhile.wav"] = b"mine"
     other = Corpus(out, seed=1)
     make = other.preparation.make
 
@@ -313,6 +313,7 @@ def test_an_earlier_preparation_stays_where_the_one_that_is_to_replace_it_fails(
         made = make(item)
         if made.wav.is_relative_to(out):
             made.wav.with_stem(f"other-{made.wav.stem}").write_bytes(made.wav.read_bytes())
+            (out / "audio" / "put-there-meanwhile.wav").write_bytes(b"mine")
         return made
 
     other.preparation = replace(other.preparation, make=fail_at_the_last)

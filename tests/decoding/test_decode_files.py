@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -130,10 +131,16 @@ def test_another_model_decodes_again(recognizer, gru_run, audio, tmp_path):
     assert decode(other, audio, tmp_path / "out")[0].skipped == 6
 
 
-def test_a_folder_that_may_not_be_written_is_refused_at_once(recognizer, audio, tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)  # root may write everywhere
+@pytest.mark.parametrize(
+    ("number", "said"), [(errno.EACCES, "permission denied.; change"), (errno.EROFS, "read-only file system.; ")]
+)
+def test_a_folder_that_may_not_be_written_is_refused_at_once(number, said, recognizer, audio, tmp_path, monkeypatch):
+    def refused(dir: Path) -> None:  # root may write nearly everywhere
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(output_folder, "TemporaryFile", refused)
     monkeypatch.setattr(recognizer, "recognize", lambda files: pytest.fail("recognised for nothing"))
-    with pytest.raises(DataError, match=f"{tmp_path}: cannot write .permission denied.; change"):
+    with pytest.raises(DataError, match=f"(?i){tmp_path}: cannot write .{said}"):
         decode(recognizer, audio, tmp_path)
     assert not (tmp_path / JOURNAL).exists() and not (tmp_path / ERRORS).exists()
 
@@ -148,7 +155,10 @@ def test_transcripts_of_another_model_are_known_by_the_journal(recognizer, gru_r
     assert set(of_other_settings(output)) == {"two", "sub/three", "sub/deeper/four", "silent", "short"}
     for name in ("two.txt", "two.json", "short.txt"):
         (output / name).unlink()
-    assert set(of_other_settings(output)) == {"sub/three", "sub/deeper/four", "silent", "short"}
+    assert set(of_other_settings(output)) == {"sub/three", "sub/deeper/four", "silent"}, "of short, only json is left"
+    for path in (output / "one.txt", *(output / "sub").rglob("*.txt")):
+        path.unlink()
+    assert set(of_other_settings(output)) == set(), "what is left is of one model, though the newest was of another"
     (output / JOURNAL).write_text("notes of mine\n")
     assert of_other_settings(output) == []
 

@@ -10,7 +10,7 @@ from torch import nn
 from trained_encoders import trained_encoder
 
 from snn_asr.errors import UsageError
-from snn_asr.network import encoders
+from snn_asr.network import encoders, kernels
 from snn_asr.network.changes import changes, hold, hold_all
 from snn_asr.network.layers.delta_gru import DeltaGruLayer
 
@@ -32,6 +32,13 @@ def test_the_cpus_kernel_sends_what_the_reference_sends(kind):
     sent, wanted = (hold_all(values, start, 0.375, backend) for backend in ("cpu", "reference"))
     assert torch.equal(sent, wanted) and torch.isfinite(sent[1]).all() and torch.isinf(sent[2, 5, 4])
     assert 0.2 < (sent == values).double().mean() < 0.9
+
+
+def test_held_features_run_on_the_backend_of_the_model(monkeypatch):
+    encoder = encoders.build("improved_v2", 3, 4, 1, input_coding="delta").eval()
+    encoder.use_backend("reference")
+    monkeypatch.setattr(kernels.load("cpu"), "hold", lambda *_: pytest.fail("asked for another backend"))
+    encoder(torch.randn(2, 5, 3), torch.full((2,), 5))
 
 
 def test_the_gradient_is_straight_through():

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -170,10 +171,11 @@ def test_a_table_shows_names_as_they_are(capsys):
 
 
 @pytest.mark.parametrize("width", [60, 80, 132])
-def test_a_narrow_terminal_shows_every_cell_whole(width, make_run, monkeypatch, capsys):
-    """Columns that find no room follow below, beside the names again."""
-    rows = compare_runs([make_run("improved_v2"), make_run("gru", macs=5e6)])
-    table = comparison_table(rows, "word")
+@pytest.mark.parametrize("recipe", ["", "/data/" + "long" * 20 + "/train.yaml"])
+def test_a_narrow_terminal_shows_every_cell_whole(width, recipe, make_run, monkeypatch, capsys):
+    """Columns that find no room follow below, beside the names again; only these are cut into lines."""
+    spiking, gru = compare_runs([make_run("improved_v2"), make_run("gru", macs=5e6)])
+    table = comparison_table([replace(spiking, encoder=f"improved_v2 {recipe}".strip()), gru], "word")
     monkeypatch.setenv("FORCE_COLOR", "1")  # as a terminal has it
     monkeypatch.setenv("COLUMNS", str(width))
     print_table(table)
@@ -182,6 +184,15 @@ def test_a_narrow_terminal_shows_every_cell_whole(width, make_run, monkeypatch, 
     assert max(map(len, lines)) <= width and "…" not in "".join(lines)
     assert {cell for column in table.columns[1:] for cell in column.cells} <= shown
     assert sum("gru" in line for line in lines) >= 2
+
+
+def test_a_single_column_is_printed_however_long_it_is(monkeypatch, capsys):
+    table = Table("encoder")
+    table.add_row("gru " * 30)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "40")
+    print_table(table)
+    assert capsys.readouterr().out.count("gru") == 30
 
 
 def test_a_table_whose_reader_has_ended_is_a_broken_pipe(monkeypatch):

@@ -193,6 +193,10 @@ def test_the_log_of_another_run_in_a_run_folder_is_named_and_written_again(whole
     assert not folder.finished and "log.jsonl: not as training wrote it" in caplog.text
     folder.restore()
     assert (whole / LOG).read_bytes() == log and claimed(whole).finished
+    (whole / LOG).write_text('{"epoch": 1}\n')
+    for path in whole.glob("checkpoint*"):
+        path.unlink()
+    assert claimed(whole).finished and "it stays, as there is no checkpoint" in caplog.text, "not trained anew"
     for content in (b"\xff\n", b""):
         (whole / LOG).write_bytes(content)  # damaged: reports are without its curves
         assert of_another_run(whole) is None

@@ -9,15 +9,16 @@ somebody has changed since, is never overwritten.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
+from snn_asr.data.transcripts.reading import FOLDER_SUFFIXES
 from snn_asr.decoding.files.writers import FORMATS
 from snn_asr.errors import DataError, SnnAsrError
 from snn_asr.files import cannot_write, encoded, read_json_object, sha256, write_bytes, write_json
@@ -141,7 +142,7 @@ class OutputFolder:
 
 def of_other_settings(folder: Path) -> list[str]:
     """The recordings whose transcripts in a folder of decode are of another model, or of other settings, than those of
-    its newest transcript.
+    its newest transcript. Of several formats, only that counts which ``score`` reads.
 
     There are none in any other place, and none are known if a journal is damaged.
     """
@@ -151,10 +152,18 @@ def of_other_settings(folder: Path) -> list[str]:
         rows = sorted(_journal_rows(folder), key=lambda row: row[1])
     except DataError:
         return []
-    settings = {name: {key: row[key] for key in row if key not in _OF_ONE_FILE} for name, _, row in rows}
-    paths = ((name, folder / f"{name}{FORMATS[each]}") for name, _, row in rows for each in _formats(row))
-    there = {name for name, path in paths if os.path.isfile(path)}
-    return [name for name, of_it in settings.items() if of_it != settings[rows[-1][0]] and name in there]
+    there = [
+        (name, row, FORMATS[each]) for name, _, row in rows for each in _formats(row)
+        if os.path.isfile(folder / f"{name}{FORMATS[each]}")
+    ]
+    read = next((each for each in FOLDER_SUFFIXES if any(suffix == each for _, _, suffix in there)), None)
+    settings: dict[str, dict[str, Any]] = {}
+    newest: dict[str, Any] = {}
+    for name, row, suffix in there:
+        if suffix == read:
+            newest = {key: row[key] for key in row if key not in _OF_ONE_FILE and row[key] is not None}
+            settings[name] = newest
+    return [name for name, of_it in settings.items() if of_it != newest]
 
 
 def _journal_rows(folder: Path) -> Iterator[tuple[str, float, dict[str, Any]]]:
@@ -173,12 +182,12 @@ def _formats(row: Mapping[str, Any]) -> list[str]:
 
 
 def _require_writable(folder: Path) -> None:
-    """Make the folder if it is absent. Raises DataError if nothing can be written there: before hours of work, not
-    after."""
+    """Make the folder if it is absent. Raises DataError if no file can be made there: before hours of work, not after.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        with TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise cannot_write(folder, error) from error
 

@@ -116,7 +116,8 @@ class Merged:
                 each.kind.read(key, values[key])
         given = {key: value for key, value in values.items() if self.entries[key].source != DEFAULT}
         if callable(given.get("optimizer")) and "weight_decay" in given:
-            raise UsageError("weight_decay", self.path, "the recipe's optimizer is a class: give it there")
+            todo = f"the optimizer of {self.path} is a class: give it there"
+            raise UsageError("weight_decay", self.path, todo)
         further = known["encoder_options"].kind.read("encoder_options", values["encoder_options"], self.path)
         return Config.read(given | {"encoder_options": self._encoder_options(values) | further}, self.path)
 

@@ -179,8 +179,11 @@ class RunFolder:
         if self._replaces or not (self.path / TEST).is_file() or not (self.path / MODEL).is_dir():
             return False
         found = damage(self.path / MODEL) or of_another_run(self.path)
+        if found is not None and found.where == self.path / LOG and not self.checkpoints.present:
+            log.warning("%s: %s; it stays, as there is no checkpoint to write it from", found.where, found.what)
+            return True
         if found is not None:
-            log.warning("%s: %s; the model and the test set's transcripts are written anew", found.where, found.what)
+            log.warning("%s: %s; log, model and transcripts of the test set are written anew", found.where, found.what)
         return found is None
 
     def origin(self, transcripts: Mapping[str, Any]) -> dict[str, str]:
@@ -235,8 +238,8 @@ class RunFolder:
 def of_another_run(folder: Path) -> DataError | None:
     """What says that files of this run folder are of different runs, as a mistake in copying leaves them.
 
-    None if all are of one run, or of an earlier snn-asr, whose metrics do not say. A log that is gone or damaged is of
-    no other run. Raises DataError for other files that cannot be read.
+    None if all are of one run, or of an earlier snn-asr, whose metrics do not say. A log that is gone or cannot be read
+    is of no other run; one that was edited or cut is. Raises DataError for other files that cannot be read.
     """
     metrics, mark = (read_json_object(folder / name) for name in (f"{MODEL}/{METRICS}", MARK))
     if metrics.get(RUN, mark.get(_IDENTITY)) != mark.get(_IDENTITY):
