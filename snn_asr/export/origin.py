@@ -13,7 +13,7 @@ from snn_asr.files.locks import only_writer
 
 PRODUCER = "snn-asr"
 MARK = f"Exported by {PRODUCER}"
-_TODO = "choose another folder"
+_REMEDY = "choose another folder"
 _SEAL = b"/* SHA-256 of the lines above: "  # how the last line of exported C begins
 
 
@@ -42,14 +42,14 @@ def exporting(folder: Path, names: Iterable[str], mark: str = MARK, within: int 
 
 def _refuse_foreign(folder: Path, names: Iterable[str], mark: str, within: int) -> None:
     for path in (folder / name for name in names):
-        with describing(path, _TODO):
+        with describing(path, _REMEDY):
             if not path.exists():
                 continue
             require_regular(path)
             content = path.read_bytes()
             found = content if within < 0 else content[:within]
             if mark.encode() not in found:
-                raise DataError("was not exported, and would be overwritten", path, _TODO)
+                raise DataError("was not exported, and would be overwritten", path, _REMEDY)
             above, seal, _ = content.rpartition(_SEAL)
             if seal and content != above + _seal_of(above):
-                raise DataError("was edited, and would be overwritten", path, f"{_TODO}, or move it away")
+                raise DataError("was edited, and would be overwritten", path, f"{_REMEDY}, or move it away")

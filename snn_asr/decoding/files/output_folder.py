@@ -156,7 +156,8 @@ def of_other_settings(folder: Path) -> list[str]:
         (name, row, FORMATS[each]) for name, _, row in rows for each in _formats(row)
         if os.path.isfile(folder / f"{name}{FORMATS[each]}")
     ]
-    read = next((each for each in FOLDER_SUFFIXES if any(suffix == each for _, _, suffix in there)), None)
+    suffixes = {suffix for _, _, suffix in there}
+    read = next((each for each in FOLDER_SUFFIXES if each in suffixes), None)
     settings: dict[str, dict[str, Any]] = {}
     newest: dict[str, Any] = {}
     for name, row, suffix in there:
