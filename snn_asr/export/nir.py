@@ -66,7 +66,7 @@ def graph_of(model: AcousticModel, nir: Any) -> Any:
     nodes = {"input": nir.Input({"input": np.array([size])})}
     edges, before = [], "input"
     for place, (layer, part) in enumerate(zip(encoder.layers, parts, strict=True)):
-        given, name = layer.given(), f"layer{place + 1}"
+        given, name = layer.cell_parameters(), f"layer{place + 1}"
         weight, bias = (part.weight * part.scale.unsqueeze(1)).numpy(), part.offset.numpy()
         if place == 0:
             weight, bias = _with_normalization(model, weight, bias)

@@ -133,7 +133,8 @@ def _gradient_norms(layer: nn.Module, x: Tensor, lengths: Tensor, seed: int, cut
 def _walk_without_current(layer: CodedLayer, x: Tensor, lengths: Tensor) -> Tensor:
     """Return the outputs of the layer (B, T, H), with no gradient from the current of a frame to that of the next."""
     drive = layer.drive(x, lengths)
-    given = layer.parameters_for(None, Coder.at(_tracker(layer).settings, _tracker(layer).value()))
+    coder = Coder.at(_tracker(layer).settings, _tracker(layer).value())
+    given = layer.cell_parameters()._replace(coder=coder)
     state, outputs = layer.cell.initial_state(len(x), layer.output_size, given, drive), []
     for frame in drive.unbind(1):
         output, state = layer.cell.step(frame, state._replace(current=state.current.detach()), given)

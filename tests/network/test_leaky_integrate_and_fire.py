@@ -112,9 +112,9 @@ def test_parameters_start_inside_the_published_intervals_and_are_held_there(stab
         lowest = made.adaptation_decay.data - 1 if stable and name == "coupling" else torch.full((12,), low)
         assert ((lowest <= value) & (value <= high)).all()
         assert value.max() - value.min() > 0.5 * (high - lowest.min())
-        assert torch.equal(getattr(made.clamped(), name), value)
+        assert torch.equal(getattr(made.cell_parameters(), name), value)
     put_outside(made)
-    bounds = {name: getattr(made.clamped(), name)[:2].tolist() for name in INTERVALS}
+    bounds = {name: getattr(made.cell_parameters(), name)[:2].tolist() for name in INTERVALS}
     assert bounds.pop("coupling") == pytest.approx([ADAPTATION_DECAYS[0] - 1 if stable else -1, 1])
     assert bounds == {name: pytest.approx(each) for name, each in INTERVALS.items() if name != "coupling"}
 
@@ -155,7 +155,7 @@ def test_the_diagonal_of_the_recurrent_weights_stays_zero():
     before = made.eval()(x, lengths)[0]
     made.recurrent_weight.data.fill_diagonal_(50.0)  # whatever comes to stand there is not used
     assert torch.equal(made(x, lengths)[0], before)
-    assert not made.clamped().recurrent.diagonal().any()
+    assert not made.cell_parameters().recurrent.diagonal().any()
 
 
 def test_recurrent_weights_start_orthogonal_but_for_the_diagonal():

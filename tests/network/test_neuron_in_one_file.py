@@ -212,7 +212,7 @@ def test_the_walk_is_the_step_and_says_once_that_it_is_slow(cell, caplog):
     ]
     outputs.sum().backward()
     assert layer.recurrent_weight.grad.abs().sum() > 0 and layer.learned["decay"].grad.abs().sum() > 0
-    drive, given = layer.drive(x, lengths), layer.given()
+    drive, given = layer.drive(x, lengths), layer.cell_parameters()
     state = cell.initial_state(2, 4, given, drive)
     for n in range(5):
         sent, state = cell.step(drive[:, n], state, given)

@@ -149,7 +149,7 @@ def test_a_derivative_that_is_not_compiled_is_refused():
 
 @pytest.mark.parametrize("preset", ["speech", "characters", "images"])
 def test_presets_are_the_published_gaussians(preset):
-    given = SpikingLstmLayer(3, 2, surrogates=preset).parameters_with(None)
+    given = SpikingLstmLayer(3, 2, surrogates=preset).cell_parameters()
     u = torch.tensor(0.5, dtype=torch.float64)
     found = [float(slope(u)) for slope in (given.gate_slope, given.candidate_slope, given.cell_slope)]
     wide, narrow = math.exp(-0.25 / 4) / math.sqrt(4 * math.pi), math.exp(-0.25 / 0.3) / math.sqrt(0.3 * math.pi)
@@ -296,5 +296,5 @@ def test_the_recipe_block_builds_the_encoder_it_describes():
     encoder = encoders.build("spiking_lstm", 3, 4, 2, **chosen.model.encoder_options)
     layer = encoder.layers[1].directions[0]
     assert (layer.dropout, layer.binary, layer.normalization) == (0.3, False, None)
-    assert layer.parameters_with(None).threshold == 0.2
+    assert layer.cell_parameters().threshold == 0.2
     assert encoder.options["smoothing"] == 0.6 and encoder.output_size == 8

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from dataclasses import replace
 from types import ModuleType
 
 from torch import Tensor
 
-from snn_asr.network.cells import CellParameters, CellState
-from snn_asr.network.coder import AnyCoder, Coder, FrameCoder
+from snn_asr.network.cells import CellState
+from snn_asr.network.coder import Coder, FrameCoder
 from snn_asr.network.coder_settings import CoderSettings
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.layers.driven import DrivenLayer, mean_outputs
@@ -52,16 +51,12 @@ class CodedLayer(DrivenLayer):
         numbers = (coder.range, coder.scale, coder.unit, coder.threshold)
         return replace(shared, numbers=numbers, unit=coder.unit, powers=coder.powers)
 
-    @abstractmethod
-    def parameters_for(self, mask: Tensor | None, coder: AnyCoder | None) -> CellParameters:
-        """The Parameters of the cell with this dropout mask and coder."""
-
     def forward(
         self, x: Tensor, lengths: Tensor | Lengths, state: CellState | None = None
     ) -> tuple[Tensor, CellState]:
         lengths = Lengths.of(lengths, x)
         drive = self.drive(x, lengths)
-        parameters = self.parameters_for(self.mask(drive), None)
+        parameters = self.cell_parameters()._replace(mask=self.mask(drive))
         if self.tracker is None:
             return self.run(drive, lengths, state, parameters)[:2]
         if self.training and self.tracker.settings.follows_every_frame:

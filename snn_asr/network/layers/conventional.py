@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from snn_asr.network.cells import conventional
-from snn_asr.network.coder import AnyCoder
 from snn_asr.network.coder_settings import CoderSettings
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.layers.coded import CodedLayer
@@ -33,8 +32,8 @@ class ConventionalLayer(CodedLayer):
         """τ·I, and the multiplications of a coder."""
         return 1 + (0 if self.tracker is None else self.tracker.settings.unit_products)
 
-    def parameters_for(self, mask: Tensor | None, coder: AnyCoder | None) -> conventional.Parameters:
-        return conventional.Parameters(self.decay, mask, coder)
+    def cell_parameters(self) -> conventional.Parameters:
+        return conventional.Parameters(self.decay, None, None)
 
     def parts(self) -> LayerParts:
         return replace(super().parts(), neurons=(self.decay,))

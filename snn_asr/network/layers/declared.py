@@ -27,7 +27,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from snn_asr.network.cells import CellState
+from snn_asr.network.cells import CellParameters, CellState
 from snn_asr.network.layers.base import Layer, LayerParts
 from snn_asr.network.layers.driven import DrivenLayer, drop_units, mean_outputs
 
@@ -65,13 +65,12 @@ class DeclaredLayer(DrivenLayer):
     def sends_events(self) -> bool:
         return bool(getattr(self.cell, "SENDS_EVENTS", True))
 
-    def given(self) -> Any:
-        """The cell's Parameters with the values learned so far."""
+    def cell_parameters(self) -> CellParameters:
         own = {} if self.recurrent_weight is None else {RECURRENT: self.recurrent_weight}
         return self.cell.parameters({**self.learned, **own}, self.options)
 
     def parts(self) -> LayerParts:
-        shared, given = super().parts(), self.given()
+        shared, given = super().parts(), self.cell_parameters()
         gain = float(getattr(given, GAIN, 1.0))
         return replace(
             shared, back=None if self.recurrent_weight is None else given.recurrent,
@@ -85,7 +84,7 @@ class DeclaredLayer(DrivenLayer):
         return mean_outputs(outputs.abs(), lengths).mean() if self.sends_events else None
 
     def forward(self, x: Tensor, lengths: Any, state: CellState | None = None) -> tuple[Tensor, CellState]:
-        drive, given = self.drive(x, lengths), self.given()
+        drive, given = self.drive(x, lengths), self.cell_parameters()
         if MASK in given._fields:
             return self.run(drive, lengths, state, given._replace(mask=self.mask(drive)))[:2]
         outputs, state, _ = self.run(drive, lengths, state, given)

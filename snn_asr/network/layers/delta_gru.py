@@ -52,14 +52,16 @@ class DeltaGruLayer(DrivenLayer):
         lengths = Lengths.of(lengths, outputs)
         return mean_outputs(lengths.without_padding(changes(outputs)).abs(), lengths).mean()
 
+    def cell_parameters(self) -> delta_gru.Parameters:
+        assert self.recurrent_weight is not None
+        return delta_gru.Parameters(self.recurrent_weight, self.threshold)
+
     def parts(self) -> LayerParts:
         return replace(super().parts(), numbers=(self.threshold,), change=self.threshold)
 
     def forward(
         self, x: Tensor, lengths: Tensor | Lengths, state: CellState | None = None
     ) -> tuple[Tensor, CellState]:
-        assert self.recurrent_weight is not None
         lengths = Lengths.of(lengths, x)
-        parameters = delta_gru.Parameters(self.recurrent_weight, self.threshold)
-        outputs, state, _ = self.run(self.drive(x, lengths), lengths, state, parameters)
+        outputs, state, _ = self.run(self.drive(x, lengths), lengths, state, self.cell_parameters())
         return drop_units(outputs, self.dropout, self.training), state

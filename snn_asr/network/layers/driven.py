@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from abc import abstractmethod
 from types import ModuleType
 from typing import Any
 
@@ -78,6 +79,11 @@ class DrivenLayer(Layer):
     @property
     def sends_events(self) -> bool:
         return True
+
+    @abstractmethod
+    def cell_parameters(self) -> CellParameters:
+        """The Parameters of the cell with the values learned so far. What a batch brings along, a dropout mask or a
+        coder, is None."""
 
     def parts(self) -> LayerParts:
         """W, U, and the normalisation or the bias of W x. The layer of a cell adds what that cell has besides."""

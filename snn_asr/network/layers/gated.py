@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from snn_asr.errors import UsageError, unknown_name
 from snn_asr.network.cells import gated
-from snn_asr.network.coder import AnyCoder
 from snn_asr.network.coder_settings import POWERS_OF_TWO, CoderSettings
 from snn_asr.network.integrator import multiplies
 from snn_asr.network.layers.base import LayerParts
@@ -67,9 +66,9 @@ class GatedLayer(CodedLayer):
         coder = 0 if self.tracker is None else self.tracker.settings.unit_products
         return gates + coder + (gated.GATES if multiplies(self.recurrent_smoothing) else 0)
 
-    def parameters_for(self, mask: Tensor | None, coder: AnyCoder | None) -> gated.Parameters:
+    def cell_parameters(self) -> gated.Parameters:
         return gated.Parameters(
-            self.recurrent_weight, mask, coder, self.candidate, self.recurrent_smoothing, self.shifting
+            self.recurrent_weight, None, None, self.candidate, self.recurrent_smoothing, self.shifting
         )
 
     def parts(self) -> LayerParts:

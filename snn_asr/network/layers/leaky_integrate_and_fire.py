@@ -77,8 +77,8 @@ class LeakyIntegrateAndFireLayer(DrivenLayer):
         rates = mean_outputs(outputs, lengths)
         return 0.5 * (relu(RATES[0] - rates) + relu(rates - RATES[1])).mean()
 
-    def clamped(self) -> Parameters:
-        """The cell's Parameters, clamped to their intervals, with a zero diagonal of V."""
+    def cell_parameters(self) -> Parameters:
+        """The Parameters of the cell, clamped to their intervals, with a zero diagonal of V."""
         adaptation_decay = coupling = jump = recurrent = None
         if self.coupling is not None:
             assert self.adaptation_decay is not None and self.jump is not None
@@ -97,7 +97,7 @@ class LeakyIntegrateAndFireLayer(DrivenLayer):
         return torch.full_like(self.adaptation_decay.detach(), COUPLINGS[0])
 
     def parts(self) -> LayerParts:
-        given = self.clamped()
+        given = self.cell_parameters()
         neurons = (given.decay, given.adaptation_decay, given.coupling, given.jump)
         return replace(
             super().parts(), back=given.recurrent, flag=given.coupling is not None, unit=1.0,
@@ -108,7 +108,7 @@ class LeakyIntegrateAndFireLayer(DrivenLayer):
         self, x: Tensor, lengths: Tensor | Lengths, state: CellState | None = None
     ) -> tuple[Tensor, CellState]:
         lengths = Lengths.of(lengths, x)
-        outputs, state, _ = self.run(self.drive(x, lengths), lengths, state, self.clamped())
+        outputs, state, _ = self.run(self.drive(x, lengths), lengths, state, self.cell_parameters())
         return drop_units(outputs, self.dropout, self.training), state
 
 

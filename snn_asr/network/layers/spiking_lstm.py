@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -45,16 +44,17 @@ class SpikingLstmLayer(DrivenLayer):
         super().__init__(
             spiking_lstm, input_size, hidden_size, dropout=dropout, backend=backend, normalize=normalize
         )
-        gate, candidate, of_cell = (choose("gaussian", **options) for options in PRESETS[surrogates])
-        self.parameters_with = partial(
-            spiking_lstm.Parameters, threshold=float(threshold), cell=cell, cell_gradient=cell_gradient,
-            gate_slope=gate, candidate_slope=candidate, cell_slope=of_cell,
-        )
-        self.kept, self.threshold = cell == "kept", float(threshold)
+        self.cell_kind, self.cell_gradient, self.threshold = cell, cell_gradient, float(threshold)
+        self.slopes = tuple(choose("gaussian", **options) for options in PRESETS[surrogates])
         self.recurrent_weight = nn.Parameter(torch.empty(spiking_lstm.GATES * hidden_size, hidden_size))
         deviation = math.sqrt(2 / (input_size + hidden_size))
         nn.init.normal_(self.input_weight, std=deviation)
         nn.init.normal_(self.recurrent_weight, std=recurrent_gain * deviation)
+
+    @property
+    def kept(self) -> bool:
+        """Whether cells count, and are not thresholded."""
+        return self.cell_kind == "kept"
 
     @property
     def binary(self) -> bool:
@@ -70,6 +70,12 @@ class SpikingLstmLayer(DrivenLayer):
         cells. Dropout does not change its expectation."""
         return mean_outputs(outputs, lengths).mean()
 
+    def cell_parameters(self) -> spiking_lstm.Parameters:
+        assert self.recurrent_weight is not None
+        return spiking_lstm.Parameters(
+            self.recurrent_weight, self.threshold, self.cell_kind, self.cell_gradient, *self.slopes
+        )
+
     def parts(self) -> LayerParts:
         return replace(super().parts(), flag=self.kept, numbers=(self.threshold,), unit=1.0)
 
@@ -77,8 +83,7 @@ class SpikingLstmLayer(DrivenLayer):
         self, x: Tensor, lengths: Tensor | Lengths, state: CellState | None = None
     ) -> tuple[Tensor, CellState]:
         lengths = Lengths.of(lengths, x)
-        assert self.recurrent_weight is not None
-        parameters = self.parameters_with(self.recurrent_weight)
+        parameters = self.cell_parameters()
         if self.training and torch.is_grad_enabled() and self._fusible(x):
             outputs, state = self._train(x, lengths, state, parameters)
         else:
