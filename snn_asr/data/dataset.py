@@ -206,7 +206,7 @@ def require_alignable(dataset: SpeechDataset, where: object, limit: int = 20) ->
     if problems:
         raise DataError(
             f"{len(problems)} targets are longer than their frames: {listed(problems, limit)}", where,
-            "take them out of the manifest, or lower 'stack'",
+            "take them out of the manifest, or lower stack",
         )
 
 
@@ -217,7 +217,7 @@ def require_one_token(dataset: SpeechDataset, where: object, limit: int = 20) ->
     if problems:
         raise DataError(
             f"classification needs one token for each utterance: {listed(problems, limit)}", where,
-            "use manifests of single words and 'tokens: words', or 'task: transcription'",
+            "use manifests of single words and tokens=words, or task=transcription",
         )
 
 

@@ -184,4 +184,4 @@ def require_estimate(model: AcousticModel) -> None:
     """Raise UsageError for a model with a convolutional front end, whose work the estimate does not count."""
     if model.front_end is not None:
         what = "the estimate of energy knows no convolutions, which the front end of this model has"
-        raise UsageError(what, "--energy", "leave it out, or take a model with front_end: none")
+        raise UsageError(what, "--energy", "leave it out, or train a model with front_end=none")

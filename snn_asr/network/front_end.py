@@ -68,7 +68,7 @@ class FrontEndSettings:
         """Raise UsageError for features that the front end cannot take."""
         if self.channels and features.kind != "fbank":
             what = f"a convolution over frequency cannot take features of kind '{features.kind}'"
-            raise UsageError(what, "front_end", "use kind: fbank, or front_end: none")
+            raise UsageError(what, "front_end", "use features=fbank, or front_end=none")
         if self.channels and features.stack != self.time_stride:
             what = f"its time strides make {self.time_stride} frames a step, but stack is {features.stack}"
             raise UsageError(what, "front_end", f"give stack={self.time_stride}")

@@ -199,7 +199,7 @@ def test_without_a_front_end_the_input_is_stacked_frames():
         (lambda: FrontEndSettings((4,), (1,), (1,), 4), "kernel: 4; must be an odd number"),
         (lambda: FrontEndSettings.from_dict({"chanels": [4]}), "did you mean 'channels'"),
         (lambda: named("crdnn").check(FeatureSettings(stack=3)), "2 frames a step, but stack is 3; give stack=2"),
-        (lambda: named("crdnn").check(FeatureSettings(kind="mfcc", stack=2)), "kind: fbank"),
+        (lambda: named("crdnn").check(FeatureSettings(kind="mfcc", stack=2)), "use features=fbank, or front_end=none"),
     ],
 )
 def test_what_cannot_work_is_one_line(make, words):
