@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,8 +20,6 @@ from .options import (
 
 if TYPE_CHECKING:
     from snn_asr.decoding.beam import BeamSettings
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # such as a line feed in a name, which would make two lines of one
 
 
 def decode(
@@ -70,7 +67,7 @@ def decode(
     same inputs may write to one folder at the same time.
     """
     from snn_asr.decoding.files.named_files import find_files
-    from snn_asr.errors import UsageError
+    from snn_asr.errors import UsageError, on_one_line
     from snn_asr.sharding import Shard
 
     part = None if shard is None else Shard.parse(shard)
@@ -109,7 +106,7 @@ def decode(
 
     def show(hypothesis: Hypothesis) -> None:
         plain = chosen == ["txt"] and len(found.files) > 1
-        one_line = f"{_CONTROL.sub(_escaped, hypothesis.id)}\t{' '.join(hypothesis.text.split())}\n"
+        one_line = f"{on_one_line(hypothesis.id)}\t{' '.join(hypothesis.text.split())}\n"
         text = one_line if plain else render_among(hypothesis, chosen[0], len(found.files))
         typer.echo(text, nl=False)
 
@@ -140,7 +137,3 @@ def _beam_settings(**options: Any) -> BeamSettings:
     from snn_asr.decoding.beam import BeamSettings
 
     return BeamSettings(**{name: value for name, value in options.items() if value is not None})
-
-
-def _escaped(control: re.Match[str]) -> str:
-    return control[0].encode("unicode_escape").decode()

@@ -60,7 +60,7 @@ def transcripts_for(audio: str, files: Sequence[NamedFile], path: Path, unit: st
     """The transcripts, by id, for the file or folder ``audio``, in which ``files`` were found.
 
     For one recording, a ``.txt`` file is its text. Anything else is read as ``score`` reads references
-    (data/transcripts.py), with the ``unit`` of the model's tokens. If a manifest names one of the files, its text is
+    (data/transcripts/), with the ``unit`` of the model's tokens. If a manifest names one of the files, its text is
     that of the utterance there, whatever their names are. Raises DataError for a missing or malformed file.
     """
     if Path(audio).is_file() and path.suffix == ".txt" and path.is_file() and not path.name.endswith(".trans.txt"):

@@ -19,10 +19,10 @@ from snn_asr.errors.kinds import (
     unknown_name,
 )
 from snn_asr.errors.several_items import of_every, together_or_alone, unusable
-from snn_asr.errors.wording import listed, readable_name, shortened
+from snn_asr.errors.wording import listed, on_one_line, readable_name, shortened
 
 __all__ = [
     "DataError", "DivergenceError", "InterruptedRun", "PartialFailure", "SnnAsrError", "UsageError", "as_user_error",
-    "describing", "listed", "of_every", "of_one_shape", "readable_name", "shortened", "together_or_alone",
-    "unknown_name", "unusable",
+    "describing", "listed", "of_every", "of_one_shape", "on_one_line", "readable_name", "shortened",
+    "together_or_alone", "unknown_name", "unusable",
 ]

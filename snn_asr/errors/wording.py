@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 LONGEST_PART = 4200  # characters: paths have up to 4096
 _COMMANDS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def readable(part: str) -> str:
@@ -20,7 +21,12 @@ def readable(part: str) -> str:
 
 def readable_name(name: object) -> str:
     """A name in a line for the user. A tab or a line feed is a part of it that has to be seen."""
-    return readable(re.sub(r"[\t\n\r]", _spelt, str(name)))
+    return readable(on_one_line(str(name)))
+
+
+def on_one_line(name: str) -> str:
+    """The whole of a name with its control characters spelt out: a line feed in it would make two lines of one."""
+    return _CONTROL.sub(_spelt, name)
 
 
 def _spelt(character: re.Match[str]) -> str:

@@ -167,11 +167,6 @@ def _labels(runs: Sequence[FinishedRun]) -> list[str]:
     return labels
 
 
-def compare_runs(folders: Sequence[str | Path], baseline: str | None = None) -> list[Row]:
-    """Return one row for each group of the runs in these folders. Raises as ``read_groups`` and ``compare_groups``."""
-    return compare_groups(read_groups(folders), baseline)
-
-
 def read_groups(folders: Sequence[str | Path]) -> dict[str, list[FinishedRun]]:
     """Read the runs in these folders and group them with ``group_runs``.
 

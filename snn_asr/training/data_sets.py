@@ -25,7 +25,7 @@ from snn_asr.training.recipes.config import Config
 from snn_asr.training.run_folder.folder import DATA
 
 
-def manifest_folder(config: Config, data_folder: Path | None) -> Path | None:
+def manifest_folder(data_folder: Path | None) -> Path | None:
     """The ``data_folder`` if it holds manifests, or None if they are still to be prepared from it.
 
     Raises DataError for a folder that does not exist.
@@ -42,7 +42,7 @@ def manifest_folder(config: Config, data_folder: Path | None) -> Path | None:
 
 def prepared_data(config: Config, data_folder: Path | None, output_folder: Path) -> Path:
     """The folder of manifests: ``data_folder``, or one below ``output_folder`` that the recipe's corpus prepares."""
-    given = manifest_folder(config, data_folder)
+    given = manifest_folder(data_folder)
     if given is not None:
         return given
     prepared = output_folder / DATA

@@ -64,7 +64,7 @@ def train(
     if config.model.backend != "auto":
         choose_backend(config.model.backend, torch.device(device))  # one that cannot run is refused before data is read
     processes.check_environment()
-    with RunFolder(output_folder).held(manifest_folder(config, data_folder)) as folder:
+    with RunFolder(output_folder).held(manifest_folder(data_folder)) as folder:
         with processes.joined(device):
             with processes.main_first():
                 run = _begin(merged, config, data_folder, folder, device, resume)

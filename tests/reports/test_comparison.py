@@ -11,13 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from compared import compare_runs
 from rich.table import Table
 
 from snn_asr.errors import DataError, UsageError
 from snn_asr.files import read_json, sha256, write_json
 from snn_asr.network.model_folder import CHECKSUMS, METRICS
 from snn_asr.reports import comparison
-from snn_asr.reports.comparison import compare_runs, group_runs, read_run, to_json
+from snn_asr.reports.comparison import group_runs, read_run, to_json
 from snn_asr.reports.table import comparison_table, print_table
 from snn_asr.scoring import significance
 from snn_asr.training.run_folder.identity import Identity

@@ -5,9 +5,9 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 import pytest
+from compared import compare_runs
 from pages import loaded, parse
 
-from snn_asr.reports.comparison import compare_runs
 from snn_asr.reports.frontier import CHART_MARK, frontier, frontier_rows, on_frontier
 from snn_asr.reports.table import cells, columns
 

@@ -13,12 +13,13 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from compared import compare_runs
 from pages import loaded, parse
 
 from snn_asr.cli.options import parse_overrides
 from snn_asr.files import read_json, sha256, write_json
 from snn_asr.reports import html, table
-from snn_asr.reports.comparison import compare_groups, compare_runs, read_groups, read_run
+from snn_asr.reports.comparison import compare_groups, read_groups, read_run
 from snn_asr.reports.html import leave_report
 from snn_asr.reports.report import SECTIONS
 from snn_asr.reports.run_details import command

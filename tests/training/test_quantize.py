@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from compared import compare_runs
 from marks import graded
 from short_runs import BATCHES, SHORT, assert_same_run, finished_epochs, interrupt_at, write_smallest_recipe
 
@@ -17,7 +18,6 @@ from snn_asr.events.quantization import quantize_folder
 from snn_asr.files import read_json
 from snn_asr.network.encoders import ENCODERS
 from snn_asr.network.integers import Grid
-from snn_asr.reports.comparison import compare_runs
 from snn_asr.training.run import train
 
 OPTIONS = {**SHORT, "epochs": 3, "average_decay": 0.5, "pruning": 0.5, "pruning_epochs": [0, 1]}

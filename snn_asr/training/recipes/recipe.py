@@ -44,7 +44,7 @@ from snn_asr.training.run_folder.identity import ASKING_NOTHING
 PRESET = "preset"  # the override that names a preset
 PLACEHOLDER = "!PLACEHOLDER"
 DEFAULT, GIVEN = "default", "key=value"
-_OPTIONS = ("data_folder", "output_folder", "device", "precision")  # of the commands that train, and no keys
+_OPTIONS = ("data_folder", "output_folder", "device")  # of the commands that train, and no keys
 # Keys that change neither the trained model nor the comparison of runs.
 WITHOUT_EFFECT = ("feature_cache", "loader_workers")
 
@@ -220,8 +220,8 @@ def load(
 def text(name_or_path: str | Path, overrides: Mapping[str, object] | None = None) -> str:
     """The merged recipe for people, with a list of its presets below its head. Nothing is built."""
     merged = merge(name_or_path, overrides, trust=True)
-    listed = ["#", "# Presets (preset=NAME)", *(f"#   {summary(path)}" for path in presets(merged.path).values())]
-    return replace(merged, head="\n".join([merged.head or "#", *listed])).text()
+    named = ["#", "# Presets (preset=NAME)", *(f"#   {summary(path)}" for path in presets(merged.path).values())]
+    return replace(merged, head="\n".join([merged.head or "#", *named])).text()
 
 
 def keys(name_or_path: str | Path, encoder: str) -> set[str]:
