@@ -98,7 +98,7 @@ class Recording:
 def recognize(model: AcousticModel, recordings: Sequence[Recording], block_frames: int, device: str) -> None:
     """Run the network over the recordings to their ends, in blocks of at most ``block_frames`` frames."""
     alive, state = list(recordings), None
-    bidirectional = bool(model.settings.encoder_options.get("bidirectional"))
+    bidirectional = model.settings.bidirectional
     while True:
         chunks = [each.frames() for each in alive]
         going = [row for row, frames in enumerate(chunks) if len(frames) and alive[row].error is None]

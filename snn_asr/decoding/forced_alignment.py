@@ -70,7 +70,7 @@ class Heard:
 @torch.no_grad()
 def hear(model: AcousticModel, segmenter: Segmenter, blocks: Iterable[Tensor], device: str, most_frames: int) -> Heard:
     """Run the network over the blocks (samples,) of a recording, at most ``most_frames`` frames at a time."""
-    bidirectional = bool(model.settings.encoder_options.get("bidirectional"))
+    bidirectional = model.settings.bidirectional
     state, samples = None, 0
     parts: list[tuple[int, Tensor]] = []
     for block in (*blocks, None):

@@ -182,9 +182,8 @@ class Recognizer:
         """
         if isinstance(source, (list, tuple)) and not is_samples(source):
             return [self.transcribe(each, sample_rate) for each in source]
-        name = Path(source).stem if isinstance(source, (str, Path)) else "waveform"
-        waveform = self.waveform(cast(AudioSource, source), sample_rate)
-        return self.transcribe_batch([(name, waveform)])[0]
+        one = cast(AudioSource, source)
+        return self.transcribe_batch([(_name_of(one), self.waveform(one, sample_rate))])[0]
 
     def align(self, source: AudioSource, text: str, sample_rate: int | None = None) -> Hypothesis:
         """The words and tokens of a known transcript with their times in a file or in samples.
@@ -195,19 +194,17 @@ class Recognizer:
         Raises DataError for audio that cannot be read, for text that the model cannot spell, and for more tokens than
         frames; UsageError for a model that classifies.
         """
-        name = Path(source).stem if isinstance(source, (str, Path)) else "waveform"
-        return self.aligned(name, self.waveform(source, sample_rate), text)
+        return self.aligned(_name_of(source), self.waveform(source, sample_rate), text)
 
     def aligned(self, name: str, waveform: Waveform, text: str) -> Hypothesis:
         """The result of ``align`` for a waveform; ``name`` becomes the hypothesis' id."""
         self.require_alignment()
         settings = self.extractor.settings
-        frames = max(1, round(BLOCK_SECONDS / settings.stacked_seconds))
         try:
             indices = spell(self.tokens, text)
         except DataError as error:
             raise DataError(error.what, name, error.todo) from error
-        heard = hear(self.model, self._segmenter(with_loud=True), _blocks(waveform), self.device, frames)
+        heard = hear(self.model, self._segmenter(with_loud=True), _blocks(waveform), self.device, self._block_frames)
         try:
             emissions = align(heard.log_posteriors, indices)
         except DataError as error:
@@ -251,9 +248,7 @@ class Recognizer:
         result."""
         if self.engine == EVENT:
             return [self._streamed(*each) for each in utterances]
-        settings = self.extractor.settings
-        frames = max(1, round(BLOCK_SECONDS / settings.stacked_seconds))
-        searched = self.beam is not None
+        frames, searched = self._block_frames, self.beam is not None
         recordings = [
             Recording(_blocks(waveform), self._segmenter(with_loud=searched), frames, with_logits=searched)
             for _, waveform in utterances
@@ -264,11 +259,15 @@ class Recognizer:
             for (name, _), each in zip(utterances, recordings, strict=True)
         ]
 
+    @property
+    def _block_frames(self) -> int:
+        """The number of frames that the network is given of a recording at a time."""
+        return max(1, round(BLOCK_SECONDS / self.extractor.settings.stacked_seconds))
+
     def _segmenter(self, with_loud: bool) -> Segmenter:
-        settings, bidirectional = self.model.settings, bool(self.model.settings.encoder_options.get("bidirectional"))
-        inputs = EncoderInputs(self.model, self.extractor)
+        settings, inputs = self.model.settings, EncoderInputs(self.model, self.extractor)
         return Segmenter(
-            inputs, settings.features, settings.task, self.tokens, self.endpointing, bidirectional, with_loud
+            inputs, settings.features, settings.task, self.tokens, self.endpointing, settings.bidirectional, with_loud
         )
 
     def _hypothesis(self, name: str, recording: Recording) -> Hypothesis:
@@ -321,6 +320,11 @@ class Recognizer:
         """Raise UsageError, about ``what`` it cannot do, for a model that classifies."""
         if self.model.settings.task != TRANSCRIPTION:
             raise UsageError("this model classifies", what, todo)
+
+
+def _name_of(source: AudioSource) -> str:
+    """The id of the hypothesis for a file, its name without the suffix, or for samples in memory."""
+    return Path(source).stem if isinstance(source, (str, Path)) else "waveform"
 
 
 def _refuse_precision(precision: str) -> None:

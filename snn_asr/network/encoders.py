@@ -84,6 +84,11 @@ class Encoder(nn.Module):
         """Whether there are leaky integrators behind the layers."""
         return bool(self.options["smoothing"])
 
+    @property
+    def one_way_layers(self) -> list[Layer]:
+        """The layers from the first to the last; a bidirectional one counts as the two of its directions."""
+        return [each for layer in self.layers for each in directions(layer)]
+
     def forward(self, x: Tensor, lengths: Tensor | Lengths, state: list | None = None) -> tuple[Tensor, list]:
         """Encode a batch (see the module). Raises ValueError for lengths of the wrong shape or beyond the frames."""
         if isinstance(lengths, Tensor) and lengths.dtype.is_floating_point or len(lengths) != len(x):
@@ -105,15 +110,14 @@ class Encoder(nn.Module):
 
     def read_ranges(self) -> None:
         """Read the ranges of all layers that follow their membranes, waiting for the device once at most."""
-        trackers: list[RangeTracker | None] = [each.tracker for layer in self.layers for each in directions(layer)]
+        trackers: list[RangeTracker | None] = [each.tracker for each in self.one_way_layers]
         trackers.append(getattr(self.input_coder, "tracker", None))
         read_together(each for each in trackers if each is not None and each.settings.follows_membranes)
 
     def use_backend(self, name: str) -> None:
         """Run the layers, the input coder and the integrators on the backend of that name."""
-        layers = [each for layer in self.layers for each in directions(layer)]
         coder = [self.input_coder] if hasattr(self.input_coder, "backend") else []
-        for each in (*layers, *self.integrators, *coder):
+        for each in (*self.one_way_layers, *self.integrators, *coder):
             each.backend = name
 
     def core_parameters(self) -> int:

@@ -64,6 +64,11 @@ class ModelSettings:
             raise UsageError("must be a number above 0, and at most 1", f"head_epsilon={self.head_epsilon!r}")
         self.front_end.check(self.features)
 
+    @property
+    def bidirectional(self) -> bool:
+        """Whether the encoder walks from the end too: it then needs whole utterances, and carries no state."""
+        return bool(self.encoder_options.get("bidirectional"))
+
     def to_dict(self) -> dict[str, Any]:
         """JSON values, from which ``from_dict`` makes the same settings."""
         return {**vars(self), "features": self.features.to_dict(), "front_end": self.front_end.to_dict()}

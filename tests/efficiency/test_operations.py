@@ -50,10 +50,6 @@ def counted(encoder: encoders.Encoder, x: torch.Tensor, lengths: torch.Tensor) -
     return total
 
 
-def leaves(encoder: encoders.Encoder) -> list:
-    return [each for layer in encoder.layers for each in encoders.directions(layer)]
-
-
 class Walker:
     """Counts one multiplication at a time, over utterances without padding."""
 
@@ -139,7 +135,8 @@ def test_counts_are_those_of_walking_every_weight_and_input(name, options, bidir
     assert total.frames == sum(LENGTHS)
     assert total.macs == sum(each.macs for each in walker.products.values())
     assert total.dense == sum(each.dense for each in walker.products.values())
-    assert (total.acs > 0) == any(each.additive for each in [*leaves(encoder), encoder.input_coder] if each is not None)
+    sources = [*encoder.one_way_layers, encoder.input_coder]
+    assert (total.acs > 0) == any(each.additive for each in sources if each is not None)
     assert [sum(layer[0]) for layer in total.timeline] == total.nonzero
     assert [sum(layer[1]) for layer in total.timeline] == total.outputs
     assert total.density == [part / whole for part, whole in zip(walker.nonzero, walker.outputs, strict=True)]

@@ -25,7 +25,6 @@ from snn_asr.decoding.greedy import decode
 from snn_asr.efficiency.operation_count import OperationCount
 from snn_asr.efficiency.operations import Record, count_batch, record_layers
 from snn_asr.errors import DivergenceError
-from snn_asr.network.encoders import directions
 from snn_asr.network.lengths import Lengths
 from snn_asr.network.model import AcousticModel
 from snn_asr.scoring.alignments import ErrorCounts
@@ -302,8 +301,8 @@ class RecognizerBrain(speechbrain.Brain):
 
     def _ranges(self) -> list[float]:
         """The range of each layer with a coder, for the log."""
-        leaves = (each for layer in self.model.encoder.layers for each in directions(layer))
-        return [each.tracker.value() for each in leaves if each.tracker is not None]
+        trackers = (each.tracker for each in self.model.encoder.one_way_layers)
+        return [each.value() for each in trackers if each is not None]
 
     def _save(self, row: dict[str, Any]) -> None:
         """Write the state after an epoch, whose row of the log is ``row``."""

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from snn_asr.network.encoders import Encoder, directions
+from snn_asr.network.encoders import Encoder
 
 REFRESH_STEPS = 16
 
@@ -84,7 +84,7 @@ class GradualPruning:
 
 def matrices(encoder: Encoder, prefix: str = "") -> dict[str, nn.Parameter]:
     """The input and recurrent weights of all layers, which are pruned, by ``prefix`` and their name in the encoder."""
-    chosen = {id(weight) for layer in encoder.layers for each in directions(layer) for weight in each.core_weights()}
+    chosen = {id(weight) for layer in encoder.layers for weight in layer.core_weights()}
     return {prefix + name: each for name, each in encoder.named_parameters() if id(each) in chosen}
 
 

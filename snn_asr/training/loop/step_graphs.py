@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 
 from snn_asr import devices, processes
-from snn_asr.network.encoders import directions
 from snn_asr.network.kernels import choose_backend
 from snn_asr.network.layers.base import Layer
 from snn_asr.network.layers.coded import CodedLayer
@@ -43,8 +42,8 @@ def step_graphs(model: AcousticModel, network: Network, device: torch.device | s
     device = torch.device(device)
     if device.type != "cuda" or processes.world() > 1 or model.front_end is not None or model.error_at_every_step:
         return None
-    layers = [each for layer in model.encoder.layers for each in directions(layer)]
-    if model.encoder.input_coder is not None or not all(_can_be_captured(each, device) for each in layers):
+    encoder = model.encoder
+    if encoder.input_coder is not None or not all(_can_be_captured(each, device) for each in encoder.one_way_layers):
         return None
     return StepGraphs(model, network)
 
