@@ -23,11 +23,11 @@ from snn_asr.corpora.recordings import (
     Recording,
     corpus_folder,
     counted,
-    fingerprint,
     published_transcripts,
     recorded_seconds,
     report,
     require_flags,
+    source_fingerprint,
 )
 from snn_asr.data.audio import write_audio
 from snn_asr.data.manifest import Utterance
@@ -75,7 +75,7 @@ def prepare(
     """
     require_flags("an4", partial=partial)
     recordings = find_recordings(data_folder, partial)
-    options = {"corpus": "an4", "development_step": DEVELOPMENT_STEP, "source": fingerprint(recordings)}
+    options = {"corpus": "an4", "development_step": DEVELOPMENT_STEP, "source": source_fingerprint(recordings)}
     raw = [each.path for split in recordings.values() for each in split if each.path.suffix == ".raw"]
     order = _byte_order(raw) if raw else ""
     audio = Path(output_folder) / "audio"

@@ -23,11 +23,11 @@ from snn_asr.corpora.recordings import (
     Recording,
     corpus_folder,
     counted,
-    fingerprint,
     published_transcripts,
     recorded_seconds,
     report,
     require_flags,
+    source_fingerprint,
 )
 from snn_asr.data.audio_folder import is_audio_name
 from snn_asr.data.manifest import Utterance
@@ -98,7 +98,8 @@ def prepare(
     if download:
         _fetch_missing(root, chosen, str(base_url))
     recordings = _find_recordings(root, chosen, partial)
-    options = {"corpus": "librispeech", "splits": manifests, "partial": partial, "source": fingerprint(recordings)}
+    source = source_fingerprint(recordings)
+    options = {"corpus": "librispeech", "splits": manifests, "partial": partial, "source": source}
     preparation = Preparation(
         options, tuple(manifests),
         items=lambda: {name: [each for split in own for each in recordings[split]] for name, own in manifests.items()},

@@ -76,7 +76,7 @@ def counted(what: str, names: Sequence[str]) -> list[str]:
     return [f"{len(names)} {what} ({some})"] if names else []
 
 
-def fingerprint(recordings: Mapping[str, Sequence[Recording]]) -> str:
+def source_fingerprint(recordings: Mapping[str, Sequence[Recording]]) -> str:
     """Return a fingerprint of where the recordings of all splits lie, their sizes and transcripts."""
     lines = []
     for split, members in recordings.items():

@@ -80,7 +80,7 @@ def manifest_text(folder: Path, utterances: Iterable[Utterance]) -> str:
     return json_text(entries)
 
 
-def fingerprint(path: str | Path) -> str:
+def manifest_fingerprint(path: str | Path) -> str:
     """SHA-256 of the manifest's content: two runs with the same fingerprints saw the same data."""
     return sha256(path)
 

@@ -16,7 +16,7 @@ from snn_asr.scoring.alignments import ErrorCounts
 from snn_asr.scoring.error_rates import Score, check_unit, score
 from snn_asr.scoring.significance import compare, mean_rate
 from snn_asr.training.run_folder.folder import of_another_run
-from snn_asr.training.run_folder.identity import Identity, fingerprint_of
+from snn_asr.training.run_folder.identity import Identity, json_fingerprint
 
 BASELINES = ("gru", "lstm")  # the first of these that was run is the baseline if none is named
 FEWEST_SPEAKERS = 5  # from which on whole speakers are resampled: their utterances are not independent
@@ -110,13 +110,13 @@ def _origin(folder: Path, run: dict[str, Any], overrides: dict[str, Any]) -> tup
     identity = Identity.from_json(run)
     if identity is not None:
         settings = {key: value for key, value in identity.settings.items() if key != "seed"}
-        return identity.recipe, settings | {"data": fingerprint_of(identity.data)[:8]}, identity.group
+        return identity.recipe, settings | {"data": json_fingerprint(identity.data)[:8]}, identity.group
     path = find_model(folder) / "recipe.yaml"
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
     body = [each for each in lines if not each.startswith("# Overrides:")]
     name = f"{body[0].lstrip('# ').partition(':')[0] if body else ''} (of an earlier snn-asr)".lstrip()
     settings = overrides | {"data_folder": run.get("data_folder")}
-    return name, settings, fingerprint_of([run["encoder"], settings, body])
+    return name, settings, json_fingerprint([run["encoder"], settings, body])
 
 
 def _metrics(path: Path) -> dict[str, Any]:

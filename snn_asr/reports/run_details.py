@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from snn_asr.data.manifest import Utterance, find_manifests, fingerprint, read_manifest
+from snn_asr.data.manifest import Utterance, find_manifests, manifest_fingerprint, read_manifest
 from snn_asr.errors import DataError
 from snn_asr.files import read_text
 from snn_asr.files.strict_json import parse_json
@@ -108,4 +108,4 @@ def recordings(run: FinishedRun) -> dict[str, Utterance]:
 
 def _changed(path: Path, fingerprints: Any) -> bool:
     known = fingerprints.get("test") if isinstance(fingerprints, Mapping) else None
-    return known is not None and fingerprint(path) != known
+    return known is not None and manifest_fingerprint(path) != known

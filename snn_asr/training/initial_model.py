@@ -24,7 +24,7 @@ from snn_asr.training.run_folder.identity import Identity
 ONLY_IN_TRAINING = frozenset(("dropout", "backend"))
 
 
-def fingerprint(path: str, output_folder: Path) -> str:
+def model_fingerprint(path: str, output_folder: Path) -> str:
     """A hexadecimal SHA-256 that stands for the content of a model folder.
 
     Raises DataError if there is no model, and UsageError if it is the model in the training's own ``output_folder``,
@@ -37,7 +37,7 @@ def fingerprint(path: str, output_folder: Path) -> str:
     return sha256(folder / CHECKSUMS)
 
 
-def group(path: str) -> str:
+def model_group(path: str) -> str:
     """The group (run_folder/identity.py) of the run that trained a model; empty if the model lies in no run folder."""
     folder = find_model(path)
     mark = folder.parent / MARK
@@ -66,7 +66,7 @@ def load_fitting(training: TrainingConfig, settings: ModelSettings) -> LoadedMod
     return loaded
 
 
-def initial_model(training: TrainingConfig, settings: ModelSettings, tokens: Tokens) -> AcousticModel:
+def initialized_model(training: TrainingConfig, settings: ModelSettings, tokens: Tokens) -> AcousticModel:
     """The network of ``settings`` with the weights of the trained model that the recipe names.
 
     If it is to be quantised, normalisation before the head is folded into the head, so that both are rounded together.

@@ -13,7 +13,7 @@ import torch
 from snn_asr import __version__, processes
 from snn_asr.data.batches import BucketedBatches, evaluation_loader, training_loader
 from snn_asr.data.dataset import SpeechDataset
-from snn_asr.data.manifest import fingerprint
+from snn_asr.data.manifest import manifest_fingerprint
 from snn_asr.data.reading_ahead import ReadAhead
 from snn_asr.devices import choose_device, own_device
 from snn_asr.errors import InterruptedRun, UsageError
@@ -24,9 +24,7 @@ from snn_asr.network.ranges import RangeTracker
 from snn_asr.network.tasks import CLASSIFICATION
 from snn_asr.training.data_sets import data_sets, manifest_folder, manifests_of, prepared_data, training_batches
 from snn_asr.training.evaluation import evaluate
-from snn_asr.training.initial_model import fingerprint as fingerprint_of_model
-from snn_asr.training.initial_model import group as group_of_model
-from snn_asr.training.initial_model import initial_model, load_fitting
+from snn_asr.training.initial_model import initialized_model, load_fitting, model_fingerprint, model_group
 from snn_asr.training.loop.brain import RecognizerBrain
 from snn_asr.training.recipes import recipe
 from snn_asr.training.recipes.config import Config
@@ -89,11 +87,11 @@ def _begin(
     """Prepare the data if that is still to do, and claim the output folder for this run."""
     folder.begin()
     data_folder = prepared_data(config, data_folder, folder.path)
-    data = {split: fingerprint(path) for split, path in manifests_of(config, data_folder).items()}
+    data = {split: manifest_fingerprint(path) for split, path in manifests_of(config, data_folder).items()}
     settings, initial_group = merged.identity(config), ""
     if config.training.initial_model:
-        settings["initial_model"] = fingerprint_of_model(config.training.initial_model, folder.path)
-        initial_group = group_of_model(config.training.initial_model)
+        settings["initial_model"] = model_fingerprint(config.training.initial_model, folder.path)
+        initial_group = model_group(config.training.initial_model)
         load_fitting(config.training, config.model_settings)
     identity = Identity(display_name(merged.path), settings, data, device, initial_group=initial_group)
     about = {"encoder": config.model.encoder, "overrides": merged.overrides, "data_folder": str(data_folder)}
@@ -105,7 +103,7 @@ def _model(config: Config, train_set: SpeechDataset) -> AcousticModel:
     """The model before its first training step, on the CPU. For several processes, all frames are then on disk."""
     network, settings = config.model, config.model_settings
     if config.training.initial_model:
-        model = initial_model(config.training, settings, train_set.tokens)
+        model = initialized_model(config.training, settings, train_set.tokens)
     else:
         model = AcousticModel(settings, train_set.normalization(), train_set.tokens.size)
         model.initialize_head(network.head_initialization)

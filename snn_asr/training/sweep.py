@@ -14,7 +14,7 @@ from snn_asr.training.jobs import run_jobs
 from snn_asr.training.recipes import recipe
 from snn_asr.training.recipes.recipe_files import display_name, find
 from snn_asr.training.run import train
-from snn_asr.training.run_folder.identity import fingerprint_of
+from snn_asr.training.run_folder.identity import json_fingerprint
 
 
 def train_encoders(
@@ -47,7 +47,7 @@ def train_encoders(
     plans = {key: plans[key] for encoder in encoders for key in plans if plans[key]["encoder"] == encoder}
     merged = {key: recipe.merge(name, plan) for key, plan in plans.items()}
     configs = {key: each.config() for key, each in merged.items()}
-    _refuse_equal({key: fingerprint_of(each.identity(configs[key])) for key, each in merged.items()})
+    _refuse_equal({key: json_fingerprint(each.identity(configs[key])) for key, each in merged.items()})
     data_folder = prepared_data(next(iter(configs.values())), data_folder, output_folder)
     calls = []
     for key, plan in plans.items():

@@ -14,7 +14,7 @@ from snn_asr.data.manifest import (
     check_disjoint,
     find_manifest,
     find_manifests,
-    fingerprint,
+    manifest_fingerprint,
     read_manifest,
     write_manifest,
 )
@@ -147,7 +147,7 @@ def test_files_that_are_no_manifest(folder):
 
 def test_fingerprint_follows_the_content(folder):
     (folder / "m.json").write_text("abc")
-    assert fingerprint(folder / "m.json") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert manifest_fingerprint(folder / "m.json") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
 def test_splits_must_not_share_ids_or_recordings(folder):

@@ -35,7 +35,7 @@ from snn_asr.files.locks import alone, made
 from snn_asr.network.model_folder import CHECKSUMS, METRICS, damage
 from snn_asr.training.run_folder import checkpoint
 from snn_asr.training.run_folder.checkpoint import Checkpoints
-from snn_asr.training.run_folder.identity import Identity, fingerprint_of
+from snn_asr.training.run_folder.identity import Identity, json_fingerprint
 
 MARK, LOG, TEST, MODEL, DATA, LOCK = "run.json", "log.jsonl", "test.json", "model", "data", ".lock"
 REPORT, REPORT_MARK = "report.html", b"<!DOCTYPE html>\n<!-- A report of snn-asr"  # what every report begins with
@@ -263,7 +263,7 @@ def log_fingerprint(path: Path) -> str:
     except DataError:
         return ""
     without_times = [{key: row[key] for key in row if not key.endswith("seconds")} for row in rows]
-    return fingerprint_of(without_times) if rows else ""
+    return json_fingerprint(without_times) if rows else ""
 
 
 def _model_of_another(folder: Path) -> DataError:

@@ -57,7 +57,7 @@ class Identity:
     @property
     def digest(self) -> str:
         """Hexadecimal SHA-256 of everything that counts; equal for equal runs."""
-        return fingerprint_of([self.version, self.settings, self.data, self.device])
+        return json_fingerprint([self.version, self.settings, self.data, self.device])
 
     @property
     def group(self) -> str:
@@ -71,7 +71,7 @@ class Identity:
         settings = {key: value for key, value in self.settings.items() if key != "seed"}
         if self.initial_group:
             settings["initial_model"] = self.initial_group
-        return fingerprint_of([self.recipe, settings, self.data])
+        return json_fingerprint([self.recipe, settings, self.data])
 
     def differences(self, new: Identity) -> str:
         """The differences of another run, such as ``dropout 0.1 → 0.2``, separated by commas."""
@@ -90,7 +90,7 @@ class Identity:
                 yield f"{name} {getattr(self, name)} → {getattr(new, name)}"
 
 
-def fingerprint_of(value: object) -> str:
+def json_fingerprint(value: object) -> str:
     """Hexadecimal SHA-256 of a JSON value, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
