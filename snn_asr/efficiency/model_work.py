@@ -42,7 +42,7 @@ def network_shape(model: AcousticModel, precision: str) -> NetworkShape:
     changing = [coder is not None and coder.sends_changes, *(each.sends_changes for each in layers)]
     states = _state_numbers(model, sources[0].units) + (behind if encoder.smoothed else 0)
     states += sum(each.outputs for each, told in zip(sources, changing, strict=True) if told)
-    neurons = sum(each.numel() for layer in layers for each in layer.parts().neurons)
+    neurons = sum(each.numel() for layer in layers for each in layer.parts().neurons.values())
     return NetworkShape(precision, tuple(sources), unit_operations, states, neurons)
 
 

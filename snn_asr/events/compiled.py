@@ -178,7 +178,8 @@ def _table(model: AcousticModel, lines: list[Stored], parts: list[LayerParts], e
         of_layer = (0, False, every, False, False, scales, 0)
         if place < len(parts):
             fed, inner = parts[place], within + place if within else 0
-            of_layer = (CELLS[fed.cell], fed.flag, every, fed.powers, fed.shifting, scales, inner)
+            flag = fed.clamped or fed.adaptive or fed.kept  # the one option of its cell
+            of_layer = (CELLS[fed.cell], flag, every, fed.powers, fed.shifting, scales, inner)
         given = (each.units, each.outputs, each.back, each.back_at, each.length, first, each.kind, starts, shifts)
         line[:] = (*given, *of_layer)
         first, starts, scales = first + each.values.size, starts + each.places.size, scales + each.length
@@ -195,8 +196,11 @@ def _affine(fed: list[tuple[Tensor, Tensor, Tensor]]) -> np.ndarray:
 
 def _numbers(parts: LayerParts, smoothing: float) -> list[float]:
     """A row of the block ``numbers``; ``smoothing`` is the coefficient of the integrator behind the layer."""
-    rest = [0.0] * (stack.FEEDBACK - len(parts.numbers))
-    return [*parts.numbers, *rest, parts.smoothing, smoothing, parts.unit, _smallest_change(parts.change)]
+    numbers = [] if parts.threshold is None else [parts.threshold]
+    if (coder := parts.coder) is not None:
+        numbers = [coder.range, coder.scale, coder.unit, coder.threshold]
+    rest = [0.0] * (stack.FEEDBACK - len(numbers))
+    return [*numbers, *rest, parts.smoothing, smoothing, parts.unit, _smallest_change(parts.change)]
 
 
 def _smallest_change(threshold: float | None) -> float:
@@ -208,6 +212,6 @@ def _neurons(parts: list[LayerParts], size: int) -> np.ndarray:
     """The block ``neurons`` of the constants."""
     neurons = np.zeros((len(parts), stack.NEURON_ROWS, size), np.float32)
     for layer, each in zip(neurons, parts, strict=True):
-        for row, values in zip(layer, each.neurons, strict=False):
+        for row, values in zip(layer, each.neurons.values(), strict=False):
             row[:] = values.detach().numpy()
     return neurons

@@ -131,7 +131,7 @@ def recognizer_of(
 
 def _flags(model: AcousticModel, parts: list[LayerParts], precision: str) -> dict[str, bool]:
     first, encoder, piece = parts[0], model.encoder, CELLS[parts[0].cell].name
-    coder = first.cell in ("gated", "conventional") and bool(first.numbers)
+    coder = first.coder is not None
     powers = first.powers or first.shifting or input_shifts(encoder)
     smoothing, back_smoothing, coded = encoder.smoothed, first.smoothing > 0, input_coder_of(model) is not None
     held, holding = input_change(encoder) is not None, first.change is not None
@@ -142,8 +142,8 @@ def _flags(model: AcousticModel, parts: list[LayerParts], precision: str) -> dic
         "BIASED": first.cell == "gru", "CODER": coder, "INPUT_CODER": coded, "SEND": coder or coded,
         "INPUT_HELD": held, "HOLDING": holding, "HOLD": held or holding, "CHANGES": held or holding,
         "RECURRENT": recurrent, "WAITING": recurrent and not holding,
-        "ADDED_RECURRENCE": recurrent and piece != "gru", "THRESHOLDED": not first.flag,
-        "ADAPTIVE": first.cell == "leaky_integrate_and_fire" and first.flag, "HARD_RESET": first.cell == "hard_reset",
+        "ADDED_RECURRENCE": recurrent and piece != "gru", "THRESHOLDED": not first.kept,
+        "ADAPTIVE": first.adaptive, "HARD_RESET": first.cell == "hard_reset",
         "POWERS": powers, "SHIFTING": first.shifting, "MFCC": own.kind == "mfcc", "DELTAS": own.deltas,
         "INTEGERS": precision in LARGEST, "NARROW": precision == INT4,
         "CLASSIFICATION": model.settings.task == CLASSIFICATION,
@@ -154,7 +154,7 @@ def _numbers(model: AcousticModel, first: LayerParts) -> dict[str, float]:
     """The constants of the network, whose first layer is ``first``."""
     numbers, threshold = {}, input_change(model.encoder)
     if first.cell == "gated":
-        numbers["HIGHEST_CANDIDATE"] = 1.0 if first.flag else 3e38
+        numbers["HIGHEST_CANDIDATE"] = 1.0 if first.clamped else 3e38
     if first.shifting:
         numbers["NEAREST"] = NEAREST
     if threshold is not None:

@@ -12,10 +12,9 @@ from snn_asr.decoding.segments.noise_gate import GROUPS
 from snn_asr.export import fixed_point
 from snn_asr.export.network import input_coder_of
 from snn_asr.export.tables import Table, number, string, table, wrapped
+from snn_asr.network.coder import Coder
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.model import AcousticModel
-
-_THRESHOLDS = ("spiking_lstm", "delta_gru")  # cells whose first number is their threshold
 
 
 def feature_tables(features: FeatureSettings, flags: dict[str, bool]) -> list[Table]:
@@ -76,17 +75,17 @@ def network_tables(model: AcousticModel, parts: list[LayerParts], flags: dict[st
     """Return the values of single units, and those that all units of a layer share."""
     tables = []
     if parts[0].neurons:
-        values = np.stack([np.stack([each.numpy() for each in part.neurons]) for part in parts])
+        values = np.stack([np.stack([each.numpy() for each in part.neurons.values()]) for part in parts])
         tables.append(table("float", "neurons", values, "layer, quantity, unit"))
-    if parts[0].cell in _THRESHOLDS:
-        tables.append(table("float", "thresholds", np.array([each.numbers[0] for each in parts], np.float32)))
-    elif parts[0].numbers:
-        lines = "".join(f"    {_coder(each.numbers, flags['POWERS'], each.powers)},\n" for each in parts)
+    if parts[0].threshold is not None:
+        tables.append(table("float", "thresholds", np.array([each.threshold for each in parts], np.float32)))
+    coders = [each.coder for each in parts if each.coder is not None]
+    if coders:
+        lines = "".join(f"    {_coder(each, flags['POWERS'])},\n" for each in coders)
         tables.append(Table(f"static const coder coders[LAYERS] = {{\n{lines}}};\n", 16 * len(parts)))
     given = input_coder_of(model)
     if given is not None:
-        numbers = given.range, given.scale, given.unit, given.threshold
-        text = _coder(numbers, flags["POWERS"], given.powers)
+        text = _coder(given, flags["POWERS"])
         tables.append(Table(f"static const coder input_coder = {text};\n", 16))
     if model.encoder.smoothed:
         kept = np.array([float(each.coefficient) for each in model.encoder.integrators], np.float32)
@@ -97,6 +96,7 @@ def network_tables(model: AcousticModel, parts: list[LayerParts], flags: dict[st
     return tables
 
 
-def _coder(numbers: tuple[float, ...], with_powers: bool, powers: bool) -> str:
+def _coder(given: Coder, with_powers: bool) -> str:
+    numbers = given.range, given.scale, given.unit, given.threshold
     fields = [number("float", float(np.float32(each))) for each in numbers]
-    return f"{{{', '.join([*fields, *([str(int(powers))] if with_powers else [])])}}}"
+    return f"{{{', '.join([*fields, *([str(int(given.powers))] if with_powers else [])])}}}"

@@ -82,7 +82,7 @@ def step_graph(model: AcousticModel) -> Graph:
     x = graph.op("Div", centred, graph.constant(np.tile(given.deviation.numpy(), stack)))
     coder, size = input_coder_of(model), settings.features.stacked_size
     if coder is not None:
-        x = graph.send("input", x, (coder.range, coder.scale, coder.unit, coder.threshold), size)
+        x = graph.send("input", x, coder, size)
     threshold = input_change(model.encoder)
     if threshold is not None:
         x = graph.hold(graph.state("input.output", size), x, threshold)

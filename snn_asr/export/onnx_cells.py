@@ -19,7 +19,7 @@ Step = Callable[[Graph, str, str, str | None, LayerParts, int], str]
 def gated(graph: Graph, name: str, drive: str, recurrent: str | None, part: LayerParts, size: int) -> str:
     """I = F I + (1 - F) C, Y = Q(V)"""
     forget, candidate = graph.op("Sigmoid", graph.gate(drive, 0, size)), graph.gate(drive, 1, size)
-    if part.flag:
+    if part.clamped:
         candidate = graph.op("Clip", candidate, graph.constant(0.0), graph.constant(1.0))
     else:
         candidate = graph.op("Relu", candidate)
@@ -30,7 +30,7 @@ def gated(graph: Graph, name: str, drive: str, recurrent: str | None, part: Laye
 
 def conventional(graph: Graph, name: str, drive: str, recurrent: str | None, part: LayerParts, size: int) -> str:
     """I = τ I + D, Y = Q(V)"""
-    decay = graph.constant(part.neurons[0].numpy())
+    decay = graph.constant(part.neurons["decay"].numpy())
     kept = graph.op("Mul", decay, graph.state(f"{name}.current", size))
     return _sent(graph, name, graph.op("Add", kept, drive), part, size)
 
@@ -38,8 +38,8 @@ def conventional(graph: Graph, name: str, drive: str, recurrent: str | None, par
 def _sent(graph: Graph, name: str, current: str, part: LayerParts, size: int) -> str:
     """The output of the coder for a current, or the current itself without a coder."""
     current = graph.keep(f"{name}.current", current)
-    if part.numbers:
-        return graph.send(name, current, part.numbers, size)
+    if part.coder is not None:
+        return graph.send(name, current, part.coder, size)
     return graph.keep(graph.state(f"{name}.output", size), current) if part.back is not None else current
 
 
@@ -48,9 +48,9 @@ def leaky_integrate_and_fire(
 ) -> str:
     """w = β w + a u + b s, u = α (u - s) + (1 - α) (D - w), s = 1[u > 1]"""
     output, potential = graph.state(f"{name}.output", size), graph.state(f"{name}.potential", size)
-    if part.flag:
-        adaptation = graph.state(f"{name}.adaptation", size)
-        decay, coupling, jump = (graph.constant(each.numpy()) for each in part.neurons[1:])
+    if part.adaptive:
+        adaptation, names = graph.state(f"{name}.adaptation", size), ("adaptation_decay", "coupling", "jump")
+        decay, coupling, jump = (graph.constant(part.neurons[each].numpy()) for each in names)
         held = graph.op("Add", graph.op("Mul", decay, adaptation), graph.op("Mul", coupling, potential))
         adaptation = graph.keep(adaptation, graph.op("Add", held, graph.op("Mul", jump, output)))
         drive = graph.op("Sub", drive, adaptation)
@@ -67,7 +67,8 @@ def hard_reset(graph: Graph, name: str, drive: str, recurrent: str | None, part:
 def _fired(graph: Graph, name: str, kept: str, drive: str, part: LayerParts, size: int) -> str:
     """u = α kept + (1 - α) D, s = 1[u > 1]"""
     output, potential = graph.state(f"{name}.output", size), graph.state(f"{name}.potential", size)
-    decay, given = (graph.constant(each.numpy()) for each in (part.neurons[0], 1 - part.neurons[0]))
+    own = part.neurons["decay"]
+    decay, given = (graph.constant(each.numpy()) for each in (own, 1 - own))
     held = graph.op("Mul", decay, kept)
     potential = graph.keep(potential, graph.op("Add", held, graph.op("Mul", given, drive)))
     return graph.keep(output, graph.above(potential, 1.0))
@@ -75,11 +76,12 @@ def _fired(graph: Graph, name: str, kept: str, drive: str, part: LayerParts, siz
 
 def spiking_lstm(graph: Graph, name: str, drive: str, recurrent: str | None, part: LayerParts, size: int) -> str:
     """c = f c + i g, thresholded or kept; h = o c; all gates are 0 or 1"""
-    threshold = part.numbers[0]
+    assert part.threshold is not None
+    threshold = part.threshold
     forget, admit, emit, candidate = (graph.above(graph.gate(drive, place, size), threshold) for place in range(4))
     cell = graph.state(f"{name}.cell", size)
     value = graph.op("Add", graph.op("Mul", forget, cell), graph.op("Mul", admit, candidate))
-    value = graph.keep(cell, value if part.flag else graph.above(value, threshold))
+    value = graph.keep(cell, value if part.kept else graph.above(value, threshold))
     return graph.keep(f"{name}.output", graph.op("Mul", emit, value))
 
 
@@ -95,8 +97,8 @@ def gru(graph: Graph, name: str, drive: str, recurrent: str | None, part: LayerP
     within = recurrence(part).within
     if within is None:
         heard = graph.gate(recurrent, places.index("candidate"), size)
-        for bias in part.neurons:
-            heard = graph.op("Add", heard, graph.constant(bias.numpy()))
+        if "bias" in part.neurons:
+            heard = graph.op("Add", heard, graph.constant(part.neurons["bias"].numpy()))
         heard = graph.op("Mul", reset, heard)
     else:
         heard = graph.product(graph.op("Mul", reset, before), within.weight.numpy())

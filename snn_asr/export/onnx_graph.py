@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from snn_asr.network.coder import Coder
 
 Node = tuple[str, list[str], str, dict[str, Any]]  # operator, inputs, output, attributes
 
@@ -72,17 +73,15 @@ class Graph:
         changed = self.op("Greater", apart, self.constant(threshold))
         return self.keep(held, self.op("Where", changed, value, held))
 
-    def send(self, name: str, current: str, numbers: Sequence[float], size: int) -> str:
-        """The multi-level coder (network/coder.py): V = V - Y + I, Y = Q(V); ``numbers`` are its range, scale, unit and
-        threshold."""
-        limit, scale, unit, threshold = numbers
+    def send(self, name: str, current: str, coder: Coder, size: int) -> str:
+        """The multi-level coder (network/coder.py): V = V - Y + I, Y = Q(V)."""
         membrane, output = self.state(f"{name}.membrane", size), self.state(f"{name}.output", size)
         membrane = self.keep(membrane, self.op("Add", self.op("Sub", membrane, output), current))
-        clamped = self.op("Clip", membrane, self.constant(-limit), self.constant(limit))
-        scaled = self.op("Mul", clamped, self.constant(scale))
+        clamped = self.op("Clip", membrane, self.constant(-coder.range), self.constant(coder.range))
+        scaled = self.op("Mul", clamped, self.constant(coder.scale))
         whole = self.op("Floor", self.op("Abs", scaled))  # with its sign: cut to a whole number
-        level = self.op("Mul", self.op("Mul", whole, self.op("Sign", scaled)), self.above(whole, threshold))
-        return self.keep(output, self.op("Mul", level, self.constant(unit)))
+        level = self.op("Mul", self.op("Mul", whole, self.op("Sign", scaled)), self.above(whole, coder.threshold))
+        return self.keep(output, self.op("Mul", level, self.constant(coder.unit)))
 
     def whole(self, helper: Any) -> Any:
         """The onnx.GraphProto of one step."""

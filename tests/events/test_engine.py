@@ -87,7 +87,7 @@ def test_each_step_differs_only_where_a_membrane_lies_within_rounding_of_a_level
     """Started from the batch engine's state at every frame of a network whose membranes come close to many levels."""
     model = trained(case, size=200, layers=1, bits=10, threshold=1, range="fixed", fixed_range=1.0)
     layer, network, state = model.encoder.layers[0], event_network(model), None
-    scale, close, compared = model.encoder.layers[0].parts().numbers[1], 0, 0
+    scale, close, compared = model.encoder.layers[0].parts().coder.scale, 0, 0
     for frame in torch.randn(40, 1, 1, FEATURES):
         stream = network.initial_state()
         if state is not None:

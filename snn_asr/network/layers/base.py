@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
 
+from snn_asr.network.coder import Coder
 from snn_asr.network.ranges import RangeTracker
 
 
@@ -16,16 +18,17 @@ class LayerParts:
     """A trained layer as tensors and numbers, for engines that run it without its module.
 
     With G gates, H units and D inputs, the drive of a frame is ``scale`` · W x + ``offset`` (G H,), to which the
-    recurrent product U y is added. W is ``weight`` (G H, D), and U is ``back`` (G H, H) or None.
+    recurrent product U y is added. W is ``weight`` (G H, D), and U is ``back`` (G H, H) or None. ``smoothing`` is the
+    coefficient of a leaky integrator on the recurrent product.
 
-    ``cell`` names the neuron behind the drive. ``flag`` is the one option that its compiled forms know: whether a
-    candidate is clamped, a neuron adapts, or a cell is kept. ``neurons`` are the values that each unit has for itself,
-    (H,) each, and ``numbers`` those that all units share. ``smoothing`` is the coefficient of a leaky integrator on the
-    recurrent product.
+    ``cell`` names the neuron behind the drive. ``neurons`` has the values that each unit has for itself, (H,) each, by
+    their names among the Parameters of the cell. ``coder`` turns membranes into levels, if the layer has one, and
+    ``threshold`` is the θ of the spiking LSTM or the Θ of the delta GRU. The other fields are options of single cells:
+    whether the candidate is ``clamped`` and the input gate ``shifting``, a power of two (gated), whether the neurons
+    are ``adaptive`` (leaky integrate-and-fire), and whether cells are ``kept`` (spiking LSTM).
 
     All values that are sent are multiples of ``unit``; 0 means that they can be any numbers. ``change`` is the
-    threshold of a layer that sends the changes of its outputs, and None for one that sends the outputs. ``powers`` says
-    whether the levels of the coder are powers of two, and ``shifting`` whether the input gate is one.
+    threshold of a layer that sends the changes of its outputs, and None for one that sends the outputs.
     """
 
     cell: str
@@ -33,14 +36,21 @@ class LayerParts:
     back: Tensor | None
     scale: Tensor
     offset: Tensor
-    flag: bool = False
-    neurons: tuple[Tensor, ...] = ()
-    numbers: tuple[float, ...] = ()
     smoothing: float = 0.0
+    neurons: Mapping[str, Tensor] = field(default_factory=dict)
+    coder: Coder | None = None
+    threshold: float | None = None
+    clamped: bool = False
+    shifting: bool = False
+    adaptive: bool = False
+    kept: bool = False
     unit: float = 0.0
     change: float | None = None
-    powers: bool = False
-    shifting: bool = False
+
+    @property
+    def powers(self) -> bool:
+        """Whether the levels of the coder are powers of two."""
+        return self.coder is not None and self.coder.powers
 
 
 class Layer(nn.Module, ABC):

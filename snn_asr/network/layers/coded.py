@@ -48,8 +48,7 @@ class CodedLayer(DrivenLayer):
         if self.tracker is None:
             return shared
         coder = Coder.at(self.tracker.settings, self.tracker.value())
-        numbers = (coder.range, coder.scale, coder.unit, coder.threshold)
-        return replace(shared, numbers=numbers, unit=coder.unit, powers=coder.powers)
+        return replace(shared, coder=coder, unit=coder.unit)
 
     def forward(
         self, x: Tensor, lengths: Tensor | Lengths, state: CellState | None = None

@@ -36,4 +36,4 @@ class ConventionalLayer(CodedLayer):
         return conventional.Parameters(self.decay, None, None)
 
     def parts(self) -> LayerParts:
-        return replace(super().parts(), neurons=(self.decay,))
+        return replace(super().parts(), neurons={"decay": self.decay})

@@ -75,7 +75,7 @@ class DeclaredLayer(DrivenLayer):
         return replace(
             shared, back=None if self.recurrent_weight is None else given.recurrent,
             scale=gain * shared.scale, offset=gain * shared.offset, unit=1.0 if self.binary else 0.0,
-            neurons=tuple(getattr(given, each) for each in getattr(self.cell, "NEURONS", ())),
+            neurons={each: getattr(given, each) for each in getattr(self.cell, "NEURONS", ())},
         )
 
     def activity(self, outputs: Tensor, lengths: Any) -> Tensor | None:

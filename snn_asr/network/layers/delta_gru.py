@@ -57,7 +57,7 @@ class DeltaGruLayer(DrivenLayer):
         return delta_gru.Parameters(self.recurrent_weight, self.threshold)
 
     def parts(self) -> LayerParts:
-        return replace(super().parts(), numbers=(self.threshold,), change=self.threshold)
+        return replace(super().parts(), threshold=self.threshold, change=self.threshold)
 
     def forward(
         self, x: Tensor, lengths: Tensor | Lengths, state: CellState | None = None

@@ -73,5 +73,6 @@ class GatedLayer(CodedLayer):
 
     def parts(self) -> LayerParts:
         return replace(
-            super().parts(), flag=self.candidate == "clamp", smoothing=self.recurrent_smoothing, shifting=self.shifting
+            super().parts(), smoothing=self.recurrent_smoothing, clamped=self.candidate == "clamp",
+            shifting=self.shifting,
         )

@@ -60,7 +60,7 @@ class GruLstmLayer(Layer):
             return LayerParts(LSTM, weight, back, ones, bias + back_bias)
         inside = back_bias[-self.output_size :]
         outside = torch.cat([back_bias[: -self.output_size], torch.zeros_like(inside)])
-        return LayerParts(GRU, weight, back, ones, bias + outside, neurons=(inside,))
+        return LayerParts(GRU, weight, back, ones, bias + outside, neurons={"bias": inside})
 
     def forward(self, x: Tensor, lengths: Tensor | Lengths, state: CellState | None = None) -> tuple[Tensor, CellState]:
         lengths = Lengths.of(lengths, x)

@@ -98,10 +98,11 @@ class LeakyIntegrateAndFireLayer(DrivenLayer):
 
     def parts(self) -> LayerParts:
         given = self.cell_parameters()
-        neurons = (given.decay, given.adaptation_decay, given.coupling, given.jump)
+        adaptive = given.coupling is not None
+        names = ("decay", "adaptation_decay", "coupling", "jump") if adaptive else ("decay",)
         return replace(
-            super().parts(), back=given.recurrent, flag=given.coupling is not None, unit=1.0,
-            neurons=tuple(each for each in neurons if each is not None),
+            super().parts(), back=given.recurrent, neurons={each: getattr(given, each) for each in names},
+            adaptive=adaptive, unit=1.0,
         )
 
     def forward(

@@ -77,7 +77,7 @@ class SpikingLstmLayer(DrivenLayer):
         )
 
     def parts(self) -> LayerParts:
-        return replace(super().parts(), flag=self.kept, numbers=(self.threshold,), unit=1.0)
+        return replace(super().parts(), threshold=self.threshold, kept=self.kept, unit=1.0)
 
     def forward(
         self, x: Tensor, lengths: Tensor | Lengths, state: CellState | None = None
