@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from snn_asr.events.cells import CELLS
 from snn_asr.events.kernels import stack
 from snn_asr.events.kernels.delivery import BACK, OUTPUTS, UNITS
 from snn_asr.events.parts import (
@@ -31,15 +32,6 @@ from snn_asr.events.storage import Stored, flat, packed, stored
 from snn_asr.network.integers import Grid
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.model import AcousticModel
-
-# The cells that have a compiled form, by their names in LayerParts.
-CELLS = {
-    "gated": stack.GATED, "conventional": stack.CONVENTIONAL,
-    "leaky_integrate_and_fire": stack.LEAKY_INTEGRATE_AND_FIRE, "hard_reset": stack.HARD_RESET,
-    "spiking_lstm": stack.SPIKING_LSTM, "gru": stack.GRU, "lstm": stack.LSTM, "delta_gru": stack.DELTA_GRU,
-    "bn_gru": stack.BN_GRU, "bn_lstm": stack.BN_LSTM,
-}
-DENSE = (stack.GRU, stack.LSTM, stack.BN_GRU, stack.BN_LSTM)  # the cells that send all of their outputs, also zeros
 
 
 @dataclass
@@ -116,7 +108,7 @@ class CompiledNetwork:
         features = [[0.0] * stack.UNIT + [input_unit(model.encoder), _smallest_change(input_change(model.encoder))]]
         changing = [row[stack.CHANGE] >= 0 for row in (*features, *numbers)]
         changes = sum(each.units + each.length for each, told in zip(sources, changing, strict=True) if told)
-        every = every or CELLS[parts[0].cell] in DENSE
+        every = every or CELLS[parts[0].cell].dense
         scales = [each.scales for each in lines] if grids else []
         neurons, every_number = _neurons(parts, model.settings.hidden_size), np.array([*features, *numbers])
         constants = [each.ravel() for each in (_affine(fed), neurons, every_number, *scales)]
@@ -179,7 +171,7 @@ def _table(model: AcousticModel, lines: list[Stored], parts: list[LayerParts], e
         if place < len(parts):
             fed, inner = parts[place], within + place if within else 0
             flag = fed.clamped or fed.adaptive or fed.kept  # the one option of its cell
-            of_layer = (CELLS[fed.cell], flag, every, fed.powers, fed.shifting, scales, inner)
+            of_layer = (CELLS[fed.cell].number, flag, every, fed.powers, fed.shifting, scales, inner)
         given = (each.units, each.outputs, each.back, each.back_at, each.length, first, each.kind, starts, shifts)
         line[:] = (*given, *of_layer)
         first, starts, scales = first + each.values.size, starts + each.places.size, scales + each.length

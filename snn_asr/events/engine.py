@@ -15,7 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from snn_asr.errors import unknown_name
-from snn_asr.events.compiled import CELLS, CompiledNetwork
+from snn_asr.events.cells import CELLS
+from snn_asr.events.compiled import CompiledNetwork
 from snn_asr.events.parts import Source, causal_layers
 from snn_asr.events.walked import WalkedNetwork
 from snn_asr.network.integers import INT4, INT8

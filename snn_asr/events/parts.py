@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from snn_asr.errors import UsageError
+from snn_asr.events.cells import CELLS
 from snn_asr.network.batch_norm import folded
 from snn_asr.network.coder import Coder
 from snn_asr.network.encoders import Bidirectional, Encoder
@@ -15,8 +16,6 @@ from snn_asr.network.input_coding import FeatureCoder, HeldFeatures
 from snn_asr.network.integers import Grid
 from snn_asr.network.layers.base import Layer, LayerParts
 from snn_asr.network.model import AcousticModel
-
-RESETTING = "bn_gru"  # the cell whose reset gate comes before the recurrent product of its candidate
 
 
 class Source(NamedTuple):
@@ -51,7 +50,7 @@ def recurrence(parts: LayerParts, grid: Grid | None = None) -> Recurrence:
     """The recurrent products of a layer; ``grid`` is the grid of U, or None for float32."""
     if parts.back is None:
         return Recurrence(None, None)
-    if parts.cell != RESETTING:
+    if not CELLS[parts.cell].resets_first:
         return Recurrence(Rounded(parts.back, grid), None)
     size = parts.back.shape[1]
     first, second = (None, None) if grid is None else (grid.rows(0, 2 * size), grid.rows(2 * size))

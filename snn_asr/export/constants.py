@@ -15,11 +15,12 @@ from snn_asr.decoding.segments.endpointing import DEFAULT, Endpointer, EndpointS
 from snn_asr.decoding.segments.noise_gate import GROUPS, LOWEST, MARGIN, Gate
 from snn_asr.decoding.segments.spans import Spans
 from snn_asr.errors import unknown_name
+from snn_asr.events.cells import CELLS
 from snn_asr.events.engine import PRECISIONS
-from snn_asr.events.parts import RESETTING, input_change, input_shifts
+from snn_asr.events.parts import input_change, input_shifts
 from snn_asr.export import fixed_point, rows, state
 from snn_asr.export.model_tables import feature_tables, network_tables, normalization_tables, word_tables
-from snn_asr.export.network import GATES, SourceWeights, exportable_layers, input_coder_of, sources_of
+from snn_asr.export.network import SourceWeights, exportable_layers, input_coder_of, sources_of
 from snn_asr.export.tables import Table, number, wrapped
 from snn_asr.network.cells.gated import NEAREST
 from snn_asr.network.integers import INT4, LARGEST
@@ -30,20 +31,22 @@ from snn_asr.network.tasks import BLANK, CLASSIFICATION
 
 
 class Piece(NamedTuple):
-    """The file in templates/cells/ for a cell, and the number of values that one of its units remembers."""
+    """The file in templates/cells/ for a cell, the number of values that one of its units remembers, and the flags of
+    the functions that the file needs."""
 
     name: str
     states: int
+    functions: tuple[str, ...] = ()
 
 
-CELLS = {
-    "gated": Piece("gated", 3), "conventional": Piece("conventional", 3),
+_BOTH = ("LOGISTIC", "TANGENT")
+PIECES = {
+    "gated": Piece("gated", 3, ("LOGISTIC",)), "conventional": Piece("conventional", 3),
     "leaky_integrate_and_fire": Piece("leaky_integrate_and_fire", 3),
     "hard_reset": Piece("leaky_integrate_and_fire", 2), "spiking_lstm": Piece("spiking_lstm", 2),
-    "gru": Piece("gru", 1), "bn_gru": Piece("gru", 1), "delta_gru": Piece("gru", 2),
-    "lstm": Piece("lstm", 2), "bn_lstm": Piece("lstm", 2),
+    "gru": Piece("gru", 1, _BOTH), "bn_gru": Piece("gru", 1, _BOTH), "delta_gru": Piece("gru", 2, _BOTH),
+    "lstm": Piece("lstm", 2, _BOTH), "bn_lstm": Piece("lstm", 2, _BOTH),
 }
-_LOGISTIC, _TANGENT = ("gated", "gru", "lstm"), ("gru", "lstm")  # pieces that need such functions
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def recognizer_of(
     if precision not in PRECISIONS:
         raise unknown_name("precision", precision, PRECISIONS)
     model, settings = loaded.model, loaded.model.settings
-    parts = exportable_layers(model, frozenset(CELLS), "C", powers=True)
+    parts = exportable_layers(model, frozenset(PIECES), "C", powers=True)
     sources, cell = sources_of(model, parts, precision), parts[0].cell
     timed = settings.task != CLASSIFICATION
     gate = endpointing if timed else None
@@ -124,25 +127,25 @@ def recognizer_of(
     left_out = sum(each.left_out for own in layouts for each in own)
     weights = sum(each.rows.size for source in sources for each in source.matrices)
     return Recognizer(
-        CELLS[cell].name, precision, flags, sizes, numbers, tables, state.members(sizes, flags),
+        PIECES[cell].name, precision, flags, sizes, numbers, tables, state.members(sizes, flags),
         state.scratch(sizes, flags, longest, driven), left_out / weights,
     )
 
 
 def _flags(model: AcousticModel, parts: list[LayerParts], precision: str) -> dict[str, bool]:
-    first, encoder, piece = parts[0], model.encoder, CELLS[parts[0].cell].name
+    first, encoder, cell = parts[0], model.encoder, CELLS[parts[0].cell]
     coder = first.coder is not None
     powers = first.powers or first.shifting or input_shifts(encoder)
     smoothing, back_smoothing, coded = encoder.smoothed, first.smoothing > 0, input_coder_of(model) is not None
     held, holding = input_change(encoder) is not None, first.change is not None
     recurrent, own = first.back is not None, model.settings.features
     return {
-        "LOGISTIC": piece in _LOGISTIC, "TANGENT": piece in _TANGENT, "RESET_FIRST": first.cell == RESETTING,
+        **{each: each in PIECES[first.cell].functions for each in _BOTH}, "RESET_FIRST": cell.resets_first,
         "INTEGRATORS": smoothing or back_smoothing, "SMOOTHING": smoothing, "RECURRENT_SMOOTHING": back_smoothing,
-        "BIASED": first.cell == "gru", "CODER": coder, "INPUT_CODER": coded, "SEND": coder or coded,
+        "BIASED": "bias" in first.neurons, "CODER": coder, "INPUT_CODER": coded, "SEND": coder or coded,
         "INPUT_HELD": held, "HOLDING": holding, "HOLD": held or holding, "CHANGES": held or holding,
         "RECURRENT": recurrent, "WAITING": recurrent and not holding,
-        "ADDED_RECURRENCE": recurrent and piece != "gru", "THRESHOLDED": not first.kept,
+        "ADDED_RECURRENCE": recurrent and not cell.takes_recurrent, "THRESHOLDED": not first.kept,
         "ADAPTIVE": first.adaptive, "HARD_RESET": first.cell == "hard_reset",
         "POWERS": powers, "SHIFTING": first.shifting, "MFCC": own.kind == "mfcc", "DELTAS": own.deltas,
         "INTEGERS": precision in LARGEST, "NARROW": precision == INT4,
@@ -167,13 +170,13 @@ def _sizes(
 ) -> dict[str, int]:
     features, sources = model.settings.features, sources[: len(parts) + 1]
     changing = [each for each in sources if each.change is not None]
-    gates = {name.upper(): place for place, name in enumerate(GATES.get(parts[0].cell, ()))}
+    gates = {name.upper(): place for place, name in enumerate(CELLS[parts[0].cell].gates)}
     return gates | {
         "WINDOW": features.window_samples, "HOP": features.hop_samples, "FFT_SIZE": Spectra(features).fft_size,
         "MELS": features.mels, "BASE": features.base_size, "SIZE": features.size, "STACK": features.stack,
         "CONTEXT": 2 * DELTA_LOOK_AHEAD_FRAMES + 1, "LOOK_AHEAD": DELTA_LOOK_AHEAD_FRAMES,
         "INPUT": features.stacked_size, "LAYERS": len(parts), "HIDDEN": model.settings.hidden_size,
-        "STATES": CELLS[parts[0].cell].states, "BACK": sources[-1].back, "CLASSES": sources[-1].fed,
+        "STATES": PIECES[parts[0].cell].states, "BACK": sources[-1].back, "CLASSES": sources[-1].fed,
         "LONGEST_FED": max(each.fed for each in sources[1:]),
         "KNOWN": sum(each.units for each in changing), "TOLD": sum(each.fed + each.back for each in changing),
         "BLANK": BLANK, "WORD_BYTES": state.WORD_BYTES,

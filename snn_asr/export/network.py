@@ -30,13 +30,6 @@ from snn_asr.network.integers import INT4
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.model import AcousticModel
 
-# The order of the blocks in W and U, for cells whose equations differ only in it.
-GATES = {
-    "gru": ("reset", "update", "candidate"), "delta_gru": ("reset", "update", "candidate"),
-    "bn_gru": ("update", "reset", "candidate"), "lstm": ("admit", "forget", "candidate", "emit"),
-    "bn_lstm": ("forget", "admit", "emit", "candidate"),
-}
-
 
 @dataclass(frozen=True, eq=False)
 class Matrix:

@@ -19,9 +19,10 @@ import torch
 
 from snn_asr import __version__
 from snn_asr.errors import UsageError
+from snn_asr.events.cells import CELLS
 from snn_asr.events.parts import head_parts, input_change, recurrence
 from snn_asr.export.network import exportable_layers, input_coder_of
-from snn_asr.export.onnx_cells import STEPS, TAKES_RECURRENT
+from snn_asr.export.onnx_cells import STEPS
 from snn_asr.export.onnx_graph import Graph
 from snn_asr.export.origin import PRODUCER, exporting
 from snn_asr.files import write_together
@@ -107,6 +108,6 @@ def _layer(graph: Graph, name: str, x: str, part: LayerParts, size: int) -> str:
     if part.smoothing and recurrent is not None:
         kept = graph.state(f"{name}.feedback", len(part.weight))
         recurrent = graph.keep(kept, graph.blend(kept, recurrent, part.smoothing))
-    if recurrent is not None and part.cell not in TAKES_RECURRENT:
+    if recurrent is not None and not CELLS[part.cell].takes_recurrent:
         drive = graph.op("Add", drive, recurrent)
     return STEPS[part.cell](graph, name, drive, recurrent, part, size)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from snn_asr.events.cells import CELLS
 from snn_asr.events.parts import recurrence
-from snn_asr.export.network import GATES
 from snn_asr.export.onnx_graph import Graph
 from snn_asr.network.layers.base import LayerParts
 
@@ -88,7 +88,7 @@ def spiking_lstm(graph: Graph, name: str, drive: str, recurrent: str | None, par
 def gru(graph: Graph, name: str, drive: str, recurrent: str | None, part: LayerParts, size: int) -> str:
     """h = (1 - z) n + z h, n = tanh(D_n + r (U_n h + b)), or tanh(D_n + U_n (r h)) where the reset comes first"""
     assert recurrent is not None
-    own, places = _gates(graph, drive, part, size), GATES[part.cell]
+    own, places = _gates(graph, drive, part, size), CELLS[part.cell].gates
     before = graph.state(f"{name}.output" if part.change is None else f"{name}.hidden", size)
     reset, update = (
         graph.op("Sigmoid", graph.op("Add", own[gate], graph.gate(recurrent, places.index(gate), size)))
@@ -120,11 +120,10 @@ def lstm(graph: Graph, name: str, drive: str, recurrent: str | None, part: Layer
 
 def _gates(graph: Graph, drive: str, part: LayerParts, size: int) -> dict[str, str]:
     """The blocks of a drive by their names."""
-    return {gate: graph.gate(drive, place, size) for place, gate in enumerate(GATES[part.cell])}
+    return {gate: graph.gate(drive, place, size) for place, gate in enumerate(CELLS[part.cell].gates)}
 
 
 STEPS: dict[str, Step] = {
     **{each.__name__: each for each in (gated, conventional, leaky_integrate_and_fire, hard_reset, spiking_lstm)},
     "gru": gru, "bn_gru": gru, "delta_gru": gru, "lstm": lstm, "bn_lstm": lstm,
 }
-TAKES_RECURRENT = ("gru", "bn_gru", "delta_gru")  # cells that do not only add the recurrent product to the drive

@@ -71,6 +71,7 @@ from snn_asr.kernel_cache import njit
 GATED, CONVENTIONAL, LEAKY_INTEGRATE_AND_FIRE, HARD_RESET, SPIKING_LSTM, GRU, LSTM, DELTA_GRU, BN_GRU, BN_LSTM = range(
     10
 )
+TAKES_RECURRENT = GRU, DELTA_GRU, BN_GRU  # cells that take the recurrent product apart; others add it to the drive
 # Columns of ``table`` that follow those of delivery.py, and the number of columns.
 CELL, FLAG, EVERY, POWERS, SHIFTING, SCALES, WITHIN, COLUMNS = 9, 10, 11, 12, 13, 14, 15, 16
 # Columns of ``numbers`` after the cell's own four, and their number: the coefficients of the integrators of the
@@ -89,7 +90,7 @@ _ZERO = np.float32(0)
 def _step(line, drive, recurrent, state, neurons, numbers):
     """One frame of the layer that a source feeds; ``line`` is the source's line of the table.
 
-    The drive includes the recurrent product, except for the GRU and the delta GRU, which take it apart.
+    The drive includes the recurrent product, except for cells of TAKES_RECURRENT.
     """
     size = state.shape[1]
     cell, flag, powers = line[CELL], line[FLAG] != 0, line[POWERS] != 0
@@ -212,8 +213,7 @@ def run(inputs, logits, image, memory, layers):
                 continue
             driven = drive[: line[OUTPUTS]]
             recurrent = sums[source, FED_BACK, : table[source + 1, BACK]]
-            gated = line[CELL] == GRU or line[CELL] == DELTA_GRU or line[CELL] == BN_GRU
-            if gated or recurrent.shape[0] == 0:
+            if line[CELL] in TAKES_RECURRENT or recurrent.shape[0] == 0:
                 normalize(fed, affine[source, 0], affine[source, 1], driven)
             else:
                 normalize_and_add(fed, affine[source, 0], affine[source, 1], recurrent, driven)
