@@ -13,9 +13,8 @@ from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.data.features import DELTA_WINDOW_FRAMES
 from snn_asr.data.spectra import Spectra
 from snn_asr.efficiency.work import MatrixShape, NetworkShape, SourceShape, bits_of
-from snn_asr.events.parts import causal_layers, source_matrices
 from snn_asr.events.quantization import grids_of
-from snn_asr.network.integers import Grid
+from snn_asr.events.sources import Source, causal_layers, layers_of, sources_of
 from snn_asr.network.model import AcousticModel
 from snn_asr.network.states import change_tensors
 
@@ -27,8 +26,8 @@ def network_shape(model: AcousticModel, precision: str) -> NetworkShape:
     """
     encoder, layers = model.encoder, causal_layers(model.encoder)
     coder: Any = encoder.input_coder
-    grids, found = grids_of(model, precision), source_matrices(model)
-    matrices = [_matrices(own, grids, precision, own is found[-1]) for own in found]
+    found = sources_of(model, grids_of(model, precision))
+    matrices = [_matrices(each, precision, each is found[-1]) for each in found]
     sources = [SourceShape(matrices[0][0].units, matrices[0])]
     if coder is not None:
         sources = [replace(sources[0], listed=True, additive=coder.additive)]
@@ -39,22 +38,19 @@ def network_shape(model: AcousticModel, precision: str) -> NetworkShape:
     unit_operations = sum(each.unit_products * each.output_size for each in layers)
     unit_operations += behind if encoder.integration_multiplies else 0
     unit_operations += 0 if coder is None else coder.unit_products * sources[0].units
-    changing = [coder is not None and coder.sends_changes, *(each.sends_changes for each in layers)]
     states = _state_numbers(model, sources[0].units) + (behind if encoder.smoothed else 0)
-    states += sum(each.outputs for each, told in zip(sources, changing, strict=True) if told)
-    neurons = sum(each.numel() for layer in layers for each in layer.parts().neurons.values())
+    states += sum(shape.outputs for shape, each in zip(sources, found, strict=True) if each.values.change is not None)
+    neurons = sum(values.numel() for each in layers_of(found) for values in each.neurons.values())
     return NetworkShape(precision, tuple(sources), unit_operations, states, neurons)
 
 
-def _matrices(
-    own: dict[str, Tensor], grids: dict[str, Grid], precision: str, last: bool
-) -> tuple[MatrixShape, ...]:
+def _matrices(source: Source, precision: str, last: bool) -> tuple[MatrixShape, ...]:
     """Return the shapes of the matrices of one source; the ``last`` source feeds the head."""
     shapes = []
-    for place, (name, weight) in enumerate(own.items()):
-        stored = grids[name].rounded(weight) if name in grids else weight
-        nonzero = int(torch.count_nonzero(stored))
-        shapes.append(MatrixShape(weight.shape[0], weight.shape[1], bits_of(precision, last and place == 0), nonzero))
+    for place, each in enumerate(source.matrices.values()):
+        outputs, units = each.weight.shape
+        nonzero, bits = int(torch.count_nonzero(each.numbers)), bits_of(precision, last and place == 0)
+        shapes.append(MatrixShape(outputs, units, bits, nonzero))
     return tuple(shapes)
 
 

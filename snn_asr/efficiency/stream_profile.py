@@ -20,7 +20,7 @@ from snn_asr.decoding.recognizer import Recognizer
 from snn_asr.efficiency.energy import EnergyEstimate, energy_estimate
 from snn_asr.errors import DataError
 from snn_asr.events.engine import EventNetwork
-from snn_asr.events.parts import shares_left
+from snn_asr.events.sources import shares_left
 
 
 @dataclass

@@ -11,25 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from snn_asr.events.cells import CELLS
 from snn_asr.events.kernels import stack
 from snn_asr.events.kernels.delivery import BACK, OUTPUTS, UNITS
-from snn_asr.events.parts import (
-    Rounded,
-    Source,
-    causal_layers,
-    head_parts,
-    input_change,
-    input_shifts,
-    input_unit,
-    recurrence,
-    weight_names,
-)
 from snn_asr.events.quantization import grids_of
+from snn_asr.events.sources import Source, SourceSize, layers_of, sources_of
 from snn_asr.events.storage import Stored, flat, packed, stored
-from snn_asr.network.integers import Grid
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.model import AcousticModel
 
@@ -98,25 +86,21 @@ class CompiledNetwork:
         With ``every`` all products are taken, including those with zeros. A quantised model keeps its whole numbers;
         another one is rounded here to int8 or int4, in the same way. Raises what ``quantization.grids_of`` raises.
         """
-        parts = [each.parts() for each in causal_layers(model.encoder)]
-        fed = [*((each.weight, each.scale, each.offset) for each in parts), head_parts(model)]
         grids = grids_of(model, precision)
-        sources, within = _sources(model, [weight for weight, _, _ in fed], parts, grids, every)
-        lines = [*sources, *within]
-        coefficients = [float(each.coefficient) for each in model.encoder.integrators]
-        numbers = [_numbers(each, coefficient) for each, coefficient in zip(parts, coefficients, strict=True)]
-        features = [[0.0] * stack.UNIT + [input_unit(model.encoder), _smallest_change(input_change(model.encoder))]]
-        changing = [row[stack.CHANGE] >= 0 for row in (*features, *numbers)]
-        changes = sum(each.units + each.length for each, told in zip(sources, changing, strict=True) if told)
-        every = every or CELLS[parts[0].cell].dense
+        sources = sources_of(model, grids)
+        lines, layers = _stored(sources, every), layers_of(sources)
+        every = every or CELLS[layers[0].cell].dense
+        coefficients = [0.0, *(float(each.coefficient) for each in model.encoder.integrators)]
+        numbers = [_numbers(*each) for each in zip(sources, coefficients, strict=True)]
+        changing = [each.values.change is not None for each in sources]
+        changes = sum(each.units + each.length for each, told in zip(lines, changing, strict=False) if told)
         scales = [each.scales for each in lines] if grids else []
-        neurons, every_number = _neurons(parts, model.settings.hidden_size), np.array([*features, *numbers])
-        constants = [each.ravel() for each in (_affine(fed), neurons, every_number, *scales)]
+        blocks = [_affine(sources), _neurons(layers, model.settings.hidden_size), np.array(numbers), *scales]
         image = packed([
-            _table(model, lines, parts, every), np.concatenate(constants, dtype=np.float32),
+            _table(sources, lines, every), np.concatenate([each.ravel() for each in blocks], dtype=np.float32),
             np.concatenate([each.places for each in lines]), np.concatenate([each.values for each in lines]),
         ])
-        return cls(precision, every, model.head.out_features, len(parts), changes, image, *stack.unpack(image))
+        return cls(precision, every, model.head.out_features, len(layers), changes, image, *stack.unpack(image))
 
     @property
     def nbytes(self) -> int:
@@ -124,12 +108,12 @@ class CompiledNetwork:
         return self.image.nbytes
 
     @property
-    def sources(self) -> list[Source]:
+    def sources(self) -> list[SourceSize]:
         """The sources of events in their order: the features, and then the layers."""
         rows, within = self.table[: self.layers + 1], self.table[: self.layers, stack.WITHIN]
         fan_outs = rows[:, OUTPUTS] + rows[:, BACK]
         fan_outs[1:] += np.where(within > 0, self.table[within, OUTPUTS], 0)
-        return [Source(int(row[UNITS]), int(fan_out)) for row, fan_out in zip(rows, fan_outs, strict=True)]
+        return [SourceSize(int(row[UNITS]), int(fan_out)) for row, fan_out in zip(rows, fan_outs, strict=True)]
 
     def initial_state(self) -> CompiledState:
         """The zero state of a new stream."""
@@ -143,34 +127,25 @@ class CompiledNetwork:
         return logits
 
 
-def _sources(
-    model: AcousticModel, fed: list[Tensor], parts: list[LayerParts], grids: dict[str, Grid], every: bool
-) -> tuple[list[Stored], list[Stored]]:
-    """The stored weights of every source, and those of recurrent products within a step, if there are any.
-
-    ``fed`` has the W of each layer and, at the end, the weights of the head.
-    """
-    names = weight_names(model)
-    onward = [Rounded(weight, grids.get(name)) for weight, (name, *_) in zip(fed, names, strict=True)]
-    around = [recurrence(each, grids.get(own[-1])) for each, own in zip(parts, names[:-1], strict=True)]
-    waiting = [[], *([] if each.waiting is None else [each.waiting] for each in around)]
-    within = [stored([each.within], every) for each in around if each.within is not None]
-    dense = [input_unit(model.encoder) == 0 and input_change(model.encoder) is None, *(False for _ in parts)]
-    given = zip(onward, waiting, dense, strict=True)
-    return [stored([first, *rest], every, always) for first, rest, always in given], within
+def _stored(sources: list[Source], every: bool) -> list[Stored]:
+    """The stored weights of every source, and then those of recurrent products within a step, if there are any."""
+    lines = []
+    for each in sources:
+        given = [each.onward, *([] if each.around is None else [each.around])]
+        lines.append(stored(given, every, each.values.dense))
+    return lines + [stored([each.within], every) for each in sources if each.within is not None]
 
 
-def _table(model: AcousticModel, lines: list[Stored], parts: list[LayerParts], every: bool) -> np.ndarray:
-    """The table that stack.py describes. ``lines`` are the sources, and then the recurrent products within a step."""
+def _table(sources: list[Source], lines: list[Stored], every: bool) -> np.ndarray:
+    """The table that stack.py describes. ``lines`` are those of ``_stored``."""
     table, first, starts, scales = np.zeros((len(lines), stack.COLUMNS), np.int64), 0, 0, 0
-    shifted = [input_shifts(model.encoder), *(each.powers for each in parts)]
-    within = len(shifted) if len(lines) > len(shifted) else 0
     for place, (line, each) in enumerate(zip(table, lines, strict=True)):
-        shifts = place < len(shifted) and shifted[place] and not every  # there is no shift for a zero
+        shifts = place < len(sources) and sources[place].values.shifts and not every  # there is no shift for a zero
+        fed = sources[place + 1].layer if place + 1 < len(sources) else None
         of_layer = (0, False, every, False, False, scales, 0)
-        if place < len(parts):
-            fed, inner = parts[place], within + place if within else 0
+        if fed is not None:
             flag = fed.clamped or fed.adaptive or fed.kept  # the one option of its cell
+            inner = len(sources) + place if len(lines) > len(sources) else 0
             of_layer = (CELLS[fed.cell].number, flag, every, fed.powers, fed.shifting, scales, inner)
         given = (each.units, each.outputs, each.back, each.back_at, each.length, first, each.kind, starts, shifts)
         line[:] = (*given, *of_layer)
@@ -178,32 +153,31 @@ def _table(model: AcousticModel, lines: list[Stored], parts: list[LayerParts], e
     return table
 
 
-def _affine(fed: list[tuple[Tensor, Tensor, Tensor]]) -> np.ndarray:
-    """The block ``affine`` of the constants, from the weights, scale and offset of each layer and of the head."""
-    affine = np.zeros((len(fed), 2, max(len(weight) for weight, _, _ in fed)), np.float32)
-    for line, (weight, scale, offset) in zip(affine, fed, strict=True):
-        line[0, : len(weight)], line[1, : len(weight)] = scale.detach().numpy(), offset.detach().numpy()
+def _affine(sources: list[Source]) -> np.ndarray:
+    """The block ``affine`` of the constants."""
+    affine = np.zeros((len(sources), 2, max(len(each.scale) for each in sources)), np.float32)
+    for line, each in zip(affine, sources, strict=True):
+        line[0, : len(each.scale)], line[1, : len(each.scale)] = each.scale.numpy(), each.offset.numpy()
     return affine
 
 
-def _numbers(parts: LayerParts, smoothing: float) -> list[float]:
+def _numbers(source: Source, smoothing: float) -> list[float]:
     """A row of the block ``numbers``; ``smoothing`` is the coefficient of the integrator behind the layer."""
-    numbers = [] if parts.threshold is None else [parts.threshold]
-    if (coder := parts.coder) is not None:
-        numbers = [coder.range, coder.scale, coder.unit, coder.threshold]
-    rest = [0.0] * (stack.FEEDBACK - len(numbers))
-    return [*numbers, *rest, parts.smoothing, smoothing, parts.unit, _smallest_change(parts.change)]
+    layer, numbers, feedback = source.layer, [0.0] * stack.FEEDBACK, 0.0
+    if layer is not None:
+        feedback = layer.smoothing
+        if (coder := layer.coder) is not None:
+            numbers = [coder.range, coder.scale, coder.unit, coder.threshold]
+        elif layer.threshold is not None:
+            numbers[0] = layer.threshold
+    change = source.values.smallest_change
+    return [*numbers, feedback, smoothing, source.values.unit, -1.0 if change is None else change]
 
 
-def _smallest_change(threshold: float | None) -> float:
-    """The value in the column CHANGE of a source that sends changes above a ``threshold``, or of one that does not."""
-    return -1.0 if threshold is None else threshold / 2
-
-
-def _neurons(parts: list[LayerParts], size: int) -> np.ndarray:
+def _neurons(layers: list[LayerParts], size: int) -> np.ndarray:
     """The block ``neurons`` of the constants."""
-    neurons = np.zeros((len(parts), stack.NEURON_ROWS, size), np.float32)
-    for layer, each in zip(neurons, parts, strict=True):
-        for row, values in zip(layer, each.neurons.values(), strict=False):
+    neurons = np.zeros((len(layers), stack.NEURON_ROWS, size), np.float32)
+    for block, each in zip(neurons, layers, strict=True):
+        for row, values in zip(block, each.neurons.values(), strict=False):
             row[:] = values.detach().numpy()
     return neurons

@@ -17,7 +17,7 @@ import numpy as np
 from snn_asr.errors import unknown_name
 from snn_asr.events.cells import CELLS
 from snn_asr.events.compiled import CompiledNetwork
-from snn_asr.events.parts import Source, causal_layers
+from snn_asr.events.sources import SourceSize, causal_layers
 from snn_asr.events.walked import WalkedNetwork
 from snn_asr.network.integers import INT4, INT8
 from snn_asr.network.model import AcousticModel
@@ -54,7 +54,7 @@ class EventNetwork(Protocol):
         ...
 
     @property
-    def sources(self) -> list[Source]:
+    def sources(self) -> list[SourceSize]:
         """The sources of events in their order: the features, and then the layers."""
         ...
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from snn_asr.data.features import FeatureExtractor, FeatureStream
 from snn_asr.errors import DataError, UsageError, unknown_name
-from snn_asr.events.parts import head_parts, source_matrices
+from snn_asr.events.sources import head_parts, sources_of
 from snn_asr.files import read_text
 from snn_asr.files.locks import only_writer
 from snn_asr.network.integers import INT8, LARGEST, Grid
@@ -76,7 +76,7 @@ def grids_of(model: AcousticModel, precision: str) -> dict[str, Grid]:
 
 def _matrices(model: AcousticModel) -> dict[str, Tensor]:
     """The matrices that the event engine multiplies by: those of the layers, and the head's with its normalisation."""
-    return {name: weight for own in source_matrices(model) for name, weight in own.items()}
+    return {name: each.weight for source in sources_of(model) for name, each in source.matrices.items()}
 
 
 @torch.no_grad()

@@ -18,7 +18,7 @@ import numpy as np
 from snn_asr.events.kernels.by_output import DEPTH, LOOKS_UP, REACH
 from snn_asr.events.kernels.delivery import BY_OUTPUT, LANES, ROWS
 from snn_asr.events.kernels.vectors import FLOAT_LANES, SINGLES
-from snn_asr.events.parts import Rounded
+from snn_asr.events.sources import Rounded
 
 ALIGNMENT_BYTES = 64  # a row begins on a cache line
 # The expected time of an event is counted in steps. A step is the time for one vector of a row, which has STEP_WEIGHTS
@@ -59,22 +59,22 @@ def stored(blocks: Sequence[Rounded], whole: bool = False, dense: bool = False) 
     value of the source is zero. Either both matrices are rounded or none. Weights of four bits also take a byte each.
     """
     first = blocks[0]
-    kind = np.dtype(np.float32 if first[1] is None else np.int8)
-    starts = np.cumsum([0, *(_up(len(weight), LANES[0]) for weight, _ in blocks)])
+    kind = np.dtype(np.float32 if first.grid is None else np.int8)
+    starts = np.cumsum([0, *(_up(len(each.weight), LANES[0]) for each in blocks)])
     length = _up(int(starts[-1]), ALIGNMENT_BYTES // kind.itemsize)
-    rows, scales = np.zeros((first[0].shape[1], length), kind), np.ones(length, np.float32)
-    for (weight, grid), start in zip(blocks, starts, strict=False):
-        columns = slice(start, start + len(weight))
-        if grid is not None:
-            scales[columns], weight = grid.scales.numpy(), grid.rounded(weight)
-        rows[:, columns] = weight.detach().numpy().T
+    rows, scales = np.zeros((first.weight.shape[1], length), kind), np.ones(length, np.float32)
+    for each, start in zip(blocks, starts, strict=False):
+        columns = slice(start, start + len(each.weight))
+        if each.grid is not None:
+            scales[columns] = each.grid.scales.numpy()
+        rows[:, columns] = each.numbers.detach().numpy().T
     lanes = ROWS if whole else quickest(rows, dense)
     if lanes == ROWS:
         values, places = rows.ravel(), np.empty(0, np.int32)
     else:
         values, places = by_output(rows) if lanes == BY_OUTPUT else _blocks(rows, lanes)
-    back = sum(len(weight) for weight, _ in blocks[1:])
-    return Stored(len(rows), len(first[0]), back, int(starts[1]), length, lanes, values, places, scales)
+    back = sum(len(each.weight) for each in blocks[1:])
+    return Stored(len(rows), len(first.weight), back, int(starts[1]), length, lanes, values, places, scales)
 
 
 def quickest(rows: np.ndarray, dense: bool = False) -> int:

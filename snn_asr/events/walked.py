@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from snn_asr.events.parts import Source, causal_layers, head_parts
 from snn_asr.events.quantization import grids_of, quantized
+from snn_asr.events.sources import SourceSize, causal_layers, head_parts, sources_of
 from snn_asr.network.layers.base import Layer
 from snn_asr.network.model import AcousticModel
 
@@ -66,12 +66,8 @@ class WalkedNetwork:
         return sum(each.nbytes for each in self.model.parameters())
 
     @property
-    def sources(self) -> list[Source]:
-        parts = [each.parts() for each in self.layers]
-        fed = [*(len(each.weight) for each in parts), len(self.head[0])]
-        around = [0, *(0 if each.back is None else len(each.back) for each in parts)]
-        units = [parts[0].weight.shape[1], *(each.output_size for each in self.layers)]
-        return [Source(count, onward + back) for count, onward, back in zip(units, fed, around, strict=True)]
+    def sources(self) -> list[SourceSize]:
+        return [each.size for each in sources_of(self.model)]
 
     def initial_state(self) -> WalkedState:
         layers = len(self.layers)

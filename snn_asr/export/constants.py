@@ -17,10 +17,11 @@ from snn_asr.decoding.segments.spans import Spans
 from snn_asr.errors import unknown_name
 from snn_asr.events.cells import CELLS
 from snn_asr.events.engine import PRECISIONS
-from snn_asr.events.parts import input_change, input_shifts
+from snn_asr.events.sources import Source, layers_of
 from snn_asr.export import fixed_point, rows, state
 from snn_asr.export.model_tables import feature_tables, network_tables, normalization_tables, word_tables
-from snn_asr.export.network import SourceWeights, exportable_layers, input_coder_of, sources_of
+from snn_asr.export.network import exportable_sources, input_coder_of
+from snn_asr.export.source_rows import SourceRows, rows_of
 from snn_asr.export.tables import Table, number, wrapped
 from snn_asr.network.cells.gated import NEAREST
 from snn_asr.network.integers import INT4, LARGEST
@@ -96,18 +97,18 @@ def recognizer_of(
     if precision not in PRECISIONS:
         raise unknown_name("precision", precision, PRECISIONS)
     model, settings = loaded.model, loaded.model.settings
-    parts = exportable_layers(model, frozenset(PIECES), "C", powers=True)
-    sources, cell = sources_of(model, parts, precision), parts[0].cell
+    sources = exportable_sources(model, frozenset(PIECES), "C", precision, powers=True)
+    parts, source_rows = layers_of(sources), rows_of(sources)
     timed = settings.task != CLASSIFICATION
     gate = endpointing if timed else None
-    layouts = [[rows.laid_out(each) for each in source.matrices] for source in sources]
+    layouts = [[rows.laid_out(each) for each in source.matrices] for source in source_rows]
     sparse = any(each.starts is not None for own in layouts for each in own)
-    flags = _flags(model, parts, precision) | {
+    flags = _flags(model, sources, precision) | {
         "SPARSE": sparse, "LONG": rows.needs_long_starts(layouts), "TIMED": timed, "GATE": gate is not None,
         "FIXED": fixed,
     }
-    sizes = _sizes(model, parts, sources, flags)
-    numbers = _numbers(model, parts[0])
+    sizes = _sizes(model, parts, source_rows)
+    numbers = _numbers(sources)
     if fixed:
         sizes |= fixed_point.sizes(sizes["FFT_SIZE"])
         numbers |= {"LOGARITHM_UNIT": fixed_point.LOGARITHM_UNIT}
@@ -120,25 +121,26 @@ def recognizer_of(
         sizes |= _gate(gate, settings.features)
     tables = [
         *feature_tables(settings.features, flags), *normalization_tables(model), *word_tables(loaded.tokens),
-        *network_tables(model, parts, flags), *rows.tables_of(sources, layouts),
+        *network_tables(model, parts, flags), *rows.tables_of(source_rows, layouts),
     ]
-    longest, driven = max(each.fed + each.back for each in sources), max(each.fed for each in sources)
+    longest, driven = max(each.fed + each.back for each in source_rows), max(each.fed for each in source_rows)
     longest += max(rows.BLOCKS)  # the padding of a row's last block adds zeros after it
     left_out = sum(each.left_out for own in layouts for each in own)
-    weights = sum(each.rows.size for source in sources for each in source.matrices)
+    weights = sum(each.rows.size for source in source_rows for each in source.matrices)
     return Recognizer(
-        PIECES[cell].name, precision, flags, sizes, numbers, tables, state.members(sizes, flags),
+        PIECES[parts[0].cell].name, precision, flags, sizes, numbers, tables, state.members(sizes, flags),
         state.scratch(sizes, flags, longest, driven), left_out / weights,
     )
 
 
-def _flags(model: AcousticModel, parts: list[LayerParts], precision: str) -> dict[str, bool]:
-    first, encoder, cell = parts[0], model.encoder, CELLS[parts[0].cell]
-    coder = first.coder is not None
-    powers = first.powers or first.shifting or input_shifts(encoder)
-    smoothing, back_smoothing, coded = encoder.smoothed, first.smoothing > 0, input_coder_of(model) is not None
-    held, holding = input_change(encoder) is not None, first.change is not None
-    recurrent, own = first.back is not None, model.settings.features
+def _flags(model: AcousticModel, sources: list[Source], precision: str) -> dict[str, bool]:
+    features, first = sources[0].values, layers_of(sources)[0]
+    cell = CELLS[first.cell]
+    powers = first.powers or first.shifting or features.shifts
+    smoothing, back_smoothing = model.encoder.smoothed, first.smoothing > 0
+    coder, coded = first.coder is not None, input_coder_of(model) is not None
+    held, holding = features.change is not None, first.change is not None
+    recurrent, own = first.recurrent is not None, model.settings.features
     return {
         **{each: each in PIECES[first.cell].functions for each in _BOTH}, "RESET_FIRST": cell.resets_first,
         "INTEGRATORS": smoothing or back_smoothing, "SMOOTHING": smoothing, "RECURRENT_SMOOTHING": back_smoothing,
@@ -153,9 +155,9 @@ def _flags(model: AcousticModel, parts: list[LayerParts], precision: str) -> dic
     }
 
 
-def _numbers(model: AcousticModel, first: LayerParts) -> dict[str, float]:
-    """The constants of the network, whose first layer is ``first``."""
-    numbers, threshold = {}, input_change(model.encoder)
+def _numbers(sources: list[Source]) -> dict[str, float]:
+    """The constants of the network."""
+    numbers, threshold, first = {}, sources[0].values.change, layers_of(sources)[0]
     if first.cell == "gated":
         numbers["HIGHEST_CANDIDATE"] = 1.0 if first.clamped else 3e38
     if first.shifting:
@@ -165,9 +167,7 @@ def _numbers(model: AcousticModel, first: LayerParts) -> dict[str, float]:
     return numbers
 
 
-def _sizes(
-    model: AcousticModel, parts: list[LayerParts], sources: list[SourceWeights], flags: dict[str, bool]
-) -> dict[str, int]:
+def _sizes(model: AcousticModel, parts: list[LayerParts], sources: list[SourceRows]) -> dict[str, int]:
     features, sources = model.settings.features, sources[: len(parts) + 1]
     changing = [each for each in sources if each.change is not None]
     gates = {name.upper(): place for place, name in enumerate(CELLS[parts[0].cell].gates)}

@@ -16,8 +16,7 @@ import numpy as np
 import torch
 
 from snn_asr.errors import UsageError
-from snn_asr.events.parts import head_parts
-from snn_asr.export.network import exportable_layers
+from snn_asr.export.network import exportable_sources
 from snn_asr.export.origin import MARK, exporting
 from snn_asr.files import write_bytes
 from snn_asr.network.cells.hard_reset import THRESHOLD, Parameters
@@ -58,16 +57,17 @@ def graph_of(model: AcousticModel, nir: Any) -> Any:
     reason = REASONS.get(encoder.layers[0].parts().cell) if not encoder.options["bidirectional"] else None
     if reason is not None:
         raise UsageError(f"NIR has no {reason}", f"encoder {settings.encoder}")
-    parts = exportable_layers(model, CELLS, "NIR")
+    sources = exportable_sources(model, CELLS, "NIR")
     if encoder.input_coder is not None or encoder.smoothed:
         raise UsageError("NIR export has no coded input and no integrators", "encoder", "train with smoothing=0")
     dt = settings.features.stacked_seconds
     size = settings.features.stacked_size
     nodes = {"input": nir.Input({"input": np.array([size])})}
     edges, before = [], "input"
-    for place, (layer, part) in enumerate(zip(encoder.layers, parts, strict=True)):
+    *affine, head = ((each.onward.weight * each.scale.unsqueeze(1), each.offset) for each in sources)
+    for place, (layer, (product, offset)) in enumerate(zip(encoder.layers, affine, strict=True)):
         given, name = layer.cell_parameters(), f"layer{place + 1}"
-        weight, bias = (part.weight * part.scale.unsqueeze(1)).numpy(), part.offset.numpy()
+        weight, bias = product.numpy(), offset.numpy()
         if place == 0:
             weight, bias = _with_normalization(model, weight, bias)
         nodes[f"{name}.input"] = nir.Affine(weight, bias)
@@ -77,9 +77,8 @@ def graph_of(model: AcousticModel, nir: Any) -> Any:
             nodes[f"{name}.recurrent"] = nir.Linear(given.recurrent.numpy())
             edges += [(name, f"{name}.recurrent"), (f"{name}.recurrent", name)]
         before = name
-    head, scale, offset = head_parts(model)
-    nodes["head"] = nir.Affine((head * scale.unsqueeze(1)).numpy(), offset.numpy())
-    nodes["output"] = nir.Output({"output": np.array([len(head)])})
+    nodes["head"] = nir.Affine(*(each.numpy() for each in head))
+    nodes["output"] = nir.Output({"output": np.array([len(head[1])])})
     return nir.NIRGraph(nodes, [*edges, (before, "head"), ("head", "output")], metadata={"producer": MARK})
 
 

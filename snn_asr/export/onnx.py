@@ -11,6 +11,7 @@ metadata have everything else that is needed: ``features``, ``tokens``, ``labels
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,12 @@ import torch
 from snn_asr import __version__
 from snn_asr.errors import UsageError
 from snn_asr.events.cells import CELLS
-from snn_asr.events.parts import head_parts, input_change, recurrence
-from snn_asr.export.network import exportable_layers, input_coder_of
+from snn_asr.events.sources import Source
+from snn_asr.export.network import exportable_sources, input_coder_of
 from snn_asr.export.onnx_cells import STEPS
 from snn_asr.export.onnx_graph import Graph
 from snn_asr.export.origin import PRODUCER, exporting
 from snn_asr.files import write_together
-from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.model import AcousticModel
 from snn_asr.network.model_folder import LoadedModel
 
@@ -75,7 +75,7 @@ def metadata(loaded: LoadedModel) -> dict[str, str]:
 
 def step_graph(model: AcousticModel) -> Graph:
     """The graph of one step of the network. Raises UsageError for a model that cannot be exported."""
-    parts = exportable_layers(model, frozenset(STEPS), "ONNX")
+    sources = exportable_sources(model, frozenset(STEPS), "ONNX")
     settings = model.settings
     graph = Graph("features", settings.features.stacked_size)
     given, stack = model.normalization, settings.features.stack
@@ -84,27 +84,30 @@ def step_graph(model: AcousticModel) -> Graph:
     coder, size = input_coder_of(model), settings.features.stacked_size
     if coder is not None:
         x = graph.send("input", x, coder, size)
-    threshold = input_change(model.encoder)
+    threshold = sources[0].values.change
     if threshold is not None:
         x = graph.hold(graph.state("input.output", size), x, threshold)
-    for place, (part, integrator) in enumerate(zip(parts, model.encoder.integrators, strict=True), start=1):
-        x = _layer(graph, f"layer{place}", x, part, settings.hidden_size)
+    for place, (below, source) in enumerate(pairwise(sources), start=1):
+        x = _layer(graph, f"layer{place}", _product(graph, x, below), source, settings.hidden_size)
         if model.encoder.smoothed:
             kept = graph.state(f"layer{place}.integrated", settings.hidden_size)
-            x = graph.keep(kept, graph.blend(kept, x, float(integrator.coefficient)))
-    weight, scale, offset = head_parts(model)
-    graph.output = "logits", len(weight)
-    graph.op("Identity", graph.affine(x, (weight * scale.unsqueeze(1)).numpy(), offset.numpy()), name="logits")
+            x = graph.keep(kept, graph.blend(kept, x, float(model.encoder.integrators[place - 1].coefficient)))
+    graph.output = "logits", len(sources[-1].scale)
+    graph.op("Identity", _product(graph, x, sources[-1]), name="logits")
     return graph
 
 
-def _layer(graph: Graph, name: str, x: str, part: LayerParts, size: int) -> str:
-    """Add a layer to the graph, and return its output."""
-    weight = (part.weight * part.scale.unsqueeze(1)).numpy()
-    drive = graph.affine(x, weight, part.offset.numpy())
-    recurrent, waiting = None, recurrence(part).waiting
-    if waiting is not None:
-        recurrent = graph.product(graph.state(f"{name}.output", size), waiting.weight.numpy())
+def _product(graph: Graph, x: str, source: Source) -> str:
+    """What the values ``x`` of a source give to the layer above it, or to the head."""
+    return graph.affine(x, (source.onward.weight * source.scale.unsqueeze(1)).numpy(), source.offset.numpy())
+
+
+def _layer(graph: Graph, name: str, drive: str, source: Source, size: int) -> str:
+    """Add a layer, the one that is this source, to the graph, and return its output."""
+    part, around, recurrent = source.layer, source.around, None
+    assert part is not None
+    if around is not None:
+        recurrent = graph.product(graph.state(f"{name}.output", size), around.weight.numpy())
     if part.smoothing and recurrent is not None:
         kept = graph.state(f"{name}.feedback", len(part.weight))
         recurrent = graph.keep(kept, graph.blend(kept, recurrent, part.smoothing))

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from snn_asr.events.cells import CELLS
-from snn_asr.events.parts import recurrence
 from snn_asr.export.onnx_graph import Graph
 from snn_asr.network.layers.base import LayerParts
 
@@ -40,7 +39,7 @@ def _sent(graph: Graph, name: str, current: str, part: LayerParts, size: int) ->
     current = graph.keep(f"{name}.current", current)
     if part.coder is not None:
         return graph.send(name, current, part.coder, size)
-    return graph.keep(graph.state(f"{name}.output", size), current) if part.back is not None else current
+    return graph.keep(graph.state(f"{name}.output", size), current) if part.recurrent is not None else current
 
 
 def leaky_integrate_and_fire(
@@ -87,21 +86,21 @@ def spiking_lstm(graph: Graph, name: str, drive: str, recurrent: str | None, par
 
 def gru(graph: Graph, name: str, drive: str, recurrent: str | None, part: LayerParts, size: int) -> str:
     """h = (1 - z) n + z h, n = tanh(D_n + r (U_n h + b)), or tanh(D_n + U_n (r h)) where the reset comes first"""
-    assert recurrent is not None
+    assert recurrent is not None and part.recurrent is not None
     own, places = _gates(graph, drive, part, size), CELLS[part.cell].gates
     before = graph.state(f"{name}.output" if part.change is None else f"{name}.hidden", size)
     reset, update = (
         graph.op("Sigmoid", graph.op("Add", own[gate], graph.gate(recurrent, places.index(gate), size)))
         for gate in ("reset", "update")
     )
-    within = recurrence(part).within
-    if within is None:
+    if CELLS[part.cell].resets_first:
+        weight = part.recurrent[places.index("candidate") * size :]
+        heard = graph.product(graph.op("Mul", reset, before), weight.numpy())
+    else:
         heard = graph.gate(recurrent, places.index("candidate"), size)
         if "bias" in part.neurons:
             heard = graph.op("Add", heard, graph.constant(part.neurons["bias"].numpy()))
         heard = graph.op("Mul", reset, heard)
-    else:
-        heard = graph.product(graph.op("Mul", reset, before), within.weight.numpy())
     new = graph.op("Tanh", graph.op("Add", own["candidate"], heard))
     moved = graph.op("Mul", update, graph.op("Sub", before, new))
     value = graph.keep(before, graph.op("Add", new, moved))

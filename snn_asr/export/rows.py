@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from snn_asr.export.network import Matrix, SourceWeights
+from snn_asr.export.source_rows import Matrix, SourceRows
 from snn_asr.export.tables import Table, number, table
 from snn_asr.network.integers import nibbles
 
@@ -94,7 +94,7 @@ def needs_long_starts(layouts: list[list[Layout]]) -> bool:
     return any(each.dtype == np.uint32 for each in starts)
 
 
-def tables_of(sources: list[SourceWeights], layouts: list[list[Layout]]) -> list[Table]:
+def tables_of(sources: list[SourceRows], layouts: list[list[Layout]]) -> list[Table]:
     """Weights, scales and offsets of every source, and the list of sources that points to them; ``layouts`` are those
     of each source's matrices."""
     every, long = [each for own in layouts for each in own], needs_long_starts(layouts)

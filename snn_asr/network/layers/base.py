@@ -18,8 +18,8 @@ class LayerParts:
     """A trained layer as tensors and numbers, for engines that run it without its module.
 
     With G gates, H units and D inputs, the drive of a frame is ``scale`` · W x + ``offset`` (G H,), to which the
-    recurrent product U y is added. W is ``weight`` (G H, D), and U is ``back`` (G H, H) or None. ``smoothing`` is the
-    coefficient of a leaky integrator on the recurrent product.
+    recurrent product U y is added. W is ``weight`` (G H, D), and U is ``recurrent`` (G H, H) or None; ``smoothing`` is
+    the coefficient of a leaky integrator on U y.
 
     ``cell`` names the neuron behind the drive. ``neurons`` has the values that each unit has for itself, (H,) each, by
     their names among the Parameters of the cell. ``coder`` turns membranes into levels, if the layer has one, and
@@ -33,7 +33,7 @@ class LayerParts:
 
     cell: str
     weight: Tensor
-    back: Tensor | None
+    recurrent: Tensor | None
     scale: Tensor
     offset: Tensor
     smoothing: float = 0.0

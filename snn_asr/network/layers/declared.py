@@ -73,7 +73,7 @@ class DeclaredLayer(DrivenLayer):
         shared, given = super().parts(), self.cell_parameters()
         gain = float(getattr(given, GAIN, 1.0))
         return replace(
-            shared, back=None if self.recurrent_weight is None else given.recurrent,
+            shared, recurrent=None if self.recurrent_weight is None else given.recurrent,
             scale=gain * shared.scale, offset=gain * shared.offset, unit=1.0 if self.binary else 0.0,
             neurons={each: getattr(given, each) for each in getattr(self.cell, "NEURONS", ())},
         )

@@ -101,8 +101,8 @@ class LeakyIntegrateAndFireLayer(DrivenLayer):
         adaptive = given.coupling is not None
         names = ("decay", "adaptation_decay", "coupling", "jump") if adaptive else ("decay",)
         return replace(
-            super().parts(), back=given.recurrent, neurons={each: getattr(given, each) for each in names},
-            adaptive=adaptive, unit=1.0,
+            super().parts(), recurrent=given.recurrent, adaptive=adaptive, unit=1.0,
+            neurons={each: getattr(given, each) for each in names},
         )
 
     def forward(
