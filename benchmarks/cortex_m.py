@@ -22,7 +22,7 @@ from snn_asr.data.audio import read_audio
 from snn_asr.decoding.live.stream import WORD, use_one_core
 from snn_asr.decoding.recognizer import Recognizer
 from snn_asr.decoding.segments.endpointing import DEFAULT
-from snn_asr.export.c import export_c
+from snn_asr.export.c.export_c import export_c
 from snn_asr.network.model_folder import load
 
 HERE = Path(__file__).parent / "boards"

@@ -24,7 +24,7 @@ from snn_asr.data.manifest import read_manifest
 from snn_asr.decoding.live.stream import WORD, use_one_core
 from snn_asr.decoding.recognizer import Recognizer
 from snn_asr.decoding.segments.endpointing import DEFAULT
-from snn_asr.export.c import export_c
+from snn_asr.export.c.export_c import export_c
 from snn_asr.network.model_folder import load
 
 BUILDS = {"single": [], "double": ["-DRECOGNIZER_DOUBLE"], "fixed": []}

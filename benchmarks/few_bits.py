@@ -32,7 +32,7 @@ from snn_asr.decoding.segments.endpointing import DEFAULT  # noqa: E402
 from snn_asr.efficiency.footprint import footprint  # noqa: E402
 from snn_asr.events.engine import PRECISIONS, event_network  # noqa: E402
 from snn_asr.events.quantization import quantized  # noqa: E402
-from snn_asr.export.constants import recognizer_of  # noqa: E402
+from snn_asr.export.c.template_values import template_values  # noqa: E402
 from snn_asr.network.model_folder import LoadedModel, load  # noqa: E402
 from snn_asr.training.evaluation import evaluate  # noqa: E402
 
@@ -75,7 +75,7 @@ def line_of(case: Case, utterances: list[Utterance], seconds: float) -> str:
     dataset = SpeechDataset(utterances, tokens=case.loaded.tokens, extractor=extractor)
     found = evaluate(model, case.loaded.tokens, evaluation_loader(dataset, 6000), "cpu").summary()
     low, high = found["interval"] or (float("nan"), float("nan"))
-    constants = recognizer_of(case.loaded, model.precision, DEFAULT).constant_bytes
+    constants = template_values(case.loaded, model.precision, DEFAULT).constant_bytes
     macs, acs = (found["operations"][each] / 1e6 for each in ("macs_per_second", "acs_per_second"))
     return (
         f"{found['error_rate']:6.2f} [{low:.2f}, {high:.2f}]  {footprint(model).stored_bytes / 1000:8.1f} "

@@ -51,7 +51,7 @@ def export(
     if form != "c":
         refuse_given(context, ["endpoint_silence"], f"{form} divides no sound", "leave it out, or use --format c")
     if form == "c":
-        from snn_asr.export.c import export_c
+        from snn_asr.export.c.export_c import export_c
 
         endpointing = EndpointSettings.of_silence(endpoint_silence)
         typer.echo(export_c(load(model), output_folder, precision, endpointing, features).describe())

@@ -18,7 +18,7 @@ from snn_asr.data.tokens import Tokens, WordTokens
 from snn_asr.decoding.live.stream import SEGMENT, WORD
 from snn_asr.decoding.recognizer import Recognizer
 from snn_asr.decoding.segments.endpointing import EndpointSettings
-from snn_asr.export.c import export_c
+from snn_asr.export.c.export_c import export_c
 from snn_asr.network.model import AcousticModel, ModelSettings
 from snn_asr.network.model_folder import load, save_model
 

@@ -14,7 +14,7 @@ from marks import graded
 
 from snn_asr.data.tokens import WordTokens
 from snn_asr.events.engine import event_network
-from snn_asr.export.c import export_c
+from snn_asr.export.c.export_c import export_c
 from snn_asr.network.changes import hold_all
 from snn_asr.network.coder_settings import CoderSettings
 from snn_asr.network.model_folder import LoadedModel

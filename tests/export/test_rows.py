@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from snn_asr.export.rows import Layout, laid_out
-from snn_asr.export.source_rows import Matrix
+from snn_asr.export.c.rows import Layout, laid_out
+from snn_asr.export.c.source_rows import Matrix
 
 
 def read(layout: Layout, units: int, width: int) -> np.ndarray:

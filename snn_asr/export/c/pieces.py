@@ -4,6 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import resources
+from typing import NamedTuple
+
+
+class CellPiece(NamedTuple):
+    """The file in templates/cells/ for a cell, the number of values that one of its units remembers, and the flags of
+    the functions that the file needs."""
+
+    name: str
+    states: int
+    functions: tuple[str, ...] = ()
+
+
+FUNCTIONS = ("LOGISTIC", "TANGENT")
+# By the names of the cells in LayerParts.
+CELL_PIECES = {
+    "gated": CellPiece("gated", 3, ("LOGISTIC",)),
+    "conventional": CellPiece("conventional", 3),
+    "leaky_integrate_and_fire": CellPiece("leaky_integrate_and_fire", 3),
+    "hard_reset": CellPiece("leaky_integrate_and_fire", 2),
+    "spiking_lstm": CellPiece("spiking_lstm", 2),
+    "gru": CellPiece("gru", 1, FUNCTIONS),
+    "bn_gru": CellPiece("gru", 1, FUNCTIONS),
+    "delta_gru": CellPiece("gru", 2, FUNCTIONS),
+    "lstm": CellPiece("lstm", 2, FUNCTIONS),
+    "bn_lstm": CellPiece("lstm", 2, FUNCTIONS),
+}
 
 
 def piece(name: str, flags: Mapping[str, bool] | None = None, values: Mapping[str, object] | None = None) -> str:
@@ -11,7 +37,7 @@ def piece(name: str, flags: Mapping[str, bool] | None = None, values: Mapping[st
 
     Raises KeyError for an unknown flag, so that none is left to the preprocessor by mistake.
     """
-    text = resources.files("snn_asr.export").joinpath("templates", *name.split("/")).read_text(encoding="utf-8")
+    text = resources.files("snn_asr.export.c").joinpath("templates", *name.split("/")).read_text(encoding="utf-8")
     for key, value in (values or {}).items():
         text = text.replace(f"@{key}@", str(value))
     return text if flags is None else _decided(text, flags)

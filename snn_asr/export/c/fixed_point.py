@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from snn_asr.data.spectra import ENERGY_FLOOR, PREEMPHASIS
-from snn_asr.export.tables import Table, table
+from snn_asr.export.c.tables import Table, table
 
 ONE, WEIGHT_ONE = 1 << 30, 1 << 15  # of factors, and of the filters' weights
 LOGARITHM_ONE, SEGMENTS = 1 << 22, 256  # of logarithms to base 2, and of the table's pieces between 1 and 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 
@@ -18,11 +17,12 @@ from snn_asr.errors import unknown_name
 from snn_asr.events.cells import CELLS
 from snn_asr.events.engine import PRECISIONS
 from snn_asr.events.sources import Source, layers_of
-from snn_asr.export import fixed_point, rows, state
-from snn_asr.export.model_tables import feature_tables, network_tables, normalization_tables, word_tables
+from snn_asr.export.c import fixed_point, rows, state
+from snn_asr.export.c.model_tables import feature_tables, network_tables, normalization_tables, word_tables
+from snn_asr.export.c.pieces import CELL_PIECES, FUNCTIONS
+from snn_asr.export.c.source_rows import SourceRows, rows_of
+from snn_asr.export.c.tables import Table, number, wrapped
 from snn_asr.export.network import exportable_sources, input_coder_of
-from snn_asr.export.source_rows import SourceRows, rows_of
-from snn_asr.export.tables import Table, number, wrapped
 from snn_asr.network.cells.gated import NEAREST
 from snn_asr.network.integers import INT4, LARGEST
 from snn_asr.network.layers.base import LayerParts
@@ -31,27 +31,8 @@ from snn_asr.network.model_folder import LoadedModel
 from snn_asr.network.tasks import BLANK, CLASSIFICATION
 
 
-class Piece(NamedTuple):
-    """The file in templates/cells/ for a cell, the number of values that one of its units remembers, and the flags of
-    the functions that the file needs."""
-
-    name: str
-    states: int
-    functions: tuple[str, ...] = ()
-
-
-_BOTH = ("LOGISTIC", "TANGENT")
-PIECES = {
-    "gated": Piece("gated", 3, ("LOGISTIC",)), "conventional": Piece("conventional", 3),
-    "leaky_integrate_and_fire": Piece("leaky_integrate_and_fire", 3),
-    "hard_reset": Piece("leaky_integrate_and_fire", 2), "spiking_lstm": Piece("spiking_lstm", 2),
-    "gru": Piece("gru", 1, _BOTH), "bn_gru": Piece("gru", 1, _BOTH), "delta_gru": Piece("gru", 2, _BOTH),
-    "lstm": Piece("lstm", 2, _BOTH), "bn_lstm": Piece("lstm", 2, _BOTH),
-}
-
-
 @dataclass(frozen=True)
-class Recognizer:
+class TemplateValues:
     """Everything that fills the files in templates/.
 
     ``piece`` is the file of the cell. ``sizes`` are whole numbers and ``numbers`` other ones, both by name. ``pruned``
@@ -87,17 +68,17 @@ class Recognizer:
 
 
 @torch.no_grad()
-def recognizer_of(
+def template_values(
     loaded: LoadedModel, precision: str, endpointing: EndpointSettings | None, fixed: bool = False
-) -> Recognizer:
-    """The recogniser of a model; with ``fixed`` its features are computed in whole numbers.
+) -> TemplateValues:
+    """The values of a model; with ``fixed`` its features are computed in whole numbers.
 
     Raises UsageError for a model that cannot be exported, and for an unknown precision.
     """
     if precision not in PRECISIONS:
         raise unknown_name("precision", precision, PRECISIONS)
     model, settings = loaded.model, loaded.model.settings
-    sources = exportable_sources(model, frozenset(PIECES), "C", precision, powers=True)
+    sources = exportable_sources(model, frozenset(CELL_PIECES), "C", precision, powers=True)
     parts, source_rows = layers_of(sources), rows_of(sources)
     timed = settings.task != CLASSIFICATION
     gate = endpointing if timed else None
@@ -127,8 +108,8 @@ def recognizer_of(
     longest += max(rows.BLOCKS)  # the padding of a row's last block adds zeros after it
     left_out = sum(each.left_out for own in layouts for each in own)
     weights = sum(each.rows.size for source in source_rows for each in source.matrices)
-    return Recognizer(
-        PIECES[parts[0].cell].name, precision, flags, sizes, numbers, tables, state.members(sizes, flags),
+    return TemplateValues(
+        CELL_PIECES[parts[0].cell].name, precision, flags, sizes, numbers, tables, state.members(sizes, flags),
         state.scratch(sizes, flags, longest, driven), left_out / weights,
     )
 
@@ -142,7 +123,7 @@ def _flags(model: AcousticModel, sources: list[Source], precision: str) -> dict[
     held, holding = features.change is not None, first.change is not None
     recurrent, own = first.recurrent is not None, model.settings.features
     return {
-        **{each: each in PIECES[first.cell].functions for each in _BOTH}, "RESET_FIRST": cell.resets_first,
+        **{each: each in CELL_PIECES[first.cell].functions for each in FUNCTIONS}, "RESET_FIRST": cell.resets_first,
         "INTEGRATORS": smoothing or back_smoothing, "SMOOTHING": smoothing, "RECURRENT_SMOOTHING": back_smoothing,
         "BIASED": "bias" in first.neurons, "CODER": coder, "INPUT_CODER": coded, "SEND": coder or coded,
         "INPUT_HELD": held, "HOLDING": holding, "HOLD": held or holding, "CHANGES": held or holding,
@@ -176,7 +157,7 @@ def _sizes(model: AcousticModel, parts: list[LayerParts], sources: list[SourceRo
         "MELS": features.mels, "BASE": features.base_size, "SIZE": features.size, "STACK": features.stack,
         "CONTEXT": 2 * DELTA_LOOK_AHEAD_FRAMES + 1, "LOOK_AHEAD": DELTA_LOOK_AHEAD_FRAMES,
         "INPUT": features.stacked_size, "LAYERS": len(parts), "HIDDEN": model.settings.hidden_size,
-        "STATES": PIECES[parts[0].cell].states, "BACK": sources[-1].back, "CLASSES": sources[-1].fed,
+        "STATES": CELL_PIECES[parts[0].cell].states, "BACK": sources[-1].back, "CLASSES": sources[-1].fed,
         "LONGEST_FED": max(each.fed for each in sources[1:]),
         "KNOWN": sum(each.units for each in changing), "TOLD": sum(each.fed + each.back for each in changing),
         "BLANK": BLANK, "WORD_BYTES": state.WORD_BYTES,

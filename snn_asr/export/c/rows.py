@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from snn_asr.export.source_rows import Matrix, SourceRows
-from snn_asr.export.tables import Table, number, table
+from snn_asr.export.c.source_rows import Matrix, SourceRows
+from snn_asr.export.c.tables import Table, number, table
 from snn_asr.network.integers import nibbles
 
 LARGEST_GAP, LARGEST_IN_PAIR = 255, 15  # the largest gaps, in blocks, that fit a byte and half a byte

@@ -9,9 +9,9 @@ from snn_asr.data.spectra import Spectra
 from snn_asr.data.tokens import Tokens
 from snn_asr.decoding.hypothesis import WORD_START
 from snn_asr.decoding.segments.noise_gate import GROUPS
-from snn_asr.export import fixed_point
+from snn_asr.export.c import fixed_point
+from snn_asr.export.c.tables import Table, number, string, table, wrapped
 from snn_asr.export.network import input_coder_of
-from snn_asr.export.tables import Table, number, string, table, wrapped
 from snn_asr.network.coder import Coder
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.model import AcousticModel

@@ -14,11 +14,10 @@ from pathlib import Path
 from snn_asr import __version__
 from snn_asr.decoding.segments.endpointing import EndpointSettings
 from snn_asr.errors import unknown_name
-from snn_asr.export import constants
-from snn_asr.export.constants import Recognizer
+from snn_asr.export.c.pieces import piece
+from snn_asr.export.c.state import WORD_BYTES
+from snn_asr.export.c.template_values import TemplateValues, template_values
 from snn_asr.export.origin import MARK, exporting, sealed
-from snn_asr.export.pieces import piece
-from snn_asr.export.state import WORD_BYTES
 from snn_asr.files import write_text, write_together
 from snn_asr.network.model_folder import LoadedModel
 
@@ -61,7 +60,7 @@ def export_c(
     if features not in ARITHMETICS:
         raise unknown_name("features", features, ARITHMETICS)
     fixed = features == FIXED
-    made = constants.recognizer_of(loaded, precision or loaded.model.precision, endpointing, fixed)
+    made = template_values(loaded, precision or loaded.model.precision, endpointing, fixed)
     settings, of_features = loaded.model.settings, loaded.model.settings.features
     state = made.declared_state().rstrip("\n")
     title = (
@@ -81,7 +80,7 @@ def export_c(
     return ExportedC(made.constant_bytes, made.state_bytes, made.pruned)
 
 
-def _source(made: Recognizer, title: str) -> str:
+def _source(made: TemplateValues, title: str) -> str:
     begin = f'/* {title} */\n#include <math.h>\n#include <string.h>\n\n#include "{HEADER}"\n\n'
     left_out = {"noise.c": not made.flags["TIMED"], "gate.c": not made.flags["GATE"]}
     parts = (name for name in PARTS if not left_out.get(name))
