@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from snn_asr.data.sample_rates import LIVE
+
 from .options import EndpointSilence, EventPrecision, Model, refuse_given
 
 _BLOCK_SECONDS = 0.5  # of a file at a time
@@ -18,7 +20,7 @@ def stream(
         str, typer.Argument(help="An audio file, or - for raw 16-bit mono samples on stdin.", metavar="FILE | -")
     ] = "-",
     sample_rate: Annotated[
-        int, typer.Option(help="Samples a second of the raw sound on stdin.", min=4000, max=384000)
+        int, typer.Option(help="Samples a second of the raw sound on stdin.", min=LIVE.lowest, max=LIVE.highest)
     ] = 16000,
     endpoint_silence: EndpointSilence = 1.0,
     precision: EventPrecision = None,

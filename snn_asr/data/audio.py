@@ -26,7 +26,8 @@ import torch
 from torch import Tensor
 
 from snn_asr.data.resampling import Resampler
-from snn_asr.data.sound_file import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, SoundSource, open_sound
+from snn_asr.data.sample_rates import RECORDED
+from snn_asr.data.sound_file import SoundSource, open_sound
 from snn_asr.errors import DataError, UsageError
 from snn_asr.files import write_bytes
 from snn_asr.interruption import uninterrupted
@@ -220,9 +221,8 @@ def _channels_last(samples: Samples) -> np.ndarray:
 
 def _check_rate(rate: int) -> int:
     number = isinstance(rate, (int, float, np.number)) and not isinstance(rate, bool)
-    if not number or not LOWEST_RATE_HZ <= rate <= HIGHEST_RATE_HZ or rate != int(rate):
-        todo = f"give whole hertz from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}"
-        raise UsageError(f"a sample rate of {rate} Hz", "sample_rate", todo)
+    if not number or not RECORDED.allow(rate) or rate != int(rate):
+        raise UsageError(f"a sample rate of {rate} Hz", "sample_rate", f"give whole hertz from {RECORDED}")
     return int(rate)
 
 

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from snn_asr.data import mpeg_frames, ogg_pages
 
-_UNKNOWN_FROM = 0x7FFF0000  # programs that write into a pipe put something from here on for the length
+UNKNOWN_LENGTH_FROM = 0x7FFF0000  # programs that write into a pipe put 0 or a number from here on for the length
 _W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
 _MOST_CHUNKS = 1000
 _NIST_COUNT = re.compile(rb"(sample_count|sample_n_bytes|channel_count) -(?:i|s\d+) (\d+)")
@@ -121,9 +121,9 @@ def _riff(file: BinaryIO, order: str, size: int) -> Claim:
                 behind = place + 8 + large + large % 2
                 return Claim(large, present, left_out=_left_out(file, behind, size, read_chunk), filled=filled)
             if length == 0 and present and _left_out(file, place + 8, size, read_chunk):
-                patches = {4: min(size - 8, _UNKNOWN_FROM), place + 4: min(present, _UNKNOWN_FROM)}
+                patches = {4: min(size - 8, UNKNOWN_LENGTH_FROM), place + 4: min(present, UNKNOWN_LENGTH_FROM)}
                 return Claim(patches={at: struct.pack(f"{order}I", number) for at, number in patches.items()})
-            if length >= _UNKNOWN_FROM:
+            if length >= UNKNOWN_LENGTH_FROM:
                 return Claim()
             behind = place + 8 + length + length % 2
             return Claim(length, present, left_out=_left_out(file, behind, size, read_chunk), filled=filled)
@@ -215,8 +215,8 @@ def _au(start: bytes, size: int) -> Claim:
     offset, length = struct.unpack(f"{order}II", start[4:12])
     present = max(0, size - offset)
     if length == 0 and present:
-        return Claim(patches={8: struct.pack(f"{order}I", min(present, _UNKNOWN_FROM))})
-    return Claim() if length >= _UNKNOWN_FROM else _of_one_piece(offset, length, size)
+        return Claim(patches={8: struct.pack(f"{order}I", min(present, UNKNOWN_LENGTH_FROM))})
+    return Claim() if length >= UNKNOWN_LENGTH_FROM else _of_one_piece(offset, length, size)
 
 
 def _of_one_piece(begin: int, length: int, size: int) -> Claim:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from snn_asr.data.sample_rates import OF_FEATURES
 from snn_asr.errors import UsageError, unknown_name
 
 GLOBAL, SPEAKER, UTTERANCE = NORMALIZATIONS = ("global", "speaker", "utterance")
@@ -57,7 +58,7 @@ class FeatureSettings:
         nyquist_hz = self.sample_rate / 2
         rules = (
             ("deltas", isinstance(self.deltas, bool), "true or false"),
-            ("sample_rate", 4000 <= self.sample_rate <= 768_000, "4000 to 768000"),
+            ("sample_rate", OF_FEATURES.allow(self.sample_rate), str(OF_FEATURES)),
             ("mels", 4 <= self.mels <= 4096, "4 to 4096"),
             ("coefficients", 1 <= self.coefficients <= self.mels or self.kind != "mfcc", f"1 to {self.mels} (mels)"),
             ("window_milliseconds", 5 <= self.window_milliseconds <= 1000, "5 to 1000"),

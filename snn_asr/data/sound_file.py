@@ -23,12 +23,12 @@ import soundfile
 
 from snn_asr.data.containers import Claim, read_claim
 from snn_asr.data.patched_file import PatchedFile
+from snn_asr.data.sample_rates import RECORDED
 from snn_asr.errors import DataError
 from snn_asr.interruption import uninterrupted
 
 SoundSource: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO"
 
-LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1000, 768000
 _BLOCK_VALUES = 1 << 22  # at most, of all channels together
 _UNTOLD_SAMPLES = 1 << 62  # libsndfile has 2^63 - 1 for a length that is not told
 _CODED_SAMPLES = 5760  # of a block of any lossy codec, by which its length may differ from what is told
@@ -127,8 +127,8 @@ def open_sound(source: SoundSource, name: object) -> Iterator[SoundFile]:
             log.warning("%s: %d bytes behind its samples are no part of it, and are left out", name, claim.left_out)
         sound = SoundFile(content, claim, name)
         try:
-            if not LOWEST_RATE_HZ <= sound.info.sample_rate <= HIGHEST_RATE_HZ:
-                what = f"its header tells of {sound.info.sample_rate} Hz, not of {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}"
+            if not RECORDED.allow(sound.info.sample_rate):
+                what = f"its header tells of {sound.info.sample_rate} Hz, not of {RECORDED}"
                 raise DataError(what, name, "repair the sample rate in its header")
             yield sound
         finally:

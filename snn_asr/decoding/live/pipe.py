@@ -13,16 +13,16 @@ import numpy as np
 from torch import Tensor
 
 from snn_asr.data.audio import waveform
+from snn_asr.data.containers import UNKNOWN_LENGTH_FROM
 from snn_asr.data.mpeg_frames import frame_bytes
 from snn_asr.data.resampling import Resampler
+from snn_asr.data.sample_rates import LIVE
 from snn_asr.errors import DataError
 
-LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 4000, 384000
 _INPUT = "standard input"
 _READ_BYTES = 1 << 16  # at most; a pipe gives what there is
 _PCM, _EXTENSIBLE = 1, 0xFFFE  # tags of plain samples, and of a longer header that tells what they are
 _FORMAT_BYTES = 1 << 10  # longer than any format chunk of plain samples
-_UNKNOWN_FROM = 0x7FFF0000  # programs that write into a pipe give 0 or a number from here on as the length
 _REMEDY = "send raw 16-bit mono samples: ffmpeg -i - -f s16le -ac 1 -ar 16000 - | snn-asr stream MODEL"
 # Marks of formats that would otherwise be taken for samples, with their position in the file.
 _FORMATS = {
@@ -83,7 +83,7 @@ def _read_header(pipe: BinaryIO) -> _Wav:
         if name == b"data":
             if rate is None:
                 raise DataError("a WAV header without a format", _INPUT, _REMEDY)
-            return _Wav(rate, None if size == 0 or size >= _UNKNOWN_FROM else size)
+            return _Wav(rate, None if size == 0 or size >= UNKNOWN_LENGTH_FROM else size)
         if name == b"fmt ":
             rate = _checked_rate(pipe.read(min(size + size % 2, _FORMAT_BYTES)), size)
         else:
@@ -101,8 +101,8 @@ def _checked_rate(content: bytes, size: int) -> int:
     if tag != _PCM or channels != 1 or bits != 16:
         what = f"WAV of {channels} channels, {bits} bits, format {tag}"
         raise DataError(what, _INPUT, "send 16-bit mono samples (arecord -f S16_LE -c 1)")
-    if not LOWEST_RATE_HZ <= rate <= HIGHEST_RATE_HZ:
-        what = f"a WAV header that tells of {rate} Hz, not of {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}"
+    if not LIVE.allow(rate):
+        what = f"a WAV header that tells of {rate} Hz, not of {LIVE}"
         raise DataError(what, _INPUT, "repair the sample rate in its header")
     return int(rate)
 
