@@ -11,7 +11,15 @@ import pytest
 import torch
 
 from snn_asr import logs
-from snn_asr.errors import DataError, UsageError, as_user_error, describing, of_one_shape, together_or_alone
+from snn_asr.errors import (
+    DataError,
+    UsageError,
+    as_user_error,
+    blames_the_disk,
+    describing,
+    of_one_shape,
+    together_or_alone,
+)
 
 
 def _raised(function) -> BaseException:
@@ -44,6 +52,29 @@ def test_what_is_for_the_user_already_passes_through_as_it_is() -> None:
     with pytest.raises(UsageError) as caught, describing("x.wav"):
         raise error
     assert caught.value is error and error.where == "recipe.yaml"
+
+
+@pytest.mark.parametrize(
+    ("number", "of_the_disk"),
+    [
+        (errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EROFS, True), (errno.EFBIG, True), (errno.EACCES, False),
+        (errno.ENAMETOOLONG, False),
+    ],
+)
+def test_a_disk_that_takes_no_more_is_told_from_a_fault_of_one_file(number: int, of_the_disk: bool) -> None:
+    fault = OSError(number, "x")
+    assert blames_the_disk(fault) == of_the_disk
+
+    def described() -> None:
+        with describing("folder"), describing("a.wav"):
+            raise fault
+
+    raised = _raised(described)
+    assert isinstance(raised, DataError) and blames_the_disk(raised) == of_the_disk
+    try:
+        raise UsageError("cannot be done") from raised
+    except UsageError as error:
+        assert blames_the_disk(error) == of_the_disk
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), RuntimeError("shapes differ"), AssertionError()])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,7 @@ from rich.progress import track
 
 from snn_asr.corpora.prepared_folder import PreparedFolder
 from snn_asr.data.manifest import Utterance
-from snn_asr.errors import DataError, UsageError, readable_name, unusable
+from snn_asr.errors import DataError, UsageError, blames_the_disk, readable_name, unusable
 from snn_asr.files import read_json_object
 from snn_asr.files.journals import append_json_line, mend_journal, read_journal
 from snn_asr.sharding import Shard
@@ -26,7 +25,6 @@ Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 _CLAIM = "manifests-claimed"
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 # Of all entries of a manifest.
 _MEASURES: dict[str, Callable[[list[dict[str, Any]]], object]] = {
@@ -134,7 +132,7 @@ class Preparation:
         try:
             return self.make(item)
         except DataError as error:
-            if isinstance(error.__cause__, OSError) and error.__cause__.errno in _NO_ROOM:
+            if blames_the_disk(error):
                 raise
             return error
 

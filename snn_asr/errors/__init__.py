@@ -8,7 +8,7 @@ other error is a defect of this program (exit code 1).
 Nearly every module needs some of these names, so all of them can be imported from here.
 """
 
-from snn_asr.errors.faults import as_user_error, describing, of_one_shape
+from snn_asr.errors.faults import as_user_error, blames_the_disk, describing, of_one_shape
 from snn_asr.errors.kinds import (
     DataError,
     DivergenceError,
@@ -23,6 +23,6 @@ from snn_asr.errors.wording import listed, on_one_line, readable_name, shortened
 
 __all__ = [
     "DataError", "DivergenceError", "InterruptedRun", "PartialFailure", "SnnAsrError", "UsageError", "as_user_error",
-    "describing", "listed", "of_every", "of_one_shape", "on_one_line", "readable_name", "shortened",
+    "blames_the_disk", "describing", "listed", "of_every", "of_one_shape", "on_one_line", "readable_name", "shortened",
     "together_or_alone", "unknown_name", "unusable",
 ]

@@ -23,6 +23,7 @@ _REMEDIES = {
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EMFILE: "allow more open files (ulimit -n)",
 }
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 _LESS = "give less at a time, or use a machine with more memory"
 _MEMORY = (
     "DefaultCPUAllocator", "out of memory", "can't allocate memory", "Storage size calculation overflowed",
@@ -91,6 +92,19 @@ def as_user_error(error: BaseException, where: object = None, todo: str | None =
     if isinstance(error, EOFError) or type(error).__module__.partition(".")[0] in _LIBRARIES:
         return DataError(f"damaged, or cut short ({_first_line(error)})", where, todo or "copy or make it anew")
     return None
+
+
+def blames_the_disk(error: BaseException) -> bool:
+    """Whether an error comes from a disk that takes no more: no other file could be written there either.
+
+    The errors that caused it count (``raise ... from``), as an error for the user stands for one of the system.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _DISK:
+            return True
+        cause = cause.__cause__
+    return False
 
 
 def _first_line(error: BaseException) -> str:

@@ -6,7 +6,6 @@ no other transcript could be written either, ends the whole.
 
 from __future__ import annotations
 
-import errno
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,13 +19,11 @@ from snn_asr.decoding.files.output_folder import OutputFolder
 from snn_asr.decoding.files.writers import render
 from snn_asr.decoding.hypothesis import Hypothesis
 from snn_asr.decoding.recognizer import Waveform
-from snn_asr.errors import DataError, SnnAsrError, as_user_error, together_or_alone
+from snn_asr.errors import DataError, as_user_error, blames_the_disk, together_or_alone
 from snn_asr.files import sha256
 from snn_asr.sharding import Shard
 
 log = logging.getLogger(__name__)
-
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class Worker(Protocol):
@@ -163,19 +160,11 @@ class _Decoding:
         try:
             self.output.write(each.name, state, {form: render(result, form) for form in self.formats})
         except Exception as error:
-            _check_disk(error)
+            if blames_the_disk(error):
+                raise
             self.fail(each.path, error, each.name)
             return False
         return True
-
-
-def _check_disk(error: BaseException) -> None:
-    """Raise the error if it comes from the disk, so that the next file would fail too."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in _DISK and isinstance(error, SnnAsrError):
-            raise error
-        cause = cause.__cause__
 
 
 def _groups(files: Sequence[NamedFile], size: int) -> Iterator[Sequence[NamedFile]]:
