@@ -148,10 +148,9 @@ def _key_numbers(analysis: Analysis) -> Iterator[str]:
         cosines = [f"{bits} bits {'none' if value is None else f'{value:.4f}'}" for bits, value in shown]
         yield f"{mismatch.name}: cosine of the gradient with that without rounding: {', '.join(cosines)}"
     for activity in analysis.activities:
-        rates = activity.rates_hz
         yield (
-            f"{activity.name}: {float(rates.mean()):.2f} events a second and unit, "
-            f"{int((rates == 0).sum())} of {len(rates)} units silent"
+            f"{activity.name}: {float(activity.rates_hz.mean()):.2f} events a second and unit, "
+            f"{activity.silent_units} of {activity.units} units silent"
         )
 
 

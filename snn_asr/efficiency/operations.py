@@ -48,6 +48,11 @@ class Record(NamedTuple):
     smoothed: bool
     coder: Any
 
+    @property
+    def sent(self) -> Tensor:
+        """What the layer sends (B, T, H), in the order in which it walked the frames: its outputs, or their changes."""
+        return changes(self.y) if self.layer.sends_changes else self.y
+
 
 class Convolved(NamedTuple):
     """One convolution in one forward pass.
@@ -149,7 +154,7 @@ def _count_layers(records: list[Record], head: Tensor, counts: _Counts, total: O
     counts.products(total.products[HEAD], head, lengths.total, _events_of(stack[-1], lengths), additive[-1])
     total.element_wise += len(head) * lengths.total if records[-1].smoothed else 0
 
-    own = [torch.cat([_events(_sent(each), lengths.mask) for each in of]).sum() for of in stack]
+    own = [torch.cat([_events(each.sent, lengths.mask) for each in of]).sum() for of in stack]
     sums = torch.stack([_features(records[0], lengths).sum(), *own])
 
     def use(found: list[int]) -> None:
@@ -168,12 +173,12 @@ def _count_layer(
     input_weight, *recurrent_weights = layer.core_weights()
     counts.products(total.products[CORE if index else INPUT], input_weight, lengths.total, events, additive)
     for recurrent_weight in recurrent_weights:
-        back = _events(_sent(record)[:, :-1], lengths.mask[:, 1:])
+        back = _events(record.sent[:, :-1], lengths.mask[:, 1:])
         counts.products(total.products[CORE], recurrent_weight, lengths.total, back, layer.additive)
     total.element_wise += layer.unit_products * layer.output_size * lengths.total
     total.element_wise += len(input_weight) * lengths.total if record.smoothed and index else 0
     total.outputs[index] += layer.output_size * lengths.total
-    _count_timeline(_sent(record), lengths, counts, total.timeline[index])
+    _count_timeline(record.sent, lengths, counts, total.timeline[index])
 
 
 def _convolved(
@@ -202,11 +207,6 @@ def _count_timeline(y: Tensor, lengths: Lengths, counts: _Counts, timeline: list
     counts.ask(sums.flatten(), use)
 
 
-def _sent(record: Record) -> Tensor:
-    """Return what the layer sends (B, T, H), in the order in which it walked the frames."""
-    return changes(record.y) if record.layer.sends_changes else record.y
-
-
 def _features(record: Record, lengths: Lengths) -> Tensor:
     """Return the number of events (D,) of each feature that the first layer received."""
     changing = record.coder is not None and record.coder.sends_changes
@@ -223,7 +223,8 @@ def _events_of(layer: list[Record], lengths: Lengths, backwards: bool = False) -
     found = []
     for behind, each in enumerate(layer):
         other = each.layer.sends_changes and bool(behind) != backwards
-        found.append(_events(_sent(each._replace(y=lengths.reversed(each.y)) if other else each), lengths.mask))
+        seen = each._replace(y=lengths.reversed(each.y)) if other else each
+        found.append(_events(seen.sent, lengths.mask))
     return torch.cat(found)
 
 

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from snn_asr.decoding.recognizer import Recognizer
 from snn_asr.efficiency.operations import Record, record_layers
-from snn_asr.network.changes import changes
 from snn_asr.network.encoders import Encoder
 
 log = logging.getLogger(__name__)
@@ -29,6 +28,26 @@ class Activity:
     def rates_hz(self) -> Tensor:
         """The number of events a second of each unit (H,); their size does not matter."""
         return (self.events != 0).double().mean(dim=0) / self.step_seconds
+
+    @property
+    def densities(self) -> Tensor:
+        """The share of units that send an event in each frame (T,)."""
+        return (self.events != 0).double().mean(dim=1)
+
+    @property
+    def density(self) -> float:
+        """The share of the outputs that are events."""
+        return float((self.events != 0).double().mean())
+
+    @property
+    def units(self) -> int:
+        """The number of units, H."""
+        return self.events.shape[1]
+
+    @property
+    def silent_units(self) -> int:
+        """The number of units that send no event."""
+        return self.units - int((self.events != 0).any(dim=0).sum())
 
 
 def heard(recognizer: Recognizer, audio: str | Path, longest_frames: int) -> tuple[Tensor, float]:
@@ -57,8 +76,7 @@ def activity(encoder: Encoder, x: Tensor, step_seconds: float) -> list[Activity]
     for each in records:
         if isinstance(each, Record) and each.layer.sends_events:
             outputs = sent.setdefault(int(each.index), [])
-            own = changes(each.y)[0] if each.layer.sends_changes else each.y[0]
-            outputs.append(own.flip(0) if outputs else own)  # the second direction ran backwards
+            outputs.append(each.sent[0].flip(0) if outputs else each.sent[0])  # the second direction ran backwards
     return [Activity(layer_name(index), torch.cat(outputs, dim=1), step_seconds) for index, outputs in sent.items()]
 
 

@@ -78,9 +78,8 @@ class Analysis:
             "gradient_mismatch": [vars(each) for each in self.mismatches],
             "activity": [
                 {
-                    "name": each.name, "units": each.events.shape[1], "frames": len(each.events),
-                    "density": float((each.events != 0).double().mean()),
-                    "silent_units": int((each.rates_hz == 0).sum()), "rates_hz": vars(distribution(each.rates_hz)),
+                    "name": each.name, "units": each.units, "frames": len(each.events), "density": each.density,
+                    "silent_units": each.silent_units, "rates_hz": vars(distribution(each.rates_hz)),
                 }
                 for each in self.activities
             ],

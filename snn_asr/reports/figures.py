@@ -165,7 +165,7 @@ def _rasters(activities: Sequence[Activity], features: str) -> Figure:
             norm=PowerNorm(0.5, 0, 1), extent=(0, seconds, 0, units),  # a root, to show small events
         )
         axes.grid(False)
-        axes.set_title(f"{each.name}: {100 * float((each.events != 0).double().mean()):.1f} % of values are events")
+        axes.set_title(f"{each.name}: {100 * each.density:.1f} % of values are events")
         axes.set_ylabel("unit")
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.set_xlabel("time (s)")
@@ -180,9 +180,8 @@ def _rates(activities: Sequence[Activity], features: str) -> Figure:
     )
     highest = max(1 / each.step_seconds for each in activities)
     for index, (axes, each) in enumerate(zip(row, activities, strict=True)):
-        rates, silent = each.rates_hz, int((each.rates_hz == 0).sum())
-        axes.hist(rates.numpy(), bins=40, range=(0, highest), color=COLOURS[index % len(COLOURS)])
-        axes.set_title(f"{each.name}: {silent} of {len(rates)} units are silent")
+        axes.hist(each.rates_hz.numpy(), bins=40, range=(0, highest), color=COLOURS[index % len(COLOURS)])
+        axes.set_title(f"{each.name}: {each.silent_units} of {each.units} units are silent")
         axes.set_xlabel(f"events a second (a frame each {1000 * each.step_seconds:.3g} ms)")
     row[0].set_ylabel("units")
     return figure

@@ -61,15 +61,13 @@ def _charts(index: int, name: str, sent: Sequence[Activity]) -> list[Chart]:
     charts = []
     for layer, each in enumerate(sent):
         fired = (each.events[:, :MOST_UNITS] != 0).tolist()
-        units, density = each.events.shape[1], float((each.events != 0).double().mean())
-        shown = f", of which the first {MOST_UNITS} are drawn" if units > MOST_UNITS else ""
-        description = f"{units} units{shown}; {100 * density:.1f} % of the outputs are events."
+        shown = f", of which the first {MOST_UNITS} are drawn" if each.units > MOST_UNITS else ""
+        description = f"{each.units} units{shown}; {100 * each.density:.1f} % of the outputs are events."
         seconds = len(fired) * each.step_seconds
         charts.append(raster(f"raster-{index}-{layer}", f"Events of {each.name}", description, fired, seconds))
     lines = [
         Series(each.name, layer, [
-            Point(frame * each.step_seconds, share, "")
-            for frame, share in enumerate((each.events != 0).double().mean(dim=1).tolist())
+            Point(frame * each.step_seconds, share, "") for frame, share in enumerate(each.densities.tolist())
         ], line=True)
         for layer, each in enumerate(sent)
     ]

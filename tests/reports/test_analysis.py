@@ -195,6 +195,9 @@ def test_a_silent_layer_has_no_cosine():
 def test_rates_count_events_whatever_their_level():
     found = Activity("layer 1", torch.tensor([[0.0, 0.5, -1], [0, 0, 1], [0, 0, 0.25], [0, 0, 1]]), 0.02)
     assert found.rates_hz.tolist() == pytest.approx([0, 12.5, 50])
+    assert (found.units, found.silent_units) == (3, 1)
+    assert found.densities.tolist() == pytest.approx([2 / 3, 1 / 3, 1 / 3, 1 / 3])
+    assert found.density == pytest.approx(5 / 12)
 
 
 @pytest.mark.parametrize("name", ["improved_v2", "radlif", "spiking_lstm"])
