@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from snn_asr.data.audio import read_audio
-from snn_asr.decoding.live.stream import WORD, use_one_core
+from snn_asr.decoding.live.stream import WORD
 from snn_asr.decoding.recognizer import Recognizer
 from snn_asr.decoding.segments.endpointing import DEFAULT
+from snn_asr.devices import use_one_core
 from snn_asr.export.c.export_c import export_c
 from snn_asr.network.model_folder import load
 
@@ -93,7 +94,7 @@ def main() -> None:
     print("encoder      target  kB flash  kB state  B stack  thousand instructions   words")
     print("                                                  in 10 ms    at most")
     for name in arguments.models:
-        recognizer = Recognizer(name)
+        recognizer = Recognizer(name, "cpu")
         settings = recognizer.model.settings
         samples = samples_of(arguments.recording, settings.features.sample_rate)
         expected = expected_words(recognizer, samples, arguments.precision)

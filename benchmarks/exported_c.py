@@ -21,9 +21,10 @@ import torch
 from snn_asr.data.audio import read_audio
 from snn_asr.data.features import FeatureExtractor
 from snn_asr.data.manifest import read_manifest
-from snn_asr.decoding.live.stream import WORD, use_one_core
+from snn_asr.decoding.live.stream import WORD
 from snn_asr.decoding.recognizer import Recognizer
 from snn_asr.decoding.segments.endpointing import DEFAULT
+from snn_asr.devices import use_one_core
 from snn_asr.export.c.export_c import export_c
 from snn_asr.network.model_folder import load
 
@@ -80,7 +81,7 @@ def main() -> None:
     parser.add_argument("--precision", default="float32")
     arguments = parser.parse_args()
     use_one_core()
-    recognizer = Recognizer(arguments.model)
+    recognizer = Recognizer(arguments.model, "cpu")
     rate = recognizer.extractor.settings.sample_rate
     utterances = list(read_manifest(arguments.manifest).values())
     same = dict.fromkeys([(name, what) for name in BUILDS for what in ("texts", "times")], 0)

@@ -23,8 +23,9 @@ import torch  # noqa: E402
 
 from snn_asr import load_model  # noqa: E402
 from snn_asr.decoding.files.named_files import find_files  # noqa: E402
-from snn_asr.decoding.live.stream import SEGMENT, use_one_core  # noqa: E402
+from snn_asr.decoding.live.stream import SEGMENT  # noqa: E402
 from snn_asr.decoding.recognizer import Recognizer  # noqa: E402
+from snn_asr.devices import use_one_core  # noqa: E402
 
 SILENCE_SECONDS = 2.0
 CHUNK_SECONDS = 0.16

@@ -47,14 +47,13 @@ def align(
     from snn_asr.decoding.hypothesis import Hypothesis
     from snn_asr.decoding.recognizer import Recognizer
     from snn_asr.decoding.segments.endpointing import EndpointSettings
-    from snn_asr.devices import choose_device
 
     from .failures import raise_for, show_failed
 
     found = find_files([audio])
     if output_folder is None:
         require_different_ids((each.name for each in found.files), chosen[0])
-    recognizer = Recognizer(model, choose_device(device))
+    recognizer = Recognizer(model, device)
     recognizer.require_alignment()
     recognizer.endpointing = EndpointSettings.of_silence(endpoint_silence)
     aligner = Aligner(recognizer, transcripts_for(audio, found.files, transcript, recognizer.tokens.unit))

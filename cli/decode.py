@@ -81,10 +81,9 @@ def decode(
     from snn_asr.decoding.files.decode_files import decode_files
     from snn_asr.decoding.files.writers import render_among, require_different_ids
     from snn_asr.decoding.hypothesis import Hypothesis
-    from snn_asr.decoding.live.stream import use_one_core
     from snn_asr.decoding.recognizer import EVENT, Recognizer, require_search
     from snn_asr.decoding.segments.endpointing import EndpointSettings
-    from snn_asr.devices import choose_device
+    from snn_asr.devices import use_one_core
 
     from .failures import raise_for, show_failed
 
@@ -94,8 +93,7 @@ def decode(
         require_search(engine, given, option)  # before the engine is compiled, and a language model read
     if engine == EVENT:
         use_one_core()
-    recognizer = Recognizer(model, "cpu" if engine == EVENT and device == "auto" else choose_device(device))
-    recognizer.use_engine(engine, precision)
+    recognizer = Recognizer.with_engine(model, engine, precision, device)
     recognizer.endpointing = EndpointSettings.of_silence(endpoint_silence)
     if beam is not None or lm is not None:
         settings = _beam_settings(

@@ -30,9 +30,8 @@ def profile(
     import sys
 
     from snn_asr.decoding.files.named_files import find_files
-    from snn_asr.decoding.live.stream import use_one_core
     from snn_asr.decoding.recognizer import BATCH, EVENT, Recognizer
-    from snn_asr.devices import choose_device
+    from snn_asr.devices import use_one_core
     from snn_asr.efficiency import profile
     from snn_asr.efficiency.energy import require_estimate
     from snn_asr.efficiency.energy_table import describe_energy
@@ -45,8 +44,7 @@ def profile(
     engine = engine or (EVENT if energy else BATCH)
     if engine == EVENT:
         use_one_core()
-    recognizer = Recognizer(model, "cpu" if engine == EVENT and device == "auto" else choose_device(device))
-    recognizer.use_engine(engine, precision)
+    recognizer = Recognizer.with_engine(model, engine, precision, device)
     if energy:
         require_estimate(recognizer.model)
     found = find_files(inputs, sys.stdin if "-" in inputs else ())

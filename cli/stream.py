@@ -41,10 +41,10 @@ def stream(
     from snn_asr.data.audio import read_blocks
     from snn_asr.data.sound_file import open_sound
     from snn_asr.decoding.live.pipe import raw_blocks
-    from snn_asr.decoding.live.stream import use_one_core
     from snn_asr.decoding.live.terminal import JsonLines, Screen, run_stream
     from snn_asr.decoding.recognizer import Recognizer
     from snn_asr.decoding.segments.endpointing import EndpointSettings
+    from snn_asr.devices import use_one_core
     from snn_asr.interruption import INTERRUPTED
 
     piped = source == "-"
@@ -56,7 +56,7 @@ def stream(
         with open_sound(source, source):  # a wrong path is told before the model is read and its loops are compiled
             pass
     use_one_core()
-    recognizer = Recognizer(model)
+    recognizer = Recognizer(model, "cpu")
     live = recognizer.stream(EndpointSettings.of_silence(endpoint_silence), precision)
     rate = recognizer.extractor.settings.sample_rate
     blocks = raw_blocks(sys.stdin.buffer, sample_rate, rate) if piped else read_blocks(source, rate, _BLOCK_SECONDS)

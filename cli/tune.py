@@ -43,14 +43,13 @@ def tune(
     from snn_asr.data.manifest import find_manifest, read_manifest
     from snn_asr.decoding import tuning
     from snn_asr.decoding.recognizer import Recognizer
-    from snn_asr.devices import choose_device
 
     from .failures import raise_for, show_failed
 
     tried = _numbers(weights, "--weights") or tuning.WEIGHTS
     bonuses_tried = _numbers(bonuses, "--bonuses") or tuning.BONUSES
     utterances = read_manifest(find_manifest(data_folder, "dev", manifests), audio_needed=False)
-    recognizer = Recognizer(model, choose_device(device))
+    recognizer = Recognizer(model, device)
     result = tuning.tune(recognizer, utterances, lm, beam, tried, bonuses_tried, lm_unit, closed_vocabulary)
     show_failed(result.failed.values())
     flags = ["--beam", str(beam), "--lm", str(lm), *([] if lm_unit == "auto" else ["--lm-unit", lm_unit])]

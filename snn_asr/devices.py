@@ -18,6 +18,12 @@ def available_processors() -> int:
     return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
 
 
+def use_one_core() -> None:
+    """Restrict torch to one thread. The event engine's work on a frame is too little to share: threads would only
+    wait."""
+    torch.set_num_threads(1)
+
+
 def choose_device(requested: str | torch.device) -> str:
     """The name of the device to use: ``auto`` takes the GPU if there is one, and ``cuda:1`` the second GPU.
 

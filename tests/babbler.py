@@ -31,4 +31,4 @@ def babbler(
     with torch.no_grad():
         model.head.bias[0] -= 1.0
     save_model(folder, model.eval(), tokens, {}, "")
-    return Recognizer(folder)
+    return Recognizer(folder, "cpu")

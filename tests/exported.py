@@ -112,7 +112,7 @@ def streamed(
     model: Path, samples: np.ndarray, precision: str | None = None, silence_seconds: float = 1.0
 ) -> tuple[list[Event], list[float]]:
     """The same of a stream."""
-    recognizer = Recognizer(model)
+    recognizer = Recognizer(model, "cpu")
     stream = recognizer.stream(EndpointSettings.of_silence(silence_seconds), precision)
     step = recognizer.extractor.settings.stacked_seconds
     events, confidences = [], []

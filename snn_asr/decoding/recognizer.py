@@ -65,11 +65,11 @@ class Recognizer:
 
     ``model``, ``tokens`` and ``metrics`` are the content of the folder, and ``fingerprint`` stands for it.
     ``extractor`` makes frames as in training. ``endpointing`` may be set; ``use_engine`` and ``use_beam`` choose the
-    engine and the beam search. Raises DataError if the folder is missing or damaged, and UsageError for a device that
-    does not exist.
+    engine and the beam search. ``device`` is as for ``snn_asr.load_model``. Raises DataError if the folder is missing
+    or damaged, and UsageError for a device that does not exist.
     """
 
-    def __init__(self, folder: str | Path, device: str | torch.device = "cpu") -> None:
+    def __init__(self, folder: str | Path, device: str | torch.device = "auto") -> None:
         self.device = choose_device(device)
         loaded = models.load(folder, self.device)
         self.model, self.tokens, self.metrics = loaded.model, loaded.tokens, loaded.metrics
@@ -80,6 +80,16 @@ class Recognizer:
         self.engine, self._precision = BATCH, self.model.precision
         self._networks: dict[tuple[str, bool], EventNetwork] = {}
         self._building = threading.Lock()
+
+    @classmethod
+    def with_engine(cls, folder: str | Path, engine: str, precision: str | None, device: str) -> Recognizer:
+        """The model of a folder with its engine chosen, as ``use_engine`` does.
+
+        Of ``auto`` the event engine takes the CPU, even if there is a GPU, because it runs on no other device.
+        """
+        recognizer = cls(folder, "cpu" if engine == EVENT and device == "auto" else device)
+        recognizer.use_engine(engine, precision)
+        return recognizer
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the event engine, which is built anew: for pickle, and so for other processes, and for

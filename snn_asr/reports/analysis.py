@@ -111,7 +111,7 @@ def of_model(folder: str | Path, seed: int, audio: str | Path | None = None) -> 
     forward direction are analysed. Raises DataError if the model or the audio cannot be read, or the audio has fewer
     than two frames.
     """
-    recognizer = Recognizer(folder)
+    recognizer = Recognizer(folder, "cpu")
     model, settings = recognizer.model, recognizer.extractor.settings
     x, features, activities = noise(model.settings.front_end.output_size(settings), seed), NOISE, []
     if audio is not None:

@@ -106,7 +106,7 @@ def _models(first: Mapping[str, FinishedRun]) -> tuple[dict[str, Recognizer], li
     models, notes = {}, []
     for label, run in first.items():
         try:
-            models[label] = Recognizer(run.folder)
+            models[label] = Recognizer(run.folder, "cpu")
         except SnnAsrError as error:
             notes.append(f"{label}: its model cannot be loaded ({error})")
     return models, notes

@@ -107,7 +107,7 @@ def test_a_bidirectional_encoder_hears_no_words_there_either(tmp_path):
 @pytest.mark.parametrize("engine", [BATCH, EVENT])
 @pytest.mark.parametrize("name", ["silence", "last bit", "white -70"])
 def test_speech_behind_a_pause_is_recognised_as_if_it_stood_alone(engine, name, tone_run):
-    recognizer = Recognizer(tone_run)
+    recognizer = Recognizer(tone_run, "cpu")
     recognizer.use_engine(engine)
     first, second = speak(["low", "high"], 1), speak(["mid", "low", "high"], 2)
     found = recognizer.transcribe(torch.cat([first, recording(name, 20, RATE_HZ), second]))
@@ -137,7 +137,7 @@ def streamed(recognizer, samples: torch.Tensor, chunk: int) -> list[tuple[str, f
 
 
 def test_batch_event_and_stream_give_the_same_segments(tone_run):
-    batch, event = Recognizer(tone_run), Recognizer(tone_run)
+    batch, event = Recognizer(tone_run, "cpu"), Recognizer(tone_run, "cpu")
     event.use_engine(EVENT)
     talks = [(str(seed), talk(seed)) for seed in range(5)] + [("short", speak(["mid"], 1)), ("none", torch.zeros(0))]
     together = batch.transcribe_batch(talks)
@@ -174,7 +174,7 @@ def test_the_batches_of_a_round_do_not_change_what_is_recognised(encoder, tmp_pa
 
 
 def test_without_endpointing_a_recording_is_one_segment(tone_run):
-    recognizer = Recognizer(tone_run)
+    recognizer = Recognizer(tone_run, "cpu")
     recognizer.endpointing = None
     assert len(recognizer.transcribe(talk(1)).segments) == 1
 

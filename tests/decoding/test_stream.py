@@ -129,7 +129,7 @@ def babbler(folder, front_end: str, **options) -> Recognizer:
     for _ in range(3):
         model(torch.randn(4, 24, 10), torch.tensor([24, 24, 14, 8]), normalized=True)
     save_model(folder, model.eval(), tokens, {}, "")
-    return Recognizer(folder)
+    return Recognizer(folder, "cpu")
 
 
 @pytest.fixture(scope="module")

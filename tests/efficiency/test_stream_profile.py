@@ -47,7 +47,7 @@ def test_an_event_of_a_pruned_network_selects_the_weights_that_are_left(tone_run
         for place, weight in enumerate(matrices(loaded.model.encoder).values()):
             weight.mul_(keep_largest(weight, 0.5 + 0.1 * place))
     save_model(tmp_path / "pruned", loaded.model, loaded.tokens, {}, "")
-    result = profile_stream(Recognizer(tmp_path / "pruned"), [tones / "audio" / "test" / "test-02.wav"])
+    result = profile_stream(Recognizer(tmp_path / "pruned", "cpu"), [tones / "audio" / "test" / "test-02.wav"])
     onward = [each.core_weights()[0] for each in loaded.model.encoder.layers] + [loaded.model.head.weight]
     around = [None, *(each.core_weights()[1] for each in loaded.model.encoder.layers)]
     for source, forth, back in zip(result.layers, onward, around, strict=True):

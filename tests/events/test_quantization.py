@@ -125,7 +125,7 @@ def test_a_folder_keeps_the_contract(tmp_path):
 def test_engines_take_the_precision_of_the_folder(tmp_path):
     """Unless another one is asked for."""
     quantize_folder(save(tmp_path / "whole", trained("improved_v2")), tmp_path / "small")
-    whole, small = Recognizer(tmp_path / "whole"), Recognizer(tmp_path / "small")
+    whole, small = Recognizer(tmp_path / "whole", "cpu"), Recognizer(tmp_path / "small", "cpu")
     assert (whole.network().precision, small.network().precision) == ("float32", "int8")
     assert small.network("float32").precision == "float32"
     assert np.array_equal(small.network().weights, whole.network("int8").weights)

@@ -32,7 +32,7 @@ def test_words_and_sizes(target, cortex_m, tone_run, tmp_path):
     samples = np.rint(speak(["low", "high", "mid"], 1).numpy() * 32767).astype("<i2")
     made = export(tone_run / "model", tmp_path, "int8")
     found = cortex_m.run(tmp_path, target, samples)
-    assert found.words == cortex_m.expected_words(Recognizer(tone_run), samples, "int8") and found.words
+    assert found.words == cortex_m.expected_words(Recognizer(tone_run, "cpu"), samples, "int8") and found.words
     assert found.numbers["state"] == made.state
     assert made.constants < found.flash < made.constants + 24_000
     assert 0 < found.numbers["stack"] < 1000

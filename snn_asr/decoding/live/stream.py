@@ -201,10 +201,5 @@ class WordStream:
         return each.timed(self._tokens.labels, self._step_seconds)
 
 
-def use_one_core() -> None:
-    """Restrict torch to one thread: the work on a frame is too little to share, and threads would only wait."""
-    torch.set_num_threads(1)
-
-
 def _event(kind: str, word: Word) -> StreamEvent:
     return StreamEvent(kind, word.text, word.start, word.end, word.confidence)
