@@ -30,9 +30,10 @@ from snn_asr.decoding.encoder_inputs import EncoderInputs  # noqa: E402
 from snn_asr.decoding.recognizer import Recognizer  # noqa: E402
 from snn_asr.decoding.segments.endpointing import DEFAULT  # noqa: E402
 from snn_asr.efficiency.footprint import footprint  # noqa: E402
-from snn_asr.events.engine import PRECISIONS, event_network  # noqa: E402
+from snn_asr.events.engine import event_network  # noqa: E402
 from snn_asr.events.quantization import quantized  # noqa: E402
 from snn_asr.export.c.template_values import template_values  # noqa: E402
+from snn_asr.network.integers import FLOAT32, WEIGHT_PRECISIONS  # noqa: E402
 from snn_asr.network.model_folder import LoadedModel, load  # noqa: E402
 from snn_asr.training.evaluation import evaluate  # noqa: E402
 
@@ -54,7 +55,7 @@ def cases_of(folder: str, precisions: list[str], utterances: list[Utterance]) ->
     frames, model = speech(recognizer, utterances), loaded.model
     if model.grids:
         return [Case(f"{folder} {model.precision}", loaded, frames)]
-    models = {each: model if each == "float32" else quantized(model, each) for each in precisions}
+    models = {each: model if each == FLOAT32 else quantized(model, each) for each in precisions}
     return [
         Case(f"{folder} {name}", LoadedModel(each, loaded.tokens, loaded.metrics, loaded.fingerprint), frames)
         for name, each in models.items()
@@ -87,7 +88,7 @@ def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest")
     parser.add_argument("models", nargs="+", metavar="MODEL")
-    parser.add_argument("--precisions", default=",".join(PRECISIONS))
+    parser.add_argument("--precisions", default=",".join(WEIGHT_PRECISIONS))
     parser.add_argument("--rounds", type=int, default=40)
     arguments = parser.parse_args(words)
     torch.set_num_threads(1)

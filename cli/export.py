@@ -40,11 +40,12 @@ def export(
     """
     from snn_asr.decoding.segments.endpointing import EndpointSettings
     from snn_asr.errors import UsageError, unknown_name
+    from snn_asr.network.integers import FLOAT32
     from snn_asr.network.model_folder import load
 
     if form not in FORMATS:
         raise unknown_name("format", form, FORMATS)
-    if form != "c" and (precision or "float32") != "float32":
+    if form != "c" and (precision or FLOAT32) != FLOAT32:
         raise UsageError(f"{form} has weights in float32 alone", "--precision", "leave it out, or use --format c")
     if form != "c" and features != "float":
         raise UsageError(f"{form} computes no features", "--features", "leave it out, or use --format c")

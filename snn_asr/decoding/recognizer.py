@@ -41,6 +41,7 @@ from snn_asr.decoding.segments.timed_segments import aligned_segment, searched_s
 from snn_asr.devices import choose_device
 from snn_asr.errors import DataError, UsageError, as_user_error, unknown_name
 from snn_asr.network import model_folder as models
+from snn_asr.network.integers import FLOAT32, WEIGHT_PRECISIONS
 from snn_asr.network.model import AcousticModel
 from snn_asr.network.tasks import TRANSCRIPTION
 
@@ -339,11 +340,9 @@ def _name_of(source: AudioSource) -> str:
 
 def _refuse_precision(precision: str) -> None:
     """Raise UsageError for a precision of weights that the batch engine cannot use."""
-    from snn_asr.events.engine import PRECISIONS
-
-    if precision not in PRECISIONS:
-        raise unknown_name("precision", precision, PRECISIONS)
-    if precision != "float32":
+    if precision not in WEIGHT_PRECISIONS:
+        raise unknown_name("precision", precision, WEIGHT_PRECISIONS)
+    if precision != FLOAT32:
         raise UsageError("the batch engine computes in float32", f"--precision {precision}", "use --engine event")
 
 

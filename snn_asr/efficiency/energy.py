@@ -22,9 +22,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from snn_asr.efficiency.model_work import feature_operations, network_shape
-from snn_asr.efficiency.work import FLOAT32, Work
+from snn_asr.efficiency.work import Work
 from snn_asr.errors import UsageError
-from snn_asr.network.integers import INT4, INT8
+from snn_asr.network.integers import FLOAT32, INT4, INT8
 from snn_asr.network.model import AcousticModel
 
 MULTIPLICATION_PICOJOULES = {FLOAT32: 3.7, INT8: 0.2, INT4: 0.2}

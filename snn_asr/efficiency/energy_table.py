@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from snn_asr.efficiency.energy import DRAM_PICOJOULES, EnergyEstimate, Line, PricedWork
 from snn_asr.efficiency.stream_profile import StreamProfile
+from snn_asr.network.integers import FLOAT32
 
 _PLACES = {"sram": "weights in SRAM", "one_by_one": "sums in memory", "dram": "weights in DRAM"}
 
@@ -28,7 +29,7 @@ def describe_energy(result: StreamProfile) -> str:
 
 
 def _names(precision: str) -> dict[str, str]:
-    whole = precision != "float32"
+    whole = precision != FLOAT32
     return {
         "multiplications": f"multiplications by weights, {precision}",
         "additions": f"additions to sums, {'int32' if whole else precision}",

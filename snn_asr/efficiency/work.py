@@ -19,9 +19,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from snn_asr.network.integers import INT4, INT8
+from snn_asr.network.integers import FLOAT32, INT4, INT8
 
-FLOAT32 = "float32"
 WEIGHT_BITS = {FLOAT32: 32, INT8: 8, INT4: 4}
 VALUE_BYTES = {FLOAT32: 4, INT8: 1, INT4: 1}
 SUMS_IN_REGISTERS = 64

@@ -19,10 +19,8 @@ from snn_asr.events.cells import CELLS
 from snn_asr.events.compiled import CompiledNetwork
 from snn_asr.events.sources import SourceSize, causal_layers
 from snn_asr.events.walked import WalkedNetwork
-from snn_asr.network.integers import INT4, INT8
+from snn_asr.network.integers import FLOAT32, WEIGHT_PRECISIONS
 from snn_asr.network.model import AcousticModel
-
-PRECISIONS = ("float32", INT8, INT4)
 
 
 class StreamState(Protocol):
@@ -68,7 +66,7 @@ class EventNetwork(Protocol):
         ...
 
 
-def event_network(model: AcousticModel, precision: str = "float32", every: bool = False) -> EventNetwork:
+def event_network(model: AcousticModel, precision: str = FLOAT32, every: bool = False) -> EventNetwork:
     """The network of a model in evaluation mode, with weights in float32, int8 or int4 (which also take a byte each).
 
     With ``every`` all products are taken, including those with zeros: this is the dense engine, for comparison.
@@ -76,8 +74,8 @@ def event_network(model: AcousticModel, precision: str = "float32", every: bool 
     Raises UsageError for an unknown precision, for one that a quantised model does not have, and for a bidirectional
     encoder.
     """
-    if precision not in PRECISIONS:
-        raise unknown_name("precision", precision, PRECISIONS)
+    if precision not in WEIGHT_PRECISIONS:
+        raise unknown_name("precision", precision, WEIGHT_PRECISIONS)
     cells = {each.parts().cell for each in causal_layers(model.encoder)}
     if cells <= CELLS.keys():
         return CompiledNetwork.of(model, precision, every)

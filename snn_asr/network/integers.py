@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-INT8, INT4 = "int8", "int4"
+WEIGHT_PRECISIONS = FLOAT32, INT8, INT4 = "float32", "int8", "int4"  # of a model that runs
 LARGEST = {INT8: 127, INT4: 7}
 CUTS = [1 - step / 50 for step in range(30)]  # shares of a row's largest magnitude that may become 7
 

@@ -20,7 +20,7 @@ from snn_asr.errors import DataError, UsageError, unknown_name
 from snn_asr.network import encoders, kernels
 from snn_asr.network.batch_norm import BatchNorm
 from snn_asr.network.front_end import NONE, FrontEnd, FrontEndSettings
-from snn_asr.network.integers import INT4, INT8, Grid
+from snn_asr.network.integers import FLOAT32, INT4, INT8, Grid
 from snn_asr.network.lengths import Lengths
 from snn_asr.network.tasks import TASKS, TRANSCRIPTION
 
@@ -113,7 +113,7 @@ class AcousticModel(nn.Module):
     def precision(self) -> str:
         """The type of the weights on disk: float32, int8, or int4 if any matrix is int4."""
         kinds = {each.kind for each in self.grids.values()}
-        return INT4 if INT4 in kinds else INT8 if kinds else "float32"
+        return INT4 if INT4 in kinds else INT8 if kinds else FLOAT32
 
     def forward(
         self, frames: Tensor, lengths: Tensor | Lengths, state: Any = None, normalized: bool = False

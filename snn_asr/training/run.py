@@ -28,6 +28,7 @@ from snn_asr.training.initial_model import initialized_model, load_fitting, mode
 from snn_asr.training.loop.brain import RecognizerBrain
 from snn_asr.training.recipes import recipe
 from snn_asr.training.recipes.config import Config
+from snn_asr.training.recipes.keys import FP64
 from snn_asr.training.recipes.recipe import Merged
 from snn_asr.training.recipes.recipe_files import display_name
 from snn_asr.training.run_folder.environment import environment
@@ -113,7 +114,7 @@ def _model(config: Config, train_set: SpeechDataset) -> AcousticModel:
     if processes.world() > 1:
         train_set.compute_features(config.augmentation.speeds)
         _refuse_ranges_by_frame(model)
-    return model.double() if config.training.precision == "fp64" else model
+    return model.double() if config.training.precision == FP64 else model
 
 
 def _refuse_ranges_by_frame(model: AcousticModel) -> None:

@@ -12,8 +12,9 @@ from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.efficiency.model_work import feature_operations, network_shape
 from snn_asr.efficiency.work import MatrixShape, NetworkShape, SourceShape
 from snn_asr.errors import UsageError
-from snn_asr.events.engine import PRECISIONS, event_network
+from snn_asr.events.engine import event_network
 from snn_asr.network.encoders import ENCODERS
+from snn_asr.network.integers import WEIGHT_PRECISIONS
 from snn_asr.training.loop.pruning import keep_largest, matrices
 
 SIZE = 12
@@ -77,7 +78,7 @@ def test_zeros_are_left_out_where_that_saves_bytes(bits, nonzero, stored):
     assert matrix.products == (1000 if (bits, nonzero) == (8, 900) else nonzero)
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", WEIGHT_PRECISIONS)
 @pytest.mark.parametrize("name", sorted(ENCODERS))
 def test_sources_are_those_of_the_event_engine(name, precision):
     model = trained(name)
@@ -91,7 +92,7 @@ def test_sources_are_those_of_the_event_engine(name, precision):
     assert shape.work([each.units for each in shape.sources], 1).additions <= products
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", WEIGHT_PRECISIONS)
 @pytest.mark.parametrize("name", ["gru", "lstm"])
 def test_events_of_a_dense_network_are_every_product(name, precision):
     shape = network_shape(trained(name), precision)

@@ -15,7 +15,6 @@ from snn_asr.decoding.segments.noise_gate import GROUPS, LOWEST, MARGIN, Gate
 from snn_asr.decoding.segments.spans import Spans
 from snn_asr.errors import unknown_name
 from snn_asr.events.cells import CELLS
-from snn_asr.events.engine import PRECISIONS
 from snn_asr.events.sources import Source, layers_of
 from snn_asr.export.c import fixed_point, rows, state
 from snn_asr.export.c.model_tables import feature_tables, network_tables, normalization_tables, word_tables
@@ -24,7 +23,7 @@ from snn_asr.export.c.source_rows import SourceRows, rows_of
 from snn_asr.export.c.tables import Table, number, wrapped
 from snn_asr.export.network import exportable_sources, input_coder_of
 from snn_asr.network.cells.gated import NEAREST
-from snn_asr.network.integers import INT4, LARGEST
+from snn_asr.network.integers import INT4, LARGEST, WEIGHT_PRECISIONS
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.model import AcousticModel
 from snn_asr.network.model_folder import LoadedModel
@@ -75,8 +74,8 @@ def template_values(
 
     Raises UsageError for a model that cannot be exported, and for an unknown precision.
     """
-    if precision not in PRECISIONS:
-        raise unknown_name("precision", precision, PRECISIONS)
+    if precision not in WEIGHT_PRECISIONS:
+        raise unknown_name("precision", precision, WEIGHT_PRECISIONS)
     model, settings = loaded.model, loaded.model.settings
     sources = exportable_sources(model, frozenset(CELL_PIECES), "C", precision, powers=True)
     parts, source_rows = layers_of(sources), rows_of(sources)

@@ -41,6 +41,7 @@ from snn_asr.training.loop.schedules import SCHEDULES, pruning_span, steps_withi
 from snn_asr.training.loop.step_graphs import step_graphs
 from snn_asr.training.loop.training_frames import TrainingFrames
 from snn_asr.training.recipes.config import Config
+from snn_asr.training.recipes.keys import BF16, FP32
 from snn_asr.training.run_folder.folder import RunFolder
 
 TRAIN, VALID = speechbrain.Stage.TRAIN, speechbrain.Stage.VALID
@@ -346,6 +347,6 @@ def _options(config: Config, device: str) -> dict[str, Any]:
         "device": device,
         "max_grad_norm": config.training.max_grad_norm or math.inf,  # it clips to whatever it is given
         "grad_accumulation_factor": config.batches.accumulation,
-        "precision": "bf16" if config.training.precision == "bf16" else "fp32",
+        "precision": BF16 if config.training.precision == BF16 else FP32,
         "noprogressbar": True,
     }

@@ -51,7 +51,7 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD,
 }
 SCHEDULES = ("warm_cool", "halving")  # loop/schedules.py has their classes, and takes seconds to import
-PRECISIONS = ("fp32", "bf16", "fp64")
+COMPUTING_PRECISIONS = FP32, BF16, FP64 = "fp32", "bf16", "fp64"  # of training
 NOT_QUANTIZED = "none"
 QUANTIZATIONS = (NOT_QUANTIZED, *LARGEST)
 
@@ -264,7 +264,7 @@ class TrainingConfig:
         "int8 or int4: training goes on with initial_model, whose weights are rounded to so many bits at every step",
     )
     precision: str = _key(
-        "fp32", one_of(PRECISIONS), "bf16: products in bfloat16, states in float32; fp64 is for checks"
+        FP32, one_of(COMPUTING_PRECISIONS), "bf16: products in bfloat16, states in float32; fp64 is for checks"
     )
 
     def check(self, where: object) -> None:
