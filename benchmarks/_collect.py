@@ -36,8 +36,8 @@ def rows_of_runs(
         groups = {one_row: sorted(runs, key=lambda run: run.metrics["seed"])}
     rows = []
     for row in compare_groups(groups, baseline):
-        runs = groups[row.encoder]
-        values = asdict(row) | {"label": row.encoder} | _means("dev_error_rate", [_dev_error(each) for each in runs])
+        runs = groups[row.label]
+        values = asdict(row) | _means("dev_error_rate", [_dev_error(each) for each in runs])
         values["last_dev_error_rate"] = _mean([_last(each, "dev_error_rate") for each in runs])
         values["last_dev_loss"] = _mean([_last(each, "dev_loss") for each in runs])
         if runs[0].metrics["unit"] == "word":
@@ -48,7 +48,7 @@ def rows_of_runs(
             values["element_wise_per_second"] = row.products_per_second - row.macs_per_second
         values["commit"] = _joined([_said(each, "commit", commit, "--commit") for each in runs])
         values["machine"] = _joined([_machine(each, machine) for each in runs])
-        rows.append(_rounded({key: value for key, value in values.items() if key != "encoder"}))
+        rows.append(_rounded(values))
     return rows
 
 

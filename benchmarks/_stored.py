@@ -120,7 +120,7 @@ def _costs(rows: Sequence[Mapping[str, Any]]) -> list[SimpleNamespace]:
     """Rows as the chart takes them (reports/frontier.py)."""
     return [
         SimpleNamespace(
-            encoder=row["label"], error_rate=row["error_rate"], interval=row.get("interval"),
+            label=row["label"], error_rate=row["error_rate"], interval=row.get("interval"),
             macs_per_second=row["macs_per_second"],
             products_per_second=_products(row),
         )

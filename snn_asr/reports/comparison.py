@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -45,7 +45,7 @@ class FinishedRun:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: all seeds of one encoder with the same overrides.
+    """One line of the table: all seeds of one encoder with the same overrides. ``label`` names both.
 
     Rates are for each second of speech. ``density`` has one number for each layer. ``products_per_second`` counts all
     multiplications, also those inside the units, which ``macs_per_second`` leaves out; it is None for runs of an
@@ -57,7 +57,7 @@ class Row:
     and are None without a baseline.
     """
 
-    encoder: str
+    label: str
     seeds: list[int]
     error_rate: float
     interval: tuple[float, float] | None
@@ -202,8 +202,8 @@ def compare_groups(groups: Mapping[str, list[FinishedRun]], baseline: str | None
     rows = [_row(label, runs) for label, runs in groups.items()]
     if baseline is None:
         return rows
-    reference = next(row for row in rows if row.encoder == baseline)
-    return [_against(row, groups[row.encoder], reference, groups[baseline]) for row in rows]
+    reference = next(row for row in rows if row.label == baseline)
+    return [_against(row, groups[row.label], reference, groups[baseline]) for row in rows]
 
 
 def _clusters(run: FinishedRun) -> dict[str, str] | None:
@@ -232,7 +232,7 @@ def _row(label: str, runs: list[FinishedRun]) -> Row:
     unit_products = [each.get("element_wise_per_second") for each in operations]
     products = None if None in unit_products else mean("macs_per_second") + mean("element_wise_per_second")
     return Row(
-        encoder=label, seeds=[run.metrics["seed"] for run in runs], error_rate=fmean(rates),
+        label=label, seeds=[run.metrics["seed"] for run in runs], error_rate=fmean(rates),
         interval=estimate.interval, error_rates=rates, parameters=runs[0].metrics["parameters"],
         core_parameters=runs[0].metrics["core_parameters"], macs_per_second=mean("macs_per_second"),
         acs_per_second=mean("acs_per_second"), core_macs_per_second=mean("core_macs_per_second"),
@@ -246,16 +246,16 @@ def _row(label: str, runs: list[FinishedRun]) -> Row:
 
 def _against(row: Row, runs: list[FinishedRun], baseline: Row, baseline_runs: list[FinishedRun]) -> Row:
     p_value, remark = None, row.remark
-    if row.encoder != baseline.encoder:
+    if row.label != baseline.label:
         counts, baseline_counts = ([run.counts for run in each] for each in (runs, baseline_runs))
         difference = compare(counts, baseline_counts, _clusters(runs[0]))
         p_value, remark = difference.p_value, row.remark or difference.why
-    return Row(**{
-        **vars(row), "p_value": p_value, "remark": remark,
-        "macs_ratio_to_baseline": _ratio(baseline.macs_per_second, row.macs_per_second),
-        "core_macs_ratio_to_baseline": _ratio(baseline.core_macs_per_second, row.core_macs_per_second),
-        "products_ratio_to_baseline": _ratio(baseline.products_per_second, row.products_per_second),
-    })
+    return replace(
+        row, p_value=p_value, remark=remark,
+        macs_ratio_to_baseline=_ratio(baseline.macs_per_second, row.macs_per_second),
+        core_macs_ratio_to_baseline=_ratio(baseline.core_macs_per_second, row.core_macs_per_second),
+        products_ratio_to_baseline=_ratio(baseline.products_per_second, row.products_per_second),
+    )
 
 
 def _ratio(baseline: float | None, value: float | None) -> float | None:
@@ -264,5 +264,5 @@ def _ratio(baseline: float | None, value: float | None) -> float | None:
 
 
 def to_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Return the rows as ``compare --json`` prints them."""
-    return [asdict(row) for row in rows]
+    """Return the rows as ``compare --json`` prints them, where the label is called "encoder"."""
+    return [{"encoder" if key == "label" else key: value for key, value in asdict(row).items()} for row in rows]

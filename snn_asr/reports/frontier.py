@@ -17,7 +17,7 @@ class Costed(Protocol):
     """The parts of a comparison's row that the chart uses."""
 
     @property
-    def encoder(self) -> str: ...
+    def label(self) -> str: ...
 
     @property
     def error_rate(self) -> float: ...
@@ -43,7 +43,7 @@ def frontier(rows: Sequence[Costed], unit: str) -> Chart:
     Every row is a mark, and a line joins the rows that no other row beats in both.
     """
     series = [
-        Series(row.encoder, index, [Point(products(row) / 1e6, row.error_rate, _title(row), *_ends(row))])
+        Series(row.label, index, [Point(products(row) / 1e6, row.error_rate, _title(row), *_ends(row))])
         for index, row in enumerate(rows)
     ]
     best = [row for row, unbeaten in zip(rows, on_frontier(rows), strict=True) if unbeaten]
@@ -65,14 +65,14 @@ def _ends(row: Costed) -> tuple[float | None, float | None]:
 
 def _title(row: Costed) -> str:
     interval = "" if row.interval is None else " [{:.2f}, {:.2f}]".format(*row.interval)
-    return f"{row.encoder}: {row.error_rate:.2f} %{interval}, {products(row) / 1e6:.2f} million multiplications"
+    return f"{row.label}: {row.error_rate:.2f} %{interval}, {products(row) / 1e6:.2f} million multiplications"
 
 
 def by_seed(rows: Sequence[Row], unit: str) -> Chart:
     """Return a chart of the error rate of every run, with one column for each row of the table."""
     series = [
-        Series(row.encoder, index, [
-            Point(index + 1.0, rate, f"{row.encoder}, seed {seed}: {rate:.2f} %")
+        Series(row.label, index, [
+            Point(index + 1.0, rate, f"{row.label}, seed {seed}: {rate:.2f} %")
             for seed, rate in zip(row.seeds, row.error_rates, strict=True)
         ])
         for index, row in enumerate(rows)
@@ -104,7 +104,7 @@ def frontier_rows(rows: Sequence[Row]) -> list[tuple[str, ...]]:
     ordered = sorted(zip(rows, on_frontier(rows), strict=True), key=lambda each: products(each[0]))
     return [
         (
-            row.encoder, f"{row.error_rate:.2f}", interval_text(row), f"{products(row) / 1e6:.2f}",
+            row.label, f"{row.error_rate:.2f}", interval_text(row), f"{products(row) / 1e6:.2f}",
             times(row.products_ratio_to_baseline), "yes" if unbeaten else "no",
         )
         for row, unbeaten in ordered

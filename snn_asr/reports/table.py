@@ -33,7 +33,7 @@ def columns(unit: str) -> tuple[str, ...]:
 def cells(row: Row) -> tuple[str, ...]:
     """Return a row as people read it, one text for each column."""
     return (
-        row.encoder, str(len(row.seeds)), f"{row.error_rate:.2f}",
+        row.label, str(len(row.seeds)), f"{row.error_rate:.2f}",
         interval_text(row),
         "" if row.p_value is None else f"{row.p_value:.4f}",
         "-" if row.products_per_second is None else f"{row.products_per_second / 1e6:.2f}",

@@ -176,7 +176,7 @@ def test_a_table_shows_names_as_they_are(capsys):
 def test_a_narrow_terminal_shows_every_cell_whole(width, recipe, make_run, monkeypatch, capsys):
     """Columns that find no room follow below, beside the names again; only these are cut into lines."""
     spiking, gru = compare_runs([make_run("improved_v2"), make_run("gru", macs=5e6)])
-    table = comparison_table([replace(spiking, encoder=f"improved_v2 {recipe}".strip()), gru], "word")
+    table = comparison_table([replace(spiking, label=f"improved_v2 {recipe}".strip()), gru], "word")
     monkeypatch.setenv("FORCE_COLOR", "1")  # as a terminal has it
     monkeypatch.setenv("COLUMNS", str(width))
     print_table(table)
@@ -265,7 +265,7 @@ def test_an_unfinished_run_is_named(make_run):
 def test_real_runs_are_read(tone_run, gru_run):
     spiking, gru = compare_runs([tone_run, gru_run])
     metrics = read_json(tone_run / "model" / "metrics.json")
-    assert (spiking.encoder, gru.encoder) == ("improved_v2", "gru")
+    assert (spiking.label, gru.label) == ("improved_v2", "gru")
     assert spiking.error_rate == metrics["test"]["error_rate"]
     assert list(spiking.interval) == pytest.approx(metrics["test"]["interval"])
     assert spiking.core_parameters < gru.core_parameters

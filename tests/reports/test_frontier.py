@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -20,7 +21,7 @@ def rows(tone_run, gru_run):
 
 
 def altered(row, products: float, error: float):
-    return type(row)(**{**vars(row), "products_per_second": products, "error_rate": error})
+    return replace(row, products_per_second=products, error_rate=error)
 
 
 def test_a_row_is_on_the_frontier_where_none_has_less_of_both(rows):
