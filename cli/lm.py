@@ -60,7 +60,7 @@ def lm(
     if not any(texts):
         raise DataError("no words to estimate a language model from", source, "check that this is the text you mean")
     if unit == "token" and tokens is not None:
-        from snn_asr.decoding.language_models.levels import spelled
+        from snn_asr.decoding.language_models.prefix_scorers import spelled
 
         labels = spelled(tokens)
         sentences = [[labels[index] for index in tokens.encode(text)] for text in texts]

@@ -5,7 +5,7 @@ blank or in the last token; Graves 2012; Hannun et al. 2014), combined with a la
 
     score(y) = ln P_ctc(y) + weight · ln P_lm(y) + bonus · units(y)
 
-Units are words (at the level of words, scored at the end of each word) or tokens. The end of the sentence is scored,
+Units are words (scored at the end of each word) or tokens. The end of the sentence is scored,
 but is not a unit. Only the width of the beam is an approximation: one wide enough for all prefixes gives exact scores.
 """
 
@@ -24,7 +24,7 @@ from torch.nn import functional
 from snn_asr.data.tokens import Tokens
 from snn_asr.decoding.greedy import require_numbers
 from snn_asr.decoding.language_models.language_model import load_language_model
-from snn_asr.decoding.language_models.levels import AUTO, NEVER, Level, choose_level, follower
+from snn_asr.decoding.language_models.prefix_scorers import AUTO, NEVER, PrefixScorer, choose_unit, scorer_of
 from snn_asr.errors import UsageError
 from snn_asr.files import sha256
 from snn_asr.network.tasks import BLANK
@@ -76,24 +76,24 @@ class BeamDecoder:
     """
 
     def __init__(
-        self, tokens: Tokens, settings: BeamSettings, model_path: str | Path | None = None, level: str = AUTO
+        self, tokens: Tokens, settings: BeamSettings, model_path: str | Path | None = None, unit: str = AUTO
     ) -> None:
         self.settings, self.model_path = settings, model_path
-        self.level: Level | None = None
+        self.scorer: PrefixScorer | None = None
         self.identity: dict[str, Any] = asdict(settings)
         if settings.closed_vocabulary and model_path is None:
             raise UsageError("there is no language model", "closed vocabulary", "give one, whose words it is")
         if model_path is not None:
             model = load_language_model(model_path)
-            level = choose_level(model, tokens, level, model_path)
-            self.level = follower(model, tokens, level, settings.closed_vocabulary, model_path)
-            self.identity |= {"language_model": sha256(model_path), "level": level}
+            unit = choose_unit(model, tokens, unit, model_path)
+            self.scorer = scorer_of(model, tokens, unit, settings.closed_vocabulary, model_path)
+            self.identity |= {"language_model": sha256(model_path), "level": unit}  # as journals of decode have it
 
     def __call__(self, log_posteriors: np.ndarray) -> list[Candidate]:
-        return search(log_posteriors, self.settings, self.level)
+        return search(log_posteriors, self.settings, self.scorer)
 
 
-def search(log_posteriors: np.ndarray, settings: BeamSettings, level: Level | None = None) -> list[Candidate]:
+def search(log_posteriors: np.ndarray, settings: BeamSettings, scorer: PrefixScorer | None = None) -> list[Candidate]:
     """The ``width`` best token sequences for log posteriors (T, N), best first; without frames the empty one.
 
     With a closed vocabulary, sequences that end within a word are left out; if all do, they are cut before that word.
@@ -102,7 +102,7 @@ def search(log_posteriors: np.ndarray, settings: BeamSettings, level: Level | No
     """
     frames = log_posteriors.astype(np.float64)
     require_numbers([frames.sum()])
-    beam = _Beam(settings, level, log_posteriors.shape[1])
+    beam = _Beam(settings, scorer, log_posteriors.shape[1])
     for frame in frames:
         beam.advance(frame)
     return beam.candidates() or beam.candidates_cut_short(frames)
@@ -123,11 +123,11 @@ class _Beam:
     next token.
     """
 
-    def __init__(self, settings: BeamSettings, level: Level | None, size: int) -> None:
-        self.settings, self.level, self.size = settings, level, size
+    def __init__(self, settings: BeamSettings, scorer: PrefixScorer | None, size: int) -> None:
+        self.settings, self.scorer, self.size = settings, scorer, size
         self.tree = [(-1, BLANK)]  # for every node its parent and its last token
         self.children: dict[tuple[int, int], int] = {}
-        self.states: list[Hashable] = [level.start if level else None]
+        self.states: list[Hashable] = [scorer.start if scorer else None]
         self.nodes, self.parents, self.last = np.array([0]), np.array([-1]), np.array([BLANK])
         self.blank, self.label, self.extra = np.zeros(1), np.full(1, -np.inf), np.zeros(1)
         self.gains = self._gains([0])
@@ -168,15 +168,15 @@ class _Beam:
         node = self.children.setdefault((parent, token), len(self.tree))
         if node == len(self.tree):
             self.tree.append((parent, token))
-            self.states.append(self.level.follow(self.states[parent], token) if self.level else None)
+            self.states.append(self.scorer.follow(self.states[parent], token) if self.scorer else None)
         return node
 
     def _gains(self, nodes: Sequence[int]) -> np.ndarray | None:
-        if self.level is None:
+        if self.scorer is None:
             return None
         rows = np.empty((len(nodes), self.size))
         for row, node in zip(rows, nodes, strict=True):
-            row[:] = self._weighed(*self.level.gains(self.states[node]))
+            row[:] = self._weighed(*self.scorer.gains(self.states[node]))
         return rows
 
     def _weighed(self, log10: Any, units: Any) -> Any:
@@ -194,12 +194,12 @@ class _Beam:
 
     def candidates_cut_short(self, frames: np.ndarray) -> list[Candidate]:
         """The prefixes cut before the word that they end within, scored over all ``frames`` (T, N)."""
-        assert self.level is not None  # without a language model every prefix may end anywhere
+        assert self.scorer is not None  # without a language model every prefix may end anywhere
         found: dict[int, Candidate] = {}
         for node, extra in zip(self.nodes.tolist(), self.extra.tolist(), strict=True):
             while (finished := self._finished(node)) == NEVER:
                 parent, token = self.tree[node]
-                extra -= float(self._weighed(*(each[token] for each in self.level.gains(self.states[parent]))))
+                extra -= float(self._weighed(*(each[token] for each in self.scorer.gains(self.states[parent]))))
                 node = parent
             if node not in found:
                 acoustic = _acoustic_score(frames, self._tokens(node))
@@ -208,7 +208,7 @@ class _Beam:
 
     def _finished(self, node: int) -> float:
         """The gain in score of a prefix from the end of the sentence."""
-        return float(self._weighed(*self.level.finish(self.states[node]))) if self.level else 0.0
+        return float(self._weighed(*self.scorer.finish(self.states[node]))) if self.scorer else 0.0
 
     def _tokens(self, node: int) -> tuple[int, ...]:
         tokens = []

@@ -33,7 +33,7 @@ from snn_asr.decoding.encoder_inputs import EncoderInputs
 from snn_asr.decoding.forced_alignment import align, hear, spell, warn_of_poor_fit
 from snn_asr.decoding.greedy import require_numbers
 from snn_asr.decoding.hypothesis import Hypothesis, Segment
-from snn_asr.decoding.language_models.levels import AUTO
+from snn_asr.decoding.language_models.prefix_scorers import AUTO
 from snn_asr.decoding.live.stream import SEGMENT, Stream
 from snn_asr.decoding.segments.endpointing import DEFAULT, EndpointSettings
 from snn_asr.decoding.segments.segmenter import Found, Segmenter
@@ -163,15 +163,15 @@ class Recognizer:
         return Stream(self._on_the_cpu, self.tokens, self.extractor, self.network(precision, every), endpointing)
 
     def use_beam(
-        self, settings: BeamSettings, language_model: str | Path | None = None, level: str = AUTO
+        self, settings: BeamSettings, language_model: str | Path | None = None, unit: str = AUTO
     ) -> None:
-        """Decode with beam search from now on, and with an ARPA model of words or tokens (``level``), if one is given.
+        """Decode with beam search from now on, and with an ARPA model of words or tokens (``unit``), if one is given.
 
         Raises UsageError for a model that classifies, DataError for a language model that cannot be used.
         """
         self.require_transcription("beam search", "decode without a beam and a language model")
         require_search(self.engine, settings)
-        self.beam = BeamDecoder(self.tokens, settings, language_model, level)
+        self.beam = BeamDecoder(self.tokens, settings, language_model, unit)
 
     @overload
     def transcribe(  # type: ignore[overload-overlap]  # a list of numbers is samples, one of files is not

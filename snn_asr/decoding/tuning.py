@@ -15,7 +15,7 @@ from snn_asr.data.batches import by_length
 from snn_asr.data.manifest import Utterance
 from snn_asr.decoding.beam import BeamDecoder, BeamSettings, search
 from snn_asr.decoding.greedy import merge_repeats
-from snn_asr.decoding.language_models.levels import AUTO
+from snn_asr.decoding.language_models.prefix_scorers import AUTO
 from snn_asr.decoding.recognizer import Recognizer
 from snn_asr.errors import DataError, SnnAsrError, UsageError, as_user_error, together_or_alone
 from snn_asr.scoring.error_rates import count_errors
@@ -72,7 +72,7 @@ class Tuning:
 
 def tune(
     recognizer: Recognizer, utterances: Mapping[str, Utterance], language_model: str | Path, width: int = 10,
-    weights: Sequence[float] = WEIGHTS, bonuses: Sequence[float] = BONUSES, level: str = AUTO,
+    weights: Sequence[float] = WEIGHTS, bonuses: Sequence[float] = BONUSES, unit: str = AUTO,
     closed_vocabulary: bool = False,
 ) -> Tuning:
     """Decode the utterances for every pair of the grid, running the network only once.
@@ -85,7 +85,7 @@ def tune(
         raise UsageError("the grid is empty", "tune", "give at least one weight and one bonus")
     pairs = product(weights, bonuses)
     settings = [BeamSettings(width, *pair, closed_vocabulary=closed_vocabulary) for pair in pairs]
-    decoder = BeamDecoder(recognizer.tokens, settings[0], language_model, level)
+    decoder = BeamDecoder(recognizer.tokens, settings[0], language_model, unit)
     references = {name: recognizer.tokens.transcript(each) for name, each in utterances.items()}
     if not any(references.values()):
         raise DataError("no utterance has a transcript", todo="prepare the data with their texts")
@@ -96,7 +96,7 @@ def tune(
     best_classes = {name: _greedy(frames) for name, frames in posteriors.items()}
     points = []
     for each in settings:
-        decoded = {name: search(frames, each, decoder.level)[0].tokens for name, frames in posteriors.items()}
+        decoded = {name: search(frames, each, decoder.scorer)[0].tokens for name, frames in posteriors.items()}
         points.append(Point(each.language_weight, each.insertion_bonus, _error_rate(recognizer, references, decoded)))
         log.info("weight %g, bonus %g: %.2f %%", *vars(points[-1]).values())
     greedy = _error_rate(recognizer, references, best_classes)

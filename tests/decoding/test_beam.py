@@ -17,18 +17,18 @@ from snn_asr.data.tokens import CharacterTokens, WordTokens
 from snn_asr.decoding.beam import BeamDecoder, BeamSettings, search
 from snn_asr.decoding.hypothesis import WORD_START
 from snn_asr.decoding.language_models.arpa import write_arpa
-from snn_asr.decoding.language_models.levels import (
+from snn_asr.decoding.language_models.ngram_estimation import estimate
+from snn_asr.decoding.language_models.ngram_model import END
+from snn_asr.decoding.language_models.prefix_scorers import (
     AUTO,
     TOKEN,
     WORD,
-    TokenLevel,
-    WordLevel,
-    choose_level,
-    follower,
+    TokenScorer,
+    WordScorer,
+    choose_unit,
+    scorer_of,
     spelled,
 )
-from snn_asr.decoding.language_models.ngram_estimation import estimate
-from snn_asr.decoding.language_models.ngram_model import END
 from snn_asr.errors import DataError, UsageError
 
 EVERYTHING = 3**5
@@ -68,8 +68,8 @@ def language_score(model, words: list[str], weight: float, bonus: float) -> floa
     return weight * math.log(10) * total + bonus * len(words)
 
 
-def assert_exact(log_posteriors, level, settings, expected: dict[tuple[int, ...], float]) -> None:
-    found = search(log_posteriors, settings, level)
+def assert_exact(log_posteriors, scorer, settings, expected: dict[tuple[int, ...], float]) -> None:
+    found = search(log_posteriors, settings, scorer)
     assert {each.tokens: each.score for each in found} == pytest.approx(expected, abs=1e-9)
     assert [each.score for each in found] == sorted((each.score for each in found), reverse=True)
 
@@ -84,7 +84,7 @@ def test_a_beam_for_everything_sums_all_alignments(size):
 
 @pytest.mark.parametrize("closed", [False, True], ids=["any words", "known words"])
 @pytest.mark.parametrize(
-    ("level", "model", "tokens", "read"),
+    ("unit", "model", "tokens", "read"),
     [
         (WORD, WORD_MODEL, LETTERS, lambda labels: "".join(labels).split()),
         (WORD, WORD_MODEL, PIECES, lambda labels: "".join(labels).replace(WORD_START, " ").split()),
@@ -96,7 +96,7 @@ def test_a_beam_for_everything_sums_all_alignments(size):
     ids=["words of letters", "words of pieces", "letters", "pieces", "words", "one word of two"],
 )
 @given(st.integers(0, 5), st.integers(0, 10**6), weights)
-def test_with_a_language_model_every_sequence_has_its_score(level, model, tokens, read, closed, frames, seed, chosen):
+def test_with_a_language_model_every_sequence_has_its_score(unit, model, tokens, read, closed, frames, seed, chosen):
     log_posteriors = random_posteriors(frames, 3, seed)
     expected = {}
     for sequence, acoustic in brute_force(log_posteriors).items():
@@ -104,7 +104,7 @@ def test_with_a_language_model_every_sequence_has_its_score(level, model, tokens
         if not closed or all(word in model for word in words):
             expected[sequence] = acoustic + language_score(model, words, *chosen)
     settings = BeamSettings(EVERYTHING, *chosen, closed_vocabulary=closed)
-    assert_exact(log_posteriors, follower(model, tokens, level, closed), settings, expected)
+    assert_exact(log_posteriors, scorer_of(model, tokens, unit, closed), settings, expected)
 
 
 @given(st.integers(1, 5), st.integers(0, 10**6), weights, st.integers(1, 3))
@@ -114,7 +114,7 @@ def test_a_narrow_beam_of_known_words_finds_nothing_else_and_never_overrates(fra
     tokens = CharacterTokens(["a", "b", " "])
     log_posteriors = random_posteriors(frames, 4, seed)
     settings = BeamSettings(width, *chosen, closed_vocabulary=True)
-    found = search(log_posteriors, settings, follower(model, tokens, WORD, closed_vocabulary=True))
+    found = search(log_posteriors, settings, scorer_of(model, tokens, WORD, closed_vocabulary=True))
     exact = brute_force(log_posteriors)
     assert found and len({each.tokens for each in found}) == len(found)
     for each in found:
@@ -129,7 +129,7 @@ def test_known_words_are_found_where_letters_say_others():
     tokens = CharacterTokens(["a", "b", "c"])
     frames = np.log(np.array([[0.1, 0.8, 0.05, 0.05], [0.1, 0.05, 0.25, 0.6]]))
     model = estimate([["ab"], ["cc"]], 1)
-    heard = [search(frames, BeamSettings(4, 0.5, closed_vocabulary=closed), follower(model, tokens, WORD, closed))[0]
+    heard = [search(frames, BeamSettings(4, 0.5, closed_vocabulary=closed), scorer_of(model, tokens, WORD, closed))[0]
              for closed in (False, True)]
     assert [tokens.decode(each.tokens) for each in heard] == ["ac", "ab"]
 
@@ -137,7 +137,7 @@ def test_known_words_are_found_where_letters_say_others():
 def test_the_words_of_a_closed_vocabulary_have_to_be_told():
     binary = SimpleNamespace(start=(), vocabulary=None, score=len)
     with pytest.raises(UsageError, match="lm.bin: a binary file, .*; give the ARPA file"):
-        follower(binary, LETTERS, WORD, True, "lm.bin")
+        scorer_of(binary, LETTERS, WORD, True, "lm.bin")
     with pytest.raises(UsageError, match="there is no language model"):
         BeamDecoder(LETTERS, BeamSettings(closed_vocabulary=True))
 
@@ -169,10 +169,10 @@ def test_the_sum_over_alignments_may_beat_the_best_one():
 
 def test_the_language_model_decides_between_like_sounds():
     posteriors = np.log(np.array([[0.02, 0.49, 0.49], [0.96, 0.02, 0.02], [0.02, 0.49, 0.49]]))
-    level = TokenLevel(estimate([["one", "two"]] * 3 + [["two"]], 2), WORDS)
-    assert search(posteriors, BeamSettings(10, 1.0), level)[0].tokens == (1, 2)
-    assert len(search(posteriors, BeamSettings(10, 1.0, -30.0), level)[0].tokens) == 0
-    assert len(search(posteriors, BeamSettings(10, 1.0, 30.0), level)[0].tokens) > 1
+    scorer = TokenScorer(estimate([["one", "two"]] * 3 + [["two"]], 2), WORDS)
+    assert search(posteriors, BeamSettings(10, 1.0), scorer)[0].tokens == (1, 2)
+    assert len(search(posteriors, BeamSettings(10, 1.0, -30.0), scorer)[0].tokens) == 0
+    assert len(search(posteriors, BeamSettings(10, 1.0, 30.0), scorer)[0].tokens) > 1
 
 
 def test_impossible_tokens_never_appear():
@@ -199,17 +199,17 @@ def test_what_is_no_number_is_refused():
         (SPOKEN_MODEL, WORDS, WORD, TOKEN),  # the same
     ],
 )
-def test_the_level_is_found_from_the_words_of_the_model(model, tokens, asked, found):
-    assert choose_level(model, tokens, asked, "lm.arpa") == found
+def test_the_unit_is_found_from_the_words_of_the_model(model, tokens, asked, found):
+    assert choose_unit(model, tokens, asked, "lm.arpa") == found
 
 
 def test_models_of_other_words_are_refused():
     with pytest.raises(DataError, match="lm.arpa: knows none of the words"):
-        choose_level(WORD_MODEL, WORDS, AUTO, "lm.arpa")
+        choose_unit(WORD_MODEL, WORDS, AUTO, "lm.arpa")
     with pytest.raises(DataError, match="knows none of the characters"):
-        choose_level(SPOKEN_MODEL, LETTERS, TOKEN, "lm.arpa")
+        choose_unit(SPOKEN_MODEL, LETTERS, TOKEN, "lm.arpa")
     with pytest.raises(UsageError, match="did you mean 'word'"):
-        choose_level(WORD_MODEL, LETTERS, "words", "lm.arpa")
+        choose_unit(WORD_MODEL, LETTERS, "words", "lm.arpa")
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_a_decoder_says_what_its_results_depend_on(tmp_path):
     write_arpa(tmp_path / "lm.arpa", WORD_MODEL)
     decoder = BeamDecoder(LETTERS, settings, tmp_path / "lm.arpa")
     posteriors = random_posteriors(5, 3, 1)
-    expected = search(posteriors, settings, WordLevel(WORD_MODEL, LETTERS))
+    expected = search(posteriors, settings, WordScorer(WORD_MODEL, LETTERS))
     assert [each.tokens for each in decoder(posteriors)] == [each.tokens for each in expected]
     first = decoder.identity
     write_arpa(tmp_path / "lm.arpa", LETTER_MODEL)
@@ -239,27 +239,27 @@ def test_a_decoder_says_what_its_results_depend_on(tmp_path):
     assert BeamDecoder(LETTERS, settings)(posteriors)[0] == search(posteriors, settings)[0]
 
 
-@pytest.mark.parametrize("level", [None, TOKEN, WORD])
-def test_ten_prefixes_over_a_thousand_flat_frames_take_less_than_a_second(level):
+@pytest.mark.parametrize("unit", [None, TOKEN, WORD])
+def test_ten_prefixes_over_a_thousand_flat_frames_take_less_than_a_second(unit):
     labels = [" ", *(chr(0x4E00 + index) for index in range(126))]
     tokens = CharacterTokens(labels)
     words = spelled(tokens)[1:]
     kinds = {
         None: lambda: None,
-        TOKEN: lambda: TokenLevel(estimate([words[start : start + 9] for start in range(0, 120, 3)], 3), tokens),
-        WORD: lambda: WordLevel(estimate([["".join(labels[1:3]), labels[4]], [labels[5]]], 3), tokens),
+        TOKEN: lambda: TokenScorer(estimate([words[start : start + 9] for start in range(0, 120, 3)], 3), tokens),
+        WORD: lambda: WordScorer(estimate([["".join(labels[1:3]), labels[4]], [labels[5]]], 3), tokens),
     }
-    follower = kinds[level]()
+    scorer = kinds[unit]()
     posteriors = random_posteriors(1000, 128, 0) / 1000 - math.log(128)
-    search(posteriors[:5], BeamSettings(10), follower)
+    search(posteriors[:5], BeamSettings(10), scorer)
     started = time.process_time()
-    search(posteriors, BeamSettings(10), follower)
+    search(posteriors, BeamSettings(10), scorer)
     assert time.process_time() - started < 1
 
 
 def test_a_model_whose_words_cannot_be_spelled_is_refused_or_warned_of(caplog):
     tokens = CharacterTokens.build(["one two"])
     with pytest.raises(DataError, match="knows none of the words that the model's characters can spell; .* case"):
-        choose_level(estimate([["ONE", "TWO"]], 2), tokens, AUTO, "lm.arpa")
-    assert choose_level(estimate([["one", "TWO", "FOUR", "SIX"]], 2), tokens, AUTO, "lm.arpa") == WORD
+        choose_unit(estimate([["ONE", "TWO"]], 2), tokens, AUTO, "lm.arpa")
+    assert choose_unit(estimate([["one", "TWO", "FOUR", "SIX"]], 2), tokens, AUTO, "lm.arpa") == WORD
     assert "lm.arpa: knows only 1 words that the model's characters can spell (of 4)" in caplog.text

@@ -13,8 +13,8 @@ from snn_asr.data.tokens import CharacterTokens
 from snn_asr.decoding.language_models import language_model
 from snn_asr.decoding.language_models.arpa import read_arpa, read_vocabulary
 from snn_asr.decoding.language_models.language_model import KenlmModel, load_language_model
-from snn_asr.decoding.language_models.levels import WORD, follower
 from snn_asr.decoding.language_models.ngram_model import UNKNOWN_LOG10, NgramModel
+from snn_asr.decoding.language_models.prefix_scorers import WORD, scorer_of
 from snn_asr.errors import DataError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "lmplz.arpa"
@@ -103,7 +103,7 @@ def test_words_without_unknown_ones_are_warned_of(arpa, caplog):
     ):
         caplog.clear()
         arpa.write_text(text, encoding="utf-8")
-        follower(read_arpa(arpa), tokens, WORD, closed, arpa)
+        scorer_of(read_arpa(arpa), tokens, WORD, closed, arpa)
         assert ("has no <unk>" in caplog.text) == warned
 
 

@@ -23,7 +23,7 @@ from snn_asr.network.tasks import BLANK
 
 log = logging.getLogger(__name__)
 
-LEVELS = AUTO, WORD, TOKEN = "auto", "word", "token"
+UNITS = AUTO, WORD, TOKEN = "auto", "word", "token"
 FEW_KNOWN = 0.5  # of the words or tokens that both models could share, below which a warning is due
 CACHED_SCORES = 1 << 20
 CACHED_ROWS = 1 << 14
@@ -31,7 +31,7 @@ LONGEST_WORD = 1000  # letters, in a closed vocabulary, all of whose beginnings 
 NEVER = -np.inf
 
 
-class Level(Protocol):
+class PrefixScorer(Protocol):
     """How a language model scores a growing prefix. Gains are (log10 p, units); rows have an entry for each token."""
 
     start: Any
@@ -46,7 +46,7 @@ class Level(Protocol):
         """The gains of the end of the sentence."""
 
 
-class TokenLevel:
+class TokenScorer:
     """For a model whose words are the tokens; a token of white space is written ``<space>``.
 
     With a closed vocabulary, tokens that the model does not know are impossible.
@@ -75,7 +75,7 @@ class TokenLevel:
         return self._never + [0.0, *(self._score(word, state)[0] for word in self._words[BLANK + 1 :])]
 
 
-class WordLevel:
+class WordScorer:
     """For a model of words, which are spelled by characters between white space, or by SentencePiece's pieces.
 
     The state is that of the model before the word that is being spelled, and the letters of that word so far.
@@ -109,8 +109,8 @@ class WordLevel:
         return total + self._score(END, context)[0], int(bool(word))
 
 
-class KnownWordLevel(WordLevel):
-    """``WordLevel`` with a closed vocabulary: only words that the model knows are possible.
+class KnownWordScorer(WordScorer):
+    """``WordScorer`` with a closed vocabulary: only words that the model knows are possible.
 
     Raises UsageError for a model that does not tell its words.
     """
@@ -154,33 +154,33 @@ class KnownWordLevel(WordLevel):
         return row
 
 
-def follower(
-    model: LanguageModel, tokens: Tokens, level: str, closed_vocabulary: bool, where: object = None
-) -> Level:
-    """The ``Level`` for a level that ``choose_level`` gave. Raises what ``KnownWordLevel`` raises."""
-    if level == TOKEN:
-        return TokenLevel(model, tokens, closed_vocabulary)
+def scorer_of(
+    model: LanguageModel, tokens: Tokens, unit: str, closed_vocabulary: bool, where: object = None
+) -> PrefixScorer:
+    """The scorer by the ``unit`` that ``choose_unit`` gave. Raises what ``KnownWordScorer`` raises."""
+    if unit == TOKEN:
+        return TokenScorer(model, tokens, closed_vocabulary)
     if closed_vocabulary:
-        return KnownWordLevel(model, tokens, where)
+        return KnownWordScorer(model, tokens, where)
     if model.vocabulary is not None and not any(each.lower() == UNKNOWN for each in model.vocabulary):
         what = "%s: has no <unk>, so words that it does not know run together, as if they were one; %s"
         log.warning(what, where, "take --closed-vocabulary, or make it anew with <unk> (SRILM: -unk)")
-    return WordLevel(model, tokens)
+    return WordScorer(model, tokens)
 
 
-def choose_level(model: LanguageModel, tokens: Tokens, level: str, where: object) -> str:
-    """Whether a model is used at the level of words or of tokens; ``auto`` decides by the words that it knows.
+def choose_unit(model: LanguageModel, tokens: Tokens, unit: str, where: object) -> str:
+    """Whether a model predicts words or tokens; ``auto`` decides by the words that it knows.
 
-    Raises UsageError for an unknown level, and DataError if model and tokens have nothing in common.
+    Raises UsageError for an unknown unit, and DataError if model and tokens have nothing in common.
     """
-    if level not in LEVELS:
-        raise unknown_name("level of a language model", level, LEVELS)
+    if unit not in UNITS:
+        raise unknown_name("unit of a language model", unit, UNITS)
     words = spelled(tokens)[BLANK + 1 :]
-    apart = tokens.kind in ("characters", "sentencepiece")  # else every token is a word: one level is the other
-    if level == AUTO:
+    apart = tokens.kind in ("characters", "sentencepiece")  # else every token is a word: one unit is the other
+    if unit == AUTO:
         marks = [word for word in words if word == SPACE or word.startswith(WORD_START)] if apart else words
-        level = TOKEN if any(word in model for word in marks) or not apart else WORD
-    if not apart or level == TOKEN:
+        unit = TOKEN if any(word in model for word in marks) or not apart else WORD
+    if not apart or unit == TOKEN:
         known = sum(word in model for word in words)
         _check_known(known, len(words), f"{tokens.kind} of the model", where)
         return TOKEN
