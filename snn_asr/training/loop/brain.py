@@ -8,7 +8,6 @@ writes.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -38,6 +37,7 @@ from snn_asr.training.loop.pruning import GradualPruning
 from snn_asr.training.loop.rounded_weights import RoundedWeights
 from snn_asr.training.loop.running_loss import RunningLoss
 from snn_asr.training.loop.schedules import SCHEDULES, pruning_span, steps_within
+from snn_asr.training.loop.stages import EvaluationStage, TrainingStage
 from snn_asr.training.loop.step_graphs import step_graphs
 from snn_asr.training.loop.training_frames import TrainingFrames
 from snn_asr.training.recipes.config import Config
@@ -88,6 +88,8 @@ class RecognizerBrain(speechbrain.Brain):
         self.best = BestEpoch()
         self.training_seconds = 0.0
         self._rows: list[dict[str, Any]] = []  # of the log
+        self._training = TrainingStage(RunningLoss(self.device))
+        self._evaluation = EvaluationStage(RunningLoss(self.device))
         training, steps = config.training, batches.steps(config.training.epochs)
         self.schedule = SCHEDULES[training.schedule](training, steps)
         self.averaged = AveragedWeights(model, training.average_decay)
@@ -118,20 +120,17 @@ class RecognizerBrain(speechbrain.Brain):
             self._restore(state)
 
     def on_stage_start(self, stage: speechbrain.Stage, epoch: int | None = None) -> None:
-        self._loss = RunningLoss(self.device)
         if stage == TRAIN:
             assert epoch is not None
-            self._started = self._ready = time.monotonic()
-            self._waiting_seconds = 0.0
+            self._training = TrainingStage(RunningLoss(self.device))
             if processes.world() > 1:
                 random_states.seed_share(self.config.training.seed, epoch)
             self.train_set.set_epoch(epoch)
             self.batches.set_epoch(epoch)
             self.progress.start_epoch(epoch, len(self.batches))
         else:
-            self._counts, self._operations = ErrorCounts(), OperationCount()
             self.averaged.swap_in()
-            self._grids = self.rounded.swap_in()
+            self._evaluation = EvaluationStage(RunningLoss(self.device), self.rounded.swap_in())
 
     def compute_forward(self, batch: Batch, stage: speechbrain.Stage) -> Predictions:
         batch = batch.to(self.device)
@@ -165,16 +164,17 @@ class RecognizerBrain(speechbrain.Brain):
         return logits, sum(active[1:], active[0]) if active else None
 
     def compute_objectives(self, predictions: Predictions, batch: Batch, stage: speechbrain.Stage) -> Tensor:
-        logits, lengths, activity, records, batch = predictions
-        loss = OBJECTIVES[self.model.settings.task](logits, lengths, batch) if batch.utterances else logits.sum() * 0
-        self._loss.add(loss, len(batch.utterances))
+        """The loss that is minimised in training: that of ``predictions.batch``, which is ``batch`` as the network
+        heard it."""
+        logits, lengths, activity, records, heard = predictions
+        task, stage_loss = self.model.settings.task, (self._training if stage == TRAIN else self._evaluation).loss
+        loss = OBJECTIVES[task](logits, lengths, heard) if heard.utterances else logits.sum() * 0
+        stage_loss.add(loss, len(heard.utterances))
         if stage == TRAIN:
-            loss = self._of_share(loss, batch)
-        if stage != TRAIN:
-            count_batch(records, self.model.head.weight, self._operations)
-            self._score(batch, decode(self.model.settings.task, logits, torch.tensor(lengths.counts)))
-        elif activity is not None:
-            loss = loss + self.penalty * activity
+            loss = self._of_share(loss, heard)
+            return loss if activity is None else loss + self.penalty * activity
+        count_batch(records, self.model.head.weight, self._evaluation.operations)
+        self._score(heard, decode(task, logits, torch.tensor(lengths.counts)))
         return loss
 
     def _of_share(self, loss: Tensor, batch: Batch) -> Tensor:
@@ -192,10 +192,10 @@ class RecognizerBrain(speechbrain.Brain):
         references = {each.id: self.tokens.transcript(each) for each in batch.utterances}
         texts = (self.tokens.decode(each.token for each in emissions) for emissions in decoded)
         hypotheses = dict(zip(references, texts, strict=True))
-        self._counts += count_errors(references, hypotheses, self.tokens.unit, self.tokens.scored_phones)
+        self._evaluation.counts += count_errors(references, hypotheses, self.tokens.unit, self.tokens.scored_phones)
 
     def on_fit_batch_start(self, batch: Batch, should_step: bool) -> None:
-        self._waiting_seconds += time.monotonic() - self._ready
+        self._training.batch_arrived()
         self.schedule.on_batch(self.optimizer, self.optimizer_step + 1)
         if self._batch_norm_is_frozen:
             self._freeze_batch_norm()
@@ -222,8 +222,8 @@ class RecognizerBrain(speechbrain.Brain):
         if should_step:
             self.averaged.update(self.optimizer_step)
             self.pruning.apply(self.optimizer_step, [self.averaged.average])
-        self._ready = time.monotonic()
-        self.progress.advance(lambda: self._loss.mean, self.optimizer.param_groups[0]["lr"])
+        self._training.batch_done()
+        self.progress.advance(lambda: self._training.loss.mean, self.optimizer.param_groups[0]["lr"])
 
     def fit_batch(self, batch: Batch) -> None:
         """One batch, as SpeechBrain's method does it, but without reading the loss from the device each time."""
@@ -233,9 +233,9 @@ class RecognizerBrain(speechbrain.Brain):
             with self.training_ctx:
                 outputs = self.compute_forward(batch, TRAIN)
                 loss = self.compute_objectives(outputs, batch, TRAIN)
-            self._loss.watch(loss)
-            if self._loss.due:
-                self._require_finite(self._loss.minimised)
+            self._training.loss.watch(loss)
+            if self._training.loss.due:
+                self._require_finite(self._training.loss.minimised)
             (loss / self.grad_accumulation_factor).backward()
         if should_step:
             self.optimizers_step()
@@ -261,40 +261,33 @@ class RecognizerBrain(speechbrain.Brain):
 
     def on_stage_end(self, stage: speechbrain.Stage, stage_loss: float, epoch: int | None = None) -> None:
         if stage == TRAIN:
-            self._require_finite(self._loss.minimised)  # before anything of this epoch is evaluated or saved
-        loss = self._mean_loss()
-        if stage == TRAIN:
-            self._train_loss = loss
+            self._require_finite(self._training.loss.minimised)  # before anything of this epoch is evaluated or saved
+            self._training.mean_loss = _mean_of_processes(self._training.loss)
             return
+        loss = _mean_of_processes(self._evaluation.loss)
         self._require_finite(loss)
         assert epoch is not None
         self.epoch = epoch
         self._end_epoch(loss)
 
-    def _mean_loss(self) -> float:
-        """The mean loss of a stage over the utterances of all processes."""
-        sums, counts = zip(*processes.gather((self._loss.total, self._loss.utterances)), strict=True)
-        return sum(sums) / max(sum(counts), 1)
-
     def _end_epoch(self, dev_loss: float) -> None:
         """Decide whether the epoch is the best so far, go back to the weights in training, save and report."""
-        counts, operations = zip(*processes.gather((self._counts, self._operations)), strict=True)
-        self._counts, self._operations = sum(counts, ErrorCounts()), sum(operations, OperationCount())
-        self.training_seconds += time.monotonic() - self._started
-        error_rate = self._counts.error_rate
+        training, own = self._training, self._evaluation
+        counts, operations = zip(*processes.gather((own.counts, own.operations)), strict=True)
+        self.training_seconds += training.seconds
+        error_rate = sum(counts, ErrorCounts()).error_rate
         assert error_rate is not None  # development data without transcripts are refused before training
         if self.best.is_beaten_by(error_rate, dev_loss) and self.pruning.complete(self.optimizer_step):
-            self.best = BestEpoch.of(self.epoch, error_rate, dev_loss, self.model, self._grids)
+            self.best = BestEpoch.of(self.epoch, error_rate, dev_loss, self.model, own.grids)
         ranges, rate = self._ranges(), self.optimizer.param_groups[0]["lr"]
         self.rounded.swap_out()
         self.averaged.swap_out()
         self.schedule.on_epoch(self.optimizer, error_rate)
         row = {
-            "epoch": self.epoch, "train_loss": self._train_loss, "dev_loss": dev_loss, "dev_error_rate": error_rate,
-            "learning_rate": rate, "density": self._operations.density,
-            "ranges": ranges, "best_epoch": self.best.epoch,
-            "seconds": round(time.monotonic() - self._started, 3),
-            "waiting_seconds": round(self._waiting_seconds, 3),  # for data
+            "epoch": self.epoch, "train_loss": training.mean_loss, "dev_loss": dev_loss, "dev_error_rate": error_rate,
+            "learning_rate": rate, "density": sum(operations, OperationCount()).density,
+            "ranges": ranges, "best_epoch": self.best.epoch, "seconds": round(training.seconds, 3),
+            "waiting_seconds": round(training.waiting_seconds, 3),
         }
         if processes.is_main():
             self._save(row)
@@ -339,6 +332,12 @@ class RecognizerBrain(speechbrain.Brain):
         self.pruning.load_state_dict(state["pruning"])
         self.rounded.load_state_dict(state["rounded"])
         random_states.restore(state, self.device)
+
+
+def _mean_of_processes(loss: RunningLoss) -> float:
+    """The mean loss of a stage over the utterances of all processes."""
+    sums, counts = zip(*processes.gather((loss.total, loss.utterances)), strict=True)
+    return sum(sums) / max(sum(counts), 1)
 
 
 def _options(config: Config, device: str) -> dict[str, Any]:
