@@ -138,7 +138,7 @@ def _show(
 def _refuse_outputs(report: Path | None, frontier: Path | None) -> None:
     """Raise UsageError, before anything is trained, for files that may not be written."""
     from snn_asr.errors import UsageError
-    from snn_asr.files import is_device
+    from snn_asr.files import is_special
     from snn_asr.reports.frontier import CHART_MARK
     from snn_asr.training.run_folder.folder import REPORT_MARK
 
@@ -148,5 +148,5 @@ def _refuse_outputs(report: Path | None, frontier: Path | None) -> None:
         refuse_foreign(report, re.compile(re.escape(REPORT_MARK)), "report of snn-asr", "--report")
     if frontier is not None:
         refuse_foreign(frontier, re.compile(re.escape(CHART_MARK)), "chart of snn-asr", "--frontier")
-        if frontier.suffix.lower() != ".svg" and not is_device(frontier):
+        if frontier.suffix.lower() != ".svg" and not is_special(frontier):
             raise UsageError(f"{frontier} would hold an SVG chart", "--frontier", "end the name in .svg")

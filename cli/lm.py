@@ -43,7 +43,7 @@ def lm(
     from snn_asr.decoding.language_models.arpa import write_arpa
     from snn_asr.decoding.language_models.ngram_estimation import estimate
     from snn_asr.errors import DataError, UsageError, unknown_name
-    from snn_asr.files import is_device
+    from snn_asr.files import is_special
 
     if unit not in UNITS:
         raise unknown_name("unit", unit, UNITS, "--unit")
@@ -71,7 +71,7 @@ def lm(
     sizes = Counter(map(len, estimated.probabilities))
     counts = ", ".join(f"{sizes[length]} of order {length}" for length in sorted(sizes))
     typer.echo(f"{len(sentences)} sentences, {sum(map(len, sentences))} {unit}s; n-grams: {counts}", err=True)
-    if not is_device(output):  # which may be standard output itself
+    if not is_special(output):  # which may be standard output itself
         typer.echo(output)
 
 

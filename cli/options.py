@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from snn_asr.errors import UsageError, describing, unknown_name
-from snn_asr.files import is_device
+from snn_asr.files import is_special
 
 
 def complete_model(incomplete: str) -> list[str]:
@@ -102,7 +102,7 @@ def parse_formats(words: str, output_folder: Path | None) -> list[str]:
 def refuse_inputs(output: Path, inputs: Iterable[str | Path | None], option: str) -> None:
     """Raise UsageError if the file that ``option`` names is one of the inputs, or lies in a folder of them."""
     for each in inputs:
-        if each is None or not output.is_file() or is_device(output):
+        if each is None or not output.is_file() or is_special(output):
             continue
         same = Path(each).is_file() and output.samefile(each)
         if same or (Path(each).is_dir() and output.resolve().is_relative_to(Path(each).resolve())):
@@ -117,7 +117,7 @@ def refuse_foreign(output: Path, own: re.Pattern[bytes], kind: str, option: str)
     """
     if output.is_dir():
         raise UsageError(f"{output} is a folder", option, "name a file")
-    if not output.is_file() or is_device(output):
+    if not output.is_file() or is_special(output):
         return
     with describing(output), open(output, "rb") as file:
         beginning = file.read(_BEGINNING)

@@ -52,7 +52,7 @@ def score(
     from snn_asr.scoring import error_rates
     from snn_asr.scoring.alignments import kaldi_alignments
     from snn_asr.scoring.alternatives import choose_readings
-    from snn_asr.scoring.report import RESAMPLED, ReportOptions, to_json, to_text
+    from snn_asr.scoring.score_report import RESAMPLED, ReportOptions, to_json, to_text
     from snn_asr.scoring.speakers import find_speakers
 
     error_rates.check_unit(unit)

@@ -39,7 +39,7 @@ _SENTENCE = re.compile(r"(S[IX]\d+)\.WAV")  # SA1 and SA2 are left out
 
 
 @dataclass(frozen=True)
-class Recording:
+class TimitRecording:
     """One utterance in the tree. ``part`` is TRAIN or TEST; all names are upper-case, whatever the files' own are."""
 
     part: str
@@ -106,7 +106,7 @@ def prepare(
     return preparation.run(Path(output_folder), shard)
 
 
-def find_recordings(data_folder: str | Path) -> list[Recording]:
+def find_recordings(data_folder: str | Path) -> list[TimitRecording]:
     """Return all utterances except SA1 and SA2, by speaker and sentence.
 
     ``data_folder`` holds TRAIN or TEST, or a folder TIMIT that does. Raises DataError if there are no utterances, or if
@@ -125,7 +125,7 @@ def find_recordings(data_folder: str | Path) -> list[Recording]:
                     if phones is None or words is None:
                         lacking.append(str(audio))
                     else:
-                        recordings.append(Recording(part, speaker, match[1], audio, phones, words))
+                        recordings.append(TimitRecording(part, speaker, match[1], audio, phones, words))
     if lacking:
         what = f"no .PHN or .WRD beside {len(lacking)} recordings: {listed(lacking, _SHOWN)}"
         raise DataError(what, data_folder, "copy the corpus anew, or take these recordings away")
@@ -160,7 +160,7 @@ def _speaker_folders(part: Path | None) -> Iterator[tuple[str, Path]]:
             yield from _entries(folder).items()
 
 
-def _gaps(recordings: list[Recording]) -> list[str]:
+def _gaps(recordings: list[TimitRecording]) -> list[str]:
     """Return lines that list missing speakers, speakers with missing sentences, and speakers unknown to TIMIT."""
     counts = Counter(f"{each.part}/{each.speaker}" for each in recordings)
     parts = {name: "TRAIN" if name == "train" else "TEST" for name in standard_speakers()}
@@ -175,8 +175,8 @@ def _gaps(recordings: list[Recording]) -> list[str]:
 
 
 def _choose(
-    recordings: list[Recording], test_set: str, named: dict[str, list[str] | None], parts: Sequence[str]
-) -> dict[str, list[Recording]]:
+    recordings: list[TimitRecording], test_set: str, named: dict[str, list[str] | None], parts: Sequence[str]
+) -> dict[str, list[TimitRecording]]:
     """Return the recordings of train (from ``parts``), dev and test; ``named`` holds the speakers that options name."""
     present = {each.speaker for each in recordings}
     for speaker in sorted({*(named["dev"] or ()), *(named["test"] or ())} - present):
@@ -210,7 +210,7 @@ def _fold(fold: str, speakers: list[str]) -> dict[str, list[str] | None]:
     return {"test": speakers[number - 1 :: count], "dev": speakers[number % count :: count]}
 
 
-def _customary_speakers(recordings: list[Recording], test_set: str) -> dict[str, list[str]]:
+def _customary_speakers(recordings: list[TimitRecording], test_set: str) -> dict[str, list[str]]:
     """Return the customary speakers of dev and test, whether they are present or not."""
     standard = standard_speakers()
     if test_set == "core":
@@ -229,7 +229,7 @@ def _speaker_ids(option: str, value: object) -> list[str] | None:
     return sorted({word.strip().upper() for word in words})
 
 
-def _source_fingerprint(recordings: list[Recording]) -> str:
+def _source_fingerprint(recordings: list[TimitRecording]) -> str:
     """Return a fingerprint of where the files lie and of their sizes, as the manifests depend on audio and marks."""
     paths = (path for each in recordings for path in (each.audio, each.phones, each.words))
     try:
@@ -238,7 +238,7 @@ def _source_fingerprint(recordings: list[Recording]) -> str:
         raise DataError(f"cannot be read ({error.strerror})", error.filename, "restore the file") from error
 
 
-def _utterance(recording: Recording) -> Utterance:
+def _utterance(recording: TimitRecording) -> Utterance:
     marks = _read_marks(recording.phones)
     known, before = phone_folding("61"), 0
     for label, end in marks:

@@ -23,7 +23,7 @@ BLOCK_SECONDS = 20.0
 BATCH_BLOCKS = 8  # in one batch at most, padding included
 
 
-class Recording:
+class BatchRecording:
     """One recording of a batch: blocks of samples go in, and the tokens of its segments come out.
 
     ``segments`` has the tokens of each segment. With ``with_logits``, ``ends`` has what the segmenter found at the end
@@ -95,7 +95,7 @@ class Recording:
 
 
 @torch.no_grad()
-def recognize(model: AcousticModel, recordings: Sequence[Recording], block_frames: int, device: str) -> None:
+def recognize(model: AcousticModel, recordings: Sequence[BatchRecording], block_frames: int, device: str) -> None:
     """Run the network over the recordings to their ends, in blocks of at most ``block_frames`` frames."""
     alive, state = list(recordings), None
     bidirectional = model.settings.bidirectional

@@ -27,7 +27,7 @@ from torch import Tensor
 from snn_asr.data.audio import AudioSource, is_samples, read_audio, read_blocks
 from snn_asr.data.batches import pad
 from snn_asr.data.features import FeatureExtractor
-from snn_asr.decoding.batch_engine import BLOCK_SECONDS, Recording, recognize
+from snn_asr.decoding.batch_engine import BLOCK_SECONDS, BatchRecording, recognize
 from snn_asr.decoding.beam import BeamDecoder, BeamSettings
 from snn_asr.decoding.encoder_inputs import EncoderInputs
 from snn_asr.decoding.forced_alignment import align, hear, spell, warn_of_poor_fit
@@ -261,7 +261,7 @@ class Recognizer:
             return [self._streamed(*each) for each in utterances]
         frames, searched = self._block_frames, self.beam is not None
         recordings = [
-            Recording(_blocks(waveform), self._segmenter(with_loud=searched), frames, with_logits=searched)
+            BatchRecording(_blocks(waveform), self._segmenter(with_loud=searched), frames, with_logits=searched)
             for _, waveform in utterances
         ]
         recognize(self.model, recordings, frames, self.device)
@@ -281,7 +281,7 @@ class Recognizer:
             inputs, settings.features, settings.task, self.tokens, self.endpointing, settings.bidirectional, with_loud
         )
 
-    def _hypothesis(self, name: str, recording: Recording) -> Hypothesis:
+    def _hypothesis(self, name: str, recording: BatchRecording) -> Hypothesis:
         duration = recording.samples / self.extractor.settings.sample_rate
         step = self.extractor.settings.step_seconds(duration)
         beam, limit = self.beam, 0

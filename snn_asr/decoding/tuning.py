@@ -28,7 +28,7 @@ BONUSES = (-1.0, 0.0, 1.0, 2.0, 3.0)
 
 
 @dataclass(frozen=True)
-class Point:
+class GridPoint:
     """One pair of the grid and its error rate in percent."""
 
     language_weight: float
@@ -46,11 +46,11 @@ class Tuning:
     unit: str
     utterances: int
     greedy: float
-    points: tuple[Point, ...]
+    points: tuple[GridPoint, ...]
     failed: Mapping[str, SnnAsrError] = field(default_factory=dict)
 
     @property
-    def best(self) -> Point:
+    def best(self) -> GridPoint:
         """The point with the lowest error rate and, among equals, the smallest weight and then the smallest bonus."""
         return min(self.points, key=lambda each: (each.error_rate, each.language_weight, abs(each.insertion_bonus)))
 
@@ -97,7 +97,8 @@ def tune(
     points = []
     for each in settings:
         decoded = {name: search(frames, each, decoder.scorer)[0].tokens for name, frames in posteriors.items()}
-        points.append(Point(each.language_weight, each.insertion_bonus, _error_rate(recognizer, references, decoded)))
+        error_rate = _error_rate(recognizer, references, decoded)
+        points.append(GridPoint(each.language_weight, each.insertion_bonus, error_rate))
         log.info("weight %g, bonus %g: %.2f %%", *vars(points[-1]).values())
     greedy = _error_rate(recognizer, references, best_classes)
     return Tuning(recognizer.tokens.unit, len(references), greedy, tuple(points), failed)

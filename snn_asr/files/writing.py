@@ -21,8 +21,8 @@ from functools import cache
 from pathlib import Path
 
 from snn_asr.errors import DataError, SnnAsrError, as_user_error
-from snn_asr.files.devices import is_device, open_device
 from snn_asr.files.locks import is_at
+from snn_asr.files.special_files import is_special, open_special
 
 LEFT_BEHIND_SECONDS = 3600.0  # nobody writes one file for so long: an older half belongs to a killed process
 _PART = ".part"  # before the suffix of a temporary file
@@ -39,17 +39,17 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     try:
-        device = is_device(path)
+        device = is_special(path)
         folder = Path(tempfile.gettempdir()) if device else path.parent
         folder.mkdir(parents=True, exist_ok=True)
-        sweep(folder)
+        remove_dead_halves(folder)
         handle, temporary = _temporary(folder, path)
     except OSError as error:
         raise cannot_write(path, error) from error
     try:
         yield temporary
         if device:
-            with open(temporary, "rb") as source, open_device(path) as target:
+            with open(temporary, "rb") as source, open_special(path) as target:
                 shutil.copyfileobj(source, target)
         else:
             _move_into_place(temporary, path)
@@ -138,14 +138,14 @@ def _temporary(folder: Path, path: Path) -> tuple[int, Path]:
             return handle, Path(name)
         if is_at(handle, Path(name)):
             return handle, Path(name)
-        os.close(handle)  # swept before it was locked
+        os.close(handle)  # removed by another process before it was locked
 
 
 @cache
-def sweep(folder: Path) -> None:
+def remove_dead_halves(folder: Path) -> None:
     """Remove the halves that killed processes left in ``folder``: the temporary files that no living process locks.
 
-    Each folder is swept once in the life of a process, which removes its own halves itself.
+    This is done once for each folder in the life of a process, which removes its own halves itself.
     """
     for name in os.listdir(folder):
         if is_half(name):

@@ -27,7 +27,7 @@ class ShownEdit:
 
 
 @dataclass(frozen=True)
-class Heard:
+class Recognized:
     """What the first run of one row recognised, and how wrong it is in words."""
 
     name: str
@@ -41,7 +41,7 @@ class WorstUtterance:
 
     name: str
     audio: str
-    heard: Sequence[Heard]
+    heard: Sequence[Recognized]
 
 
 def worst(
@@ -64,14 +64,14 @@ def worst(
     ]
 
 
-def _heard(label: str, run: FinishedRun, name: str) -> Heard:
+def _heard(label: str, run: FinishedRun, name: str) -> Recognized:
     alignment = run.score.alignments[name]
     counts, unit = alignment.counts, run.score.unit
     said = f"{counts.reference_length} {unit}{'' if counts.reference_length == 1 else 's'}"
     errors = f"{counts.edits} {'error' if counts.edits == 1 else 'errors'} in {said}"
     more = len(alignment.edits) - LONGEST
     shown_edits = [_shown(each) for each in alignment.edits[:LONGEST]]
-    return Heard(label, errors + (f" (the last {more} columns are left out)" if more > 0 else ""), shown_edits)
+    return Recognized(label, errors + (f" (the last {more} columns are left out)" if more > 0 else ""), shown_edits)
 
 
 def _shown(edit: Edit) -> ShownEdit:

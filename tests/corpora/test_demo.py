@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from snn_asr.corpora.demo import corpus as demo
 from snn_asr.corpora.demo import espeak
 from snn_asr.corpora.demo.espeak import Phoneme, Speech
-from snn_asr.corpora.demo.phones import Segment, fit, segments, word_bounds
+from snn_asr.corpora.demo.phones import PhoneSegment, fit, segments, word_bounds
 from snn_asr.corpora.demo.room import SIGNAL_TO_NOISE_DECIBELS, degrade, reverberate
 from snn_asr.corpora.demo.sentences import KINDS, draw, vocabulary
 from snn_asr.corpora.demo.voices import SPLITS, speakers
@@ -130,10 +130,10 @@ def test_unknown_phoneme_is_refused() -> None:
 )
 def test_fitted_segments_are_ordered_without_gaps(lengths: list[int], factor: float, origin: int) -> None:
     bounds = numpy.cumsum([origin, *lengths]).tolist()
-    at_source = [Segment("aa", *pair, 0) for pair in zip(bounds[:-1], bounds[1:], strict=True)]
+    at_source = [PhoneSegment("aa", *pair, 0) for pair in zip(bounds[:-1], bounds[1:], strict=True)]
     total = 1000 + round(sum(lengths) * factor) + 700
     marks = fit(at_source, factor, 1000, total)
-    assert marks[0] == Segment("h#", 0, 1000, None) and marks[-1].label == "h#" and marks[-1].end == total
+    assert marks[0] == PhoneSegment("h#", 0, 1000, None) and marks[-1].label == "h#" and marks[-1].end == total
     assert all(before.end == after.start for before, after in zip(marks[:-1], marks[1:], strict=True))
     assert all(mark.end > mark.start for mark in marks)
 

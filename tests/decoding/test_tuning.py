@@ -20,7 +20,7 @@ from snn_asr.decoding.beam import BeamSettings
 from snn_asr.decoding.language_models.arpa import read_arpa, write_arpa
 from snn_asr.decoding.language_models.ngram_estimation import estimate
 from snn_asr.decoding.recognizer import Recognizer
-from snn_asr.decoding.tuning import Point, Tuning, tune
+from snn_asr.decoding.tuning import GridPoint, Tuning, tune
 from snn_asr.errors import DataError, UsageError
 from snn_asr.files import read_json
 
@@ -60,7 +60,7 @@ def test_the_grid_finds_that_the_language_model_helps(utterances, arpa):
         (0.0, 0.0): 37.5, (0.5, 0.0): 12.5, (1.0, 0.0): 12.5, (0.0, -50.0): 100.0, (0.5, -50.0): 100.0,
         (1.0, -50.0): 100.0,
     }
-    assert found.greedy == 37.5 and found.best == Point(0.5, 0.0, 12.5)
+    assert found.greedy == 37.5 and found.best == GridPoint(0.5, 0.0, 12.5)
     assert (found.unit, found.utterances) == ("word", 4)
     assert recognizer.calls == 4  # the network ran once an utterance
 
@@ -87,10 +87,10 @@ def test_recordings_that_fail_are_left_out_and_named(utterances, arpa):
 
 
 def test_in_ties_the_smaller_weight_and_bonus_win_and_edges_are_told():
-    points = [Point(weight, bonus, 10.0) for weight in (1.0, 0.0, 2.0) for bonus in (2.0, -1.0, 0.0)]
+    points = [GridPoint(weight, bonus, 10.0) for weight in (1.0, 0.0, 2.0) for bonus in (2.0, -1.0, 0.0)]
     result = Tuning("word", 5, 20.0, (*points,))
-    assert result.best == Point(0.0, 0.0, 10.0) and result.at_an_edge == ()
-    result = Tuning("word", 5, 20.0, (*points, Point(2.0, 2.0, 9.0)))
+    assert result.best == GridPoint(0.0, 0.0, 10.0) and result.at_an_edge == ()
+    result = Tuning("word", 5, 20.0, (*points, GridPoint(2.0, 2.0, 9.0)))
     assert result.at_an_edge == ("weight", "bonus")
 
 

@@ -91,7 +91,7 @@ class World:
 
     def run(self, *words: object) -> Outcome:
         """A command in this process."""
-        writing.sweep.cache_clear()  # as a new process would
+        writing.remove_dead_halves.cache_clear()  # as a new process would
         code, output, errors = self.in_process(*words)
         return Outcome(code, output, "\n".join(errors))
 

@@ -16,7 +16,7 @@ from snn_asr.files.locks import alone, holder, locked, refuse_held
 
 @pytest.fixture(autouse=True)
 def as_in_a_new_process():
-    writing.sweep.cache_clear()
+    writing.remove_dead_halves.cache_clear()
 
 
 def hidden(folder) -> list[str]:
@@ -54,7 +54,7 @@ def test_halves_of_killed_writers_are_swept_and_those_of_living_ones_are_not(tmp
         each.write_text("half")
     with atomic_path(tmp_path / "b.txt") as living:
         assert not dead.exists() and own.exists()
-        writing.sweep.cache_clear()
+        writing.remove_dead_halves.cache_clear()
         write_text(tmp_path / "c.txt", "another process")
         assert living.exists()
     assert hidden(tmp_path) == [own.name]

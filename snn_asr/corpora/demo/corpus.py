@@ -20,7 +20,7 @@ import numpy
 import torch
 
 from snn_asr.corpora.demo import espeak
-from snn_asr.corpora.demo.phones import Segment, fit, segments, word_bounds
+from snn_asr.corpora.demo.phones import PhoneSegment, fit, segments, word_bounds
 from snn_asr.corpora.demo.room import degrade
 from snn_asr.corpora.demo.sentences import KINDS, Sentence, draw
 from snn_asr.corpora.demo.voices import SPLITS, Speaker, speakers
@@ -122,7 +122,7 @@ def plan(split: str, count: int, seed: int) -> list[Item]:
     return [Item(voices[number % len(voices)], sentence, number) for number, sentence in enumerate(sentences)]
 
 
-def render(item: Item, seed: int) -> tuple[numpy.ndarray, list[Segment]]:
+def render(item: Item, seed: int) -> tuple[numpy.ndarray, list[PhoneSegment]]:
     """Speak one item without noise: (samples,) float64 at 16 kHz, digital zeros in h#, and its segments."""
     generator = random.Random(f"{seed} {item.name}")
     speech = espeak.synthesise(
@@ -152,7 +152,7 @@ def _make(item: Item, seed: int, output_folder: Path) -> Utterance:
     return Utterance(item.name, path, len(samples) / SAMPLE_RATE, item.speaker.number, item.sentence.text, phones)
 
 
-def _write_timit(item: Item, samples: torch.Tensor, marks: list[Segment], output_folder: Path) -> None:
+def _write_timit(item: Item, samples: torch.Tensor, marks: list[PhoneSegment], output_folder: Path) -> None:
     stem = output_folder / item.timit_folder / f"SX{item.number}"
     write_audio(stem.with_suffix(".WAV"), samples, SAMPLE_RATE)
     rows = [(mark.start, mark.end, mark.label) for mark in marks]

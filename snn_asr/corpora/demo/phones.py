@@ -37,7 +37,7 @@ _SHORTEST_CLOSURE_SECONDS, _SHORTEST_PAUSE_SECONDS = 0.005, 0.020
 
 
 @dataclass(frozen=True)
-class Segment:
+class PhoneSegment:
     """A label from ``start`` to ``end`` (samples); ``word`` is its word's index, None for silence and pauses."""
 
     label: str
@@ -46,7 +46,7 @@ class Segment:
     word: int | None
 
 
-def segments(speech: Speech, accent: str) -> list[Segment]:
+def segments(speech: Speech, accent: str) -> list[PhoneSegment]:
     """Segments of the spoken part, from the first phoneme's start, without h#; each starts where the last one ends.
 
     Raises DataError for a phoneme that has no TIMIT label here.
@@ -54,7 +54,7 @@ def segments(speech: Speech, accent: str) -> list[Segment]:
     starts = [phoneme.start for phoneme in speech.phonemes]
     end_of_speech = starts[-1] + _sounding(speech, starts[-1], speech.end)
     ends = [*starts[1:], end_of_speech]
-    result: list[Segment] = []
+    result: list[PhoneSegment] = []
     for index, (phoneme, end) in enumerate(zip(speech.phonemes, ends, strict=True)):
         following = speech.phonemes[index + 1] if index + 1 < len(speech.phonemes) else None
         labels = _labels(phoneme, accent)
@@ -64,10 +64,10 @@ def segments(speech: Speech, accent: str) -> list[Segment]:
         if following is None or end - sound_end < shortest * speech.sample_rate or sound_end == phoneme.start:
             sound_end = end
         bounds = numpy.linspace(phoneme.start, sound_end, len(labels) + 1).round().astype(int).tolist()
-        result += [Segment(*each, phoneme.word) for each in zip(labels, bounds[:-1], bounds[1:], strict=True)]
+        result += [PhoneSegment(*each, phoneme.word) for each in zip(labels, bounds[:-1], bounds[1:], strict=True)]
         if sound_end < end:
             next_word = None if gap_label == _PAUSE or following is None else following.word
-            result.append(Segment(gap_label, sound_end, end, next_word))
+            result.append(PhoneSegment(gap_label, sound_end, end, next_word))
     return result
 
 
@@ -86,21 +86,21 @@ def _sounding(speech: Speech, start: int, end: int) -> int:
     return int(loud[-1]) + 1 if len(loud) else 0
 
 
-def fit(segments_at_source: list[Segment], factor: float, lead: int, total: int) -> list[Segment]:
+def fit(segments_at_source: list[PhoneSegment], factor: float, lead: int, total: int) -> list[PhoneSegment]:
     """Move segments to another sampling: times ``factor``, after ``lead`` samples of h#, to ``total`` samples.
 
     The first segment's start becomes sample ``lead``. Segments that vanish are left out; h# is put at both ends.
     """
     origin = segments_at_source[0].start
-    moved = [Segment(SILENCE, 0, lead, None)]
+    moved = [PhoneSegment(SILENCE, 0, lead, None)]
     for segment in segments_at_source:
         start, end = (lead + round((place - origin) * factor) for place in (segment.start, segment.end))
         if end > start:
-            moved.append(Segment(segment.label, start, end, segment.word))
-    return [*moved, Segment(SILENCE, moved[-1].end, total, None)]
+            moved.append(PhoneSegment(segment.label, start, end, segment.word))
+    return [*moved, PhoneSegment(SILENCE, moved[-1].end, total, None)]
 
 
-def word_bounds(all_segments: list[Segment], words: tuple[str, ...]) -> list[tuple[int, int, str]]:
+def word_bounds(all_segments: list[PhoneSegment], words: tuple[str, ...]) -> list[tuple[int, int, str]]:
     """(start, end, word) of every word, as in TIMIT's .WRD files."""
     bounds = []
     for index, word in enumerate(words):

@@ -1,4 +1,4 @@
-"""Places that are written to as they are, and never replaced by a new file: pipes, devices, and open files' numbers."""
+"""Special files, which are written to as they are and never replaced: pipes, devices, and open files' numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import BinaryIO
 from snn_asr.errors import DataError
 
 
-def is_device(path: Path) -> bool:
+def is_special(path: Path) -> bool:
     """Whether ``path`` is written to as it is and not replaced: a pipe, a device, or the number of an open file."""
     return _descriptor(path) is not None or (path.exists() and not path.is_file() and not path.is_dir())
 
@@ -24,7 +24,7 @@ def _descriptor(path: Path) -> int | None:
     return int(match[1] or match[2] or match[3]) if match and path.is_absolute() else None
 
 
-def open_device(path: Path) -> BinaryIO:
+def open_special(path: Path) -> BinaryIO:
     """Open a device for writing. An open file is written on from where it is.
 
     Raises DataError for a pipe that nobody reads from: the program would wait for a reader without end.
