@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from snn_asr.data.tokens import Tokens
 
 UNITS = ("word", "token")
-TRANSCRIPTS = (".jsonl", ".trn", ".stm", ".ctm", ".csv", ".tsv", ".srt", ".vtt")  # read as score reads them
 
 
 def lm(
@@ -42,7 +40,8 @@ def lm(
     """
     from snn_asr.decoding.language_models.arpa import write_arpa
     from snn_asr.decoding.language_models.ngram_estimation import estimate
-    from snn_asr.errors import DataError, UsageError, unknown_name
+    from snn_asr.decoding.language_models.training_texts import in_units, read_texts
+    from snn_asr.errors import UsageError, unknown_name
     from snn_asr.files import is_special
 
     if unit not in UNITS:
@@ -53,19 +52,11 @@ def lm(
     refuse_foreign(output, re.compile(rb"\s*\\data\\"), "language model", "--output")
     tokens = None
     if model is not None:
-        from snn_asr.network.model_folder import load_tokens
+        from snn_asr.network.model_folder import load_tokens  # with torch, which takes seconds
 
         tokens = load_tokens(model)
-    texts = list(_texts(source, data_folder, tokens))
-    if not any(texts):
-        raise DataError("no words to estimate a language model from", source, "check that this is the text you mean")
-    if unit == "token" and tokens is not None:
-        from snn_asr.decoding.language_models.prefix_scorers import spelled
-
-        labels = spelled(tokens)
-        sentences = [[labels[index] for index in tokens.encode(text)] for text in texts]
-    else:
-        sentences = [text.split() for text in texts]
+    path, manifests = _find(source, data_folder, tokens)
+    sentences = in_units(read_texts(path, tokens, manifests), unit, tokens)
     estimated = estimate(sentences, order)
     write_arpa(output, estimated)
     sizes = Counter(map(len, estimated.probabilities))
@@ -75,43 +66,26 @@ def lm(
         typer.echo(output)
 
 
-def _texts(source: str, data_folder: Path | None, tokens: Tokens | None) -> Iterator[str]:
-    """Return the sentences, as the tokens of a model spell them if there is one."""
-    from snn_asr.data.manifest import find_manifest, read_manifest
-    from snn_asr.data.transcripts import read_transcripts
+def _find(source: str, data_folder: Path | None, tokens: Tokens | None) -> tuple[Path, str]:
+    """Return the file or folder that ``source`` names, and how the names of a recipe's manifests begin in it."""
     from snn_asr.errors import UsageError
-    from snn_asr.files import read_text
-    from snn_asr.scoring.alternatives import choose_readings
 
-    path, prefix = Path(source), ""
+    path = Path(source)
     if data_folder is not None and path.is_file() and path.suffix not in (".yaml", ".yml"):
         raise UsageError(f"{source} is no recipe, and holds the text itself", "--data-folder", "leave it out")
     if data_folder is not None or path.suffix in (".yaml", ".yml") or not (path.exists() or path.suffix):
-        path, prefix = _recipe_data(source, data_folder, tokens)
-    if path.is_dir():
-        path = find_manifest(path, "train", prefix)
-    if path.suffix == ".json":
-        for each in read_manifest(path, audio_needed=False).values():
-            yield " ".join(each.text.split()) if tokens is None else tokens.transcript(each)
-        return
-    if path.suffix.lower() in TRANSCRIPTS:
-        lines = list(choose_readings({}, read_transcripts(path))[1].values())
-    else:
-        lines = read_text(path).split("\n")
-    yield from (" ".join(line.split()) if tokens is None else tokens.normalize(line) for line in lines if line.strip())
+        return _recipe_data(source, data_folder, tokens)
+    return path, ""
 
 
 def _recipe_data(name: str, data_folder: Path | None, tokens: Tokens | None) -> tuple[Path, str]:
     """Return a recipe's data folder and how the names of its manifests begin. Nothing of the recipe is built."""
-    import yaml
-
     from snn_asr.errors import UsageError
     from snn_asr.training.recipes import recipe
 
-    nodes = {key: each.node for key, each in recipe.merge(name, trust=True).entries.items()}
-    values = {key: node.value for key, node in nodes.items() if isinstance(node, yaml.ScalarNode)}
+    merged = recipe.merge(name, trust=True)
     if data_folder is None:
         raise UsageError("a recipe needs its data", "--data-folder", "give the folder from 'snn-asr prepare'")
-    if values.get("tokens") == "phones" and tokens is None:
+    if merged.written("tokens") == "phones" and tokens is None:
         raise UsageError("the recipe's tokens are phones, which its model folds", name, "give --model")
-    return data_folder, values.get("manifests", "")
+    return data_folder, merged.written("manifests")

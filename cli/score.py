@@ -45,48 +45,32 @@ def score(
     allow_extra: Annotated[bool, typer.Option("--allow-extra", help="Skip hypotheses without a reference.")] = False,
 ) -> None:
     """Compare transcripts: error rate with its interval, and where the errors are."""
-    from snn_asr.data.transcripts import by_file_name, by_recording, read_transcripts, recordings_of
     from snn_asr.decoding.files.output_folder import of_other_settings
-    from snn_asr.errors import UsageError, listed, unknown_name
+    from snn_asr.errors import UsageError, listed
     from snn_asr.files import write_text
-    from snn_asr.scoring import error_rates
     from snn_asr.scoring.alignments import kaldi_alignments
-    from snn_asr.scoring.alternatives import choose_readings
-    from snn_asr.scoring.score_report import RESAMPLED, ReportOptions, to_json, to_text
-    from snn_asr.scoring.speakers import find_speakers
+    from snn_asr.scoring.score_files import UTTERANCE, score_files
+    from snn_asr.scoring.score_report import ReportOptions, to_json, to_text
 
-    error_rates.check_unit(unit)
+    def note(line: str) -> None:
+        typer.echo(f"note: {line}", err=True)
+
     if alignments is not None:
         refuse_inputs(alignments, (reference, hypothesis, speakers), "--alignments")
         refuse_foreign(alignments, re.compile(rb"\S+ ref\s"), "list of alignments", "--alignments")
-    if bootstrap not in RESAMPLED:
-        raise unknown_name("thing to resample", bootstrap, RESAMPLED, "--bootstrap")
-    if speakers and not (by_speaker or bootstrap == "speaker"):
+    if speakers and not by_speaker and bootstrap == UTTERANCE:
         raise UsageError("is not used", "--speakers", "add --by-speaker or --bootstrap speaker")
-    expected = read_transcripts(reference, unit, "reference")
-    recognised = read_transcripts(hypothesis, unit, "hypothesis")
-    for note in (*expected.notes, *recognised.notes):
-        typer.echo(f"note: {note}", err=True)
     if stale := of_other_settings(hypothesis):
         what = "are of another model, or other options, than the newest ones"
-        typer.echo(f"note: {hypothesis}: {len(stale)} transcripts {what} ({listed(stale, 3)})", err=True)
-    named = by_recording(by_file_name(recognised, expected), expected, recordings_of(reference))
-    references, hypotheses = choose_readings(expected, named, (expected.marked, recognised.marked))
-    found = None
-    if by_speaker or bootstrap == "speaker":
-        found = find_speakers(references, (reference, hypothesis), speakers)
-    result = error_rates.score(
-        references, hypotheses, unit, phone_set=phone_set, allow_extra=allow_extra,
-        clusters=found.by_utterance if found is not None and bootstrap == "speaker" else None,
+        note(f"{hypothesis}: {len(stale)} transcripts {what} ({listed(stale, 3)})")
+    found = score_files(
+        reference, hypothesis, unit, phone_set=phone_set, resampled=bootstrap, by_speaker=by_speaker,
+        speakers_file=speakers, allow_extra=allow_extra, note=note,
     )
-    if unit == "phone" and phone_set is None and error_rates.would_fold(references):
-        typer.echo("note: TIMIT's phones are usually scored on 39 (--phone-set 39)", err=True)
-    if error_rates.differ_in_case(references, hypotheses):
-        typer.echo("note: one side is in capitals, the other in small letters; write both in the same", err=True)
     if alignments is not None:
-        write_text(alignments, kaldi_alignments(result.alignments))
+        write_text(alignments, kaldi_alignments(found.score.alignments))
     options = ReportOptions(bootstrap, by_speaker, confusions, errors)
     if as_json:
-        typer.echo(json.dumps(to_json(result, options, found), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(to_json(found.score, options, found.speakers), indent=2, ensure_ascii=False))
     else:
-        typer.echo(to_text(result, options, found))
+        typer.echo(to_text(found.score, options, found.speakers))

@@ -23,8 +23,8 @@ from torch.nn import functional
 
 from snn_asr.data.tokens import Tokens
 from snn_asr.decoding.greedy import require_numbers
-from snn_asr.decoding.language_models.language_model import load_language_model
-from snn_asr.decoding.language_models.prefix_scorers import AUTO, NEVER, PrefixScorer, choose_unit, scorer_of
+from snn_asr.decoding.language_models.language_model import AUTO, load_language_model
+from snn_asr.decoding.language_models.prefix_scorers import NEVER, PrefixScorer, choose_unit, scorer_of
 from snn_asr.errors import UsageError
 from snn_asr.files import sha256
 from snn_asr.network.tasks import BLANK

@@ -33,7 +33,7 @@ from snn_asr.decoding.encoder_inputs import EncoderInputs
 from snn_asr.decoding.forced_alignment import align, hear, spell, warn_of_poor_fit
 from snn_asr.decoding.greedy import require_numbers
 from snn_asr.decoding.hypothesis import Hypothesis, Segment
-from snn_asr.decoding.language_models.prefix_scorers import AUTO
+from snn_asr.decoding.language_models.language_model import AUTO
 from snn_asr.decoding.live.stream import SEGMENT, Stream
 from snn_asr.decoding.segments.endpointing import DEFAULT, EndpointSettings
 from snn_asr.decoding.segments.segmenter import Found, Segmenter

@@ -15,7 +15,7 @@ from snn_asr.data.batches import by_length
 from snn_asr.data.manifest import Utterance
 from snn_asr.decoding.beam import BeamDecoder, BeamSettings, search
 from snn_asr.decoding.greedy import merge_repeats
-from snn_asr.decoding.language_models.prefix_scorers import AUTO
+from snn_asr.decoding.language_models.language_model import AUTO
 from snn_asr.decoding.recognizer import Recognizer
 from snn_asr.errors import DataError, SnnAsrError, UsageError, as_user_error, together_or_alone
 from snn_asr.scoring.error_rates import count_errors

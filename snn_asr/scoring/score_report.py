@@ -13,15 +13,14 @@ from snn_asr.scoring.error_rates import Score, SpeakerScore
 from snn_asr.scoring.speakers import Speakers
 
 SHOWN_IDS = 5
-RESAMPLED = ("utterance", "speaker")
 
 
 @dataclass(frozen=True)
 class ReportOptions:
     """What a report shows.
 
-    ``resampled``, one of RESAMPLED, is what the bootstrap of the interval has drawn. ``confusions`` and ``errors`` are
-    the numbers of most frequent errors and of worst utterances to show.
+    ``resampled``, one of RESAMPLED (score_files.py), is what the bootstrap of the interval has drawn. ``confusions``
+    and ``errors`` are the numbers of most frequent errors and of worst utterances to show.
     """
 
     resampled: str = "utterance"

@@ -17,18 +17,10 @@ from snn_asr.data.tokens import CharacterTokens, WordTokens
 from snn_asr.decoding.beam import BeamDecoder, BeamSettings, search
 from snn_asr.decoding.hypothesis import WORD_START
 from snn_asr.decoding.language_models.arpa import write_arpa
+from snn_asr.decoding.language_models.language_model import AUTO, TOKEN, WORD, spelled
 from snn_asr.decoding.language_models.ngram_estimation import estimate
 from snn_asr.decoding.language_models.ngram_model import END
-from snn_asr.decoding.language_models.prefix_scorers import (
-    AUTO,
-    TOKEN,
-    WORD,
-    TokenScorer,
-    WordScorer,
-    choose_unit,
-    scorer_of,
-    spelled,
-)
+from snn_asr.decoding.language_models.prefix_scorers import TokenScorer, WordScorer, choose_unit, scorer_of
 from snn_asr.errors import DataError, UsageError
 
 EVERYTHING = 3**5

@@ -12,9 +12,9 @@ import pytest
 from snn_asr.data.tokens import CharacterTokens
 from snn_asr.decoding.language_models import language_model
 from snn_asr.decoding.language_models.arpa import read_arpa, read_vocabulary
-from snn_asr.decoding.language_models.language_model import KenlmModel, load_language_model
+from snn_asr.decoding.language_models.language_model import WORD, KenlmModel, load_language_model
 from snn_asr.decoding.language_models.ngram_model import UNKNOWN_LOG10, NgramModel
-from snn_asr.decoding.language_models.prefix_scorers import WORD, scorer_of
+from snn_asr.decoding.language_models.prefix_scorers import scorer_of
 from snn_asr.errors import DataError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "lmplz.arpa"

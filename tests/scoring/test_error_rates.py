@@ -160,7 +160,7 @@ def test_folding_of_real_phones(shared_data):
 
 def test_imports_neither_torch_nor_speechbrain():
     script = (
-        "import sys, snn_asr.scoring.score_report, snn_asr.data.transcripts, snn_asr.decoding.files.writers;"
+        "import sys, snn_asr.scoring.score_files, snn_asr.scoring.score_report, snn_asr.decoding.files.writers;"
         "print(sorted({'torch', 'speechbrain', 'numba', 'sentencepiece'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
+from snn_asr.data.tokens import Tokens
 from snn_asr.decoding.language_models.arpa import GZIP_MAGIC, read_arpa, read_vocabulary
 from snn_asr.errors import DataError, describing
 from snn_asr.files import require_regular
@@ -19,7 +20,13 @@ from snn_asr.files import require_regular
 log = logging.getLogger(__name__)
 
 KENLM_MAGIC = b"mmap lm"
+UNITS = AUTO, WORD, TOKEN = "auto", "word", "token"  # what a model predicts; auto: found from its words
 SPACE = "<space>"  # how a token that is white space is written in a model of tokens: words hold none
+
+
+def spelled(tokens: Tokens) -> list[str]:
+    """Every label, the blank first, as a language model of tokens writes it."""
+    return [SPACE if label.isspace() else label for label in tokens.labels]
 
 
 class LanguageModel(Protocol):

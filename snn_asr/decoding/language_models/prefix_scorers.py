@@ -16,14 +16,13 @@ import numpy as np
 
 from snn_asr.data.tokens import Tokens
 from snn_asr.decoding.hypothesis import WORD_START
-from snn_asr.decoding.language_models.language_model import SPACE, LanguageModel
+from snn_asr.decoding.language_models.language_model import AUTO, SPACE, TOKEN, UNITS, WORD, LanguageModel, spelled
 from snn_asr.decoding.language_models.ngram_model import END, START, UNKNOWN
 from snn_asr.errors import DataError, UsageError, unknown_name
 from snn_asr.network.tasks import BLANK
 
 log = logging.getLogger(__name__)
 
-UNITS = AUTO, WORD, TOKEN = "auto", "word", "token"
 FEW_KNOWN = 0.5  # of the words or tokens that both models could share, below which a warning is due
 CACHED_SCORES = 1 << 20
 CACHED_ROWS = 1 << 14
@@ -198,11 +197,6 @@ def _check_known(known: int, of: int, what: str, where: object) -> None:
         raise DataError(f"knows none of the {what}", where, "check upper and lower case")
     if known < of * FEW_KNOWN:
         log.warning("%s: knows only %d %s (of %d); check upper and lower case", where, known, what, of)
-
-
-def spelled(tokens: Tokens) -> list[str]:
-    """Every label, the blank first, as a language model of tokens writes it."""
-    return [SPACE if label.isspace() else label for label in tokens.labels]
 
 
 def spoken(vocabulary: frozenset[str]) -> frozenset[str]:

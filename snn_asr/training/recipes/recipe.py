@@ -68,6 +68,11 @@ class Merged:
         given |= {PRESET: self.preset} if self.preset is not None else {}
         return {key: given[key] for key in sorted(given) if key not in (*WITHOUT_EFFECT, "encoder", "seed")}
 
+    def written(self, key: str) -> str:
+        """The value of a key as its text, without building anything; empty if it is no single text or number."""
+        node = self.entries[key].node
+        return str(node.value) if isinstance(node, yaml.ScalarNode) else ""
+
     def build(self) -> dict[str, Any]:
         """The values of all keys, with the objects that the recipe names. Raises DataError if one cannot be built."""
         from hyperpyyaml import load_hyperpyyaml
