@@ -69,7 +69,7 @@ class PricedWork:
     def of(cls, work: Work) -> PricedWork:
         """Return the work with its energy."""
         totals = Totals(in_sram(work), one_by_one(work), [in_dram(work, each) for each in DRAM_PICOJOULES])
-        return cls(work.weights_memory, work.state_memory, lines(work), totals)
+        return cls(work.weights_memory_bytes, work.state_memory_bytes, lines(work), totals)
 
 
 @dataclass(frozen=True)
@@ -118,13 +118,20 @@ def access_picojoules(memory_bytes: float) -> float:
 def lines(work: Work) -> dict[str, Line]:
     """Return each kind of work with its energy, if everything lies in SRAM."""
     multiplication, addition = (each[work.precision] for each in (MULTIPLICATION_PICOJOULES, ADDITION_PICOJOULES))
-    weights, states = (access_picojoules(each) / ACCESS_BYTES for each in (work.weights_memory, work.state_memory))
-    picojoules = {
-        "multiplications": multiplication, "additions": addition,
-        "unit_multiplications": MULTIPLICATION_PICOJOULES[FLOAT32], "unit_additions": ADDITION_PICOJOULES[FLOAT32],
-        "weights": weights, "constants": weights, "values": states, "states": states, "sums": states,
+    memories = work.weights_memory_bytes, work.state_memory_bytes
+    weights, states = (access_picojoules(each) / ACCESS_BYTES for each in memories)
+    priced = {  # the operations or bytes of a second, and the picojoules of one
+        "multiplications": (work.multiplications, multiplication),
+        "additions": (work.additions, addition),
+        "unit_multiplications": (work.unit_multiplications, MULTIPLICATION_PICOJOULES[FLOAT32]),
+        "unit_additions": (work.unit_additions, ADDITION_PICOJOULES[FLOAT32]),
+        "weights": (work.weights_bytes, weights),
+        "constants": (work.constants_bytes, weights),
+        "values": (work.values_bytes, states),
+        "states": (work.states_bytes, states),
+        "sums": (work.sums_bytes, states),
     }
-    return {name: Line(getattr(work, name), getattr(work, name) * each / 1e6) for name, each in picojoules.items()}
+    return {name: Line(amount, amount * each / 1e6) for name, (amount, each) in priced.items()}
 
 
 def in_sram(work: Work) -> float:
@@ -135,13 +142,13 @@ def in_sram(work: Work) -> float:
 def in_dram(work: Work, access: float = DRAM_PICOJOULES[0]) -> float:
     """Return microjoules a second if weights and constants lie in DRAM, at ``access`` picojoules for 64 bits."""
     rest = sum(each.microjoules for name, each in lines(work).items() if name not in ("weights", "constants"))
-    return rest + (work.weights + work.constants) / ACCESS_BYTES * access / 1e6
+    return rest + (work.weights_bytes + work.constants_bytes) / ACCESS_BYTES * access / 1e6
 
 
 def one_by_one(work: Work) -> float:
     """Return microjoules a second if the weights lie in SRAM, and every event is added to its sums in memory on its
     own."""
-    return in_sram(work) + work.listed_sums * access_picojoules(work.state_memory) / ACCESS_BYTES / 1e6
+    return in_sram(work) + work.listed_sums_bytes * access_picojoules(work.state_memory_bytes) / ACCESS_BYTES / 1e6
 
 
 PLACES = {"sram": in_sram, "one_by_one": one_by_one, "dram": in_dram}

@@ -31,10 +31,10 @@ NUMBER_BYTES, INDEX_BYTES = 4, 2  # of a sum, a state, a constant; of a unit's i
 class Work:
     """The operations and bytes of a second of speech, with weights of ``precision`` and units in float32.
 
-    ``weights``, ``constants``, ``values``, ``states`` and ``sums`` are bytes that are read or written. ``constants``
-    are offsets, scales and the parameters of each neuron. ``listed_sums`` are the additional bytes that would be moved
-    if every event of a list were added to its sums in memory one by one. ``weights_memory`` is the size in bytes of a
-    memory for weights and constants, ``state_memory`` that of a second one for all else.
+    Bytes are read or written. Constants are offsets, scales and the parameters of each neuron. ``listed_sums_bytes``
+    would be moved in addition if every event of a list were added to its sums in memory one by one.
+    ``weights_memory_bytes`` is the size of a memory for weights and constants, ``state_memory_bytes`` that of a second
+    one for all else.
     """
 
     precision: str
@@ -42,14 +42,14 @@ class Work:
     additions: float
     unit_multiplications: float
     unit_additions: float
-    weights: float
-    constants: float
-    values: float
-    states: float
-    sums: float
-    listed_sums: float
-    weights_memory: float
-    state_memory: float
+    weights_bytes: float
+    constants_bytes: float
+    values_bytes: float
+    states_bytes: float
+    sums_bytes: float
+    listed_sums_bytes: float
+    weights_memory_bytes: float
+    state_memory_bytes: float
 
 
 @dataclass(frozen=True)
@@ -175,14 +175,14 @@ class NetworkShape:
             additions=frames * sum(products),
             unit_multiplications=frames * (self.unit_operations + scaled * self.sums),
             unit_additions=frames * (self.unit_operations + self.sums),
-            weights=frames * sum(each.fetched(count) for each, count in sources),
-            constants=frames * constants,
-            values=frames * sum(each.moved(count, self.precision) for each, count in sources),
-            states=frames * 2 * NUMBER_BYTES * self.state_numbers,
-            sums=frames * 2 * NUMBER_BYTES * self.sums,
-            listed_sums=frames * 2 * NUMBER_BYTES * listed,
-            weights_memory=sum(matrix.nbytes for each in self.sources for matrix in each.matrices) + constants,
-            state_memory=NUMBER_BYTES * (self.state_numbers + self.sums) + room,
+            weights_bytes=frames * sum(each.fetched(count) for each, count in sources),
+            constants_bytes=frames * constants,
+            values_bytes=frames * sum(each.moved(count, self.precision) for each, count in sources),
+            states_bytes=frames * 2 * NUMBER_BYTES * self.state_numbers,
+            sums_bytes=frames * 2 * NUMBER_BYTES * self.sums,
+            listed_sums_bytes=frames * 2 * NUMBER_BYTES * listed,
+            weights_memory_bytes=sum(matrix.nbytes for each in self.sources for matrix in each.matrices) + constants,
+            state_memory_bytes=NUMBER_BYTES * (self.state_numbers + self.sums) + room,
         )
 
     def every_product(self, frames: float, precision: str | None = None) -> Work:

@@ -26,46 +26,50 @@ SMALL = NetworkShape("int8", (FED, LISTED), unit_operations=20, state_numbers=30
 def test_a_small_network_by_hand():
     """Ten frames a second, both features and half an event in each: 2 · 130 + 133 / 2 products."""
     work = SMALL.work([2, 0.5], 10)
-    assert (work.multiplications, work.additions, work.weights) == (3265, 3265, 3265)
+    assert (work.multiplications, work.additions, work.weights_bytes) == (3265, 3265, 3265)
     assert work.unit_multiplications == work.unit_additions == 10 * (20 + 263)  # 130 + 3 + 130 sums are scaled
-    assert work.constants == 10 * 4 * (133 + 263 + 10)  # offsets of what is fed, scales of all sums, neurons
-    assert work.values == 10 * (2 * 1 + 0.5 * 3) * 4  # written, and read for 64 + 64 + 2 (or 5) sums; index and level
-    assert (work.states, work.sums) == (10 * 30 * 8, 10 * 263 * 8)
-    assert work.listed_sums == 10 * 66.5 * 8
-    assert work.weights_memory == 260 + 1330 + 1624
-    assert work.state_memory == 4 * (30 + 263) + 2 * 1 + 10 * 3
+    assert work.constants_bytes == 10 * 4 * (133 + 263 + 10)  # offsets of what is fed, scales of all sums, neurons
+    # Written, and read for 64 + 64 + 2 (or 5) sums; index and level.
+    assert work.values_bytes == 10 * (2 * 1 + 0.5 * 3) * 4
+    assert (work.states_bytes, work.sums_bytes) == (10 * 30 * 8, 10 * 263 * 8)
+    assert work.listed_sums_bytes == 10 * 66.5 * 8
+    assert work.weights_memory_bytes == 260 + 1330 + 1624
+    assert work.state_memory_bytes == 4 * (30 + 263) + 2 * 1 + 10 * 3
 
 
 def test_every_product_of_it_by_hand():
     work = SMALL.every_product(10)
-    assert work.multiplications == work.additions == work.weights == 10 * (260 + 1330)
-    assert work.values == 10 * (2 + 10) * 4  # no indices
-    assert (work.listed_sums, work.state_memory) == (0, 4 * (30 + 263) + 12)
-    same = ("unit_multiplications", "unit_additions", "constants", "states", "sums", "weights_memory")
+    assert work.multiplications == work.additions == work.weights_bytes == 10 * (260 + 1330)
+    assert work.values_bytes == 10 * (2 + 10) * 4  # no indices
+    assert (work.listed_sums_bytes, work.state_memory_bytes) == (0, 4 * (30 + 263) + 12)
+    same = (
+        "unit_multiplications", "unit_additions", "constants_bytes", "states_bytes", "sums_bytes",
+        "weights_memory_bytes",
+    )
     assert {name: getattr(work, name) for name in same} == {
         name: getattr(SMALL.work([2, 0.5], 10), name) for name in same
     }
     wide = SMALL.every_product(10, "float32")
-    assert (wide.weights, wide.values) == (4 * work.weights, 4 * work.values)
-    assert wide.unit_multiplications == 10 * 20 and wide.constants == 10 * 4 * (133 + 10)  # nothing is scaled
-    assert SMALL.every_product(10, "int4").weights == 10 * (130 + 30 + 650)  # the head stays int8
+    assert (wide.weights_bytes, wide.values_bytes) == (4 * work.weights_bytes, 4 * work.values_bytes)
+    assert wide.unit_multiplications == 10 * 20 and wide.constants_bytes == 10 * 4 * (133 + 10)  # nothing is scaled
+    assert SMALL.every_product(10, "int4").weights_bytes == 10 * (130 + 30 + 650)  # the head stays int8
 
 
 def test_work_grows_with_frames_and_events():
     once, twice, more = SMALL.work([2, 0.5], 10), SMALL.work([2, 0.5], 20), SMALL.work([2, 1.5], 10)
-    sizes = ("precision", "weights_memory", "state_memory")
+    sizes = ("precision", "weights_memory_bytes", "state_memory_bytes")
     for name, value in asdict(once).items():
         assert getattr(twice, name) == (value if name in sizes else 2 * value)
     grown = {name for name, value in asdict(once).items() if getattr(more, name) != value}
-    assert grown == {"multiplications", "additions", "weights", "values", "listed_sums"}
-    assert more.weights - once.weights == 10 * 133
+    assert grown == {"multiplications", "additions", "weights_bytes", "values_bytes", "listed_sums_bytes"}
+    assert more.weights_bytes - once.weights_bytes == 10 * 133
 
 
 def test_binary_events_have_no_value_and_are_added():
     spikes = replace(SMALL, sources=(FED, replace(LISTED, binary=True, additive=True)))
     graded, binary = SMALL.work([2, 0.5], 10), spikes.work([2, 0.5], 10)
     assert binary.multiplications == 2600 and binary.additions == graded.additions
-    assert graded.values - binary.values == 10 * 0.5 * 4
+    assert graded.values_bytes - binary.values_bytes == 10 * 0.5 * 4
     assert spikes.every_product(10) == SMALL.every_product(10)
 
 
@@ -130,9 +134,9 @@ def test_pruned_weights_are_fewer_products_and_bytes():
             weight.mul_(keep_largest(weight, 0.75))
     pruned = network_shape(model, "int8")
     one = [0.0, 1.0, 0.0]
-    assert whole.work(one, 1).weights == whole.work(one, 1).additions == 48
+    assert whole.work(one, 1).weights_bytes == whole.work(one, 1).additions == 48
     assert pruned.work(one, 1).additions == pytest.approx(12, abs=1)
-    assert pruned.work(one, 1).weights == pruned.work(one, 1).additions + 48 / 8
+    assert pruned.work(one, 1).weights_bytes == pruned.work(one, 1).additions + 48 / 8
     assert pruned.every_product(1) == whole.every_product(1)
 
 
