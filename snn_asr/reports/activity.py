@@ -50,7 +50,7 @@ class Activity:
         return self.units - int((self.events != 0).any(dim=0).sum())
 
 
-def heard(recognizer: Recognizer, audio: str | Path, longest_frames: int) -> tuple[Tensor, float]:
+def encoder_input(recognizer: Recognizer, audio: str | Path, longest_frames: int) -> tuple[Tensor, float]:
     """Return the input of the encoder for a recording, (1, T, D), and the seconds between two of its frames.
 
     At most ``longest_frames`` frames are returned. Raises DataError for a recording that cannot be read.

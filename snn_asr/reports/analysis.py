@@ -21,7 +21,7 @@ from snn_asr.network import encoders
 from snn_asr.network.encoders import Bidirectional, Encoder, directions
 from snn_asr.network.layers.base import Layer
 from snn_asr.network.layers.gated import GatedLayer
-from snn_asr.reports.activity import Activity, activity, heard, layer_name
+from snn_asr.reports.activity import Activity, activity, encoder_input, layer_name
 from snn_asr.reports.gradients import (
     FRAMES,
     SEQUENCES,
@@ -116,7 +116,7 @@ def of_model(folder: str | Path, seed: int, audio: str | Path | None = None) -> 
     x, features, activities = noise(model.settings.front_end.output_size(settings), seed), NOISE, []
     if audio is not None:
         features = str(audio)
-        x, step_seconds = heard(recognizer, audio, LONGEST_FRAMES)
+        x, step_seconds = encoder_input(recognizer, audio, LONGEST_FRAMES)
         if x.shape[1] < 2:
             raise DataError("too short to analyse", audio, "give an utterance of a second or more")
         activities = activity(model.encoder, x, step_seconds)

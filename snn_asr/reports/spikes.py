@@ -9,7 +9,7 @@ from statistics import median
 from snn_asr.data.manifest import Utterance
 from snn_asr.decoding.recognizer import Recognizer
 from snn_asr.errors import DataError
-from snn_asr.reports.activity import Activity, activity, heard
+from snn_asr.reports.activity import Activity, activity, encoder_input
 from snn_asr.reports.charts import Chart, Point, Series, plotted, raster
 
 LONGEST_FRAMES = 400  # of the utterance; later ones are not drawn
@@ -41,7 +41,7 @@ def of_models(models: Mapping[str, Recognizer], utterance: Utterance) -> tuple[l
     notes: list[str] = []
     for index, (name, recognizer) in enumerate(models.items()):
         try:
-            x, step_seconds = heard(recognizer, utterance.wav, LONGEST_FRAMES)
+            x, step_seconds = encoder_input(recognizer, utterance.wav, LONGEST_FRAMES)
             sent = activity(recognizer.model.encoder, x, step_seconds) if x.shape[1] else []
         except DataError as error:
             notes.append(f"{name}: {error}")
