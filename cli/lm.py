@@ -14,8 +14,6 @@ from .options import refuse_foreign, refuse_inputs
 if TYPE_CHECKING:
     from snn_asr.data.tokens import Tokens
 
-UNITS = ("word", "token")
-
 
 def lm(
     source: Annotated[
@@ -39,14 +37,15 @@ def lm(
     prepared data only the training transcripts are read.
     """
     from snn_asr.decoding.language_models.arpa import write_arpa
+    from snn_asr.decoding.language_models.language_model import TOKEN, WORD
     from snn_asr.decoding.language_models.ngram_estimation import estimate
     from snn_asr.decoding.language_models.training_texts import in_units, read_texts
     from snn_asr.errors import UsageError, unknown_name
     from snn_asr.files import is_special
 
-    if unit not in UNITS:
-        raise unknown_name("unit", unit, UNITS, "--unit")
-    if unit == "token" and model is None:
+    if unit not in (WORD, TOKEN):
+        raise unknown_name("unit", unit, (WORD, TOKEN), "--unit")
+    if unit == TOKEN and model is None:
         raise UsageError("tokens are those of a model", "--unit token", "give --model")
     refuse_inputs(output, (source, model, data_folder), "--output")
     refuse_foreign(output, re.compile(rb"\s*\\data\\"), "language model", "--output")
