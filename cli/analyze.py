@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from snn_asr.training.recipes.config import Config
 
 ENCODERS = ("lif", "improved_v1", "improved_v2", "lstm")
-SHOWN_STEPS = (1, 10, 30)
 NUMBERS = "analysis.json"
 
 
@@ -62,7 +60,7 @@ def analyze(
     if as_json:
         typer.echo(json.dumps(numbers, indent=2, ensure_ascii=False))
     else:
-        typer.echo("\n".join([*_key_numbers(analysis), *map(str, paths.values()), str(output_folder / NUMBERS)]))
+        typer.echo("\n".join([analysis.describe(), *map(str, paths.values()), str(output_folder / NUMBERS)]))
 
 
 def _refuse_foreign_files(folder: Path, names: list[str]) -> None:
@@ -131,28 +129,3 @@ def _recipe_configs(path: Path, encoders: str | None) -> dict[str, Config]:
     if not names:
         raise UsageError("names no encoder", "--encoders", f"choose from: {', '.join(blocks)}")
     return {name: recipe.load(path, {"encoder": name}) for name in names}
-
-
-def _key_numbers(analysis: Analysis) -> Iterator[str]:
-    """Return the findings as text, one line each."""
-    yield f"{analysis.subject}, on {analysis.features}"
-    for reach in analysis.reaches:
-        if reach.whole is None:
-            yield f"{reach.name}: no gradient reaches the last frame"
-            continue
-        yield f"{reach.name}: gradient, relative to the last frame's: {_steps(reach.whole)}"
-        if reach.without_current is not None:
-            yield f"{reach.name}:   with the synaptic current cut: {_steps(reach.without_current)}"
-    for mismatch in analysis.mismatches:
-        shown = zip(mismatch.bits, mismatch.no_threshold, strict=True)
-        cosines = [f"{bits} bits {'none' if value is None else f'{value:.4f}'}" for bits, value in shown]
-        yield f"{mismatch.name}: cosine of the gradient with that without rounding: {', '.join(cosines)}"
-    for activity in analysis.activities:
-        yield (
-            f"{activity.name}: {float(activity.rates_hz.mean()):.2f} events a second and unit, "
-            f"{activity.silent_units} of {activity.units} units silent"
-        )
-
-
-def _steps(norms: list[float]) -> str:
-    return ", ".join(f"{norms[step]:.3g} at k = {step}" for step in SHOWN_STEPS if step < len(norms))

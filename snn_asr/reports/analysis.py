@@ -6,7 +6,7 @@ For a recipe it looks at the first layer of each encoder as training starts it, 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 LONGEST_FRAMES = 1000  # of an utterance; later ones are not analysed
 NOISE = "standard-normal features"
+SHOWN_STEPS = (1, 10, 30)  # before the last frame
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,27 @@ class Analysis:
                 for layer, named in self.parameters.items()
             },
         }
+
+
+    def describe(self) -> str:
+        """Return the findings as text, one line each; the parameters are left out."""
+        return "\n".join([f"{self.subject}, on {self.features}", *self._lines()])
+
+    def _lines(self) -> Iterator[str]:
+        for reach in self.reaches:
+            if reach.whole is None:
+                yield f"{reach.name}: no gradient reaches the last frame"
+                continue
+            yield f"{reach.name}: gradient, relative to the last frame's: {_steps(reach.whole)}"
+            if reach.without_current is not None:
+                yield f"{reach.name}:   with the synaptic current cut: {_steps(reach.without_current)}"
+        for mismatch in self.mismatches:
+            shown = zip(mismatch.bits, mismatch.no_threshold, strict=True)
+            cosines = [f"{bits} bits {'none' if value is None else f'{value:.4f}'}" for bits, value in shown]
+            yield f"{mismatch.name}: cosine of the gradient with that without rounding: {', '.join(cosines)}"
+        for each in self.activities:
+            mean = float(each.rates_hz.mean())
+            yield f"{each.name}: {mean:.2f} events a second and unit, {each.silent_units} of {each.units} units silent"
 
 
 def of_recipe(subject: str, configs: Mapping[str, Config], seed: int) -> Analysis:
@@ -183,3 +205,7 @@ def _gradients(probes: Sequence[tuple[str, Record]], seed: int) -> tuple[list[Re
     reaches = [gradient_reach(name, each.layer, each.x, seed) for name, each in probes]
     coded = [(name, each) for name, each in probes if has_coder(each.layer)]
     return reaches, [gradient_mismatch(name, each.layer, each.x, seed) for name, each in coded]
+
+
+def _steps(norms: list[float]) -> str:
+    return ", ".join(f"{norms[step]:.3g} at k = {step}" for step in SHOWN_STEPS if step < len(norms))
