@@ -96,6 +96,11 @@ class Source:
         return SourceSize(self.onward.weight.shape[1], sum(len(each.weight) for each in self.matrices.values()))
 
     @property
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """The weights (M, units) onward with their scale, and the offset (M,)."""
+        return self.onward.weight * self.scale.unsqueeze(1), self.offset
+
+    @property
     def around(self) -> Rounded | None:
         """The recurrent weights whose products are added at the next frame."""
         return None if self.recurrent is None else self.recurrent.rows(0, len(self.recurrent.weight) - self.inner)

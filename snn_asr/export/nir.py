@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from snn_asr.errors import UsageError
+from snn_asr.events.sources import layers_of
 from snn_asr.export.network import exportable_sources
 from snn_asr.export.origin import MARK, exporting
 from snn_asr.files import write_bytes
-from snn_asr.network.cells.hard_reset import THRESHOLD, Parameters
+from snn_asr.network.cells.hard_reset import THRESHOLD
 from snn_asr.network.model import AcousticModel
 from snn_asr.network.model_folder import LoadedModel
 
@@ -64,21 +66,21 @@ def graph_of(model: AcousticModel, nir: Any) -> Any:
     size = settings.features.stacked_size
     nodes = {"input": nir.Input({"input": np.array([size])})}
     edges, before = [], "input"
-    *affine, head = ((each.onward.weight * each.scale.unsqueeze(1), each.offset) for each in sources)
-    for place, (layer, (product, offset)) in enumerate(zip(encoder.layers, affine, strict=True)):
-        given, name = layer.cell_parameters(), f"layer{place + 1}"
-        weight, bias = product.numpy(), offset.numpy()
-        if place == 0:
+    for place, (below, layer) in enumerate(zip(sources, layers_of(sources), strict=False), start=1):
+        name = f"layer{place}"
+        weight, bias = (each.numpy() for each in below.affine)
+        if place == 1:
             weight, bias = _with_normalization(model, weight, bias)
         nodes[f"{name}.input"] = nir.Affine(weight, bias)
-        nodes[name] = _neurons(nir, given, dt)
+        nodes[name] = _neurons(nir, layer.neurons["decay"], dt)
         edges += [(before, f"{name}.input"), (f"{name}.input", name)]
-        if given.recurrent is not None:
-            nodes[f"{name}.recurrent"] = nir.Linear(given.recurrent.numpy())
+        if layer.recurrent is not None:
+            nodes[f"{name}.recurrent"] = nir.Linear(layer.recurrent.numpy())
             edges += [(name, f"{name}.recurrent"), (f"{name}.recurrent", name)]
         before = name
-    nodes["head"] = nir.Affine(*(each.numpy() for each in head))
-    nodes["output"] = nir.Output({"output": np.array([len(head[1])])})
+    head, offset = sources[-1].affine
+    nodes["head"] = nir.Affine(head.numpy(), offset.numpy())
+    nodes["output"] = nir.Output({"output": np.array([len(head)])})
     return nir.NIRGraph(nodes, [*edges, (before, "head"), ("head", "output")], metadata={"producer": MARK})
 
 
@@ -91,7 +93,7 @@ def _with_normalization(model: AcousticModel, weight: np.ndarray, bias: np.ndarr
     return weight, bias - weight @ mean
 
 
-def _neurons(nir: Any, given: Parameters, dt: float) -> Any:
-    rest, ones = np.zeros(len(given.decay), np.float32), np.ones(len(given.decay), np.float32)
-    tau = (dt / (1 - given.decay)).numpy()
+def _neurons(nir: Any, decay: Tensor, dt: float) -> Any:
+    rest, ones = np.zeros(len(decay), np.float32), np.ones(len(decay), np.float32)
+    tau = (dt / (1 - decay)).numpy()
     return nir.LIF(tau=tau, r=ones, v_leak=rest, v_threshold=THRESHOLD * ones, v_reset=rest, metadata={"dt": dt})

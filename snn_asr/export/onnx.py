@@ -99,7 +99,7 @@ def step_graph(model: AcousticModel) -> Graph:
 
 def _product(graph: Graph, x: str, source: Source) -> str:
     """What the values ``x`` of a source give to the layer above it, or to the head."""
-    return graph.affine(x, (source.onward.weight * source.scale.unsqueeze(1)).numpy(), source.offset.numpy())
+    return graph.affine(x, *(each.numpy() for each in source.affine))
 
 
 def _layer(graph: Graph, name: str, drive: str, source: Source, size: int) -> str:
