@@ -48,7 +48,7 @@ def profile(
     if energy:
         require_estimate(recognizer.model)
     found = find_files(inputs, sys.stdin if "-" in inputs else ())
-    paths, errors = profile.readable(recognizer, [each.path for each in found.files])
+    paths, errors = profile.readable_files(recognizer, [each.path for each in found.files])
     errors |= {path: DataError(why, path) for path, why in found.unreadable.items()}
     for path, why in found.passed_over.items():
         typer.echo(f"passed over: {path}: {why}", err=True)

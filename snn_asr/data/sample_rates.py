@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Rates(NamedTuple):
+class RateLimits(NamedTuple):
     """All rates from the ``lowest`` to the ``highest``. In an error they read ``1000 to 768000``."""
 
     lowest: int
@@ -19,6 +19,6 @@ class Rates(NamedTuple):
         return f"{self.lowest} to {self.highest}"
 
 
-RECORDED = Rates(1000, 768_000)  # of files, and of samples in memory
-LIVE = Rates(4000, 384_000)  # of samples that come through a pipe
-OF_FEATURES = Rates(4000, 768_000)
+RECORDED = RateLimits(1000, 768_000)  # of files, and of samples in memory
+LIVE = RateLimits(4000, 384_000)  # of samples that come through a pipe
+OF_FEATURES = RateLimits(4000, 768_000)

@@ -46,7 +46,7 @@ class Profile:
         }
 
 
-def readable(recognizer: Recognizer, paths: Sequence[Path]) -> tuple[list[Path], dict[Path, SnnAsrError]]:
+def readable_files(recognizer: Recognizer, paths: Sequence[Path]) -> tuple[list[Path], dict[Path, SnnAsrError]]:
     """Return the files that can be read, and an error for each of the others."""
     good, errors = [], {}
     for path in paths:

@@ -44,7 +44,7 @@ def json_entries(path: Path) -> Iterator[tuple[str, dict[str, object], str]]:
         yield _with_id(record, f"{path}: record {number}")
 
 
-def json_text(entry: dict[str, object], unit: str, side: str, where: str) -> str:
+def transcript_of(entry: dict[str, object], unit: str, side: str, where: str) -> str:
     """Return the text of a JSON object, or for ``unit`` "phone" its phones if it has any.
 
     ``side`` is the key that is read if there is no "text". Raises DataError if there is neither.

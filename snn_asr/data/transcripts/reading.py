@@ -9,7 +9,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from snn_asr.data.transcripts.format_detection import text_parser
-from snn_asr.data.transcripts.json_formats import is_json, json_entries, json_text
+from snn_asr.data.transcripts.json_formats import is_json, json_entries, transcript_of
 from snn_asr.data.transcripts.line_formats import Parser, nist_id, parse_ctm, parse_kaldi, parse_stm, parse_trn
 from snn_asr.data.transcripts.lines import Utterance, located_lines
 from snn_asr.data.transcripts.recordings import by_ending
@@ -148,7 +148,7 @@ def _read_file(path: Path, unit: str, side: str) -> tuple[Iterable[Utterance], b
     """The utterances of a file, and whether their texts hold NIST's marks."""
     if is_json(path):
         entries = json_entries(path)
-        return ((name, json_text(entry, unit, side, where), where) for name, entry, where in entries), False
+        return ((name, transcript_of(entry, unit, side, where), where) for name, entry, where in entries), False
     suffix = path.suffix.lower() or f".{path.name.lower()}"
     if suffix in (".csv", ".tsv"):
         return parse_table(path, unit), False
