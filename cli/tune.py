@@ -57,7 +57,7 @@ def tune(
     flags += ["--lm-weight", f"{result.best.language_weight:g}", "--insertion-bonus"]
     flags.append(f"{result.best.insertion_bonus:g}")
     if as_json:
-        typer.echo(json.dumps(_as_json(result, flags), indent=2))
+        typer.echo(json.dumps(result.to_json() | {"flags": flags}, indent=2))
     else:
         _show(result, flags)
     raise_for(len(result.failed), len(utterances), "the grid is of the others")
@@ -89,14 +89,6 @@ def _show(result: Tuning, flags: list[str]) -> None:
     for name in result.at_an_edge:
         typer.echo(f"the best {name} is at the end of the grid: try values beyond it too", err=True)
     typer.echo(shlex.join(flags))
-
-
-def _as_json(result: Tuning, flags: list[str]) -> dict:
-    points = [vars(each) for each in result.points]
-    return {
-        "unit": result.unit, "utterances": result.utterances, "greedy": result.greedy, "best": vars(result.best),
-        "points": points, "flags": flags, "failed": {name: str(error) for name, error in result.failed.items()},
-    }
 
 
 def _table(result: Tuning) -> Table:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -68,6 +69,14 @@ class Tuning:
         if len(bonuses) > 1 and self.best.insertion_bonus in (min(bonuses), max(bonuses)):
             found.append("bonus")
         return tuple(found)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values; the errors of recordings that were left out are texts."""
+        return {
+            "unit": self.unit, "utterances": self.utterances, "greedy": self.greedy, "best": vars(self.best),
+            "points": [vars(each) for each in self.points],
+            "failed": {name: str(error) for name, error in self.failed.items()},
+        }
 
 
 def tune(
