@@ -18,6 +18,7 @@ from snn_asr.events.kernels.delivery import BACK, OUTPUTS, UNITS
 from snn_asr.events.quantization import grids_of
 from snn_asr.events.sources import Source, SourceSize, layers_of, sources_of
 from snn_asr.events.storage import Stored, flat, packed, stored
+from snn_asr.network.integers import FLOAT32
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.model import AcousticModel
 
@@ -80,7 +81,7 @@ class CompiledNetwork:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, model: AcousticModel, precision: str = "float32", every: bool = False) -> CompiledNetwork:
+    def of(cls, model: AcousticModel, precision: str = FLOAT32, every: bool = False) -> CompiledNetwork:
         """The arrays of a model in evaluation mode, all of whose layers have the same cell of CELLS.
 
         With ``every`` all products are taken, including those with zeros. A quantised model keeps its whole numbers;

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from snn_asr.events.quantization import grids_of, quantized
 from snn_asr.events.sources import SourceSize, causal_layers, head_parts, sources_of
+from snn_asr.network.integers import FLOAT32
 from snn_asr.network.layers.base import Layer
 from snn_asr.network.model import AcousticModel
 
@@ -51,7 +52,7 @@ class WalkedNetwork:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, model: AcousticModel, precision: str = "float32", every: bool = False) -> WalkedNetwork:
+    def of(cls, model: AcousticModel, precision: str = FLOAT32, every: bool = False) -> WalkedNetwork:
         """The network of a model in evaluation mode. Its matrices are rounded to int8 or int4 as in a model folder;
         products are computed in float32.
 

@@ -7,11 +7,12 @@ from snn_asr.events.quantization import grids_of
 from snn_asr.events.sources import Source, layers_of, sources_of
 from snn_asr.network.coder import Coder
 from snn_asr.network.input_coding import FeatureCoder, HeldFeatures
+from snn_asr.network.integers import FLOAT32
 from snn_asr.network.model import AcousticModel
 
 
 def exportable_sources(
-    model: AcousticModel, cells: frozenset[str], target: str, precision: str = "float32", powers: bool = False
+    model: AcousticModel, cells: frozenset[str], target: str, precision: str = FLOAT32, powers: bool = False
 ) -> list[Source]:
     """The sources of a model (events/sources.py), with weights in float32, int8 or int4.
 
