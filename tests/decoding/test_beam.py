@@ -200,7 +200,7 @@ def test_models_of_other_words_are_refused():
         choose_unit(WORD_MODEL, WORDS, AUTO, "lm.arpa")
     with pytest.raises(DataError, match="knows none of the characters"):
         choose_unit(SPOKEN_MODEL, LETTERS, TOKEN, "lm.arpa")
-    with pytest.raises(UsageError, match="did you mean 'word'"):
+    with pytest.raises(UsageError, match="--lm-unit: .*did you mean 'word'"):
         choose_unit(WORD_MODEL, LETTERS, "words", "lm.arpa")
 
 

@@ -173,7 +173,7 @@ def choose_unit(model: LanguageModel, tokens: Tokens, unit: str, where: object) 
     Raises UsageError for an unknown unit, and DataError if model and tokens have nothing in common.
     """
     if unit not in UNITS:
-        raise unknown_name("unit of a language model", unit, UNITS)
+        raise unknown_name("unit of a language model", unit, UNITS, "--lm-unit")
     words = spelled(tokens)[BLANK + 1 :]
     apart = tokens.kind in ("characters", "sentencepiece")  # else every token is a word: one unit is the other
     if unit == AUTO:
