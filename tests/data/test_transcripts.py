@@ -187,6 +187,8 @@ def test_a_list_of_failures_in_a_folder_is_no_transcript_and_is_named(tmp_path):
     transcripts = read_transcripts(tmp_path)
     assert transcripts == {"a": "one"}
     assert transcripts.notes == [f"{tmp_path / 'errors.json'}: no transcript, but a list of 2 inputs that failed"]
+    write(tmp_path / "errors.json", "{}")
+    assert read_transcripts(tmp_path).notes == []
     write(tmp_path / "errors.json", '{"id": "errors", "text": "two"}')
     assert read_transcripts(tmp_path) == {"a": "one", "errors": "two"}
 

@@ -109,7 +109,8 @@ def _read_folder(folder: Path, unit: str, side: str) -> Transcripts:
     for path, errors in failures.items():
         earlier = sum(EARLIER in each for each in errors)
         counted = f"; of {earlier} a transcript is counted, {EARLIER}" if earlier else ""
-        transcripts.notes.append(f"{path}: no transcript, but a list of {len(errors)} inputs that failed{counted}")
+        if errors:
+            transcripts.notes.append(f"{path}: no transcript, but a list of {len(errors)} inputs that failed{counted}")
     read = [path for path in files if path.suffix.lower() == suffix]
     for path in read:
         _add(transcripts, _read_one(path, folder, unit, side))
