@@ -200,7 +200,7 @@ def summary(output_folder: Path, manifests: Iterable[str], measures: Sequence[st
     """Return the ``measures`` of every manifest."""
     summaries: dict[str, dict[str, object]] = {}
     for name in manifests:
-        entries = list(read_json_object(output_folder / f"{name}.json").values())
+        entries = list(read_json_object(output_folder / f"{name}.json", file_names=True).values())
         summaries[name] = {measure: _MEASURES[measure](entries) for measure in measures}
     return summaries
 

@@ -152,7 +152,7 @@ class PreparedFolder:
         if not path.is_file():
             return {}
         try:
-            mark = read_json(path)
+            mark = read_json(path, file_names=True)
         except DataError:
             return {}
         if not isinstance(mark, dict) or "options" not in mark or not isinstance(mark.get("manifests", {}), dict):

@@ -41,7 +41,7 @@ from snn_asr.data import (
 )
 from snn_asr.data.feature_settings import FeatureSettings
 from snn_asr.errors import DataError, of_every
-from snn_asr.files import sha256, write_bytes
+from snn_asr.files import sha256, utf8_path, write_bytes
 from snn_asr.files.locks import locked
 
 CODE = (  # that computes frames from the bytes of a recording; other code gets a folder of its own
@@ -139,7 +139,8 @@ class _Shard:
         if not self.path.is_file():
             return False
         try:
-            tensors = safetensors.safe_open(self.path, framework="pt")
+            with utf8_path(self.path) as path:
+                tensors = safetensors.safe_open(path, framework="pt")
             found = {name: tensors.get_tensor(name) for name in tensors.keys()}
             whole = (tensors.metadata() or {}).get(CHECKSUMS) == self._checksums(found)
             problem = None if whole and len(found) == len(self.indices) else "its checksums are not of its content"

@@ -23,6 +23,7 @@ _SHOWN_PROBLEMS = 20
 _LONGEST_SECONDS = 86400  # of an utterance; a longer one is a mistake
 _TEXT_KEYS = ("wav", "speaker", "text")
 _BEGIN_KEYS, _END_KEYS, _CHANNEL_KEYS = ("start", "begin", "offset"), ("end", "stop"), ("channel",)  # of other toolkits
+_HALF = "holds half of a surrogate pair (\\ud800 to \\udfff)"
 _PREPARE = "prepare the data with `snn-asr prepare`"
 
 
@@ -47,13 +48,14 @@ def read_manifest(path: str | Path, audio_needed: bool = True) -> dict[str, Utte
     all.
     """
     path = Path(path)
-    entries = read_json(path)
+    entries = read_json(path, file_names=True)
     if not isinstance(entries, dict):
         raise DataError("not a manifest: expected an object from utterance id to utterance", path, _PREPARE)
     if not entries:
         raise DataError("no utterances", path, _PREPARE)
     audio_folder = path.parent if audio_needed else None
-    problems = [f"{name}: {problem}" for name, entry in entries.items() for problem in _problems(entry, audio_folder)]
+    problems = [f"{name}: its id {_HALF}" for name in entries if not _is_unicode(name)]
+    problems += [f"{name}: {problem}" for name, entry in entries.items() for problem in _problems(entry, audio_folder)]
     if problems:
         shown = problems[:_SHOWN_PROBLEMS]
         if len(problems) > len(shown):
@@ -130,6 +132,8 @@ def _problems(entry: object, audio_folder: Path | None) -> Iterator[str]:
             yield f"no key '{key}'"
         elif key in _TEXT_KEYS and not isinstance(entry[key], str):
             yield f"{key} must be a text, found {type(entry[key]).__name__}"
+        elif key in _TEXT_KEYS and key != "wav" and not _is_unicode(entry[key]):
+            yield f"{key} {_HALF}"
     if "duration" in entry and not _is_time(entry["duration"]):
         found = shortened(repr(entry["duration"]))
         yield f"duration must be a positive number of seconds, at most a day, found {found}"
@@ -157,10 +161,17 @@ def _phone_problems(phones: object) -> Iterator[str]:
     for index, phone in enumerate(phones):
         if not (isinstance(phone, list) and len(phone) == 2 and isinstance(phone[0], str) and _is_time(phone[1])):
             yield f"phone {index} must be [label, end in seconds], found {shortened(repr(phone))}"
+        elif not _is_unicode(phone[0]):
+            yield f"phone {index} {_HALF}"
         elif phone[1] <= before:
             yield f"phone {index} ends at {phone[1]} s, not after the one before ({before} s)"
         else:
             before = phone[1]
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether this can be written. Python has halves of surrogate pairs for bytes of file names that are not UTF-8."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _is_time(value: object) -> bool:

@@ -7,6 +7,8 @@ import hashlib
 import json
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,21 @@ def require_regular(path: str | Path) -> None:
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise DataError("no regular file", path, "write what it gives into a file")
+
+
+@contextmanager
+def utf8_path(path: Path) -> Iterator[str]:
+    """A path in UTF-8 that leads to the file at ``path``, for libraries that take no others. It is valid in the block.
+
+    It is ``path`` itself, or if that is not UTF-8, the path of the open file among those of this process.
+    """
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        with open(path, "rb") as file:
+            yield f"/dev/fd/{file.fileno()}"
+    else:
+        yield str(path)
 
 
 def read_text(path: str | Path, *, regular: bool = False) -> str:

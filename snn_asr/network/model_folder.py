@@ -23,7 +23,7 @@ from snn_asr import __version__
 from snn_asr.data.normalization import Normalization
 from snn_asr.data.tokens import Tokens
 from snn_asr.errors import DataError, SnnAsrError, UsageError, describing
-from snn_asr.files import encoded, json_text, read_json_object, sha256, write_together
+from snn_asr.files import encoded, json_text, read_json_object, sha256, utf8_path, write_together
 from snn_asr.network import shipped_models
 from snn_asr.network.model import AcousticModel, ModelSettings
 from snn_asr.network.weights_file import CONFIG, FORMATS, WEIGHTS, check_finite, check_shapes, format_of, pack, unpack
@@ -145,7 +145,8 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> LoadedModel:
         normalization = Normalization.from_dict(read_json_object(folder / NORMALIZATION))
         shapes = check_shapes(settings, normalization, tokens.size, folder / WEIGHTS)
         model = AcousticModel(settings, normalization, tokens.size)
-        state, model.grids = unpack(safetensors.torch.load_file(folder / WEIGHTS), shapes)
+        with utf8_path(folder / WEIGHTS) as weights:
+            state, model.grids = unpack(safetensors.torch.load_file(weights), shapes)
         model.load_state_dict(state)
         check_finite(model.state_dict(), folder / WEIGHTS)  # as they are now, in float32
     except _MISFITS as error:

@@ -22,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 
 from snn_asr.data.normalization import Normalization
 from snn_asr.errors import DataError
+from snn_asr.files import utf8_path
 from snn_asr.network.integers import INT4, INT8, Grid
 from snn_asr.network.model import AcousticModel, ModelSettings
 from snn_asr.network.sparse_weights import FOUR_BITS, Shape, fitting, is_compact, is_thinned, thinned, whole
@@ -81,7 +82,7 @@ def check_shapes(
     shapes and no numbers. The counts that make loops are compared with the number of tensors first, because every layer
     has at least one.
     """
-    with safetensors.safe_open(path, framework="pt") as tensors:
+    with utf8_path(path) as name, safetensors.safe_open(name, framework="pt") as tensors:
         slices = {name: tensors.get_slice(name) for name in tensors.keys()}
         found = {name: tuple(each.get_shape()) for name, each in slices.items()}
         types = {name: str(each.get_dtype()) for name, each in slices.items()}

@@ -15,7 +15,7 @@ from snn_asr.network.model_folder import METRICS, damage, find_model
 from snn_asr.scoring.alignments import ErrorCounts
 from snn_asr.scoring.error_rates import Score, check_unit, score
 from snn_asr.scoring.significance import compare, mean_rate
-from snn_asr.training.run_folder.folder import of_another_run
+from snn_asr.training.run_folder.folder import of_another_run, read_mark
 from snn_asr.training.run_folder.identity import Identity, json_fingerprint
 
 BASELINES = ("gru", "lstm")  # the first of these that was run is the baseline if none is named
@@ -83,7 +83,7 @@ def read_run(folder: str | Path) -> FinishedRun:
     folder = Path(folder)
     if not (folder / "test.json").is_file():
         raise DataError("not a finished run", folder, "finish it with 'snn-asr train' first")
-    test, run = read_json_object(folder / "test.json"), read_json_object(folder / "run.json")
+    test, run = read_json_object(folder / "test.json"), read_mark(folder)
     model = find_model(folder)
     damaged = damage(model, (METRICS,))
     if damaged is not None:

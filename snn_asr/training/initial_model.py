@@ -14,11 +14,11 @@ from typing import Any
 from snn_asr.data.tokens import Tokens
 from snn_asr.errors import UsageError, listed
 from snn_asr.events.quantization import grids_of, with_folded_head
-from snn_asr.files import read_json_object, sha256
+from snn_asr.files import sha256
 from snn_asr.network.model import AcousticModel, ModelSettings
 from snn_asr.network.model_folder import CHECKSUMS, LoadedModel, find_model, load
 from snn_asr.training.recipes.keys import NOT_QUANTIZED, TrainingConfig
-from snn_asr.training.run_folder.folder import MARK, MODEL
+from snn_asr.training.run_folder.folder import MARK, MODEL, read_mark
 from snn_asr.training.run_folder.identity import Identity
 
 ONLY_IN_TRAINING = frozenset(("dropout", "backend"))
@@ -43,7 +43,7 @@ def model_group(path: str) -> str:
     mark = folder.parent / MARK
     if folder.name != MODEL or not mark.is_file():
         return ""
-    identity = Identity.from_json(read_json_object(mark))
+    identity = Identity.from_json(read_mark(folder.parent))
     return identity.group if identity else ""
 
 

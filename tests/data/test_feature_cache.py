@@ -71,6 +71,13 @@ def test_kept_frames_are_the_computed_ones_and_computed_once(shard_bytes, source
     assert not list((tmp_path / "features").rglob(".*"))
 
 
+def test_frames_are_kept_in_a_folder_whose_name_is_no_utf_8(source, tmp_path, caplog):
+    folder = tmp_path / os.fsdecode(b"\xe9")
+    for _ in range(2):
+        source.assert_equal(source.open(FeatureCache(folder)))
+    assert set(source.computed.values()) == {1} and not any(each.levelname == "WARNING" for each in caplog.records)
+
+
 def test_runs_at_once_share_the_work(source, tmp_path):
     """Each of four runs needs all frames; none is computed twice, and all have all."""
     start, results = threading.Barrier(4), []

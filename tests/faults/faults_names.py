@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 from pathlib import Path
 
 from faults.table import fault
 from faults.world import Outcome, World
+from snn_asr.files import read_json_object, write_json
 
 PASSED = "silently wrong: inputs left out"
 UNREADABLE = "what one command writes another cannot read"
@@ -19,6 +22,33 @@ def _not_utf_8(world: World) -> Outcome:
     decoded = world.run("decode", world.made / "run", world.folder / "in", "--output-folder", out, "--format", "json")
     assert decoded.code == 0, decoded.errors
     return world.run("score", out, out)
+
+
+@fault(
+    UNREADABLE, "a run and its data in a folder whose name is no UTF-8", codes=0, says="1 transcribed, 0 failed",
+    slow=True,
+)
+def _folder_not_utf_8(world: World) -> Outcome:
+    folder = world.folder / os.fsdecode(b"\xe9")
+    data, run = folder / "data", folder / "run"
+    shutil.copytree(world.made / "data", data, ignore=shutil.ignore_patterns("features"))
+    first, again = (world.process(*world.training(run, data=data)) for _ in range(2))
+    assert (first.code, again.code) == (0, 0), first.errors + again.errors
+    assert not re.search("damaged|computed again|no report", first.errors), first.errors
+    assert "already trained" in again.errors, again.errors
+    return world.process("decode", run, world.recording())
+
+
+@fault(UNREADABLE, "a manifest of recordings in a folder whose name is no UTF-8", codes=0)
+def _recordings_not_utf_8(world: World) -> Outcome:
+    data, audio = world.data(), world.folder / os.fsdecode(b"\xe9")
+    shutil.move(data / "audio", audio)
+    for split in ("train", "dev", "test"):
+        manifest = read_json_object(data / f"{split}.json")
+        for each in manifest.values():
+            each["wav"] = str(audio / Path(each["wav"]).relative_to("audio"))
+        write_json(data / f"{split}.json", manifest)
+    return world.train("run", data=data)
 
 
 @fault(UNREADABLE, "score of recordings whose names begin with a dot", codes=0)

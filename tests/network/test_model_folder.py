@@ -125,6 +125,11 @@ def test_scales_that_are_not_of_their_matrix_are_refused(folder):
         refused(folder, "scale|not finite")
 
 
+def test_a_model_in_a_folder_whose_name_is_no_utf_8_is_loaded(folder, tmp_path):
+    named = folder.rename(tmp_path / os.fsdecode(b"\xe9"))
+    assert load(named).metrics == json.loads((named / "metrics.json").read_text())
+
+
 def test_damage_is_told_without_loading(folder):
     assert damage(folder) is None
     content = bytearray((folder / WEIGHTS).read_bytes())

@@ -100,7 +100,7 @@ class RunFolder:
             log.warning("%s: is gone, and written anew from what the checkpoint says", self.path / MARK)
             write_json(self.path / MARK, {_IDENTITY: identity})
         try:
-            return _IDENTITY in read_json_object(self.path / MARK)
+            return _IDENTITY in read_mark(self.path)
         except DataError as error:
             todo = "remove it: the run goes on from its checkpoint" if self.checkpoints.present else _REMEDY
             raise DataError(error.what, error.where, todo) from error
@@ -139,15 +139,15 @@ class RunFolder:
         if self._replaces:
             return
         if self._started:
-            self._refuse_another(read_json_object(self.path / MARK))
-        if not os.path.lexists(self.path / MARK) or read_json_object(self.path / MARK) != self._mark:
+            self._refuse_another(read_mark(self.path))
+        if not os.path.lexists(self.path / MARK) or read_mark(self.path) != self._mark:
             write_json(self.path / MARK, self._mark)
 
     def _as_marked(self, identity: str) -> str:
         """The identity by which run.json knows this run: another one if it names keys that now count as not given."""
         if not os.path.lexists(self.path / MARK):
             return identity
-        found = read_json_object(self.path / MARK)
+        found = read_mark(self.path)
         before = Identity.from_json(found)
         return str(found[_IDENTITY]) if before is not None and before.digest == identity else identity
 
@@ -165,7 +165,7 @@ class RunFolder:
         replaced, and may be the only one."""
         if (self.path / MODEL / CHECKSUMS).exists() and damage(self.path / MODEL) is None:
             of = read_json_object(self.path / MODEL / METRICS).get(RUN)
-            if of not in (None, self._mark[_IDENTITY], read_json_object(self.path / MARK).get(_IDENTITY)):
+            if of not in (None, self._mark[_IDENTITY], read_mark(self.path).get(_IDENTITY)):
                 raise _model_of_another(self.path)
 
     @property
@@ -235,13 +235,21 @@ class RunFolder:
             self.checkpoints.remove_previous()
 
 
+def read_mark(folder: Path) -> dict[str, Any]:
+    """What run.json says. The data folder that it names may be bytes that are no UTF-8.
+
+    Raises DataError if it is missing or damaged.
+    """
+    return read_json_object(folder / MARK, file_names=True)
+
+
 def of_another_run(folder: Path) -> DataError | None:
     """What says that files of this run folder are of different runs, as a mistake in copying leaves them.
 
     None if all are of one run, or of an earlier snn-asr, whose metrics do not say. A log that is gone or cannot be read
     is of no other run; one that was edited or cut is. Raises DataError for other files that cannot be read.
     """
-    metrics, mark = (read_json_object(folder / name) for name in (f"{MODEL}/{METRICS}", MARK))
+    metrics, mark = read_json_object(folder / MODEL / METRICS), read_mark(folder)
     if metrics.get(RUN, mark.get(_IDENTITY)) != mark.get(_IDENTITY):
         return _model_of_another(folder)
     others = metrics.get(TEST_SHA256, "") not in ("", sha256(folder / TEST)), _is_log_of_another(folder / LOG, metrics)
