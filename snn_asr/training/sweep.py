@@ -43,7 +43,10 @@ def train_encoders(
     plans: dict[str, dict[str, object]] = {}  # by the beginning of the folder's name
     for point in _points(grid or {}, overrides):
         for encoder, plan in _plans(name, encoders, {**overrides, **point}).items():
-            plans[_folder_name(encoder, plan, point)] = plan
+            folder = _folder_name(encoder, plan, point)
+            if plans.setdefault(folder, plan) != plan:
+                what = f"two values would be trained in one folder, {folder}"
+                raise UsageError(what, "--grid", "write one of them otherwise")
     plans = {key: plans[key] for encoder in encoders for key in plans if plans[key]["encoder"] == encoder}
     merged = {key: recipe.merge(name, plan) for key, plan in plans.items()}
     configs = {key: each.config() for key, each in merged.items()}

@@ -50,6 +50,7 @@ def test_encoders_and_seeds_get_the_overrides_they_know(tone_recipe, tones, tmp_
     [
         ({"dropout": [0, 0.0]}, 1, "gru-dropout=0 and gru-dropout=0.0 are the same training"),
         ({"feature_cache": ["none", "auto"]}, 1, "are the same training"),
+        ({"initial_model": ["a/b", "a_b"]}, 1, "two values would be trained in one folder, gru-initial_model=a_b"),
         ({"seed": [1, 2]}, 2, "--grid seed: the seeds to train with are counted by --seeds, too"),
     ],
 )
