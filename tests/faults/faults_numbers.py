@@ -7,6 +7,7 @@ no memory left.
 from __future__ import annotations
 
 import resource
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -154,6 +155,16 @@ def _no_backend(world: World) -> Outcome:
 def _no_threads(world: World) -> Outcome:
     world.monkeypatch.setenv("NUMBA_NUM_THREADS", "0")
     return world.run("decode", world.made / "run", world.recording())
+
+
+@fault(ENVIRONMENT, "the clock is set back between two calls of decode", codes=0, says="0 transcribed, 1 already done")
+def _clock_set_back(world: World) -> Outcome:
+    words = ("decode", world.made / "run", world.recording(), "--output-folder", world.folder / "out")
+    assert world.run(*words).code == 0
+    now = time.time()
+    world.monkeypatch.setattr(time, "time", lambda: now - 1e8)
+    assert world.run(*words, "--beam", "2").code == 0
+    return world.run(*words, "--beam", "2")
 
 
 @fault(ENVIRONMENT, "too little memory for torch's libraries", codes=4, says="not enough memory", slow=True)

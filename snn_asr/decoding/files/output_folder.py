@@ -50,6 +50,7 @@ class OutputFolder:
         _require_writable(folder)
         mend_journal(self._journal)
         self._states: dict[str, dict[str, Any]] = {}  # by name, the last
+        self._finished: dict[str, float] = {}  # when that was
         self._written: dict[Path, set[str | None]] = {}  # by file; None: by a version that noted no sums
         self._read_journals()
 
@@ -85,7 +86,9 @@ class OutputFolder:
             self._check_own(path)
         contents = {each: encoded(text) for each, text in texts.items()}
         written = {each: hashlib.sha256(content).hexdigest() for each, content in contents.items()}
-        append_json_line(self._journal, {"name": name, "finished": time.time(), "written": written, **state})
+        # The clock may have been set back, and the line with the latest time is the one that counts.
+        finished = max(time.time(), self._finished.get(name, 0.0))
+        append_json_line(self._journal, {"name": name, "finished": finished, "written": written, **state})
         for each, content in contents.items():
             self._written.setdefault(paths[each], set()).add(written[each])
             write_bytes(paths[each], content)
@@ -130,14 +133,13 @@ class OutputFolder:
     def _read_journals(self) -> None:
         """Read from all journals the last state of each recording, and everything that was ever written to each
         file."""
-        finished: dict[str, float] = {}
         for name, when, row in _journal_rows(self._folder):
             written = row.get("written")
             for each in _formats(row):
                 sums = self._written.setdefault(self._path(name, each), set())
                 sums.add(written.get(each) if isinstance(written, dict) else None)
-            if when >= finished.get(name, 0.0):
-                finished[name], self._states[name] = when, row
+            if when >= self._finished.get(name, 0.0):
+                self._finished[name], self._states[name] = when, row
 
 
 def of_other_settings(folder: Path) -> list[str]:
