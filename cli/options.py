@@ -165,9 +165,13 @@ def parse_grid(words: Iterable[str] | None) -> dict[str, list[object]]:
 def _parse_value(value: str, word: str) -> object:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
+    from ruamel.yaml.events import AliasEvent
 
     try:
+        # An alias may lead to what it is part of, a value that has no end.
+        if any(isinstance(each, AliasEvent) for each in YAML(typ="safe", pure=True).parse(value)):
+            raise UsageError("holds an alias (*name)", f"'{word}'", "write out what is meant")
         return YAML(typ="safe", pure=True).load(value)
-    except (YAMLError, ValueError) as error:
+    except (YAMLError, ValueError, RecursionError) as error:
         todo = "write for example 'speeds=[0.9, 1.1]', with the quotes, which keep the shell from dividing the word"
         raise UsageError("the value is not YAML", f"'{word}'", todo) from error

@@ -52,6 +52,11 @@ READ: dict[str, tuple[Sequence[str], dict[str, str | bytes], str]] = {
         {"a.stm": "a 1 s 0.00 2.00 <o> one two\n", "a.ctm": "a 1 0.0 0.5 one\na 1 0.6 0.5 two\n"}, " 0.00 %",
     ),
     "csv of SpeechBrain": (("a.csv", "a.csv"), {"a.csv": "ID,duration,wav,wrd\na,1.0,a.wav,one two\n"}, " 0.00 %"),
+    "a table with tabs and a quote that another line ends": (
+        ("r.tsv", "h"),
+        {"r.tsv": 'path\tsentence\na.mp3\t"one\nb.mp3\ttwo\nc.mp3\tsix"\n', "h": "a one\nb two\nc six\n"},
+        "3 utterances",
+    ),
     "alternatives of trn": (
         ("r.trn", "h.trn"),
         {
@@ -146,6 +151,12 @@ for _name, _words, _said in (
 for _pair in ("train=abc", "train=1.5", "train=-1", "train=true", "train=null", "seed=1e9", "dev=.inf", "test=[1]"):
     _does = _with({}, "prepare", "demo", "--output-folder", "demo", _pair)
     fault(VALUES, f"prepare demo {_pair}", codes=2, says=_pair.partition("=")[0])(_does)
+for _words in (
+    ("train", "FSDD", "--data-folder", "x", "--output-folder", "y"), ("prepare", "demo", "--output-folder", "y"),
+    ("recipes", "show", "FSDD"),
+):
+    for _pair, _said in (("train=&a [*a]", "holds an alias"), (f"train={'[' * 9999}", "not YAML")):
+        fault(VALUES, f"{_words[0]} {_pair[:20]}", codes=2, says=_said)(_with({}, *_words, _pair))
 for _option in ("--weights", "--bonuses"):
     for _value in ("nan", "inf", "", "one", ","):
         _does = _with({"t": ARPA}, "tune", "RUN", "--data-folder", "x", "--lm", "t", f"{_option}={_value}")

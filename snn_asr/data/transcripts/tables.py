@@ -51,13 +51,15 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
     them.
     """
     text, tabs = read_text(path), path.suffix.lower() == ".tsv"
+    plain = [(number, line.split("\t")) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
     csv.field_size_limit(_LONGEST_FIELD)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if tabs else ",", strict=True)
     try:
-        return [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
+        rows = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
     except csv.Error as error:
         if tabs:
-            plain = enumerate((line.split("\t") for line in text.split("\n")), start=1)
-            return [(number, row) for number, row in plain if any(map(str.strip, row))]
+            return plain
         todo = "end what stands in quotes with one, and write a quote within it twice"
         raise DataError(f"not a table ({error})", f"{path}:{reader.line_num}", todo) from error
+    # If each line is a row by itself, a quote that only a later line ends would make one utterance of several.
+    return plain if tabs and len(rows) < len(plain) and len({len(row) for _, row in plain}) == 1 else rows
