@@ -14,13 +14,15 @@ class Cell:
     """What the equations of a cell ask of whoever runs them. ``number`` is the one that kernels/stack.py knows it by.
 
     ``gates`` names the blocks of W and U in their order, for cells whose equations differ only in it. A ``dense`` cell
-    sends all of its outputs, also zeros. ``resets_first`` says that the reset gate comes before the recurrent product
-    of the candidate, which is then taken within the step.
+    sends all of its outputs, also zeros. For a cell with a coder ``steering`` says of each block of the drive whether
+    it sets a gate; the others reach the membrane. ``resets_first`` says that the reset gate comes before the recurrent
+    product of the candidate, which is then taken within the step.
     """
 
     number: int
     gates: tuple[str, ...] = ()
     dense: bool = False
+    steering: tuple[bool, ...] = (False,)
     resets_first: bool = False
 
     @property
@@ -31,7 +33,7 @@ class Cell:
 
 # By their names in LayerParts.
 CELLS = {
-    "gated": Cell(stack.GATED),
+    "gated": Cell(stack.GATED, steering=(True, False)),
     "conventional": Cell(stack.CONVENTIONAL),
     "leaky_integrate_and_fire": Cell(stack.LEAKY_INTEGRATE_AND_FIRE),
     "hard_reset": Cell(stack.HARD_RESET),

@@ -15,6 +15,7 @@ import torch
 from snn_asr.events.cells import CELLS
 from snn_asr.events.kernels import stack
 from snn_asr.events.kernels.delivery import BACK, OUTPUTS, UNITS
+from snn_asr.events.levels import in_levels
 from snn_asr.events.quantization import grids_of
 from snn_asr.events.sources import Source, SourceSize, layers_of, sources_of
 from snn_asr.events.storage import Stored, flat, packed, stored
@@ -65,7 +66,8 @@ class CompiledNetwork:
 
     ``precision`` is that of the weights: float32, int8 or int4. ``every`` says that all products are taken, including
     those with zeros. ``classes`` is the number of logits and ``layers`` the number of layers; ``changes`` is how many
-    numbers a stream needs for sources that send changes.
+    numbers a stream needs for sources that send changes. The states of coders are in units of their levels (levels.py),
+    which ``level_units`` (L, 1) has; it is 1 for layers without a coder.
     """
 
     precision: str
@@ -73,6 +75,7 @@ class CompiledNetwork:
     classes: int
     layers: int
     changes: int
+    level_units: np.ndarray
     image: np.ndarray
     table: np.ndarray
     constants: np.ndarray
@@ -88,7 +91,8 @@ class CompiledNetwork:
         another one is rounded here to int8 or int4, in the same way. Raises what ``quantization.grids_of`` raises.
         """
         grids = grids_of(model, precision)
-        sources = sources_of(model, grids)
+        plain = sources_of(model, grids)
+        sources = in_levels(plain)
         lines, layers = _stored(sources, every), layers_of(sources)
         every = every or CELLS[layers[0].cell].dense
         coefficients = [0.0, *(float(each.coefficient) for each in model.encoder.integrators)]
@@ -101,7 +105,10 @@ class CompiledNetwork:
             _table(sources, lines, every), np.concatenate([each.ravel() for each in blocks], dtype=np.float32),
             np.concatenate([each.places for each in lines]), np.concatenate([each.values for each in lines]),
         ])
-        return cls(precision, every, model.head.out_features, len(layers), changes, image, *stack.unpack(image))
+        coders = [each.coder for each in layers_of(plain)]
+        units = np.array([[1.0 if each is None else each.unit] for each in coders], np.float32)
+        arrays = units, image, *stack.unpack(image)
+        return cls(precision, every, model.head.out_features, len(layers), changes, *arrays)
 
     @property
     def nbytes(self) -> int:
@@ -145,7 +152,7 @@ def _table(sources: list[Source], lines: list[Stored], every: bool) -> np.ndarra
         fed = sources[place + 1].layer if place + 1 < len(sources) else None
         of_layer = (0, False, every, False, False, scales, 0)
         if fed is not None:
-            flag = fed.clamped or fed.adaptive or fed.kept  # the one option of its cell
+            flag = fed.adaptive or fed.kept  # the one option of its cell
             inner = len(sources) + place if len(lines) > len(sources) else 0
             of_layer = (CELLS[fed.cell].number, flag, every, fed.powers, fed.shifting, scales, inner)
         given = (each.units, each.outputs, each.back, each.back_at, each.length, first, each.kind, starts, shifts)
@@ -164,15 +171,13 @@ def _affine(sources: list[Source]) -> np.ndarray:
 
 def _numbers(source: Source, smoothing: float) -> list[float]:
     """A row of the block ``numbers``; ``smoothing`` is the coefficient of the integrator behind the layer."""
-    layer, numbers, feedback = source.layer, [0.0] * stack.FEEDBACK, 0.0
-    if layer is not None:
-        feedback = layer.smoothing
-        if (coder := layer.coder) is not None:
-            numbers = [coder.range, coder.scale, coder.unit, coder.threshold]
-        elif layer.threshold is not None:
-            numbers[0] = layer.threshold
-    change = source.values.smallest_change
-    return [*numbers, feedback, smoothing, source.values.unit, -1.0 if change is None else change]
+    layer, change = source.layer, source.values.smallest_change
+    shared = [smoothing, source.values.unit, -1.0 if change is None else change]
+    if layer is None:
+        return [0.0] * (stack.FEEDBACK + 1) + shared
+    coder = layer.coder
+    own = (coder.range, coder.threshold) if coder is not None else (layer.threshold or 0.0, 0.0)
+    return [*own, layer.highest, layer.smoothing, *shared]
 
 
 def _neurons(layers: list[LayerParts], size: int) -> np.ndarray:

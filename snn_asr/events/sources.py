@@ -35,6 +35,13 @@ class Rounded(NamedTuple):
         """The weights as they are stored: whole numbers (int8) in units of the grid, or as they are."""
         return self.weight if self.grid is None else self.grid.rounded(self.weight)
 
+    def times(self, factors: Tensor) -> Rounded:
+        """The matrix with each row times its factor (M,). The whole numbers stay, and the grid's scales take it."""
+        if self.grid is None:
+            return Rounded(self.weight * factors.unsqueeze(1), None)
+        grid = Grid(self.grid.kind, self.grid.scales * factors)
+        return Rounded(grid.restored(self.numbers), grid)
+
     def rows(self, start: int, end: int | None = None) -> Rounded:
         """Some rows of the matrix."""
         return Rounded(self.weight[start:end], None if self.grid is None else self.grid.rows(start, end))

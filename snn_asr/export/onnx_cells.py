@@ -6,6 +6,7 @@ product, the layer's parts and its number of units. It keeps the layer's states 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from snn_asr.events.cells import CELLS
@@ -18,8 +19,8 @@ Step = Callable[[Graph, str, str, str | None, LayerParts, int], str]
 def gated(graph: Graph, name: str, drive: str, recurrent: str | None, part: LayerParts, size: int) -> str:
     """I = F I + (1 - F) C, Y = Q(V)"""
     forget, candidate = graph.op("Sigmoid", graph.gate(drive, 0, size)), graph.gate(drive, 1, size)
-    if part.clamped:
-        candidate = graph.op("Clip", candidate, graph.constant(0.0), graph.constant(1.0))
+    if part.highest < math.inf:
+        candidate = graph.op("Clip", candidate, graph.constant(0.0), graph.constant(part.highest))
     else:
         candidate = graph.op("Relu", candidate)
     kept = graph.op("Mul", forget, graph.state(f"{name}.current", size))

@@ -32,7 +32,7 @@ def events(network: CompiledNetwork, x: torch.Tensor, state=None):
     logits, outputs = [], []
     for frame in x.numpy():
         logits.append(network.run(frame[None], state))
-        outputs.append(state.units[:, 0].copy())
+        outputs.append(state.units[:, 0] * network.level_units)
     return np.stack(outputs, axis=1), np.concatenate(logits)
 
 
@@ -92,16 +92,18 @@ def test_each_step_differs_only_where_a_membrane_lies_within_rounding_of_a_level
         stream = network.initial_state()
         if state is not None:
             before = state[1][0]
-            stream.units[0] = torch.stack([before.output, before.current, before.membrane])[:, 0].numpy()
+            states = torch.stack([before.output, before.current, before.membrane])[:, 0].numpy()
+            stream.units[0] = states * scale
             if layer.recurrent_weight is not None:
-                stream.sums[0, 0] = (before.output @ layer.recurrent_weight.T)[0].numpy()
+                forget, candidate = (before.output @ layer.recurrent_weight.T)[0].numpy().reshape(2, -1)
+                stream.sums[0, 0] = np.concatenate([forget, candidate * scale])
         network.run(frame[0].numpy(), stream)
         _, state = model.encoder(frame, torch.tensor([1]), state)
         after = state[1][0]
-        different = stream.units[0, 0] != after.output[0].numpy()
+        different = stream.units[0, 0] != np.rint(after.output[0].numpy() * scale)
         levels = after.membrane[0].numpy() * scale
         assert (np.abs(levels - np.rint(levels))[different] < 1e-3).all()
-        np.testing.assert_allclose(stream.units[0, 2], after.membrane[0].numpy(), atol=1e-5)
+        np.testing.assert_allclose(stream.units[0, 2], levels, atol=1e-5 * scale)
         close, compared = close + int(different.sum()), compared + len(different)
     assert close < 0.01 * compared
 

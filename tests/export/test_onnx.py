@@ -55,7 +55,7 @@ def engine(model, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     state, outputs, logits = network.initial_state(), [], []
     for frame in inputs:
         logits.append(network.run(frame[None], state)[0])
-        outputs.append(state.units[:, 0].copy())
+        outputs.append(state.units[:, 0] * network.level_units)
     return np.stack(logits), np.stack(outputs)
 
 

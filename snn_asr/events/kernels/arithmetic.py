@@ -71,11 +71,12 @@ def add(drive, recurrent):
 def send(current, membrane, output, numbers, powers):
     """``send`` of network/coder.py: one frame of the membranes, and the outputs that their levels are.
 
-    ``numbers`` begin with the range, scale, unit and threshold of the coder. A scale of 0 stands for no coder: then the
-    current itself is sent. ``powers`` says whether levels are powers of two.
+    Currents and membranes are in units of a level (events/levels.py), so that nothing is multiplied. ``numbers`` begin
+    with the range and the threshold of the coder. A range of 0 stands for no coder: then the current itself is sent.
+    ``powers`` says whether levels are powers of two.
     """
-    limit, scale, unit, threshold = numbers[0], numbers[1], numbers[2], numbers[3]
-    if scale == 0:
+    limit, threshold = numbers[0], numbers[1]
+    if limit == 0:
         for k in range(output.shape[0]):
             membrane[k] = current[k]
         for k in range(output.shape[0]):
@@ -84,6 +85,6 @@ def send(current, membrane, output, numbers, powers):
     for k in range(output.shape[0]):
         membrane[k] = (membrane[k] - output[k]) + current[k]
     for k in range(output.shape[0]):
-        level = np.trunc(min(max(membrane[k], -limit), limit) * scale)
+        level = np.trunc(min(max(membrane[k], -limit), limit))
         level = power_below(level) if powers else level
-        output[k] = level * unit if abs(level) > threshold else _ZERO
+        output[k] = level if abs(level) > threshold else _ZERO

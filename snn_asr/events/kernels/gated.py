@@ -13,19 +13,19 @@ _ZERO, _ONE, _NEAREST = np.float32(0), np.float32(1), np.float32(NEAREST)
 
 
 @njit(cache=True, nogil=True)
-def step(drive, state, numbers, clamped, shifting, powers):
+def step(drive, state, numbers, shifting, powers):
     """``drive`` (2H,) includes the recurrent product. The rows of ``state`` are output, current and membrane (H,).
 
-    ``clamped`` says that the candidate is clamped to [0, 1], ``shifting`` that 1 - F is rounded to a power of two, and
-    ``powers`` that levels are powers of two. ``numbers`` begin with those of the coder (arithmetic.send).
+    ``numbers`` begin with those of the coder (arithmetic.send) and the highest candidate. ``shifting`` says that 1 - F
+    is rounded to a power of two, and ``powers`` that levels are powers of two. Written as I + (1 - F) ⊙ (C - I), the
+    current takes one multiplication, or one shift.
     """
     output, current, membrane = state[0], state[1], state[2]
     size = output.shape[0]
-    forget, candidate = drive[:size], drive[size:]
-    highest = _ONE if clamped else np.float32(np.inf)
+    forget, candidate, highest = drive[:size], drive[size:], numbers[2]
     for k in range(size):
-        kept = gate(forget[k])
-        kept = _ONE - power_below((_ONE - kept) * _NEAREST) if shifting else kept
-        blended = kept * current[k] + (_ONE - kept) * min(max(candidate[k], _ZERO), highest)
+        share = _ONE - gate(forget[k])
+        share = power_below(share * _NEAREST) if shifting else share
+        blended = current[k] + share * (min(max(candidate[k], _ZERO), highest) - current[k])
         current[k] = blended if blended > TINY else _ZERO
     send(current, membrane, output, numbers, powers)

@@ -19,7 +19,7 @@ one array, its ``image``, which is read only and which all streams share (storag
                             SCALES           where its scales begin among the scales of all sources
                           About the layer that it feeds:
                             CELL             which cell
-                            FLAG             an option of the cell: clamped candidate, adaptation, or kept cell
+                            FLAG             an option of the cell: adaptation, or kept cell
                             POWERS           whether the levels are powers of two
                             SHIFTING         whether 1 - F of its gates is a power of two
                             WITHIN           the line, behind those of the sources, of the weights that the layer's own
@@ -28,9 +28,10 @@ one array, its ``image``, which is read only and which all streams share (storag
                             affine (L + 1, 2, W)   the scale and the offset after the product of each source: batch
                                                    normalisation and biases
                             neurons (L, 4, H)      the values that each neuron has for itself, such as its decay
-                            numbers (L + 1, 8)     of each source its UNIT and, if it sends changes, the smallest CHANGE
-                                                   that is sent, otherwise a negative number; of a layer also the four
-                                                   numbers of its coder (or its threshold), FEEDBACK and SMOOTHING
+                            numbers (L + 1, 7)     of each source its UNIT and, if it sends changes, the smallest CHANGE
+                                                   that is sent, otherwise a negative number; of a layer also the range
+                                                   and threshold of its coder (or its own threshold) and the highest
+                                                   candidate, FEEDBACK and SMOOTHING
                             scales                 of each column of int8 weights, in the order of the table's lines
     places, weights       those of all sources, one after the other (storage.py); weights are float32 or int8
 
@@ -74,10 +75,10 @@ GATED, CONVENTIONAL, LEAKY_INTEGRATE_AND_FIRE, HARD_RESET, SPIKING_LSTM, GRU, LS
 TAKES_RECURRENT = GRU, DELTA_GRU, BN_GRU  # cells that take the recurrent product apart; others add it to the drive
 # Columns of ``table`` that follow those of delivery.py, and the number of columns.
 CELL, FLAG, EVERY, POWERS, SHIFTING, SCALES, WITHIN, COLUMNS = 9, 10, 11, 12, 13, 14, 15, 16
-# Columns of ``numbers`` after the cell's own four, and their number: the coefficients of the integrators of the
+# Columns of ``numbers`` after the cell's own three, and their number: the coefficients of the integrators of the
 # recurrent product and behind the layer; the unit of which the values sent are multiples, or 0; the smallest change
 # that is sent.
-FEEDBACK, SMOOTHING, UNIT, CHANGE, NUMBERS = 4, 5, 6, 7, 8
+FEEDBACK, SMOOTHING, UNIT, CHANGE, NUMBERS = 3, 4, 5, 6, 7
 NEURON_ROWS, STATE_ROWS, SUMS_ROWS = 4, 3, 2
 # Rows of ``sums``: the recurrent product for the next frame, and the integrated product for what the layer feeds.
 FED_BACK, INTEGRATED = range(2)
@@ -95,7 +96,7 @@ def _step(line, drive, recurrent, state, neurons, numbers):
     size = state.shape[1]
     cell, flag, powers = line[CELL], line[FLAG] != 0, line[POWERS] != 0
     if cell == GATED:
-        gated_step(drive, state, numbers, flag, line[SHIFTING] != 0, powers)
+        gated_step(drive, state, numbers, line[SHIFTING] != 0, powers)
     elif cell == CONVENTIONAL:
         conventional_step(drive, state, neurons, numbers, powers)
     elif cell == LEAKY_INTEGRATE_AND_FIRE or cell == HARD_RESET:

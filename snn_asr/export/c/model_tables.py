@@ -16,6 +16,7 @@ from snn_asr.network.coder import Coder
 from snn_asr.network.layers.base import LayerParts
 from snn_asr.network.model import AcousticModel
 
+_HIGHEST = np.float32(3e38)  # C99 has no literal for infinity
 
 def feature_tables(features: FeatureSettings, flags: dict[str, bool]) -> list[Table]:
     """Return window, spectrum, mel filters and cepstra, and with the flag TIMED what the noise gate needs."""
@@ -79,14 +80,17 @@ def network_tables(model: AcousticModel, parts: list[LayerParts], flags: dict[st
         tables.append(table("float", "neurons", values, "layer, quantity, unit"))
     if parts[0].threshold is not None:
         tables.append(table("float", "thresholds", np.array([each.threshold for each in parts], np.float32)))
-    coders = [each.coder for each in parts if each.coder is not None]
+    if parts[0].cell == "gated":
+        highest = np.array([min(each.highest, _HIGHEST) for each in parts], np.float32)
+        tables.append(table("float", "highest_candidate", highest))
+    coders, size = [each.coder for each in parts if each.coder is not None], 12 if flags["POWERS"] else 8
     if coders:
         lines = "".join(f"    {_coder(each, flags['POWERS'])},\n" for each in coders)
-        tables.append(Table(f"static const coder coders[LAYERS] = {{\n{lines}}};\n", 16 * len(parts)))
+        tables.append(Table(f"static const coder coders[LAYERS] = {{\n{lines}}};\n", size * len(parts)))
     given = input_coder_of(model)
     if given is not None:
         text = _coder(given, flags["POWERS"])
-        tables.append(Table(f"static const coder input_coder = {text};\n", 16))
+        tables.append(Table(f"static const coder input_coder = {text};\n", size))
     if model.encoder.smoothed:
         kept = np.array([float(each.coefficient) for each in model.encoder.integrators], np.float32)
         tables.append(table("float", "smoothing", kept, "of what layers feed"))
@@ -97,6 +101,6 @@ def network_tables(model: AcousticModel, parts: list[LayerParts], flags: dict[st
 
 
 def _coder(given: Coder, with_powers: bool) -> str:
-    numbers = given.range, given.scale, given.unit, given.threshold
+    numbers = given.range * given.scale, given.threshold
     fields = [number("float", float(np.float32(each))) for each in numbers]
     return f"{{{', '.join([*fields, *([str(int(given.powers))] if with_powers else [])])}}}"

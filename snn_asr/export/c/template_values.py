@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from snn_asr.data.feature_settings import FeatureSettings
@@ -15,6 +16,7 @@ from snn_asr.decoding.segments.noise_gate import GROUPS, LOWEST, MARGIN, Gate
 from snn_asr.decoding.segments.spans import Spans
 from snn_asr.errors import unknown_name
 from snn_asr.events.cells import CELLS
+from snn_asr.events.levels import in_levels
 from snn_asr.events.sources import Source, layers_of
 from snn_asr.export.c import fixed_point, rows, state
 from snn_asr.export.c.model_tables import feature_tables, network_tables, normalization_tables, word_tables
@@ -77,7 +79,7 @@ def template_values(
     if precision not in WEIGHT_PRECISIONS:
         raise unknown_name("precision", precision, WEIGHT_PRECISIONS)
     model, settings = loaded.model, loaded.model.settings
-    sources = exportable_sources(model, frozenset(CELL_PIECES), "C", precision, powers=True)
+    sources = in_levels(exportable_sources(model, frozenset(CELL_PIECES), "C", precision, powers=True))
     parts, source_rows = layers_of(sources), rows_of(sources)
     timed = settings.task != CLASSIFICATION
     gate = endpointing if timed else None
@@ -88,7 +90,7 @@ def template_values(
         "FIXED": fixed,
     }
     sizes = _sizes(model, parts, source_rows)
-    numbers = _numbers(sources)
+    numbers = _numbers(model, sources)
     if fixed:
         sizes |= fixed_point.sizes(sizes["FFT_SIZE"])
         numbers |= {"LOGARITHM_UNIT": fixed_point.LOGARITHM_UNIT}
@@ -124,7 +126,7 @@ def _flags(model: AcousticModel, sources: list[Source], precision: str) -> dict[
     return {
         **{each: each in CELL_PIECES[first.cell].functions for each in FUNCTIONS}, "RESET_FIRST": cell.resets_first,
         "INTEGRATORS": smoothing or back_smoothing, "SMOOTHING": smoothing, "RECURRENT_SMOOTHING": back_smoothing,
-        "BIASED": "bias" in first.neurons, "CODER": coder, "INPUT_CODER": coded, "SEND": coder or coded,
+        "BIASED": "bias" in first.neurons, "CODER": coder, "INPUT_CODER": coded, "LEVELS": coder or coded,
         "INPUT_HELD": held, "HOLDING": holding, "HOLD": held or holding, "CHANGES": held or holding,
         "RECURRENT": recurrent, "WAITING": recurrent and not holding,
         "ADDED_RECURRENCE": recurrent and not cell.takes_recurrent, "THRESHOLDED": not first.kept,
@@ -135,15 +137,15 @@ def _flags(model: AcousticModel, sources: list[Source], precision: str) -> dict[
     }
 
 
-def _numbers(sources: list[Source]) -> dict[str, float]:
+def _numbers(model: AcousticModel, sources: list[Source]) -> dict[str, float]:
     """The constants of the network."""
     numbers, threshold, first = {}, sources[0].values.change, layers_of(sources)[0]
-    if first.cell == "gated":
-        numbers["HIGHEST_CANDIDATE"] = 1.0 if first.clamped else 3e38
     if first.shifting:
         numbers["NEAREST"] = NEAREST
     if threshold is not None:
         numbers["INPUT_THRESHOLD"] = threshold
+    if (coder := input_coder_of(model)) is not None:
+        numbers |= {"INPUT_SCALE": float(np.float32(coder.scale)), "INPUT_UNIT": float(np.float32(coder.unit))}
     return numbers
 
 

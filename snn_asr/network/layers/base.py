@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ class LayerParts:
     ``cell`` names the neuron behind the drive. ``neurons`` has the values that each unit has for itself, (H,) each, by
     their names among the Parameters of the cell. ``coder`` turns membranes into levels, if the layer has one, and
     ``threshold`` is the θ of the spiking LSTM or the Θ of the delta GRU. The other fields are options of single cells:
-    whether the candidate is ``clamped`` and the input gate ``shifting``, a power of two (gated), whether the neurons
+    the ``highest`` candidate and whether the input gate is ``shifting``, a power of two (gated), whether the neurons
     are ``adaptive`` (leaky integrate-and-fire), and whether cells are ``kept`` (spiking LSTM).
 
     All values that are sent are multiples of ``unit``; 0 means that they can be any numbers. ``change`` is the
@@ -40,7 +41,7 @@ class LayerParts:
     neurons: Mapping[str, Tensor] = field(default_factory=dict)
     coder: Coder | None = None
     threshold: float | None = None
-    clamped: bool = False
+    highest: float = math.inf
     shifting: bool = False
     adaptive: bool = False
     kept: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -73,6 +74,6 @@ class GatedLayer(CodedLayer):
 
     def parts(self) -> LayerParts:
         return replace(
-            super().parts(), smoothing=self.recurrent_smoothing, clamped=self.candidate == "clamp",
+            super().parts(), smoothing=self.recurrent_smoothing, highest=1.0 if self.candidate == "clamp" else math.inf,
             shifting=self.shifting,
         )

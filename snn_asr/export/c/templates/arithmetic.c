@@ -86,24 +86,45 @@ static float power_below(float value)
 }
 
 #endif
-#if SEND
-/* The multi-level coder: V = V - Y + I, then Y = the level of V, a whole number of units, or 0 up to the threshold.
- * What is sent is subtracted from the membrane at the next frame. */
+#if LEVELS
+/* The level of a membrane that is in units of levels: a whole number, and 0 up to the threshold. */
+static float level_of(const coder *coder, float membrane)
+{
+    float level = clamped(membrane, -coder->range, coder->range);
+
+#if POWERS
+    if (coder->powers) /* of 32 bits the highest is 2^31, which is no int32_t */
+        level = fabsf(level) < 1.0f ? 0.0f : power_below(level);
+    else
+#endif
+        level = (float)(int32_t)level;
+    return fabsf(level) > coder->threshold ? level : 0.0f;
+}
+
+#endif
+#if CODER
+/* The multi-level coder, in units of its levels: V = V - Y + I, then Y = the level of V. What is sent is subtracted from
+ * the membrane at the next frame. */
 static void send(const coder *coder, const float *current, float *membrane, float *output, int count)
 {
     int k;
 
     for (k = 0; k < count; k++) {
-        float level;
         membrane[k] = (membrane[k] - output[k]) + current[k];
-        level = clamped(membrane[k], -coder->range, coder->range) * coder->scale;
-#if POWERS
-        if (coder->powers) /* of 32 bits the highest is 2^31, which is no int32_t */
-            level = fabsf(level) < 1.0f ? 0.0f : power_below(level);
-        else
+        output[k] = level_of(coder, membrane[k]);
+    }
+}
+
 #endif
-            level = (float)(int32_t)level;
-        output[k] = fabsf(level) > coder->threshold ? level * coder->unit : 0.0f;
+#if INPUT_CODER
+/* The same for features: membranes and outputs are in units of the features, of which a level is INPUT_UNIT. */
+static void code_features(const float *features, float *membrane, float *output)
+{
+    int k;
+
+    for (k = 0; k < INPUT; k++) {
+        membrane[k] = (membrane[k] - output[k]) + features[k];
+        output[k] = level_of(&input_coder, membrane[k] * INPUT_SCALE) * INPUT_UNIT;
     }
 }
 

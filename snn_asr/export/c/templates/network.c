@@ -50,7 +50,7 @@ static void run_network(recognizer *self, const float *input, float *logits)
 #endif
 
 #if INPUT_CODER
-    send(&input_coder, input, self->coded[1], self->coded[0], INPUT);
+    code_features(input, self->coded[1], self->coded[0]);
     values = self->coded[0];
 #endif
 #if INPUT_HELD

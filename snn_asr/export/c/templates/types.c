@@ -44,10 +44,10 @@ typedef struct {
     const float *scale, *offset;  /* normalisation and biases behind the sums that go on */
 } source;
 
-#if SEND
-/* The range of a membrane, levels per unit of the membrane, the value of level 1, the highest level that stays. */
+#if LEVELS
+/* The highest level, and the highest one that stays. */
 typedef struct {
-    float range, scale, unit, threshold;
+    float range, threshold;
 #if POWERS
     int powers; /* levels are powers of two */
 #endif

@@ -2,7 +2,7 @@
  *
  *     F = logistic(D_f + U_f Y)           forget signal
  *     C = clamp or ReLU(D_c + U_c Y)      candidate
- *     I = F I + (1 - F) C                 synaptic current
+ *     I = I + (1 - F) (C - I)             synaptic current
  *     Y = Q(V), V = V - Y + I             the coder; without one Y = I
  */
 enum { OUTPUT, CURRENT, MEMBRANE };
@@ -14,12 +14,13 @@ static void step(recognizer *self, int layer, float *drive)
     int k;
 
     logistic(drive, HIDDEN);
+    for (k = 0; k < HIDDEN; k++) {
+        float share = 1.0f - forget[k];
 #if SHIFTING
-    for (k = 0; k < HIDDEN; k++) /* 1 - F is the nearest power of two */
-        drive[k] = 1.0f - power_below((1.0f - drive[k]) * NEAREST);
+        share = power_below(share * NEAREST); /* the nearest power of two */
 #endif
-    for (k = 0; k < HIDDEN; k++)
-        current[k] = forget[k] * current[k] + (1.0f - forget[k]) * clamped(candidate[k], 0.0f, HIGHEST_CANDIDATE);
+        current[k] = current[k] + share * (clamped(candidate[k], 0.0f, highest_candidate[layer]) - current[k]);
+    }
 #if CODER
     send(&coders[layer], current, self->units[layer][MEMBRANE], output, HIDDEN);
 #else
