@@ -1,8 +1,8 @@
 """A trained network as arrays for the compiled code of events/kernels, if its cell has a compiled form.
 
-Frozen batch normalisation becomes a scale and an offset for each output. A leaky integrator behind a layer would make
-events dense, but it commutes with the product, so that the product of the events is integrated instead
-(network/integrator.py).
+Frozen batch normalisation becomes an offset for each output; its scale is in the weights (levels.py). A leaky
+integrator behind a layer would make events dense, but it commutes with the product, so that the product of the events
+is integrated instead (network/integrator.py).
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class CompiledNetwork:
         changing = [each.values.change is not None for each in sources]
         changes = sum(each.units + each.length for each, told in zip(lines, changing, strict=False) if told)
         scales = [each.scales for each in lines] if grids else []
-        blocks = [_affine(sources), _neurons(layers, model.settings.hidden_size), np.array(numbers), *scales]
+        blocks = [_offsets(sources), _neurons(layers, model.settings.hidden_size), np.array(numbers), *scales]
         image = packed([
             _table(sources, lines, every), np.concatenate([each.ravel() for each in blocks], dtype=np.float32),
             np.concatenate([each.places for each in lines]), np.concatenate([each.values for each in lines]),
@@ -161,12 +161,12 @@ def _table(sources: list[Source], lines: list[Stored], every: bool) -> np.ndarra
     return table
 
 
-def _affine(sources: list[Source]) -> np.ndarray:
-    """The block ``affine`` of the constants."""
-    affine = np.zeros((len(sources), 2, max(len(each.scale) for each in sources)), np.float32)
-    for line, each in zip(affine, sources, strict=True):
-        line[0, : len(each.scale)], line[1, : len(each.scale)] = each.scale.numpy(), each.offset.numpy()
-    return affine
+def _offsets(sources: list[Source]) -> np.ndarray:
+    """The block ``offsets`` of the constants."""
+    offsets = np.zeros((len(sources), max(len(each.offset) for each in sources)), np.float32)
+    for line, each in zip(offsets, sources, strict=True):
+        line[: len(each.offset)] = each.offset.numpy()
+    return offsets
 
 
 def _numbers(source: Source, smoothing: float) -> list[float]:

@@ -1,10 +1,12 @@
-"""A network in units of its levels, in which a coder takes no multiplication.
+"""A network with all factors in its weights, and in units of its levels, so that little is left to multiply.
+
+The scale of batch normalisation goes into the rows of the weights whose product it follows, or into the scales of their
+whole numbers; it commutes with the leaky integrator in between.
 
 A coder reads whole levels off a membrane, q = trunc(s V), and sends Y = q / s (network/coder.py). Nothing between the
 sums that are added to a membrane and what is sent minds a positive factor, if the highest candidate has it too. So the
-currents and membranes of a layer can be s times as large, and its outputs the levels q themselves. The factors go where
-numbers are multiplied anyhow: s into scale and offset of what reaches the membrane, 1 / s into the scale of what the
-levels are multiplied by, and both into the rows of U.
+currents and membranes of a layer can be s times as large, and its outputs the levels q themselves: s goes into the
+weights and offsets of what reaches the membrane, and 1 / s into the weights that the levels are multiplied by.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from snn_asr.network.layers.base import LayerParts
 
 @torch.no_grad()
 def in_levels(sources: Sequence[Source]) -> list[Source]:
-    """The same network, whose coders have the scale 1 and send whole levels. Layers without a coder stay."""
+    """The same network with every ``scale`` 1, and with coders of scale 1, which send whole levels."""
     fed = [*(each.layer for each in sources[1:]), None]
     return [_in_levels(each, above) for each, above in zip(sources, fed, strict=True)]
 
@@ -38,8 +40,8 @@ def _in_levels(source: Source, fed: LayerParts | None) -> Source:
         values = values._replace(unit=1.0)
     factors = _factors(fed, len(source.scale))
     return replace(
-        source, layer=layer, values=values, recurrent=recurrent, scale=source.scale * factors * unit,
-        offset=source.offset * factors,
+        source, layer=layer, values=values, onward=source.onward.times(source.scale * factors * unit),
+        scale=torch.ones_like(source.scale), offset=source.offset * factors, recurrent=recurrent,
     )
 
 

@@ -25,26 +25,30 @@ from snn_asr.network.model import AcousticModel
 
 
 class Rounded(NamedTuple):
-    """A matrix (M, D) and the grid that it is rounded to, or None for float32."""
+    """A matrix (M, D) and the grid that it is rounded to, or None for float32.
+
+    ``numbers`` (M, D) are the weights as they are stored: whole numbers (int8) in units of the grid, or as they are.
+    """
 
     weight: Tensor
     grid: Grid | None
+    numbers: Tensor
 
-    @property
-    def numbers(self) -> Tensor:
-        """The weights as they are stored: whole numbers (int8) in units of the grid, or as they are."""
-        return self.weight if self.grid is None else self.grid.rounded(self.weight)
+    @classmethod
+    def of(cls, weight: Tensor, grid: Grid | None) -> Rounded:
+        return cls(weight, grid, weight if grid is None else grid.rounded(weight))
 
     def times(self, factors: Tensor) -> Rounded:
-        """The matrix with each row times its factor (M,). The whole numbers stay, and the grid's scales take it."""
+        """The matrix with each row times its factor (M,). Whole numbers stay, and the scales of their grid take it."""
+        weight = self.weight * factors.unsqueeze(1)
         if self.grid is None:
-            return Rounded(self.weight * factors.unsqueeze(1), None)
-        grid = Grid(self.grid.kind, self.grid.scales * factors)
-        return Rounded(grid.restored(self.numbers), grid)
+            return Rounded(weight, None, weight)
+        return Rounded(weight, Grid(self.grid.kind, self.grid.scales * factors), self.numbers)
 
     def rows(self, start: int, end: int | None = None) -> Rounded:
         """Some rows of the matrix."""
-        return Rounded(self.weight[start:end], None if self.grid is None else self.grid.rows(start, end))
+        grid = None if self.grid is None else self.grid.rows(start, end)
+        return Rounded(self.weight[start:end], grid, self.numbers[start:end])
 
 
 class SourceSize(NamedTuple):
@@ -139,9 +143,9 @@ def sources_of(model: AcousticModel, grids: Mapping[str, Grid] | None = None) ->
         if layer is not None:
             values = Values(layer.unit, layer.powers, change=layer.change)
         if layer is not None and layer.recurrent is not None:
-            recurrent, cell = Rounded(layer.recurrent, grids.get(around[0])), CELLS.get(layer.cell)
+            recurrent, cell = Rounded.of(layer.recurrent, grids.get(around[0])), CELLS.get(layer.cell)
             inner = layer.recurrent.shape[1] if cell is not None and cell.resets_first else 0
-        onward = Rounded(weight, grids.get(name))
+        onward = Rounded.of(weight, grids.get(name))
         found.append(Source(layer, values, (name, *around), onward, scale, offset, recurrent, inner))
     return found
 

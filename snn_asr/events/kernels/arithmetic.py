@@ -47,17 +47,17 @@ def integrate(kept, values, coefficient):
 
 
 @njit(cache=True, nogil=True)
-def normalize(product, scale, offset, drive):
-    """Batch normalisation with frozen statistics, and the bias: drive = scale · product + offset."""
+def sum_of_two(product, offset, drive):
+    """drive = product + offset, for as many as ``drive`` has."""
     for k in range(drive.shape[0]):
-        drive[k] = product[k] * scale[k] + offset[k]
+        drive[k] = product[k] + offset[k]
 
 
 @njit(cache=True, nogil=True)
-def normalize_and_add(product, scale, offset, recurrent, drive):
-    """The same with the recurrent product: drive = scale · product + offset + recurrent."""
+def sum_of_three(product, offset, recurrent, drive):
+    """drive = product + offset + recurrent, for as many as ``drive`` has."""
     for k in range(drive.shape[0]):
-        drive[k] = product[k] * scale[k] + offset[k] + recurrent[k]
+        drive[k] = product[k] + offset[k] + recurrent[k]
 
 
 @njit(cache=True, nogil=True)

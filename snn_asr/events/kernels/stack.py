@@ -25,8 +25,8 @@ one array, its ``image``, which is read only and which all streams share (storag
                             WITHIN           the line, behind those of the sources, of the weights that the layer's own
                                              units are multiplied by within a step, or 0 (cells/bn_gru.py)
     constants             float32, one block after the other. W is the largest number of outputs, H a layer's units:
-                            affine (L + 1, 2, W)   the scale and the offset after the product of each source: batch
-                                                   normalisation and biases
+                            offsets (L + 1, W)     what is added to the product of each source: batch normalisation
+                                                   and biases
                             neurons (L, 4, H)      the values that each neuron has for itself, such as its decay
                             numbers (L + 1, 7)     of each source its UNIT and, if it sends changes, the smallest CHANGE
                                                    that is sent, otherwise a negative number; of a layer also the range
@@ -47,7 +47,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from snn_asr.events.kernels.arithmetic import add, integrate, normalize, normalize_and_add
+from snn_asr.events.kernels.arithmetic import add, integrate, sum_of_three, sum_of_two
 from snn_asr.events.kernels.by_output import REACH
 from snn_asr.events.kernels.changes import accumulate, collect_changes, learn
 from snn_asr.events.kernels.conventional import step as conventional_step
@@ -177,7 +177,7 @@ def run(inputs, logits, image, memory, layers):
     table, constants, places, weights = unpack(borrowed(image))
     size, width = table[1, UNITS], _longest(table, OUTPUTS)
     length, room = _longest(table, ROW), _longest(table, UNITS) + ROOM
-    affine, end = _cut(constants, 0, layers + 1, 2, width)
+    offsets, end = _cut(constants, 0, 1, layers + 1, width)
     neurons, end = _cut(constants, end, layers, NEURON_ROWS, size)
     numbers, end = _cut(constants, end, 1, layers + 1, NUMBERS)
     counts = numbers_of_counts(layers + 1)
@@ -209,15 +209,16 @@ def run(inputs, logits, image, memory, layers):
                 if own[SMOOTHING] != 0:
                     fed = sums[source - 1, INTEGRATED, : line[OUTPUTS]]
                     integrate(fed, total, own[SMOOTHING])
+            offset = offsets[0, source]
             if source == layers:
-                normalize(fed, affine[source, 0], affine[source, 1], logits[n])
+                sum_of_two(fed, offset, logits[n])
                 continue
             driven = drive[: line[OUTPUTS]]
             recurrent = sums[source, FED_BACK, : table[source + 1, BACK]]
             if line[CELL] in TAKES_RECURRENT or recurrent.shape[0] == 0:
-                normalize(fed, affine[source, 0], affine[source, 1], driven)
+                sum_of_two(fed, offset, driven)
             else:
-                normalize_and_add(fed, affine[source, 0], affine[source, 1], recurrent, driven)
+                sum_of_three(fed, offset, recurrent, driven)
             if line[WITHIN] > 0:  # the candidate receives what the reset gate leaves of the last outputs
                 inner, candidate = table[line[WITHIN]], driven[2 * size :]
                 reset_outputs(driven, recurrent, units[source, 0])

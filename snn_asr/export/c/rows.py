@@ -116,9 +116,8 @@ def tables_of(sources: list[SourceRows], layouts: list[list[Layout]]) -> list[Ta
             fields += ["-1.0f" if source.change is None else number("float", source.change), str(known), str(told)]
         if source.change is not None:
             known, told = known + source.units, told + source.fed + source.back
-        for name, values in (("scale", source.scale), ("offset", source.offset)):
-            tables += [] if values is None else [table("float", f"{name}_{place}", values)]
-            fields.append("NULL" if values is None else f"{name}_{place}")
+        tables += [] if source.offset is None else [table("float", f"offset_{place}", source.offset)]
+        fields.append("NULL" if source.offset is None else f"offset_{place}")
         lines += f"    {{{', '.join(fields)}}},\n"
     size = 4 * len(lines.split(","))  # a number or an address for each field
     return [*tables, Table(f"static const source sources[] = {{\n{lines}}};\n", size)]

@@ -29,15 +29,14 @@ class Matrix:
 class SourceRows:
     """The rows of a source: ``onward`` to the layer above or the head, ``around`` to its own layer.
 
-    Sums of whole numbers have the ``scales`` (fed + back,). ``scale`` and ``offset`` (fed,) are applied to the product
-    onward. Values are multiples of ``unit``, unless that is 0, and with whole numbers are taken as such up to
-    ``highest`` units. A source that sends changes sends those above ``change``; with None it sends its values.
+    Sums of whole numbers have the ``scales`` (fed + back,). ``offset`` (fed,) is added to the product onward. Values
+    are multiples of ``unit``, unless that is 0, and with whole numbers are taken as such up to ``highest`` units. A
+    source that sends changes sends those above ``change``; with None it sends its values.
     """
 
     onward: Matrix
     around: Matrix | None
     scales: np.ndarray | None
-    scale: np.ndarray | None = None
     offset: np.ndarray | None = None
     unit: float = 0.0
     highest: float = MOST_LEVELS + 0.5
@@ -64,8 +63,8 @@ class SourceRows:
         around, values = source.around, source.values
         rows = Matrix.of(source.onward), None if around is None else Matrix.of(around)
         highest = float(1 << HIGHEST_SHIFT) if values.shifts else MOST_LEVELS + 0.5
-        behind = source.scale.numpy(), source.offset.numpy()
-        return cls(*rows, _scales(source.onward, around), *behind, values.unit, highest, values.smallest_change)
+        scales, offset = _scales(source.onward, around), source.offset.numpy()
+        return cls(*rows, scales, offset, values.unit, highest, values.smallest_change)
 
 
 @torch.no_grad()

@@ -30,13 +30,13 @@ static void forget_everything(recognizer *self)
 #endif
 }
 
-/* drive = scale * product + offset: batch normalisation and biases behind a product. */
-static void normalize(const source *source, const float *product, float *drive)
+/* drive = product + offset: what is left of batch normalisation, and biases. */
+static void add_offset(const source *source, const float *product, float *drive)
 {
     int k;
 
     for (k = 0; k < source->fed; k++)
-        drive[k] = product[k] * source->scale[k] + source->offset[k];
+        drive[k] = product[k] + source->offset[k];
 }
 
 /* One input of INPUT values to CLASSES logits. */
@@ -76,10 +76,10 @@ static void run_network(recognizer *self, const float *input, float *logits)
 #endif
         }
         if (layer == LAYERS) {
-            normalize(source, fed, logits);
+            add_offset(source, fed, logits);
             return;
         }
-        normalize(source, fed, drive);
+        add_offset(source, fed, drive);
 #if ADDED_RECURRENCE
 #if RECURRENT_SMOOTHING
         integrate(self->fed_back[layer], self->waiting[layer], BACK, recurrent_smoothing[layer]);

@@ -41,7 +41,7 @@ typedef struct {
     float change;                 /* changes of its values that are larger are told; below 0: it sends the values */
     int known, told;              /* where in the state begins what is known of the values, and the sums of products */
 #endif
-    const float *scale, *offset;  /* normalisation and biases behind the sums that go on */
+    const float *offset;          /* of normalisation and biases, behind the sums that go on */
 } source;
 
 #if LEVELS
