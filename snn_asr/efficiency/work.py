@@ -10,7 +10,8 @@ Every network, spiking or dense, is assumed to run frame by frame on the same ma
   are read once for each such group. Finished sums are written, and later read by the units that they belong to.
 - Layers of events send lists: an index and a value, or only an index if all values are one. Others send all values.
 - Every unit reads and writes its state at every frame, whether it sends something or not, and every sum has an offset.
-- Sums of whole numbers are scaled in float32. Units compute in float32, with one addition for each multiplication.
+- Sums of whole numbers are scaled in float32. Units compute in float32, with one addition for each number of their
+  state, or for each multiplication where these are more.
 """
 
 from __future__ import annotations
@@ -174,7 +175,7 @@ class NetworkShape:
             multiplications=frames * multiplied,
             additions=frames * sum(products),
             unit_multiplications=frames * (self.unit_operations + scaled * self.sums),
-            unit_additions=frames * (self.unit_operations + self.sums),
+            unit_additions=frames * (max(self.unit_operations, self.state_numbers) + self.sums),
             weights_bytes=frames * sum(each.fetched(count) for each, count in sources),
             constants_bytes=frames * constants,
             values_bytes=frames * sum(each.moved(count, self.precision) for each, count in sources),

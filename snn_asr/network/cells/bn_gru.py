@@ -28,7 +28,7 @@ from snn_asr.errors import UsageError
 GATES = 3  # blocks of H rows in W and U: update, reset, candidate
 TRAINED = ("recurrent",)  # the fields of Parameters that learn
 BINARY, SENDS_EVENTS = False, False
-UNIT_PRODUCTS = 3  # multiplications of a unit at a frame: r h, z h and (1 - z) c
+UNIT_PRODUCTS = 2  # multiplications of a unit at a frame: r h and z (h - c)
 
 
 class State(NamedTuple):

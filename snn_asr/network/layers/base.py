@@ -82,7 +82,7 @@ class Layer(nn.Module, ABC):
     @property
     @abstractmethod
     def unit_products(self) -> int:
-        """The number of multiplications inside each unit at each frame."""
+        """The number of multiplications inside each unit at each frame, as the event engine takes them."""
 
     @abstractmethod
     def core_weights(self) -> list[Tensor]:

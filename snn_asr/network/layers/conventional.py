@@ -29,8 +29,8 @@ class ConventionalLayer(CodedLayer):
 
     @property
     def unit_products(self) -> int:
-        """τ·I, and the multiplications of a coder."""
-        return 1 + (0 if self.tracker is None else self.tracker.settings.unit_products)
+        """τ·I; the weights have the scale of a coder."""
+        return 1
 
     def cell_parameters(self) -> conventional.Parameters:
         return conventional.Parameters(self.decay, None, None)

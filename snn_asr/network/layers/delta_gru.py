@@ -44,8 +44,8 @@ class DeltaGruLayer(DrivenLayer):
 
     @property
     def unit_products(self) -> int:
-        """r·M, (1 - z)·c and z·h. Finding a change takes no product."""
-        return 3
+        """r·M and z·(h - c). Finding a change takes no product."""
+        return 2
 
     def activity(self, outputs: Tensor, lengths: Tensor | Lengths) -> Tensor:
         """The mean magnitude of the changes over valid frames, a scalar with gradient, which the paper penalises."""

@@ -62,10 +62,9 @@ class GatedLayer(CodedLayer):
 
     @property
     def unit_products(self) -> int:
-        """F·I and (1 - F)·C unless the gate is a shift, those of a coder, and one for each smoothed product."""
-        gates = 0 if self.shifting else 2
-        coder = 0 if self.tracker is None else self.tracker.settings.unit_products
-        return gates + coder + (gated.GATES if multiplies(self.recurrent_smoothing) else 0)
+        """(1 - F)·(C - I) unless the gate is a shift, and one for each smoothed product; the weights have the scale of
+        a coder."""
+        return (0 if self.shifting else 1) + (gated.GATES if multiplies(self.recurrent_smoothing) else 0)
 
     def cell_parameters(self) -> gated.Parameters:
         return gated.Parameters(

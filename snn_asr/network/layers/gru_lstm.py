@@ -39,8 +39,8 @@ class GruLstmLayer(Layer):
 
     @property
     def unit_products(self) -> int:
-        """GRU: r·h, (1 - z)·n, z·h; LSTM: f·c, i·g, o·tanh(c)."""
-        return 3
+        """GRU: r·h and z·(h - n); LSTM: f·c, i·g and o·tanh(c)."""
+        return 3 if isinstance(self.recurrence, nn.LSTM) else 2
 
     def core_weights(self) -> list[Tensor]:
         return list(self._own_tensors()[:2])
