@@ -20,6 +20,7 @@ from .options import (
     split_commas,
 )
 
+_OF_MODELS = "checksums.json"  # in every model folder, and in no recipe's
 _OF_TRAINING = ("encoders", "seeds", "data_folder", "output_folder", "jobs", "device", "trust")
 
 
@@ -104,6 +105,8 @@ def _finished_runs(words: list[str]) -> list[Path]:
     if runs != words and len(words) != 1:
         other = next(each for each in words if each not in runs)
         raise UsageError("not the folder of a run", other, "give one recipe, or only folders of finished runs")
+    if not runs and (Path(words[0]) / _OF_MODELS).is_file():
+        raise UsageError("the folder of a model, not of a run", words[0], "give the folder that its training wrote")
     return [Path(each) for each in runs]
 
 

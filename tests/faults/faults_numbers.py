@@ -30,7 +30,8 @@ def _with_run(*words: str) -> Callable[[World], Outcome]:
 
     def does(world: World) -> Outcome:
         (world.folder / "lm.arpa").write_text(ARPA)
-        places = {"RUN": world.made / "run", "AUDIO": world.recording(), "DATA": world.made / "data"}
+        run = world.made / "run"
+        places = {"RUN": run, "MODEL": run / "model", "AUDIO": world.recording(), "DATA": world.made / "data"}
         world.monkeypatch.chdir(world.folder)
         return world.run(*(places.get(each, each) for each in words))
 
@@ -81,6 +82,7 @@ for _words, _said in (
     (("compare", "RUN", "--seeds", "3"), "--seeds: finished runs are not trained"),
     (("compare", "RUN", "--output-folder", "all"), "--output-folder: finished runs are not trained"),
     (("compare", "RUN", "--device", "cuda"), "--device: finished runs are not trained"),
+    (("compare", "MODEL"), "model: the folder of a model, not of a run; give the folder that its training wrote"),
     (("stream", "RUN", "AUDIO", "--sample-rate", "8000"), "--sample-rate: a file tells its own rate"),
     (("stream", "RUN", "AUDIO", "--text", "--partial"), "--partial: text shows"),
     (("export", "RUN", "--format", "onnx", "--output-folder", "o", "--endpoint-silence", "2"), "--endpoint-silence: "),
