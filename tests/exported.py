@@ -55,11 +55,13 @@ Event = tuple[str, int, int, str]  # kind, first frame, frame behind the last, t
 
 
 def save_speller(
-    folder: Path, case: str, features: FeatureSettings | None = None, tokens: Tokens | None = None, **options
+    folder: Path, case: str, features: FeatureSettings | None = None, tokens: Tokens | None = None, seed: int = 3,
+    **options
 ) -> Path:
     """A model of a case of SPIKING, or of an encoder's name, that spells whatever it hears: statistics and ranges from
-    three batches, weights as they were drawn. Options of ``ModelSettings`` may be among those of the encoder."""
-    torch.manual_seed(3)
+    three batches, weights as they were drawn with a ``seed``. Options of ``ModelSettings`` may be among those of the
+    encoder."""
+    torch.manual_seed(seed)
     features = features or FeatureSettings(sample_rate=RATE_HZ, mels=10, high_hz=3800, stack=2)
     tokens = tokens or WordTokens(["a", "b", "c", "d"])
     task, options = options.pop("task", "transcription"), SPIKING.get(case, {}) | options
