@@ -36,6 +36,7 @@ from snn_asr.data import (
     ogg_pages,
     patched_file,
     resampling,
+    sample_rates,
     sound_file,
     spectra,
 )
@@ -45,7 +46,7 @@ from snn_asr.files import sha256, utf8_path, write_bytes
 from snn_asr.files.locks import locked
 
 CODE = (  # that computes frames from the bytes of a recording; other code gets a folder of its own
-    audio, sound_file, containers, mpeg_frames, ogg_pages, patched_file, resampling, features, spectra,
+    audio, sound_file, sample_rates, containers, mpeg_frames, ogg_pages, patched_file, resampling, features, spectra,
 )
 CHECKSUMS = "checksums"
 SHARD_BYTES = 128 << 20  # 100 hours of 80 features are some 90 shards; writing one needs three times its memory
