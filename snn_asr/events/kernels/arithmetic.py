@@ -61,10 +61,10 @@ def sum_of_three(product, offset, recurrent, drive):
 
 
 @njit(cache=True, nogil=True)
-def add(drive, recurrent):
-    """drive += recurrent, for two arrays of the same length."""
-    for k in range(recurrent.shape[0]):
-        drive[k] += recurrent[k]
+def add(sums, product):
+    """sums += product, for two arrays of the same length."""
+    for k in range(product.shape[0]):
+        sums[k] += product[k]
 
 
 @njit(cache=True, nogil=True)

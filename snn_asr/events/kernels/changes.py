@@ -41,10 +41,3 @@ def learn(known, values, index, levels, count, unit):
     for j in range(count):
         k = index[j]
         known[k] = values[k] if unit == 0 else known[k] + np.float32(levels[j]) * unit
-
-
-@njit(cache=True, nogil=True)
-def accumulate(kept, product):
-    """kept += product."""
-    for k in range(kept.shape[0]):
-        kept[k] += product[k]

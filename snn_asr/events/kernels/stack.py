@@ -49,7 +49,7 @@ import numpy as np
 
 from snn_asr.events.kernels.arithmetic import add, integrate, sum_of_three, sum_of_two
 from snn_asr.events.kernels.by_output import REACH
-from snn_asr.events.kernels.changes import accumulate, collect_changes, learn
+from snn_asr.events.kernels.changes import collect_changes, learn
 from snn_asr.events.kernels.conventional import step as conventional_step
 from snn_asr.events.kernels.delivery import (
     BACK,
@@ -201,8 +201,9 @@ def run(inputs, logits, image, memory, layers):
             if own[CHANGE] >= 0:
                 learn(known, given, index, levels, count, unit)
                 place += line[UNITS] + line[ROW]
-                accumulate(memory[place - line[ROW] : place], total)
-                total = memory[place - line[ROW] : place]
+                kept = memory[place - line[ROW] : place]
+                add(kept, total)
+                total = kept
             fed = total[: line[OUTPUTS]]
             if source > 0:
                 integrate(sums[source - 1, FED_BACK, : line[BACK]], total[line[BACK_AT] :], own[FEEDBACK])

@@ -18,6 +18,7 @@ from snn_asr.network.model import AcousticModel
 
 _HIGHEST = np.float32(3e38)  # C99 has no literal for infinity
 
+
 def feature_tables(features: FeatureSettings, flags: dict[str, bool]) -> list[Table]:
     """Return window, spectrum, mel filters and cepstra, and with the flag TIMED what the noise gate needs."""
     spectra = Spectra(features)
